@@ -1,0 +1,44 @@
+//! The one error type of the engine.
+
+use std::path::{Path, PathBuf};
+
+/// What went wrong, in one line that says what, where and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file could not be opened, read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The operating system's error.
+        source: std::io::Error,
+    },
+    /// A tokenizer.json that can't be used.
+    #[error("tokenizer: {0}")]
+    Tokenizer(String),
+    /// A bucket schema, or a record under it, that breaks the schema's rules.
+    #[error("schema: {0}")]
+    Schema(String),
+    /// Input whose shape, columns or settings can't be used as a whole.
+    #[error("{0}")]
+    Input(String),
+    /// An output directory that can't be used, or does not belong to this job.
+    #[error("{0}")]
+    Output(String),
+    /// An Arrow or Parquet error in otherwise usable data.
+    #[error(transparent)]
+    Arrow(#[from] arrow::error::ArrowError),
+    /// The caller asked to stop.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl Error {
+    /// Wraps an I/O error with the path it happened on.
+    pub fn io(path: impl AsRef<Path>, source: std::io::Error) -> Self {
+        Self::Io { path: path.as_ref().to_path_buf(), source }
+    }
+}
+
+/// The engine's result.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,0 +1,14 @@
+//! The engine of polyalign: counting tokens, bucketing interactions, and (later) human references
+//! and distances. Plain Rust, no Python in it.
+//!
+//! Data flows one way: [`io`] records → [`buckets`] → [`bucketing`] (the streaming job).
+//! [`tokens`] and [`text`] are the leaves.
+
+pub mod bucketing;
+pub mod buckets;
+pub mod error;
+pub mod io;
+pub mod text;
+pub mod tokens;
+
+pub use error::{Error, Result};
