@@ -11,10 +11,12 @@ pub enum Shape {
     /// `prompt` / `completion`, text or messages.
     PromptCompletion,
     /// ShareGPT `conversations` of `from` / `value`.
+    #[serde(rename = "sharegpt")]
     ShareGpt,
     /// Alpaca `instruction` / `input` / `output` / `history`.
     Alpaca,
     /// `question` / `context` / `dialogue_history` / `human_answer`.
+    #[serde(rename = "polyalign")]
     PolyAlign,
     /// Preference `prompt` / `chosen` / `rejected`.
     Preference,
@@ -48,4 +50,11 @@ pub struct FieldSpec {
     pub keep_extra: bool,
     /// Count a leading reasoning block as part of the response.
     pub keep_thinking: bool,
+}
+
+impl FieldSpec {
+    /// Whether the shape still has to be decided (from sample records, or from columns).
+    pub fn needs_shape(&self) -> bool {
+        self.shape.is_none() && (self.prompt.is_none() || self.response.is_none())
+    }
 }
