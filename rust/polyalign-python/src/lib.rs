@@ -1,1 +1,23 @@
 //! Python binding of polyalign: converts arguments, releases the GIL, maps errors; no logic.
+
+mod arrow_out;
+mod errors;
+mod texts;
+mod threads;
+mod tokens;
+
+use pyo3::prelude::*;
+
+/// The compiled engine behind the `polyalign` package.
+#[pymodule]
+mod _core {
+    use super::*;
+
+    #[pymodule_export]
+    use tokens::TokenCounter;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("__version__", env!("CARGO_PKG_VERSION"))
+    }
+}

@@ -1,0 +1,51 @@
+"""Conditional human-distribution alignment.
+
+Bucket a corpus by language, track, family and length; know how humans answer in every bucket; train towards
+it and measure against it. Names are imported when first used, so that ``import polyalign`` costs next to
+nothing.
+
+Examples
+--------
+>>> import polyalign as pa
+>>> schema = pa.BucketSchema(length_edges=(40, 120, 240))
+>>> pa.Bucketer(schema)
+Bucketer(BucketSchema(length_edges=(40, 120, 240)))
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from polyalign.buckets import Bucketer as Bucketer
+    from polyalign.buckets import BucketSchema as BucketSchema
+    from polyalign.buckets import BucketSummary as BucketSummary
+    from polyalign.buckets import Report as Report
+    from polyalign.tokens import TokenCounter as TokenCounter
+
+    __version__: str
+
+_MODULE_OF = {
+    "BucketSchema": "polyalign.buckets",
+    "BucketSummary": "polyalign.buckets",
+    "Bucketer": "polyalign.buckets",
+    "Report": "polyalign.buckets",
+    "TokenCounter": "polyalign.tokens",
+    "__version__": "polyalign._core",
+}
+
+__all__ = ["BucketSchema", "BucketSummary", "Bucketer", "Report", "TokenCounter", "__version__"]
+
+
+def __getattr__(name: str) -> object:
+    module = _MODULE_OF.get(name)
+    if module is None:
+        raise AttributeError(f"module 'polyalign' has no attribute {name!r}")
+    value = getattr(importlib.import_module(module), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,135 @@
+"""Finding tokenizers and data sets: on disk, in loaded objects, on the Hugging Face hub."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+_DATASET_URL = "hf://datasets/"
+_DATA_SUFFIXES = ("jsonl", "ndjson", "json", "parquet", "arrow", "feather", "ipc")
+_DATA_PATTERNS = [f"*.{suffix}{zip_}" for suffix in _DATA_SUFFIXES for zip_ in ("", ".gz", ".zst")]
+_NOT_DATA = ["dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json", ".*"]
+_REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+_T = TypeVar("_T")
+
+
+def tokenizer_json(source: object, revision: str | None = None) -> tuple[bytes, str]:
+    """Return the tokenizer.json of `source`, and a name of `source` for messages."""
+    if isinstance(source, (str, os.PathLike)):
+        path = Path(source)
+        if path.exists():
+            return _read_tokenizer(path), str(path)
+        if isinstance(source, os.PathLike) or _is_path(source):
+            raise FileNotFoundError(f"{path}: no such file or directory; give a tokenizer.json or its folder")
+        return _hub_tokenizer(source, revision), source
+    return _object_json(source), type(source).__name__
+
+
+def _is_path(name: str) -> bool:
+    """Whether a name that is not on disk was meant as a path, not as a hub name."""
+    return name.startswith((".", "/", "~")) or name.endswith(".json") or name.count("/") > 1 or "\\" in name
+
+
+def _read_tokenizer(path: Path) -> bytes:
+    file = path / "tokenizer.json" if path.is_dir() else path
+    if not file.exists():
+        raise FileNotFoundError(
+            f"{file}: no such file; write one with AutoTokenizer.from_pretrained(...).save_pretrained(...)"
+        )
+    return file.read_bytes()
+
+
+def _object_json(source: Any) -> bytes:
+    """Return the JSON of a loaded `tokenizers` or `transformers` tokenizer."""
+    name = type(source).__name__
+    backend = getattr(source, "backend_tokenizer", source)
+    if not hasattr(backend, "to_str") and hasattr(source, "tokenizer"):  # a transformers processor
+        return _object_json(source.tokenizer)
+    if hasattr(backend, "to_str"):
+        try:
+            return str(backend.to_str()).encode()
+        except Exception as error:  # tokenizers raises plain Exception for custom Python components
+            raise ValueError(f"{name} can't be written as a tokenizer.json: {error}") from None
+    if hasattr(source, "encode") and hasattr(source, "convert_ids_to_tokens"):
+        raise TypeError(
+            f"{name} is a transformers tokenizer without a Rust backend, so it has no tokenizer.json: "
+            "load a fast one (AutoTokenizer.from_pretrained) or convert it first"
+        )
+    raise TypeError(
+        f"{name} is not a tokenizer: give a tokenizer.json path, a directory, a hub name, "
+        "a tokenizers.Tokenizer or a transformers fast tokenizer"
+    )
+
+
+def _hub_tokenizer(name: str, revision: str | None) -> bytes:
+    from huggingface_hub import hf_hub_download
+
+    path = _from_hub(name, "model", lambda: hf_hub_download(name, "tokenizer.json", revision=revision))
+    return Path(path).read_bytes()
+
+
+def local_inputs(inputs: list[str]) -> list[str]:
+    """Replace hub data sets among the inputs by the folder they are downloaded to."""
+    return [_local_input(name) for name in inputs]
+
+
+def _local_input(name: str) -> str:
+    if not name.startswith(_DATASET_URL):
+        if name == "-" or not _REPO_ID.fullmatch(name) or Path(name).exists() or _is_data_file(name):
+            return name
+        return _download_dataset(name, None, "")
+    owner, _, rest = name.removeprefix(_DATASET_URL).partition("/")
+    repo, _, inner = rest.partition("/")
+    repo, _, revision = repo.partition("@")
+    if not _REPO_ID.fullmatch(f"{owner}/{repo}"):
+        raise ValueError(f"{name}: a hub data set is named {_DATASET_URL}OWNER/NAME[@REVISION][/FILES]")
+    return _download_dataset(f"{owner}/{repo}", revision or None, inner)
+
+
+def _is_data_file(name: str) -> bool:
+    """Whether a two-part name is that of a (missing) data file, not of a hub data set."""
+    return Path(name).suffix.removeprefix(".") in {*_DATA_SUFFIXES, "gz", "zst"}
+
+
+def _download_dataset(repo: str, revision: str | None, inner: str) -> str:
+    from huggingface_hub import snapshot_download
+
+    patterns = [inner, f"{inner.rstrip('/')}/*"] if inner else _DATA_PATTERNS
+    folder = _from_hub(
+        repo,
+        "dataset",
+        lambda: snapshot_download(
+            repo, repo_type="dataset", revision=revision, allow_patterns=patterns, ignore_patterns=_NOT_DATA
+        ),
+    )
+    return str(Path(folder) / inner) if inner else folder
+
+
+def _from_hub(name: str, kind: str, download: Callable[[], _T]) -> _T:
+    """Run a download; say in one line what the hub's many errors mean."""
+    from huggingface_hub import constants, errors
+
+    what = "a tokenizer.json" if kind == "model" else "data files"
+    try:
+        return download()
+    except errors.HFValidationError:
+        raise FileNotFoundError(f"{name}: not on disk, and not a name the hub could have") from None
+    except errors.GatedRepoError:
+        raise PermissionError(f"{name}: gated on the hub; accept its terms there, then `hf auth login`") from None
+    except errors.RepositoryNotFoundError:
+        raise FileNotFoundError(f"{name}: not on disk, and no such {kind} on the hub (or it is private)") from None
+    except errors.RevisionNotFoundError:
+        raise FileNotFoundError(f"{name}: the hub has no such revision of it") from None
+    except errors.LocalEntryNotFoundError:
+        why = "HF_HUB_OFFLINE is set" if constants.is_offline_mode() else "the hub can't be reached"
+        raise FileNotFoundError(
+            f"{name}: not on disk, {what} of that name not in the hub cache, and {why}"
+        ) from None
+    except errors.EntryNotFoundError:
+        raise FileNotFoundError(f"{name}: found on the hub, but it has no {what.removeprefix('a ')}") from None
+    except (errors.OfflineModeIsEnabled, ConnectionError) as error:
+        raise FileNotFoundError(f"{name}: not on disk, and the hub can't be reached ({error})") from None

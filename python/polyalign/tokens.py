@@ -1,0 +1,157 @@
+"""Counting tokens exactly as the ``tokenizers`` library would, much faster."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, overload
+
+from polyalign import _core
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from polyalign._core import ArrowArrayExportable, ArrowStreamExportable
+
+__all__ = ["TokenCounter"]
+
+logger = logging.getLogger("polyalign")
+_slow_tokenizers_logged: set[str] = set()
+
+
+class TokenCounter:
+    """Counts the tokens of texts under one tokenizer.
+
+    A count is ``len(tokenizer.encode(text, add_special_tokens=False).ids)`` of the ``tokenizers`` library with
+    truncation and padding off, for every string. Byte-level BPE (GPT-2, Llama-3, Qwen, o200k, DeepSeek and
+    their like) is counted by polyalign's own code; any other tokenizer by ``tokenizers`` itself, which is
+    slower and logged once, with the reason, under the logger ``polyalign``.
+
+    Parameters
+    ----------
+    source : str, PathLike, tokenizers.Tokenizer or transformers fast tokenizer
+        A ``tokenizer.json`` file, a directory that holds one, a loaded tokenizer, or the name of a model or
+        dataset on the Hugging Face hub, which is looked up through ``huggingface_hub``'s cache.
+    revision : str, optional
+        Branch, tag or commit of a hub name.
+
+    Attributes
+    ----------
+    is_fast : bool
+        Whether polyalign's own code counts.
+    engine : str
+        ``"byte-level BPE (qwen2)"`` or the like, or ``"tokenizers: <why>"``.
+    sha256 : str
+        Hash of the tokenizer's canonical JSON: the same for a path, an object and a hub name.
+
+    Raises
+    ------
+    FileNotFoundError
+        No such file, or nothing of that name in the cache while offline.
+    ValueError
+        The tokenizer can't be used; for example, its BPE has dropout.
+    TypeError
+        ``source`` is none of the above; for example, a ``transformers`` tokenizer without a Rust backend.
+
+    Examples
+    --------
+    >>> from tokenizers import Tokenizer, models, pre_tokenizers
+    >>> tokenizer = Tokenizer(models.WordPiece({"[UNK]": 0, "hello": 1, "world": 2}, unk_token="[UNK]"))
+    >>> tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    >>> counter = TokenCounter(tokenizer)
+    >>> counter.count(["hello world", "hello"])
+    array([2, 1], dtype=uint32)
+    >>> counter.is_fast
+    False
+    """
+
+    def __init__(self, source: object, *, revision: str | None = None) -> None:
+        if isinstance(source, TokenCounter):
+            self._json, self._core = source._json, source._core
+            return
+        from polyalign._sources import tokenizer_json
+
+        self._json, origin = tokenizer_json(source, revision)
+        self._load(origin)
+
+    def _load(self, origin: str) -> None:
+        try:
+            self._core = _core.TokenCounter(self._json)
+        except ValueError as error:
+            raise ValueError(f"{origin}: {error}") from None
+        reason = self._core.slow_reason
+        if reason is not None and self.sha256 not in _slow_tokenizers_logged:
+            _slow_tokenizers_logged.add(self.sha256)
+            logger.warning("%s is counted by the tokenizers library, which is slower: %s", origin, reason)
+
+    @overload
+    def count(self, texts: str, *, threads: int | None = None) -> int: ...
+    @overload
+    def count(
+        self, texts: ArrowArrayExportable | ArrowStreamExportable, *, threads: int | None = None
+    ) -> Any: ...
+    @overload
+    def count(
+        self, texts: Iterable[str] | npt.NDArray[Any], *, threads: int | None = None
+    ) -> npt.NDArray[np.uint32]: ...
+    def count(self, texts: Any, *, threads: int | None = None) -> Any:
+        """Count the tokens of each text.
+
+        The work is spread over threads with the GIL released. Texts are read where they lie: nothing is
+        copied from Arrow columns and from ASCII Python strings.
+
+        Parameters
+        ----------
+        texts : iterable of str, Arrow column, numpy array or str
+            Arrow: any object with ``__arrow_c_array__`` or ``__arrow_c_stream__`` (pyarrow, polars, arro3,
+            pandas, …) of type string, large_string, string_view or a dictionary of these. numpy: one
+            dimension of ``str``, ``object`` or ``StringDType``.
+        threads : int, optional
+            Default: ``POLYALIGN_NUM_THREADS``, else every core.
+
+        Returns
+        -------
+        numpy.ndarray of uint32, shape (n,)
+            Tokens per text. An Arrow column gives an Arrow column instead (pyarrow for pyarrow, otherwise
+            arro3) in the same chunks, null where the text is null. A single ``str`` gives an ``int``.
+
+        Raises
+        ------
+        TypeError
+            An item is ``None`` or not a string; the message has its index.
+        ValueError
+            An item holds a lone surrogate; the message has its index.
+        """
+        return self._core.count(texts, threads)
+
+    @property
+    def is_fast(self) -> bool:
+        """Whether polyalign's own code counts, rather than the ``tokenizers`` library."""
+        return self._core.slow_reason is None
+
+    @property
+    def engine(self) -> str:
+        """What counts: ``"byte-level BPE (<family>)"``, or ``"tokenizers: <why>"``."""
+        if self._core.slow_reason is None:
+            return f"byte-level BPE ({self._core.pre_tokenizer})"
+        return f"tokenizers: {self._core.slow_reason}"
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the tokenizer's canonical JSON, in hexadecimal."""
+        return self._core.sha256
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _from_json, (self._json,)
+
+    def __repr__(self) -> str:
+        return f"<TokenCounter {self.engine}, sha256 {self.sha256[:12]}>"
+
+
+def _from_json(json: bytes) -> TokenCounter:
+    """Unpickle: the JSON has been accepted, and its speed logged, where it was pickled."""
+    counter = TokenCounter.__new__(TokenCounter)
+    counter._json = json
+    counter._core = _core.TokenCounter(json)
+    return counter

@@ -1,0 +1,23 @@
+//! Engine errors as the Python exceptions a user expects.
+
+use polyalign::Error;
+use pyo3::PyErr;
+use pyo3::exceptions::{PyKeyboardInterrupt, PyOSError, PyValueError};
+
+/// `OSError` (its subclass follows from errno) for files, `KeyboardInterrupt` for a cancelled run,
+/// `ValueError` for everything a user can mend.
+pub fn to_py(error: Error) -> PyErr {
+    match error {
+        Error::Io { path, source } => match source.raw_os_error() {
+            Some(errno) => {
+                let full = source.to_string();
+                let reason = full.split(" (os error").next().unwrap_or(&full).to_owned();
+                PyOSError::new_err((errno, reason, path))
+            }
+            None => PyOSError::new_err(format!("{}: {source}", path.display())),
+        },
+        Error::Output(message) => PyOSError::new_err(message),
+        Error::Interrupted => PyKeyboardInterrupt::new_err(()),
+        other => PyValueError::new_err(other.to_string()),
+    }
+}

@@ -1,0 +1,48 @@
+//! Thread pools of chosen sizes, one of each size per process.
+
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::prelude::*;
+use rayon::{ThreadPool, ThreadPoolBuilder};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Pools by (process id, size): a pool's threads do not survive a fork, so a forked worker
+/// (`datasets` with `num_proc`, `multiprocessing`) gets its own.
+///
+/// Locked only while the GIL is held, so no other thread can hold it while this one forks.
+static POOLS: Mutex<Option<HashMap<(u32, usize), Arc<ThreadPool>>>> = Mutex::new(None);
+
+/// The number of threads to use: `requested`, else `POLYALIGN_NUM_THREADS`, else every core.
+pub fn resolve(requested: Option<usize>) -> PyResult<usize> {
+    if let Some(threads) = requested.filter(|&threads| threads > 0) {
+        return Ok(threads);
+    }
+    match std::env::var("POLYALIGN_NUM_THREADS") {
+        Ok(text) if !text.trim().is_empty() => {
+            text.trim().parse().ok().filter(|&threads| threads > 0).ok_or_else(|| {
+                PyValueError::new_err(format!(
+                    "POLYALIGN_NUM_THREADS is {text:?}: it must be a whole number of at least 1"
+                ))
+            })
+        }
+        _ => Ok(std::thread::available_parallelism().map_or(1, usize::from)),
+    }
+}
+
+/// A pool of `threads` threads, made on first use.
+pub fn pool(_py: Python<'_>, threads: usize) -> PyResult<Arc<ThreadPool>> {
+    let mut pools = POOLS.lock().unwrap_or_else(PoisonError::into_inner);
+    let pools = pools.get_or_insert_default();
+    let key = (std::process::id(), threads);
+    if let Some(pool) = pools.get(&key) {
+        return Ok(pool.clone());
+    }
+    let pool = ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .thread_name(|index| format!("polyalign-{index}"))
+        .build()
+        .map_err(|error| PyRuntimeError::new_err(format!("can't start {threads} threads: {error}")))?;
+    let pool = Arc::new(pool);
+    pools.insert(key, pool.clone());
+    Ok(pool)
+}

@@ -1,0 +1,173 @@
+//! `TokenCounter` for Python.
+
+use crate::arrow_out::Library;
+use crate::texts::{Strings, arrow_strs, as_str};
+use crate::{errors, threads};
+use arrow::array::{Array, ArrayRef, AsArray, UInt32Array};
+use arrow::datatypes::{DataType, Field};
+use numpy::PyArray1;
+use polyalign::tokens::{Engine, Scratch};
+use pyo3::prelude::*;
+use pyo3::types::PyString;
+use pyo3_arrow::input::AnyArray;
+use pyo3_arrow::{PyArray, PyArrayReader, PyChunkedArray};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Texts below this many bytes in all are counted by the calling thread: waking others costs more.
+const SEQUENTIAL_BYTES: usize = 32 << 10;
+
+/// Bytes counted between two looks for Ctrl-C: well under a second for either engine.
+const FAST_BATCH_BYTES: usize = 64 << 20;
+const SLOW_BATCH_BYTES: usize = 2 << 20;
+
+/// Counts tokens under one tokenizer.json.
+#[pyclass(frozen, module = "polyalign._core")]
+pub struct TokenCounter {
+    pub counter: polyalign::tokens::TokenCounter,
+    /// Working memory of earlier calls, kept for later ones.
+    scratches: Mutex<Vec<Scratch>>,
+}
+
+#[pymethods]
+impl TokenCounter {
+    #[new]
+    fn new(py: Python<'_>, json: &[u8]) -> PyResult<Self> {
+        let counter = py
+            .detach(|| polyalign::tokens::TokenCounter::from_json(json))
+            .map_err(errors::to_py)?;
+        Ok(Self { counter, scratches: Mutex::default() })
+    }
+
+    /// The pre-tokenizer family of the fast engine, else `None`.
+    #[getter]
+    fn pre_tokenizer(&self) -> Option<&str> {
+        match self.counter.engine() {
+            Engine::Fast { pre_tokenizer } => Some(pre_tokenizer),
+            Engine::Tokenizers { .. } => None,
+        }
+    }
+
+    /// Why the `tokenizers` engine counts, else `None`.
+    #[getter]
+    fn slow_reason(&self) -> Option<&str> {
+        match self.counter.engine() {
+            Engine::Fast { .. } => None,
+            Engine::Tokenizers { reason } => Some(reason),
+        }
+    }
+
+    /// SHA-256 of the tokenizer's canonical JSON.
+    #[getter]
+    fn sha256(&self) -> &str {
+        self.counter.sha256()
+    }
+
+    /// Token counts of a text, a sequence of texts or an Arrow column of texts.
+    #[pyo3(signature = (texts, threads=None))]
+    fn count<'py>(&self, texts: &Bound<'py, PyAny>, threads: Option<usize>) -> PyResult<Bound<'py, PyAny>> {
+        let py = texts.py();
+        if let Ok(text) = texts.cast::<PyString>() {
+            let text = as_str(&"the text", text)?;
+            return Ok(self.count_strs(py, &[text], threads)?[0].into_pyobject(py)?.into_any());
+        }
+        if let Some(column) = arrow_input(texts)? {
+            return self.count_arrow(py, column, Library::of(texts)?, threads);
+        }
+        let strings = Strings::from_python(texts)?;
+        let counts = self.count_strs(py, &strings.as_strs()?, threads)?;
+        Ok(PyArray1::from_vec(py, counts).into_any())
+    }
+}
+
+impl TokenCounter {
+    fn count_strs(&self, py: Python<'_>, texts: &[&str], threads: Option<usize>) -> PyResult<Vec<u32>> {
+        let threads = threads::resolve(threads)?;
+        let batch_bytes = match self.counter.engine() {
+            Engine::Fast { .. } => FAST_BATCH_BYTES,
+            Engine::Tokenizers { .. } => SLOW_BATCH_BYTES,
+        };
+        let mut counts = Vec::with_capacity(texts.len());
+        for batch in batches(texts, batch_bytes) {
+            let bytes: usize = batch.iter().map(|text| text.len()).sum();
+            if threads == 1 || batch.len() == 1 || bytes < SEQUENTIAL_BYTES {
+                py.detach(|| self.count_sequentially(batch, &mut counts)).map_err(errors::to_py)?;
+            } else {
+                let pool = threads::pool(py, threads)?;
+                let batch_counts = py.detach(|| pool.install(|| self.counter.count_batch(batch)));
+                counts.extend(batch_counts.map_err(errors::to_py)?);
+            }
+            py.check_signals()?;
+        }
+        Ok(counts)
+    }
+
+    fn count_sequentially(&self, texts: &[&str], counts: &mut Vec<u32>) -> polyalign::Result<()> {
+        let kept = self.scratches.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut scratch = kept.unwrap_or_else(|| self.counter.scratch());
+        for text in texts {
+            counts.push(self.counter.count(text, &mut scratch)?);
+        }
+        self.scratches.lock().unwrap_or_else(PoisonError::into_inner).push(scratch);
+        Ok(())
+    }
+
+    fn count_arrow<'py>(
+        &self,
+        py: Python<'py>,
+        column: AnyArray,
+        library: Library,
+        threads: Option<usize>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        if let AnyArray::Array(array) = column {
+            let counts = self.count_array(py, array.array(), threads)?;
+            return library.array(py, PyArray::from_array_ref(Arc::new(counts)));
+        }
+        let (chunks, _) = column.into_chunked_array()?.into_inner();
+        let counts = chunks
+            .iter()
+            .map(|chunk| Ok(Arc::new(self.count_array(py, chunk, threads)?) as ArrayRef))
+            .collect::<PyResult<Vec<_>>>()?;
+        let field = Arc::new(Field::new("", DataType::UInt32, true));
+        library.chunked_array(py, PyChunkedArray::try_new(counts, field)?)
+    }
+
+    fn count_array(&self, py: Python<'_>, array: &ArrayRef, threads: Option<usize>) -> PyResult<UInt32Array> {
+        let counts = self.count_strs(py, &arrow_strs(array)?, threads)?;
+        let counts = match array.as_any_dictionary_opt() {
+            // An empty dictionary has only null keys.
+            Some(_) if counts.is_empty() => vec![0; array.len()],
+            Some(dictionary) => {
+                dictionary.normalized_keys().into_iter().map(|key| counts[key]).collect()
+            }
+            None => counts,
+        };
+        Ok(UInt32Array::new(counts.into(), array.logical_nulls()))
+    }
+}
+
+/// The object's Arrow data, if it has any.
+fn arrow_input(texts: &Bound<'_, PyAny>) -> PyResult<Option<AnyArray>> {
+    if texts.hasattr("__arrow_c_array__")? {
+        return Ok(Some(AnyArray::Array(texts.extract::<PyArray>()?)));
+    }
+    if texts.hasattr("__arrow_c_stream__")? {
+        return Ok(Some(AnyArray::Stream(texts.extract::<PyArrayReader>()?)));
+    }
+    Ok(None)
+}
+
+/// Cuts `texts` into runs of at most `limit` bytes, at least one text each.
+fn batches<'a, 'b>(texts: &'a [&'b str], limit: usize) -> impl Iterator<Item = &'a [&'b str]> {
+    let mut rest = texts;
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let fits = rest.iter().take_while(|text| {
+            bytes += text.len();
+            bytes <= limit
+        });
+        let length = fits.count().max(1).min(rest.len());
+        let (batch, after) = rest.split_at(length);
+        rest = after;
+        (length > 0).then_some(batch)
+    })
+}
