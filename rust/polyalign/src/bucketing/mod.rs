@@ -1,5 +1,11 @@
 //! The bucketing job: files in, buckets out; streaming, parallel, resumable, deterministic.
 
+mod assign;
+mod report;
+
+pub use assign::assign_table;
+pub use report::{BucketReport, Example, Quantiles, Report, Skipped, Unreadable};
+
 use crate::Result;
 use crate::buckets::Bucketer;
 use crate::io::shape::FieldSpec;
@@ -8,14 +14,14 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
 /// What to bucket and where to.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Job {
     /// Files, directories, globs, or `-` for standard input.
     pub inputs: Vec<String>,
     /// The directory to make; `None`: a dry run.
     pub output: Option<PathBuf>,
-    /// Replace an existing output.
+    /// Replace an existing output, and give up an interrupted run that does not fit this job.
     pub overwrite: bool,
     /// What to read from a record.
     pub fields: FieldSpec,
@@ -33,6 +39,23 @@ pub struct Job {
     pub limit: Option<u64>,
 }
 
+impl Default for Job {
+    fn default() -> Self {
+        Self {
+            inputs: Vec::new(),
+            output: None,
+            overwrite: false,
+            fields: FieldSpec { keep_extra: true, ..FieldSpec::default() },
+            assignments_only: false,
+            partition_by: Vec::new(),
+            chunk_bytes: 64 << 20,
+            max_record_bytes: 256 << 20,
+            threads: 0,
+            limit: None,
+        }
+    }
+}
+
 /// Shared with the caller while the job runs.
 #[derive(Default)]
 pub struct Progress {
@@ -46,11 +69,13 @@ pub struct Progress {
     pub cancel: AtomicBool,
 }
 
-/// What the job did.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Report {}
-
 /// Runs the job.
+///
+/// # Errors
+/// Inputs that don't exist or don't go together, an output that exists or can't be written, an
+/// interrupted run that belongs to another job, more than 10,000 buckets, and
+/// [`Error::Interrupted`](crate::Error::Interrupted). Records that can't be used are no error: they
+/// are counted in the [`Report`] and listed in the rejects file.
 pub fn run(_job: &Job, _bucketer: &Bucketer, _progress: &Progress) -> Result<Report> {
     todo!()
 }

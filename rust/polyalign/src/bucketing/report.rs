@@ -1,0 +1,135 @@
+//! What a job did, for a summary table or for machines.
+
+use crate::buckets::BucketSchema;
+use crate::io::shape::{FieldSpec, Shape};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// What the job did.
+///
+/// `rows == bucketed + rejected`, always; `rejected` is the number of lines of the rejects file, so
+/// the unreadable rest of a file counts as one row.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Report {
+    /// The directory made; `None` in a dry run.
+    pub output: Option<PathBuf>,
+    /// What the inputs are: `jsonl`, `json array`, `parquet`, `arrow file`, `arrow stream`; several
+    /// joined by `, `.
+    pub format: String,
+    /// The records' shape, given or decided.
+    pub shape: Option<Shape>,
+    /// What was read from the records.
+    pub fields: FieldSpec,
+    /// The schema in force (with the edges that `auto` found).
+    pub schema: BucketSchema,
+    /// Number of input files.
+    pub files: u64,
+    /// Files of the input folders that were passed over.
+    pub skipped: Vec<Skipped>,
+    /// Input bytes as they lie on disk.
+    pub bytes_on_disk: u64,
+    /// Input bytes after decompression (Arrow memory for tables).
+    pub bytes: u64,
+    /// Records seen.
+    pub rows: u64,
+    /// Records given a bucket.
+    pub bucketed: u64,
+    /// Records rejected.
+    pub rejected: u64,
+    /// Rejected records by kind.
+    pub rejected_by_kind: BTreeMap<String, u64>,
+    /// Tokens of all prompts; `None` if not counted.
+    pub prompt_tokens: Option<u64>,
+    /// Tokens of all responses; `None` if not counted.
+    pub completion_tokens: Option<u64>,
+    /// The buckets, by descending rows, then id.
+    pub buckets: Vec<BucketReport>,
+    /// Number of Parquet files written.
+    pub shards: u64,
+    /// Files whose rest could not be read (exit code 3).
+    pub unreadable: Vec<Unreadable>,
+    /// What the user should know, a line each.
+    pub warnings: Vec<String>,
+    /// Shards that an earlier, interrupted run had finished.
+    pub resumed_from: Option<u64>,
+    /// Dry run only: the first three rows.
+    pub examples: Vec<Example>,
+}
+
+/// One bucket of a [`Report`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BucketReport {
+    /// The bucket's id.
+    pub bucket: String,
+    /// Its parts, in the schema's axis order.
+    pub parts: Vec<String>,
+    /// Records in it.
+    pub rows: u64,
+    /// Its part of all bucketed records, 0 to 1.
+    pub share: f64,
+    /// Tokens of its prompts; `None` if not counted.
+    pub prompt_tokens: Option<u64>,
+    /// Tokens of its responses; `None` if not counted.
+    pub completion_tokens: Option<u64>,
+    /// Lengths of its responses in the schema's unit.
+    pub length: Quantiles,
+}
+
+/// Exact nearest-rank quantiles of integers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quantiles {
+    /// Smallest.
+    pub min: u32,
+    /// 10%.
+    pub q10: u32,
+    /// 25%.
+    pub q25: u32,
+    /// Median.
+    pub q50: u32,
+    /// 75%.
+    pub q75: u32,
+    /// 90%.
+    pub q90: u32,
+    /// Largest.
+    pub max: u32,
+}
+
+/// A file of the input folders that was passed over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Skipped {
+    /// Relative to the inputs' common root.
+    pub file: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// A file whose rest could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unreadable {
+    /// Relative to the inputs' common root.
+    pub file: String,
+    /// Byte offset (decompressed) or row from which on it could not be read.
+    pub offset: u64,
+    /// Why.
+    pub reason: String,
+}
+
+/// A row shown by a dry run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Example {
+    /// The record's id.
+    pub id: String,
+    /// The file it is from.
+    pub file: String,
+    /// Its 0-based number there.
+    pub row: u64,
+    /// Its bucket's id.
+    pub bucket: String,
+    /// Length of its response in the schema's unit.
+    pub length: u32,
+    /// The prompt as `(role, content)`.
+    pub prompt: Vec<(String, String)>,
+    /// The response as `(role, content)`.
+    pub completion: (String, String),
+}
