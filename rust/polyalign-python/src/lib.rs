@@ -1,7 +1,9 @@
 //! Python binding of polyalign: converts arguments, releases the GIL, maps errors; no logic.
 
 mod arrow_out;
+mod buckets;
 mod errors;
+mod interrupt;
 mod texts;
 mod threads;
 mod tokens;
@@ -13,6 +15,8 @@ use pyo3::prelude::*;
 mod _core {
     use super::*;
 
+    #[pymodule_export]
+    use buckets::{Bucketer, normalise_schema};
     #[pymodule_export]
     use tokens::TokenCounter;
 

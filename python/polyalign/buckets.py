@@ -1,0 +1,410 @@
+"""Buckets: which ones there are, and which one an interaction belongs to."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from polyalign import _core
+from polyalign.tokens import TokenCounter
+
+__all__ = ["BucketSchema", "BucketSummary", "Bucketer", "Report"]
+
+_PAPER_EDGES = (40, 120, 240)
+_DEFAULT_AXES = ("language", "track", "family", "length")
+_FIELD_NAMES = ("prompt", "response", "language", "track", "family", "source", "group", "id")
+
+Shape = Literal["messages", "prompt_completion", "sharegpt", "alpaca", "polyalign", "preference"]
+LengthUnit = Literal["tokens", "words", "words-paper", "characters"]
+OnProgress = Callable[[int, int, int], object]
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class BucketSchema:
+    """The axes of a bucket and the rules of each.
+
+    A bucket's id is its parts joined by ``|``, one part an axis: ``en|single|qa|short``. The schema is plain
+    data: it serialises to JSON and travels in every output.
+
+    Parameters
+    ----------
+    length_edges : sequence of int, mapping or "auto", default (40, 120, 240)
+        Upper ends (inclusive) of all length bins but the last. A mapping has edges by language and a
+        ``"default"``. ``"auto"`` takes the quartiles per language of the corpus, from a first pass.
+    length_unit : {"tokens", "words", "words-paper", "characters"}, optional
+        What lengths are counted in. Default: tokens with a tokenizer, else words (UAX #29).
+    length_bins : sequence of str, optional
+        Names of the bins, one more than edges. Default: ``short``, ``medium``, ``long``, ``xlong``.
+    languages : sequence of str, optional
+        The languages there may be, as BCP-47 codes; detection chooses among them, and a record that names
+        another is rejected. Default: any.
+    default_language : str, default "und"
+        Of records of which neither the record nor its text tells the language.
+    families : mapping of str to str, optional
+        Family by source (the record's ``source`` or ``dataset``), for records that name none.
+    axes : sequence of str or mapping, default ("language", "track", "family", "length")
+        In the order of an id's parts. Any other name is a column of the records; a mapping
+        ``{"name": …, "column": …, "missing": …}`` names the axis and its column apart, and says which part a
+        record has that lacks the column (default: it is rejected).
+    version : int, default 1
+        Version of the JSON form.
+
+    Raises
+    ------
+    ValueError
+        The settings contradict each other; the message says which rule they break.
+
+    Examples
+    --------
+    >>> BucketSchema(length_edges=(50, 200), languages=["zh", "English"])
+    BucketSchema(length_edges=(50, 200), languages=('en', 'zh'))
+    >>> BucketSchema(length_edges=(50, 20))
+    Traceback (most recent call last):
+    ...
+    ValueError: schema: length_edges: edges must rise, but 50 is followed by 20
+    """
+
+    length_edges: Sequence[int] | Mapping[str, Sequence[int]] | Literal["auto"] = _PAPER_EDGES
+    length_unit: LengthUnit | None = None
+    length_bins: Sequence[str] | None = None
+    languages: Sequence[str] | None = None
+    default_language: str = "und"
+    families: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    axes: Sequence[str | Mapping[str, str]] = _DEFAULT_AXES
+    version: int = 1
+
+    def __post_init__(self) -> None:
+        given = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        if isinstance(given["languages"], str):
+            raise TypeError('languages is a list of codes: ["en", "zh"]')
+        for name, value in json.loads(_core.normalise_schema(_dumps(given))).items():
+            object.__setattr__(self, name, _frozen(value))
+
+    @classmethod
+    def from_json(cls, text: str) -> BucketSchema:
+        """Read a schema from its JSON form; members left out have their defaults."""
+        return cls(**json.loads(_core.normalise_schema(text)))
+
+    def to_json(self) -> str:
+        """Return the schema as one line of JSON; equal schemas give equal text."""
+        return _core.normalise_schema(_dumps(dataclasses.asdict(self)))
+
+    def __hash__(self) -> int:
+        return hash(self.to_json())
+
+    def __repr__(self) -> str:
+        default = {"length_edges": _PAPER_EDGES, "default_language": "und", "axes": _DEFAULT_AXES, "version": 1}
+        named = ((field.name, getattr(self, field.name)) for field in dataclasses.fields(self))
+        shown = [
+            f"{name}={value!r}"
+            for name, value in named
+            if name == "length_edges" or (value and value != default.get(name))
+        ]
+        return f"BucketSchema({', '.join(shown)})"
+
+
+class Bucketer:
+    """Assigns interactions to buckets, in tables or in files of any size.
+
+    Parameters
+    ----------
+    schema : BucketSchema, optional
+        Default: language × track × family × length with the default edges.
+    tokenizer : str, PathLike, tokenizer or TokenCounter, optional
+        What :class:`TokenCounter` takes. Without one, lengths are in words and no tokens are counted.
+    count : {"all", "completion"}, default "all"
+        Whether the tokens of prompts are counted as well as those of responses.
+    shape : str, optional
+        How records hold prompt and response: ``messages``, ``prompt_completion``, ``sharegpt``, ``alpaca``,
+        ``polyalign`` or ``preference``. Default: decided from the first 100 records, or from the columns.
+    fields : mapping of str to str, optional
+        Dotted paths of the fields to read, where they are not the shape's own: ``prompt``, ``response``,
+        ``language``, ``track``, ``family``, ``source``, ``group``, ``id``.
+    keep_thinking : bool, default False
+        Whether a leading ``<think>…</think>`` counts as part of the response.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> table = pa.table({"prompt": ["What is the capital of France?"], "completion": ["It is Paris."]})
+    >>> Bucketer(BucketSchema(languages=["en", "zh"])).assign(table)["bucket"].to_pylist()
+    ['en|single|qa|short']
+    """
+
+    def __init__(
+        self,
+        schema: BucketSchema | None = None,
+        tokenizer: object = None,
+        *,
+        count: Literal["all", "completion"] = "all",
+        shape: Shape | None = None,
+        fields: Mapping[str, str] | None = None,
+        keep_thinking: bool = False,
+    ) -> None:
+        self.schema = schema or BucketSchema()
+        self.counter = None if tokenizer is None else TokenCounter(tokenizer)
+        if count not in ("all", "completion"):
+            raise ValueError(f"count is {count!r}: it must be 'all' or 'completion'")
+        self._fields = _field_spec(self.schema, shape, fields or {}, keep_thinking)
+        self._count_prompt = count == "all"
+        self._core = self._make_core()
+
+    def _make_core(self) -> _core.Bucketer:
+        counter = None if self.counter is None else self.counter._core
+        return _core.Bucketer(self.schema.to_json(), counter, self._count_prompt)
+
+    def assign(self, table: Any, *, threads: int | None = None) -> Any:
+        """Append each row's bucket to a table.
+
+        Parameters
+        ----------
+        table : Arrow table
+            Any object with ``__arrow_c_stream__`` or ``__arrow_c_array__`` (pyarrow, polars, DuckDB, pandas,
+            arro3, …) or a ``datasets.Dataset``; its columns hold records of one shape.
+        threads : int, optional
+            Default: ``POLYALIGN_NUM_THREADS``, else every core.
+
+        Returns
+        -------
+        pyarrow.Table or arro3.core.Table
+            pyarrow where the input was pyarrow or ``datasets``, else arro3. The table's own columns, not copied
+            (one named as one of ours is ``source_<name>``), then ``bucket``, its parts, ``length``,
+            ``prompt_tokens`` and ``completion_tokens``. Rows that can't be used have nulls there, and a last
+            column ``bucket_error`` says why.
+
+        Raises
+        ------
+        TypeError
+            ``table`` is not an Arrow table.
+        ValueError
+            The columns hold no known record shape; or there are more than 10,000 buckets.
+        """
+        if hasattr(table, "with_format") and hasattr(table, "features"):  # a datasets.Dataset
+            table = table.with_format("arrow")[:]
+        if not (hasattr(table, "__arrow_c_stream__") or hasattr(table, "__arrow_c_array__")):
+            raise TypeError(
+                f"table must be an Arrow table (pyarrow, polars, DuckDB, datasets, …), not {type(table).__name__}"
+            )
+        return self._core.assign(table, _dumps(self._fields), threads)
+
+    def bucket_files(
+        self,
+        inputs: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+        output: str | os.PathLike[str] | None,
+        *,
+        overwrite: bool = False,
+        assignments_only: bool = False,
+        partition_by: Sequence[str] = (),
+        limit: int | None = None,
+        chunk_bytes: int = 64 << 20,
+        max_record_bytes: int = 256 << 20,
+        threads: int | None = None,
+        progress: bool | OnProgress = False,
+    ) -> Report:
+        """Bucket files into a directory of Parquet: streaming, parallel, resumable.
+
+        The same inputs and settings give the same bytes for any number of threads. An interrupted run
+        leaves ``OUTPUT.partial``; the same call continues it.
+
+        Parameters
+        ----------
+        inputs : str, PathLike or iterable of them
+            Files (JSONL, JSON arrays, gzip or zstd of them, Parquet, Arrow), directories, globs, names of hub
+            data sets, or ``-`` for standard input.
+        output : str or PathLike, optional
+            The directory to make; ``None``: a dry run, which writes nothing.
+        overwrite : bool, default False
+            Replace an existing output.
+        assignments_only : bool, default False
+            Write no texts, only the assignment columns.
+        partition_by : sequence of str, optional
+            Hive-style folders by these axes.
+        limit : int, optional
+            Stop after this many input rows.
+        chunk_bytes : int, default 64 MiB
+            Decompressed input bytes per output file.
+        max_record_bytes : int, default 256 MiB
+            Larger records are rejected without being held in memory.
+        threads : int, optional
+            Default: ``POLYALIGN_NUM_THREADS``, else every core.
+        progress : bool or callable, default False
+            ``True``: a progress bar where standard error is a terminal. A callable gets
+            ``(bytes_read, bytes_total, rows)`` many times a second; raising in it stops the run.
+
+        Returns
+        -------
+        Report
+            What was done; records that can't be used are counted there, not raised.
+
+        Raises
+        ------
+        OSError
+            An input can't be opened, or the output can't be written or exists already.
+        ValueError
+            The settings or inputs can't be used as a whole.
+        """
+        from polyalign._sources import local_inputs
+
+        paths = [inputs] if isinstance(inputs, (str, os.PathLike)) else list(inputs)
+        job = {
+            "inputs": local_inputs([os.fspath(path) for path in paths]),
+            "output": None if output is None else os.fspath(output),
+            "overwrite": overwrite,
+            "fields": {**self._fields, "keep_extra": not assignments_only},
+            "assignments_only": assignments_only,
+            "partition_by": list(partition_by),
+            "chunk_bytes": chunk_bytes,
+            "max_record_bytes": max_record_bytes,
+            "threads": threads or 0,
+            "limit": limit,
+        }
+        return Report._from_json(self._run(_dumps(job), progress))
+
+    def _run(self, job: str, progress: bool | OnProgress) -> str:
+        if progress is not True:
+            return self._core.run(job, progress or None)
+        from polyalign._progress import progress_bar
+
+        with progress_bar() as on_progress:
+            return self._core.run(job, on_progress)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_core"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._core = self._make_core()
+
+    def __repr__(self) -> str:
+        tokenizer = "" if self.counter is None else f", tokenizer={self.counter!r}"
+        return f"Bucketer({self.schema!r}{tokenizer})"
+
+
+@dataclass(frozen=True)
+class BucketSummary:
+    """One bucket of a :class:`Report`."""
+
+    bucket: str
+    """Its id."""
+    parts: tuple[str, ...]
+    """Its parts, in the schema's axis order."""
+    rows: int
+    """Records in it."""
+    share: float
+    """Its part of all bucketed records, 0 to 1."""
+    prompt_tokens: int | None
+    """Tokens of its prompts; ``None`` if not counted."""
+    completion_tokens: int | None
+    """Tokens of its responses; ``None`` if not counted."""
+    length: Mapping[str, int]
+    """Exact nearest-rank quantiles of its responses' lengths: min, q10, q25, q50, q75, q90, max."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a bucketing run did. ``rows == bucketed + rejected``, always; ``print(report)`` shows a table."""
+
+    output: str | None
+    """The directory made; ``None`` for a dry run."""
+    format: str
+    """What the inputs are: ``jsonl``, ``parquet``, …"""
+    shape: Shape | None
+    """How the records hold prompt and response, as given or decided; ``None`` if given by fields."""
+    fields: Mapping[str, Any]
+    """What was read from the records."""
+    schema: BucketSchema
+    """The schema in force, with the edges that ``"auto"`` found."""
+    files: int
+    """Number of input files."""
+    skipped: tuple[Mapping[str, str], ...]
+    """Files of the input folders that were passed over: file, reason."""
+    bytes_on_disk: int
+    """Input bytes as they lie on disk."""
+    bytes: int
+    """Input bytes after decompression."""
+    rows: int
+    """Input records, with one for each file whose rest could not be read."""
+    bucketed: int
+    """Records given a bucket."""
+    rejected: int
+    """Records that could not be used: the lines of the rejects file."""
+    rejected_by_kind: Mapping[str, int]
+    """Rejected records by the kind of reason."""
+    prompt_tokens: int | None
+    """Tokens of all prompts; ``None`` if not counted."""
+    completion_tokens: int | None
+    """Tokens of all responses; ``None`` if not counted."""
+    buckets: tuple[BucketSummary, ...]
+    """The buckets, by descending rows."""
+    shards: int
+    """Number of Parquet files written."""
+    unreadable: tuple[Mapping[str, Any], ...]
+    """Files whose rest could not be read: file, offset, reason."""
+    warnings: tuple[str, ...]
+    """What the user should know, a line each."""
+    resumed_from: int | None
+    """Shards that an earlier, interrupted run had finished."""
+    examples: tuple[Mapping[str, Any], ...]
+    """The first three rows; dry runs only."""
+
+    @classmethod
+    def _from_json(cls, text: str) -> Report:
+        data = json.loads(text)
+        data["schema"] = BucketSchema.from_json(_dumps(data["schema"]))
+        data["buckets"] = [
+            BucketSummary(**{**bucket, "parts": tuple(bucket["parts"])}) for bucket in data["buckets"]
+        ]
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in data.items()})
+
+    @property
+    def rejected_share(self) -> float:
+        """Rejected records as a part of all, 0 to 1."""
+        return self.rejected / self.rows if self.rows else 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as plain data, ready for JSON."""
+        return dataclasses.asdict(self)
+
+    def to_json(self) -> str:
+        """Return the report as JSON."""
+        return json.dumps(self.to_dict(), ensure_ascii=False, indent=2)
+
+    def __repr__(self) -> str:
+        where = "dry run" if self.output is None else self.output
+        return (
+            f"<Report {where}: {self.rows:,} rows, {self.bucketed:,} in {len(self.buckets):,} buckets, "
+            f"{self.rejected:,} rejected>"
+        )
+
+    def __str__(self) -> str:
+        from polyalign._tables import report_text
+
+        return report_text(self)
+
+
+def _field_spec(
+    schema: BucketSchema, shape: str | None, fields: Mapping[str, str], keep_thinking: bool
+) -> dict[str, Any]:
+    unknown = sorted(set(fields) - set(_FIELD_NAMES))
+    if unknown:
+        raise ValueError(f"fields: {unknown[0]!r} is not one of {', '.join(_FIELD_NAMES)}")
+    own_axes = [axis for axis in schema.axes if axis not in _DEFAULT_AXES]
+    custom = [axis if isinstance(axis, str) else axis["column"] for axis in own_axes]
+    return {**fields, "shape": shape, "custom": custom, "keep_thinking": keep_thinking}
+
+
+def _dumps(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _frozen(value: Any) -> Any:
+    """Lists as tuples, all the way down, so that a schema can't be changed by accident."""
+    if isinstance(value, list):
+        return tuple(map(_frozen, value))
+    if isinstance(value, dict):
+        return {name: _frozen(member) for name, member in value.items()}
+    return value

@@ -1,0 +1,57 @@
+"""The command line: ``polyalign bucket | count | show | demo``."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import traceback
+
+__all__ = ["main"]
+
+ERROR, USAGE, INTERRUPTED = 1, 2, 130
+
+
+def main() -> None:
+    """Run the command line; every error is one line, with a traceback only after ``--debug``."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command line and return the exit code."""
+    from polyalign.cli._app import app
+
+    try:
+        result = app(arguments, prog_name="polyalign", standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader of our output (`head`, a pager) has had enough. Python flushes once more at exit.
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ERROR
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception as error:
+        return _report(error, debug="--debug" in arguments)
+    return result if isinstance(result, int) else 0
+
+
+def _report(error: Exception, *, debug: bool) -> int:
+    if hasattr(error, "format_message"):  # a usage error of typer
+        line, code = error.format_message(), USAGE
+    elif isinstance(error, (ValueError, TypeError, OSError, ImportError)):
+        line, code = _one_line(error), ERROR
+    else:
+        line, code = f"{type(error).__name__}: {_one_line(error)}", ERROR
+        if not debug:
+            line += " (--debug shows where)"
+    if debug:
+        traceback.print_exception(error)
+    print(f"polyalign: {line}", file=sys.stderr)
+    return code
+
+
+def _one_line(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,61 @@
+"""Options from a YAML file: the long names of the flags, which override it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import typer
+import yaml
+
+_NOT_IN_FILES = {"config", "help", "debug"}
+
+
+def load_config(context: typer.Context, path: Path | None) -> Path | None:
+    """Make a YAML file's values the defaults of the command (an eager option's callback)."""
+    if path is None or context.resilient_parsing:
+        return path
+    parameters = {
+        parameter.name: parameter for parameter in context.command.params if parameter.name not in _NOT_IN_FILES
+    }
+    defaults = {}
+    for key, value, line in _read(path):
+        name = key.replace("-", "_")
+        if name not in parameters:
+            known = ", ".join(sorted(str(known) for known in parameters))
+            raise ValueError(f"{path}:{line}: unknown key {key!r}; known are {known}")
+        if name in defaults:
+            raise ValueError(f"{path}:{line}: key {key!r} is there twice")
+        many = getattr(parameters[name], "multiple", False) or parameters[name].nargs == -1
+        defaults[name] = _as_option(value, many=many)
+    context.default_map = {**(context.default_map or {}), **defaults}
+    return path
+
+
+def _read(path: Path) -> list[tuple[str, yaml.Node, int]]:
+    """Top-level keys and values, each with its line."""
+    try:
+        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
+        raise ValueError(f"{path}{where}: not YAML: {error.problem}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    if root is None:
+        return []
+    if not isinstance(root, yaml.MappingNode):
+        raise ValueError(f"{path}: must be a mapping of option names to values, such as `length-unit: words`")
+    return [(str(key.value), value, key.start_mark.line + 1) for key, value in root.value]
+
+
+def _as_option(node: yaml.Node, *, many: bool) -> Any:
+    """Return a YAML value as the flag takes it: as text, so that the language `no` is no Boolean."""
+    if isinstance(node, yaml.MappingNode):
+        members = {str(key.value): _as_option(value, many=False) for key, value in node.value}
+        return [f"{name}={member}" for name, member in members.items()] if many else json.dumps(members)
+    if isinstance(node, yaml.SequenceNode):
+        items = [str(_as_option(item, many=False)) for item in node.value]
+        return items if many else ",".join(items)
+    return [node.value] if many else node.value

@@ -1,0 +1,79 @@
+//! Schemas, bucketers and the bucketing job for Python. Settings and reports travel as JSON.
+
+use crate::arrow_out::Library;
+use crate::tokens::TokenCounter;
+use crate::{errors, interrupt, threads};
+use polyalign::bucketing::{self, Job, Progress};
+use polyalign::buckets::BucketSchema;
+use polyalign::io::shape::FieldSpec;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3_arrow::PyTable;
+use pyo3_arrow::input::AnyRecordBatch;
+use serde::de::DeserializeOwned;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// A schema's canonical JSON, every field written; `ValueError` if it breaks a rule.
+#[pyfunction]
+pub fn normalise_schema(json: &str) -> PyResult<String> {
+    Ok(BucketSchema::from_json(json).map_err(errors::to_py)?.to_json())
+}
+
+/// Assigns records to buckets.
+#[pyclass(frozen, module = "polyalign._core")]
+pub struct Bucketer(polyalign::buckets::Bucketer);
+
+#[pymethods]
+impl Bucketer {
+    #[new]
+    fn new(schema: &str, counter: Option<&TokenCounter>, count_prompt: bool) -> PyResult<Self> {
+        let schema = BucketSchema::from_json(schema).map_err(errors::to_py)?;
+        let counter = counter.map(|counter| counter.counter.clone());
+        polyalign::buckets::Bucketer::new(schema, counter, count_prompt).map(Self).map_err(errors::to_py)
+    }
+
+    /// The table with the assignment columns appended.
+    fn assign<'py>(
+        &self,
+        table: &Bound<'py, PyAny>,
+        fields: &str,
+        threads: Option<usize>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = table.py();
+        let library = Library::of(table)?;
+        let (batches, schema) = table.extract::<AnyRecordBatch>()?.into_table()?.into_inner();
+        let fields: FieldSpec = from_json("fields", fields)?;
+        let threads = threads::resolve(threads)?;
+        let bucketer = self.0.clone();
+        let work = move || bucketing::assign_table(&schema, &batches, &bucketer, &fields, threads);
+        let (schema, batches) =
+            interrupt::run(py, work, || Ok(()), || ())?.map_err(errors::to_py)?;
+        library.table(py, PyTable::try_new(batches, schema)?)
+    }
+
+    /// Runs a job and returns its report; calls `on_progress(bytes_read, bytes_total, rows)` meanwhile.
+    fn run(&self, py: Python<'_>, job: &str, on_progress: Option<Py<PyAny>>) -> PyResult<String> {
+        let mut job: Job = from_json("job", job)?;
+        job.threads = threads::resolve(Some(job.threads))?;
+        let bucketer = self.0.clone();
+        let progress = Arc::new(Progress::default());
+        let work = {
+            let progress = progress.clone();
+            move || bucketing::run(&job, &bucketer, &progress)
+        };
+        let tick = || {
+            let Some(on_progress) = &on_progress else { return Ok(()) };
+            let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+            let seen = (load(&progress.bytes_read), load(&progress.bytes_total), load(&progress.rows));
+            on_progress.call1(py, seen).map(drop)
+        };
+        let cancel = || progress.cancel.store(true, Ordering::Relaxed);
+        let report = interrupt::run(py, work, tick, cancel)?.map_err(errors::to_py)?;
+        serde_json::to_string(&report).map_err(|error| PyValueError::new_err(error.to_string()))
+    }
+}
+
+fn from_json<T: DeserializeOwned>(what: &str, json: &str) -> PyResult<T> {
+    serde_json::from_str(json).map_err(|error| PyValueError::new_err(format!("{what}: {error}")))
+}

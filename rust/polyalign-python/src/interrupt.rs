@@ -1,0 +1,60 @@
+//! Long work on a thread of its own, with the GIL released and an eye on Ctrl-C.
+
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const TICK: Duration = Duration::from_millis(50);
+
+/// How long cancelled work may take to stop before it is left behind (it may be blocked on a read).
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Runs `work`; every tick calls `tick`, then looks for signals. When either raises, calls `cancel`,
+/// gives the work a moment to stop, and raises.
+pub fn run<T: Send + 'static>(
+    py: Python<'_>,
+    work: impl FnOnce() -> T + Send + 'static,
+    mut tick: impl FnMut() -> PyResult<()>,
+    cancel: impl FnOnce(),
+) -> PyResult<T> {
+    let (sender, receiver) = channel();
+    let receiver = Mutex::new(receiver);
+    let wait = |time| {
+        py.detach(|| receiver.lock().unwrap_or_else(PoisonError::into_inner).recv_timeout(time))
+    };
+    let worker = thread::Builder::new()
+        .name("polyalign".into())
+        // The receiver is gone only if the work was left behind.
+        .spawn(move || drop(sender.send(work())))
+        .map_err(|error| PyRuntimeError::new_err(format!("can't start a thread: {error}")))?;
+    let raised = loop {
+        match wait(TICK) {
+            Ok(value) => return Ok(value),
+            Err(RecvTimeoutError::Disconnected) => return Err(panic_message(worker)),
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        if let Err(error) = py.check_signals().and_then(|()| tick()) {
+            break error;
+        }
+    };
+    cancel();
+    let deadline = Instant::now() + GRACE;
+    while !worker.is_finished() && Instant::now() < deadline {
+        // What the work came to no longer matters.
+        let _ = wait(TICK);
+    }
+    Err(raised)
+}
+
+fn panic_message(worker: thread::JoinHandle<()>) -> PyErr {
+    let panic = worker.join().expect_err("the work sends its result unless it panics");
+    let message = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("unknown panic");
+    PyRuntimeError::new_err(format!("internal error, please report it: {message}"))
+}
