@@ -2,5 +2,6 @@
 
 pub mod json;
 pub mod record;
+pub mod rows;
 pub mod shape;
 pub mod table;
