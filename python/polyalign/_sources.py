@@ -126,9 +126,7 @@ def _from_hub(name: str, kind: str, download: Callable[[], _T]) -> _T:
         raise FileNotFoundError(f"{name}: the hub has no such revision of it") from None
     except errors.LocalEntryNotFoundError:
         why = "HF_HUB_OFFLINE is set" if constants.is_offline_mode() else "the hub can't be reached"
-        raise FileNotFoundError(
-            f"{name}: not on disk, {what} of that name not in the hub cache, and {why}"
-        ) from None
+        raise FileNotFoundError(f"{name}: not on disk, {what} of that name not in the hub cache, and {why}") from None
     except errors.EntryNotFoundError:
         raise FileNotFoundError(f"{name}: found on the hub, but it has no {what.removeprefix('a ')}") from None
     except (errors.OfflineModeIsEnabled, ConnectionError) as error:

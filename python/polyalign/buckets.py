@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -81,7 +82,12 @@ class BucketSchema:
         given = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         if isinstance(given["languages"], str):
             raise TypeError('languages is a list of codes: ["en", "zh"]')
-        for name, value in json.loads(_core.normalise_schema(_dumps(given))).items():
+        try:
+            normal = json.loads(_core.normalise_schema(_dumps(given)))
+        except ValueError as error:
+            # Settings given one by one have no lines and columns.
+            raise ValueError(re.sub(r" at line \d+ column \d+$", "", str(error))) from None
+        for name, value in normal.items():
             object.__setattr__(self, name, _frozen(value))
 
     @classmethod
@@ -97,7 +103,12 @@ class BucketSchema:
         return hash(self.to_json())
 
     def __repr__(self) -> str:
-        default = {"length_edges": _PAPER_EDGES, "default_language": "und", "axes": _DEFAULT_AXES, "version": 1}
+        default = {
+            "length_edges": _PAPER_EDGES,
+            "default_language": "und",
+            "axes": _DEFAULT_AXES,
+            "version": 1,
+        }
         named = ((field.name, getattr(self, field.name)) for field in dataclasses.fields(self))
         shown = [
             f"{name}={value!r}"
@@ -146,7 +157,10 @@ class Bucketer:
         keep_thinking: bool = False,
     ) -> None:
         self.schema = schema or BucketSchema()
-        self.counter = None if tokenizer is None else TokenCounter(tokenizer)
+        if tokenizer is None or isinstance(tokenizer, TokenCounter):
+            self.counter = tokenizer
+        else:
+            self.counter = TokenCounter(tokenizer)
         if count not in ("all", "completion"):
             raise ValueError(f"count is {count!r}: it must be 'all' or 'completion'")
         self._fields = _field_spec(self.schema, shape, fields or {}, keep_thinking)
@@ -355,10 +369,9 @@ class Report:
     def _from_json(cls, text: str) -> Report:
         data = json.loads(text)
         data["schema"] = BucketSchema.from_json(_dumps(data["schema"]))
-        data["buckets"] = [
-            BucketSummary(**{**bucket, "parts": tuple(bucket["parts"])}) for bucket in data["buckets"]
-        ]
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in data.items()})
+        data["buckets"] = [BucketSummary(**_frozen(bucket)) for bucket in data["buckets"]]
+        members: dict[str, Any] = {name: _frozen(value) for name, value in data.items()}
+        return cls(**members)
 
     @property
     def rejected_share(self) -> float:
@@ -402,7 +415,7 @@ def _dumps(value: object) -> str:
 
 
 def _frozen(value: Any) -> Any:
-    """Lists as tuples, all the way down, so that a schema can't be changed by accident."""
+    """Return lists as tuples, all the way down, so that a schema can't be changed by accident."""
     if isinstance(value, list):
         return tuple(map(_frozen, value))
     if isinstance(value, dict):

@@ -21,14 +21,14 @@ __all__ = ["run_demo"]
 _FOLDERS = {"english": "en", "chinese": "zh"}
 _DIALOGUES = {"conversations", "sports"}
 _FAMILIES = {
-    **dict.fromkeys(["coding"], "code"),
-    **dict.fromkeys(["tech support"], "assistant"),
-    **dict.fromkeys(
-        "ai computers food health history literature money movies politics science trivia".split(), "qa"
-    ),
-    **dict.fromkeys(
-        "profile conversations emotion gossip greetings humor psychology sports".split(), "dialogue"
-    ),
+    source: family
+    for family, sources in {
+        "assistant": ["tech support"],
+        "code": ["coding"],
+        "dialogue": ["conversations", "emotion", "gossip", "greetings", "humor", "profile", "psychology", "sports"],
+        "qa": "ai computers food health history literature money movies politics science trivia".split(),
+    }.items()
+    for source in sources
 }
 _EDGES = (8, 16, 32)
 _COLOURS = {"en": "#2a6fbb", "zh": "#c8452f"}
@@ -53,8 +53,6 @@ def run_demo(output: str | Path = "demo") -> Report:
     ImportError
         A package of the extra ``demo`` is missing; the message says which.
     """
-    from polyalign import _tables
-
     started = time.perf_counter()
     for package in ("chatterbot_corpus", "tokenizers", "matplotlib"):
         _require(package)
@@ -111,9 +109,7 @@ def _interactions(turns: list[str], *, is_dialogue: bool) -> Iterator[list[dict[
     if not all(turns) or len(turns) < 2:
         return
     if is_dialogue:
-        messages = [
-            {"role": ("user", "assistant")[index % 2], "content": turn} for index, turn in enumerate(turns)
-        ]
+        messages = [{"role": ("user", "assistant")[index % 2], "content": turn} for index, turn in enumerate(turns)]
         for end in range(2, len(messages) + 1, 2):
             yield messages[:end]
         return
@@ -176,9 +172,7 @@ def draw_lengths(report: Report, path: str | Path) -> None:
     axes.set_xscale("log")
     axes.set_xlabel(f"length of the response ({length_unit(report)}, log scale)")
     axes.xaxis.set_major_formatter("{x:g}")
-    axes.set_title(
-        f"How long human answers are, bucket by bucket ({report.bucketed:,} rows)", loc="left", fontsize=11
-    )
+    axes.set_title(f"How long human answers are, bucket by bucket ({report.bucketed:,} rows)", loc="left", fontsize=11)
     axes.grid(axis="x", which="major", color="#dddddd", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right", "left"]].set_visible(False)
@@ -197,11 +191,23 @@ def _draw_bucket(axes: Any, place: int, bucket: BucketSummary) -> None:
     """Draw one bar: from the 10% to the 90% quantile, the middle half darker, the median in white."""
     colour = _COLOURS.get(bucket.parts[0], "#666666")
     at = {name: max(value, 0.5) for name, value in bucket.length.items()}
-    axes.barh(place, at["q90"] * 1.04 - at["q10"] / 1.04, left=at["q10"] / 1.04, height=0.55, color=colour, alpha=0.35)
+    axes.barh(
+        place,
+        at["q90"] * 1.04 - at["q10"] / 1.04,
+        left=at["q10"] / 1.04,
+        height=0.55,
+        color=colour,
+        alpha=0.35,
+    )
     axes.barh(place, at["q75"] * 1.04 - at["q25"] / 1.04, left=at["q25"] / 1.04, height=0.55, color=colour)
     axes.plot([at["q50"]] * 2, [place - 0.275, place + 0.275], color="white", linewidth=2)
     axes.annotate(
-        f"n={bucket.rows:,}", (at["q90"] * 1.08, place), va="center", fontsize=8, color="#555555", annotation_clip=False
+        f"n={bucket.rows:,}",
+        (at["q90"] * 1.08, place),
+        va="center",
+        fontsize=8,
+        color="#555555",
+        annotation_clip=False,
     )
 
 

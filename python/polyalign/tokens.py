@@ -67,15 +67,9 @@ class TokenCounter:
     """
 
     def __init__(self, source: object, *, revision: str | None = None) -> None:
-        if isinstance(source, TokenCounter):
-            self._json, self._core = source._json, source._core
-            return
         from polyalign._sources import tokenizer_json
 
         self._json, origin = tokenizer_json(source, revision)
-        self._load(origin)
-
-    def _load(self, origin: str) -> None:
         try:
             self._core = _core.TokenCounter(self._json)
         except ValueError as error:
@@ -86,11 +80,9 @@ class TokenCounter:
             logger.warning("%s is counted by the tokenizers library, which is slower: %s", origin, reason)
 
     @overload
-    def count(self, texts: str, *, threads: int | None = None) -> int: ...
+    def count(self, texts: str, *, threads: int | None = None) -> int: ...  # type: ignore[overload-overlap]
     @overload
-    def count(
-        self, texts: ArrowArrayExportable | ArrowStreamExportable, *, threads: int | None = None
-    ) -> Any: ...
+    def count(self, texts: ArrowArrayExportable | ArrowStreamExportable, *, threads: int | None = None) -> Any: ...
     @overload
     def count(
         self, texts: Iterable[str] | npt.NDArray[Any], *, threads: int | None = None

@@ -22,40 +22,88 @@ _TABLE_ROWS = 40
 def bucket(
     inputs: Annotated[
         list[str],
-        typer.Argument(help="Files, folders, globs, hub data sets (OWNER/NAME), or - for standard input.", metavar="INPUT..."),
+        typer.Argument(
+            help="Files, folders, globs, hub data sets (OWNER/NAME), or - for standard input.",
+            metavar="INPUT...",
+        ),
     ],
     output: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Folder to make.", metavar="DIR", rich_help_panel=_OUTPUT)
+        Path | None,
+        typer.Option("--out", "-o", help="Folder to make.", metavar="DIR", rich_help_panel=_OUTPUT),
     ] = None,
     tokenizer: options.Tokenizer = None,
     count: options.Count = "all",
     length_edges: Annotated[
         str,
-        typer.Option("--length-edges", help="Upper ends of the length bins, or [b]auto[/b]: quartiles per language.", metavar="N,N,…|auto", rich_help_panel=_BUCKETS),
+        typer.Option(
+            "--length-edges",
+            help="Upper ends of the length bins, or [b]auto[/b]: quartiles per language.",
+            metavar="N,N,…|auto",
+            rich_help_panel=_BUCKETS,
+        ),
     ] = "40,120,240",
     length_unit: Annotated[
         str | None,
-        typer.Option("--length-unit", help="tokens, words, words-paper or characters. Default: tokens with a tokenizer, else words.", rich_help_panel=_BUCKETS, metavar="UNIT"),
+        typer.Option(
+            "--length-unit",
+            help="tokens, words, words-paper or characters. Default: tokens with a tokenizer, else words.",
+            rich_help_panel=_BUCKETS,
+            metavar="UNIT",
+        ),
     ] = None,
     length_bins: Annotated[
-        str | None, typer.Option("--length-bins", help="Names of the length bins, one more than edges.", metavar="NAME,…", rich_help_panel=_BUCKETS)
+        str | None,
+        typer.Option(
+            "--length-bins",
+            help="Names of the length bins, one more than edges.",
+            metavar="NAME,…",
+            rich_help_panel=_BUCKETS,
+        ),
     ] = None,
     languages: Annotated[
-        str | None, typer.Option("--languages", help="The languages there may be, such as en,zh. Default: any.", metavar="CODE,…", rich_help_panel=_BUCKETS)
+        str | None,
+        typer.Option(
+            "--languages",
+            help="The languages there may be, such as en,zh. Default: any.",
+            metavar="CODE,…",
+            rich_help_panel=_BUCKETS,
+        ),
     ] = None,
     default_language: Annotated[
-        str, typer.Option("--default-language", help="For records of which nothing tells the language.", metavar="CODE", rich_help_panel=_BUCKETS)
+        str,
+        typer.Option(
+            "--default-language",
+            help="For records of which nothing tells the language.",
+            metavar="CODE",
+            rich_help_panel=_BUCKETS,
+        ),
     ] = "und",
     family_map: Annotated[
         list[str] | None,
-        typer.Option("--family-map", help="Family of a source, for records that name none. Repeatable.", metavar="SOURCE=FAMILY", rich_help_panel=_BUCKETS),
+        typer.Option(
+            "--family-map",
+            help="Family of a source, for records that name none. Repeatable.",
+            metavar="SOURCE=FAMILY",
+            rich_help_panel=_BUCKETS,
+        ),
     ] = None,
     axes: Annotated[
-        str, typer.Option("--axes", help="The axes, in the order of an id's parts.", metavar="AXIS,…", rich_help_panel=_BUCKETS)
+        str,
+        typer.Option(
+            "--axes",
+            help="The axes, in the order of an id's parts.",
+            metavar="AXIS,…",
+            rich_help_panel=_BUCKETS,
+        ),
     ] = "language,track,family,length",
     axis: Annotated[
         list[str] | None,
-        typer.Option("--axis", help="One more axis, from a column of the records. Repeatable.", metavar="NAME=COLUMN", rich_help_panel=_BUCKETS),
+        typer.Option(
+            "--axis",
+            help="One more axis, from a column of the records. Repeatable.",
+            metavar="NAME=COLUMN",
+            rich_help_panel=_BUCKETS,
+        ),
     ] = None,
     shape: options.Shape = None,
     prompt_field: options.PromptField = None,
@@ -68,27 +116,65 @@ def bucket(
     id_field: options.IdField = None,
     keep_thinking: options.KeepThinking = False,
     max_record_bytes: Annotated[
-        str, typer.Option("--max-record-bytes", help="Larger records are rejected without being held.", metavar="SIZE", rich_help_panel=options.READING)
+        str,
+        typer.Option(
+            "--max-record-bytes",
+            help="Larger records are rejected without being held.",
+            metavar="SIZE",
+            rich_help_panel=options.READING,
+        ),
     ] = "256MiB",
     max_rejects: Annotated[
         float,
-        typer.Option("--max-rejects", help="Exit with 4 if more than this part of the rows is rejected.", min=0.0, max=1.0, metavar="SHARE", rich_help_panel=options.READING),
+        typer.Option(
+            "--max-rejects",
+            help="Exit with 4 if more than this part of the rows is rejected.",
+            min=0.0,
+            max=1.0,
+            metavar="SHARE",
+            rich_help_panel=options.READING,
+        ),
     ] = 0.01,
     limit: Annotated[
-        int | None, typer.Option("--limit", help="Stop after this many rows.", min=1, metavar="N", rich_help_panel=options.READING)
+        int | None,
+        typer.Option("--limit", help="Stop after this many rows.", min=1, metavar="N", rich_help_panel=options.READING),
     ] = None,
     assignments_only: Annotated[
-        bool, typer.Option("--assignments-only", help="Write no texts, only ids, buckets and lengths.", rich_help_panel=_OUTPUT)
+        bool,
+        typer.Option(
+            "--assignments-only",
+            help="Write no texts, only ids, buckets and lengths.",
+            rich_help_panel=_OUTPUT,
+        ),
     ] = False,
     partition_by: Annotated[
-        str | None, typer.Option("--partition-by", help="Hive-style folders by these axes.", metavar="AXIS,…", rich_help_panel=_OUTPUT)
+        str | None,
+        typer.Option(
+            "--partition-by",
+            help="Hive-style folders by these axes.",
+            metavar="AXIS,…",
+            rich_help_panel=_OUTPUT,
+        ),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.", rich_help_panel=_OUTPUT)] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an existing output.", rich_help_panel=_OUTPUT)
+    ] = False,
     chunk_bytes: Annotated[
-        str, typer.Option("--chunk-bytes", help="Decompressed input per output file.", metavar="SIZE", rich_help_panel=_OUTPUT)
+        str,
+        typer.Option(
+            "--chunk-bytes",
+            help="Decompressed input per output file.",
+            metavar="SIZE",
+            rich_help_panel=_OUTPUT,
+        ),
     ] = "64MiB",
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show shape, fields, buckets and three rows; write nothing.", rich_help_panel=_OUTPUT)
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Show shape, fields, buckets and three rows; write nothing.",
+            rich_help_panel=_OUTPUT,
+        ),
     ] = False,
     threads: options.Threads = None,
     json: options.Json = False,
@@ -97,9 +183,9 @@ def bucket(
 ) -> int:
     """Sort a corpus into buckets by language, track, family and length.
 
-    Reads JSONL, JSON arrays (also .gz and .zst), Parquet, Arrow and datasets folders; writes Parquet that load_dataset
-    and TRL's SFTTrainer take as it is. What can't be used goes to OUT/rejects.jsonl with file, line, byte offset and reason.
-    Interrupt it as you like: the same command goes on where it was.
+    Reads JSONL, JSON arrays (also .gz and .zst), Parquet, Arrow and datasets folders; writes Parquet that
+    load_dataset and TRL's SFTTrainer take as it is. What can't be used goes to OUT/rejects.jsonl with file, line,
+    byte offset and reason. Interrupt it as you like: the same command goes on where it was.
 
     [bold]Examples[/bold]
 
@@ -111,7 +197,8 @@ def bucket(
 
     zcat big.jsonl.gz | polyalign bucket - --tokenizer tokenizer.json --assignments-only --out lengths/
 
-    [bold]Exit codes[/bold]: 0 fine, 1 error, 2 usage, 3 part of the input could not be read, 4 too many rejects, 130 interrupted.
+    [bold]Exit codes[/bold]: 0 fine, 1 error, 2 usage, 3 part of the input could not be read, 4 too many rejects,
+    130 interrupted.
     """
     from polyalign.buckets import Bucketer, BucketSchema
 
@@ -125,7 +212,10 @@ def bucket(
         languages=options.words(languages),
         default_language=default_language,
         families=options.pairs(family_map or [], "--family-map", "SOURCE=FAMILY"),
-        axes=[*(options.words(axes) or []), *({"name": name, "column": extra_axes[name]} for name in extra_axes)],
+        axes=[
+            *(options.words(axes) or []),
+            *({"name": name, "column": extra_axes[name]} for name in extra_axes),
+        ],
     )
     fields = {
         "prompt": prompt_field,

@@ -38,17 +38,25 @@ class _Row:
 def count(
     inputs: Annotated[
         list[str],
-        typer.Argument(help="Files of records or of plain text, folders, globs, hub data sets, or - for standard input.", metavar="INPUT..."),
+        typer.Argument(
+            help="Files of records or of plain text, folders, globs, hub data sets, or - for standard input.",
+            metavar="INPUT...",
+        ),
     ],
     tokenizer: options.Tokenizer = None,
     count: options.Count = "all",
     text: Annotated[bool, typer.Option("--text", help="Every file is one plain text, whatever its name.")] = False,
-    lines: Annotated[bool, typer.Option("--lines", help="Every line is a text of its own, whatever the file's name.")] = False,
+    lines: Annotated[
+        bool, typer.Option("--lines", help="Every line is a text of its own, whatever the file's name.")
+    ] = False,
     shape: options.Shape = None,
     prompt_field: options.PromptField = None,
     response_field: options.ResponseField = None,
     keep_thinking: options.KeepThinking = False,
-    limit: Annotated[int | None, typer.Option("--limit", help="Count at most this many records or lines of each input.", min=1, metavar="N")] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option("--limit", help="Count at most this many records or lines of each input.", min=1, metavar="N"),
+    ] = None,
     threads: options.Threads = None,
     json: options.Json = False,
     config: options.Config = None,
@@ -56,9 +64,9 @@ def count(
 ) -> int:
     """Count the tokens of texts or records, per input and in total.
 
-    JSONL, JSON, Parquet and Arrow files (also .gz, .zst) are read as records, like [bold]polyalign bucket[/bold] reads them;
-    any other file, and standard input, is one plain text. Counts are exactly those of the tokenizers library, without
-    special tokens.
+    JSONL, JSON, Parquet and Arrow files (also .gz, .zst) are read as records, like [bold]polyalign bucket[/bold]
+    reads them; any other file, and standard input, is one plain text. Counts are exactly those of the tokenizers
+    library, without special tokens.
 
     [bold]Examples[/bold]
 
@@ -103,7 +111,7 @@ def count(
 def _files(inputs: list[str]) -> Iterator[str]:
     """Patterns are expanded; folders and hub data sets stay one input each."""
     for name in inputs:
-        matches = sorted(glob.glob(name, recursive=True)) if glob.has_magic(name) else []
+        matches = sorted(glob.glob(name, recursive=True)) if glob.has_magic(name) else []  # noqa: PTH207 (`**/x`, absolute)
         yield from matches or [name]
 
 
@@ -119,9 +127,7 @@ def _holds_records(path: Path) -> bool:
     return name.endswith(_RECORD_SUFFIXES)
 
 
-def _count_records(
-    file: str, bucketer: Bucketer, limit: int | None, threads: int | None
-) -> tuple[_Row, int]:
+def _count_records(file: str, bucketer: Bucketer, limit: int | None, threads: int | None) -> tuple[_Row, int]:
     report: Report = bucketer.bucket_files(file, None, limit=limit, threads=threads, progress=True)
     for problem in report.unreadable:
         _complain(f"{file}: unreadable from byte or row {problem['offset']:,} on: {problem['reason']}")
@@ -141,8 +147,7 @@ def _count_texts(file: str, kind: Kind, counter: TokenCounter, limit: int | None
 
 
 def _texts(file: str, kind: Kind) -> Iterator[str]:
-    stream = sys.stdin.buffer if file == "-" else Path(file).open("rb")
-    with stream:
+    with sys.stdin.buffer if file == "-" else Path(file).open("rb") as stream:
         pieces: Iterable[bytes] = [stream.read()] if kind == "text" else stream
         for number, piece in enumerate(pieces, start=1):
             try:
@@ -173,7 +178,9 @@ def _print(rows: list[_Row], *, as_json: bool) -> None:
         "rejected": sum(row.rejected for row in rows),
     }
     if as_json:
-        typer.echo(json_module.dumps({"files": [asdict(row) for row in rows], "total": total}, ensure_ascii=False, indent=2))
+        typer.echo(
+            json_module.dumps({"files": [asdict(row) for row in rows], "total": total}, ensure_ascii=False, indent=2)
+        )
         return
     from rich.table import Table
 

@@ -30,7 +30,11 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines inst
 Threads = Annotated[
     int | None,
     typer.Option(
-        "--threads", envvar="POLYALIGN_NUM_THREADS", min=1, help="Worker threads. Default: every core.", metavar="N"
+        "--threads",
+        envvar="POLYALIGN_NUM_THREADS",
+        min=1,
+        help="Worker threads. Default: every core.",
+        metavar="N",
     ),
 ]
 Tokenizer = Annotated[
@@ -72,7 +76,9 @@ IdField = Annotated[str | None, _field("--id-field", "Default: id; where missing
 KeepThinking = Annotated[
     bool,
     typer.Option(
-        "--keep-thinking", help="Count a leading <think>…</think> as part of the response.", rich_help_panel=READING
+        "--keep-thinking",
+        help="Count a leading <think>…</think> as part of the response.",
+        rich_help_panel=READING,
     ),
 ]
 

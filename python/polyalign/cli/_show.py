@@ -1,1 +1,122 @@
 """``polyalign show``."""
+
+from __future__ import annotations
+
+import json as json_module
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from polyalign.cli import _options as options
+
+_TEXTS = ("prompt", "completion", "chosen", "rejected")
+_IN_TITLE = ("id", "bucket", "length")
+
+
+def show(
+    output: Annotated[Path, typer.Argument(help="A folder made by polyalign bucket.", metavar="OUT")],
+    bucket: Annotated[
+        str | None, typer.Option("--bucket", "-b", help="Id of the bucket to look into.", metavar="ID")
+    ] = None,
+    rows: Annotated[int, typer.Option("--rows", "-n", help="How many rows.", min=1, metavar="N")] = 5,
+    json: options.Json = False,
+    debug: options.Debug = False,
+) -> None:
+    """Look at the buckets of an output, or at the rows of one.
+
+    [bold]Examples[/bold]
+
+    polyalign show bucketed/
+
+    polyalign show bucketed/ --bucket "zh|multi|dialogue|short" -n 5
+
+    polyalign show bucketed/ --bucket "en|single|qa|long" -n 100 --json | jq .completion
+    """
+    manifest = _manifest(output)
+    if bucket is None:
+        _show_buckets(manifest, as_json=json)
+        return
+    _check_bucket(bucket, [known["bucket"] for known in manifest["buckets"]], output)
+    found = _rows(output, bucket, rows)
+    if json:
+        for row in found:
+            typer.echo(json_module.dumps(row, ensure_ascii=False))
+        return
+    from polyalign import _tables
+
+    console = _tables.console()
+    for row in found:
+        _show_row(console, row)
+
+
+def _manifest(output: Path) -> dict[str, Any]:
+    path = output / "manifest.json"
+    if not path.is_file():
+        if Path(f"{output}.partial").is_dir():
+            raise FileNotFoundError(
+                f"{output}: its run was interrupted; give the same bucket command again to finish it"
+            )
+        raise FileNotFoundError(f"{output}: not an output of polyalign bucket (it has no manifest.json)")
+    try:
+        manifest = json_module.loads(path.read_text(encoding="utf-8"))
+        manifest["schema"], manifest["buckets"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: not a manifest of polyalign bucket: {error!r}") from None
+    return dict(manifest)
+
+
+def _check_bucket(bucket: str, known: list[str], output: Path) -> None:
+    if bucket in known:
+        return
+    close = get_close_matches(bucket, known, n=3, cutoff=0.3)
+    hint = f"did you mean {' or '.join(map(repr, close))}?" if close else f"polyalign show {output} lists them"
+    raise ValueError(f"{output}: has no bucket {bucket!r}; {hint}")
+
+
+def _rows(output: Path, bucket: str, limit: int) -> list[dict[str, Any]]:
+    from polyalign import _core
+
+    table = _core.first_rows(str(output), bucket, limit)
+    columns = {name: [value.as_py() for value in table[name]] for name in table.column_names}
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
+def _show_buckets(manifest: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json_module.dumps(manifest["buckets"], ensure_ascii=False, indent=2))
+        return
+    from polyalign import _tables
+    from polyalign.buckets import BucketSchema, BucketSummary
+
+    schema = BucketSchema.from_json(json_module.dumps(manifest["schema"]))
+    buckets = [BucketSummary(**members) for members in manifest["buckets"]]
+    has_tokens = any(bucket.completion_tokens is not None for bucket in buckets)
+    unit = schema.length_unit or ("tokens" if has_tokens else "words")
+    _tables.console().print(_tables.bucket_table(buckets, unit))
+
+
+def _show_row(console: Any, row: dict[str, Any]) -> None:
+    from polyalign.cli._rows import print_row
+
+    title = "  ".join(f"{name} {row[name]}" for name in _IN_TITLE if row.get(name) is not None)
+    messages = [message for name in _TEXTS for message in _messages(name, row.get(name))]
+    extra = row.get("extra")
+    if extra is not None:
+        messages.append(("extra", extra if isinstance(extra, str) else json_module.dumps(extra, ensure_ascii=False)))
+    if not messages:  # written with --assignments-only, or from a table whose texts have names of their own
+        messages = [(name, str(value)) for name, value in row.items() if name not in _IN_TITLE and value is not None]
+    print_row(console, title, messages)
+
+
+def _messages(name: str, value: Any) -> list[tuple[str, str]]:
+    """Return a text column as (label, text): a message goes under its role, plain text under the column's name."""
+    if value is None:
+        return []
+    if isinstance(value, str):
+        return [(name, value)]
+    if isinstance(value, list) and all(isinstance(item, dict) and {"role", "content"} <= item.keys() for item in value):
+        suffix = f" ({name})" if name in ("chosen", "rejected") else ""
+        return [(f"{message['role']}{suffix}", str(message["content"])) for message in value]
+    return [(name, str(value))]

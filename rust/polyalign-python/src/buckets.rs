@@ -11,6 +11,7 @@ use pyo3::prelude::*;
 use pyo3_arrow::PyTable;
 use pyo3_arrow::input::AnyRecordBatch;
 use serde::de::DeserializeOwned;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -47,8 +48,7 @@ impl Bucketer {
         let threads = threads::resolve(threads)?;
         let bucketer = self.0.clone();
         let work = move || bucketing::assign_table(&schema, &batches, &bucketer, &fields, threads);
-        let (schema, batches) =
-            interrupt::run(py, work, || Ok(()), || ())?.map_err(errors::to_py)?;
+        let (schema, batches) = interrupt::run(py, work, || Ok(()), || ())?.map_err(errors::to_py)?;
         library.table(py, PyTable::try_new(batches, schema)?)
     }
 
@@ -76,4 +76,17 @@ impl Bucketer {
 
 fn from_json<T: DeserializeOwned>(what: &str, json: &str) -> PyResult<T> {
     serde_json::from_str(json).map_err(|error| PyValueError::new_err(format!("{what}: {error}")))
+}
+
+/// The first rows of an output's bucket (of any, if `None`), as a table.
+#[pyfunction]
+pub fn first_rows<'py>(
+    py: Python<'py>,
+    output: PathBuf,
+    bucket: Option<String>,
+    limit: usize,
+) -> PyResult<Bound<'py, PyAny>> {
+    let work = move || polyalign::io::rows::first_rows(&output, bucket.as_deref(), limit);
+    let (schema, batches) = interrupt::run(py, work, || Ok(()), || ())?.map_err(errors::to_py)?;
+    Library::Arro3.table(py, PyTable::try_new(batches, schema)?)
 }

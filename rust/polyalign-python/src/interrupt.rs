@@ -22,9 +22,8 @@ pub fn run<T: Send + 'static>(
 ) -> PyResult<T> {
     let (sender, receiver) = channel();
     let receiver = Mutex::new(receiver);
-    let wait = |time| {
-        py.detach(|| receiver.lock().unwrap_or_else(PoisonError::into_inner).recv_timeout(time))
-    };
+    let wait =
+        |time| py.detach(|| receiver.lock().unwrap_or_else(PoisonError::into_inner).recv_timeout(time));
     let worker = thread::Builder::new()
         .name("polyalign".into())
         // The receiver is gone only if the work was left behind.

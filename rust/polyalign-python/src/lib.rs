@@ -16,7 +16,7 @@ mod _core {
     use super::*;
 
     #[pymodule_export]
-    use buckets::{Bucketer, normalise_schema};
+    use buckets::{Bucketer, first_rows, normalise_schema};
     #[pymodule_export]
     use tokens::TokenCounter;
 

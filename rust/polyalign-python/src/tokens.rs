@@ -32,9 +32,8 @@ pub struct TokenCounter {
 impl TokenCounter {
     #[new]
     fn new(py: Python<'_>, json: &[u8]) -> PyResult<Self> {
-        let counter = py
-            .detach(|| polyalign::tokens::TokenCounter::from_json(json))
-            .map_err(errors::to_py)?;
+        let counter =
+            py.detach(|| polyalign::tokens::TokenCounter::from_json(json)).map_err(errors::to_py)?;
         Ok(Self { counter, scratches: Mutex::default() })
     }
 
@@ -136,9 +135,7 @@ impl TokenCounter {
         let counts = match array.as_any_dictionary_opt() {
             // An empty dictionary has only null keys.
             Some(_) if counts.is_empty() => vec![0; array.len()],
-            Some(dictionary) => {
-                dictionary.normalized_keys().into_iter().map(|key| counts[key]).collect()
-            }
+            Some(dictionary) => dictionary.normalized_keys().into_iter().map(|key| counts[key]).collect(),
             None => counts,
         };
         Ok(UInt32Array::new(counts.into(), array.logical_nulls()))

@@ -118,7 +118,9 @@ mod tests {
         let (_, batches) = first_rows(output, bucket, limit).unwrap();
         batches
             .iter()
-            .flat_map(|batch| batch.column_by_name("row").unwrap().as_primitive::<Int64Type>().values().to_vec())
+            .flat_map(|batch| {
+                batch.column_by_name("row").unwrap().as_primitive::<Int64Type>().values().to_vec()
+            })
             .collect()
     }
 
