@@ -1,7 +1,12 @@
 //! Reading records, rejecting what can't be used, writing tables.
 
+pub mod batches;
+pub mod block;
+pub mod input;
 pub mod json;
+pub mod open;
 pub mod record;
 pub mod rows;
 pub mod shape;
+pub mod split;
 pub mod table;

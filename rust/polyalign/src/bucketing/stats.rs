@@ -1,0 +1,168 @@
+//! Exact counts per bucket and per file; adding them up is all there is to merging.
+
+use super::report::Quantiles;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// How often each length occurs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Histogram(BTreeMap<u32, u64>);
+
+impl Histogram {
+    /// Adds one occurrence.
+    pub fn add(&mut self, length: u32) {
+        *self.0.entry(length).or_default() += 1;
+    }
+
+    /// Adds several occurrences.
+    pub fn add_many(&mut self, length: u32, count: u64) {
+        if count > 0 {
+            *self.0.entry(length).or_default() += count;
+        }
+    }
+
+    /// Adds another's counts.
+    pub fn merge(&mut self, other: &Self) {
+        for (&length, &count) in &other.0 {
+            *self.0.entry(length).or_default() += count;
+        }
+    }
+
+    /// Nearest-rank quantiles; zeros if nothing was counted.
+    pub fn quantiles(&self) -> Quantiles {
+        let total: u64 = self.0.values().sum();
+        let at = |percent: u64| {
+            let rank = (total * percent).div_ceil(100).max(1);
+            let mut below = 0;
+            let found = self.0.iter().find(|&(_, &count)| {
+                below += count;
+                below >= rank
+            });
+            found.map_or(0, |(&length, _)| length)
+        };
+        Quantiles { min: at(0), q10: at(10), q25: at(25), q50: at(50), q75: at(75), q90: at(90), max: at(100) }
+    }
+}
+
+/// What is known of one bucket.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BucketStats {
+    /// Its parts, in axis order.
+    pub parts: Vec<String>,
+    /// Records.
+    pub rows: u64,
+    /// Tokens of prompts, 0 if not counted.
+    pub prompt_tokens: u64,
+    /// Tokens of responses, 0 if not counted.
+    pub completion_tokens: u64,
+    /// Lengths of responses.
+    pub lengths: Histogram,
+}
+
+impl BucketStats {
+    fn merge(&mut self, other: &Self) {
+        self.rows += other.rows;
+        self.prompt_tokens += other.prompt_tokens;
+        self.completion_tokens += other.completion_tokens;
+        self.lengths.merge(&other.lengths);
+    }
+}
+
+/// What is known of one input file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileStats {
+    /// Decompressed bytes read.
+    pub bytes: u64,
+    /// Records given a bucket.
+    pub bucketed: u64,
+    /// Records rejected.
+    pub rejected: u64,
+}
+
+/// The unreadable rest of a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rest {
+    /// Index of the file.
+    pub file: u32,
+    /// Byte offset, or row of a table, it begins at.
+    pub offset: u64,
+    /// Why.
+    pub reason: String,
+}
+
+/// Counts of a part of the input.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stats {
+    /// By bucket id.
+    pub buckets: BTreeMap<String, BucketStats>,
+    /// By index of the file.
+    pub files: BTreeMap<u32, FileStats>,
+    /// Rejected records by kind.
+    pub rejected: BTreeMap<String, u64>,
+    /// Files whose rest could not be read.
+    pub unreadable: Vec<Rest>,
+}
+
+impl Stats {
+    /// Adds the counts of another part of the input.
+    pub fn merge(&mut self, other: Self) {
+        for (id, stats) in other.buckets {
+            match self.buckets.get_mut(&id) {
+                Some(own) => own.merge(&stats),
+                None => {
+                    self.buckets.insert(id, stats);
+                }
+            }
+        }
+        for (file, stats) in other.files {
+            let own = self.files.entry(file).or_default();
+            own.bytes += stats.bytes;
+            own.bucketed += stats.bucketed;
+            own.rejected += stats.rejected;
+        }
+        for (kind, count) in other.rejected {
+            *self.rejected.entry(kind).or_default() += count;
+        }
+        self.unreadable.extend(other.unreadable);
+    }
+
+    /// Counts a rejected record.
+    pub fn reject(&mut self, file: u32, kind: &str) {
+        self.files.entry(file).or_default().rejected += 1;
+        match self.rejected.get_mut(kind) {
+            Some(count) => *count += 1,
+            None => {
+                self.rejected.insert(kind.to_owned(), 1);
+            }
+        }
+    }
+
+    /// Records given a bucket.
+    pub fn bucketed(&self) -> u64 {
+        self.files.values().map(|f| f.bucketed).sum()
+    }
+
+    /// Records rejected.
+    pub fn rejects(&self) -> u64 {
+        self.files.values().map(|f| f.rejected).sum()
+    }
+
+    /// Decompressed bytes read.
+    pub fn bytes(&self) -> u64 {
+        self.files.values().map(|f| f.bytes).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_nearest_rank() {
+        let mut histogram = Histogram::default();
+        assert_eq!(histogram.quantiles(), Quantiles::default());
+        (1..=10).for_each(|length| histogram.add(length));
+        let q = histogram.quantiles();
+        assert_eq!((q.min, q.q10, q.q25, q.q50, q.q75, q.q90, q.max), (1, 1, 3, 5, 8, 9, 10));
+    }
+}

@@ -1,0 +1,126 @@
+//! What travels from the reader to the workers: blocks of whole records and where they are from.
+
+use arrow::array::RecordBatch;
+use serde::{Deserialize, Serialize};
+use std::ops::Range;
+
+/// A place between two records of the input stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Position {
+    /// Index of the file.
+    pub file: u32,
+    /// Decompressed bytes of it before this place (rows in tables).
+    pub offset: u64,
+    /// Records of it before this place.
+    pub row: u64,
+    /// Line ends of it before this place.
+    pub line: u64,
+}
+
+/// Where blocks and chunks are cut, and what is too much.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// A block ends with the first record that reaches this.
+    pub block_bytes: u64,
+    /// A chunk ends with the first record that reaches this.
+    pub chunk_bytes: u64,
+    /// Records above this are rejected.
+    pub max_record_bytes: u64,
+    /// Records left to read.
+    pub rows: u64,
+}
+
+/// Where one JSON record lies in a block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Its bytes in [`Block::data`].
+    pub range: Range<usize>,
+    /// Line ends of the file before it.
+    pub line: u64,
+}
+
+/// Successive JSON records of one file.
+#[derive(Clone, Debug)]
+pub struct Segment {
+    /// Index of the file.
+    pub file: u32,
+    /// Where the segment begins in [`Block::data`].
+    pub start: usize,
+    /// Decompressed bytes of the file before `start`.
+    pub offset: u64,
+    /// Number of the first record in the file.
+    pub row: u64,
+    /// The records.
+    pub records: Vec<Span>,
+}
+
+/// A record, or the rest of a file, that the reader could not hand on.
+#[derive(Clone, Debug)]
+pub struct Bad {
+    /// Where it begins.
+    pub at: Position,
+    /// `size` or `file`.
+    pub kind: &'static str,
+    /// Why, in one line.
+    pub reason: String,
+}
+
+/// Successive rows of a table.
+#[derive(Clone, Debug)]
+pub struct Rows {
+    /// Index of the file.
+    pub file: u32,
+    /// Number of the first row in the file.
+    pub row: u64,
+    /// The rows.
+    pub batch: RecordBatch,
+}
+
+/// One part of a block.
+#[derive(Clone, Debug)]
+pub enum Item {
+    /// JSON records.
+    Json(Segment),
+    /// Rows of a table.
+    Table(Rows),
+    /// Something unreadable.
+    Bad(Bad),
+}
+
+/// Whole records: the unit of work. Where a block ends depends on the stream alone.
+#[derive(Debug, Default)]
+pub struct Block {
+    /// The bytes that segments point into.
+    pub data: Vec<u8>,
+    /// Its parts, in stream order.
+    pub items: Vec<Item>,
+    /// Decompressed bytes of each file it holds a part of.
+    pub file_bytes: Vec<(u32, u64)>,
+    /// Input bytes it stands for.
+    pub bytes: u64,
+    /// Whether the chunk ends with it.
+    pub ends_chunk: bool,
+    /// Where the stream goes on.
+    pub end: Position,
+}
+
+impl Block {
+    /// Whether there is nothing in it to work on.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// Adds bytes read of a file.
+    pub fn add_bytes(&mut self, file: u32, bytes: u64) {
+        self.bytes += bytes;
+        match self.file_bytes.last_mut() {
+            Some((last, total)) if *last == file => *total += bytes,
+            _ => self.file_bytes.push((file, bytes)),
+        }
+    }
+}
+
+/// The reason a record is rejected for its size; the same wherever that is noticed.
+pub fn size_reason(bytes: u64, max: u64) -> String {
+    format!("the record has {bytes} bytes, more than the {max} allowed (--max-record-bytes)")
+}

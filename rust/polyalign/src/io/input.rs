@@ -1,0 +1,434 @@
+//! Which files a job reads, in which order and format.
+
+use super::open::{Compression, Source, read_full};
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+/// What a file holds, under its compression.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Format {
+    /// One JSON object a line.
+    Jsonl,
+    /// One JSON array of objects.
+    JsonArray,
+    /// Apache Parquet.
+    Parquet,
+    /// Arrow IPC file (also known as Feather 2).
+    ArrowFile,
+    /// Arrow IPC stream, as `datasets` saves it.
+    ArrowStream,
+}
+
+impl Format {
+    /// The name for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Jsonl => "JSONL",
+            Self::JsonArray => "JSON array",
+            Self::Parquet => "Parquet",
+            Self::ArrowFile => "Arrow IPC file",
+            Self::ArrowStream => "Arrow IPC stream",
+        }
+    }
+
+    /// Whether records come as rows of a table rather than as JSON.
+    pub fn is_table(self) -> bool {
+        matches!(self, Self::Parquet | Self::ArrowFile | Self::ArrowStream)
+    }
+}
+
+/// One input file.
+#[derive(Clone, Debug)]
+pub struct Input {
+    /// Where it is; `-` for standard input.
+    pub path: PathBuf,
+    /// Its path relative to the inputs' common root, with `/` between folders.
+    pub name: String,
+    /// Bytes on disk (0 for standard input).
+    pub size: u64,
+    /// Time of last change, in nanoseconds since 1970 (0 for standard input).
+    pub mtime: i128,
+    /// How it is packed.
+    pub compression: Compression,
+    /// What it holds.
+    pub format: Format,
+}
+
+/// A file that was passed over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Skipped {
+    /// Relative to the inputs' common root.
+    pub file: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// The inputs of a job, in byte order of their names.
+#[derive(Debug, Default)]
+pub struct Inputs {
+    /// The files.
+    pub files: Vec<Input>,
+    /// What was passed over in the given folders.
+    pub skipped: Vec<Skipped>,
+    /// Standard input's first bytes, which were looked at to know its format.
+    pub stdin_head: Option<Vec<u8>>,
+}
+
+impl Inputs {
+    /// Whether the input is standard input.
+    pub fn is_stdin(&self) -> bool {
+        self.stdin_head.is_some()
+    }
+
+    /// Bytes on disk.
+    pub fn size(&self) -> u64 {
+        self.files.iter().map(|f| f.size).sum()
+    }
+
+    /// Whether the files are tables; `false` if they are JSON.
+    pub fn is_table(&self) -> bool {
+        self.files.first().is_some_and(|f| f.format.is_table())
+    }
+}
+
+/// Bytes of a file's start that its format is told from.
+const HEAD_BYTES: usize = 64 << 10;
+
+/// Finds the files that `patterns` name: files, folders (with all that is below them), globs, or `-`.
+///
+/// `own` are folders of this job's own output, which are never read. Files that are not JSON, Parquet
+/// or Arrow by name, and hidden ones, are passed over in folders, but read where they are named.
+///
+/// # Errors
+/// A pattern that nothing matches, a file that can't be opened, JSON beside tables, and `-` beside
+/// files.
+pub fn discover(patterns: &[String], own: &[PathBuf]) -> Result<Inputs> {
+    if patterns.is_empty() {
+        return Err(Error::Input(
+            "no input given: name files, folders, globs, or - for standard input".into(),
+        ));
+    }
+    if patterns.iter().any(|p| p == "-") {
+        return if patterns.len() == 1 { stdin() } else { Err(stdin_beside_files()) };
+    }
+    let mut walk =
+        Walk { own: own.iter().filter_map(|p| fs::canonicalize(p).ok()).collect(), ..Walk::default() };
+    for pattern in patterns {
+        walk.add(pattern)?;
+    }
+    let root = common_root(&walk.roots);
+    let name = |path: &Path| relative_name(path, &root);
+    let mut files = Vec::with_capacity(walk.files.len());
+    for path in &walk.files {
+        files.push(inspect(path, name(path))?);
+    }
+    files.sort_by(|a, b| a.name.as_bytes().cmp(b.name.as_bytes()).then_with(|| a.path.cmp(&b.path)));
+    let skipped =
+        walk.skipped.iter().map(|(path, reason)| Skipped { file: name(path), reason: reason.clone() });
+    let mut skipped: Vec<_> = skipped.collect();
+    skipped.sort_by(|a, b| a.file.cmp(&b.file));
+    skipped.dedup();
+    if files.is_empty() {
+        return Err(Error::Input(format!(
+            "{}: no JSON, Parquet or Arrow file there ({} files passed over)",
+            patterns.join(", "),
+            skipped.len()
+        )));
+    }
+    check_one_kind(&files)?;
+    Ok(Inputs { files, skipped, stdin_head: None })
+}
+
+fn stdin_beside_files() -> Error {
+    Error::Input("standard input (-) can't be read together with files: give one or the other".into())
+}
+
+/// Standard input as the only file.
+fn stdin() -> Result<Inputs> {
+    let mut head = vec![0; HEAD_BYTES];
+    let n = read_full(&mut std::io::stdin(), &mut head).map_err(|e| Error::io("-", e))?;
+    head.truncate(n);
+    let compression = Compression::of(&head);
+    let format = match binary_format(&head) {
+        Some(format) => {
+            return Err(Error::Input(format!(
+                "standard input holds {}: only JSON can be read from there; name the file instead",
+                format.name()
+            )));
+        }
+        None => text_format(&mut &unpack(&head, compression)[..], Path::new("-")),
+    };
+    let input = Input { path: "-".into(), name: "-".into(), size: 0, mtime: 0, compression, format };
+    Ok(Inputs { files: vec![input], skipped: Vec::new(), stdin_head: Some(head) })
+}
+
+/// What the start of a packed stream unpacks to, as far as it goes.
+fn unpack(head: &[u8], compression: Compression) -> Vec<u8> {
+    let mut out = Vec::new();
+    // The head is cut somewhere, so an error at its end is expected.
+    let _ = match compression {
+        Compression::None => {
+            out.extend_from_slice(head);
+            Ok(0)
+        }
+        Compression::Gzip => {
+            flate2::read::MultiGzDecoder::new(head).take(HEAD_BYTES as u64).read_to_end(&mut out)
+        }
+        Compression::Zstd => zstd::stream::read::Decoder::with_buffer(head)
+            .and_then(|d| d.take(HEAD_BYTES as u64).read_to_end(&mut out)),
+    };
+    out
+}
+
+/// Tables and JSON have different outputs, so they are not mixed.
+fn check_one_kind(files: &[Input]) -> Result<()> {
+    let first = &files[0];
+    match files.iter().find(|f| f.format.is_table() != first.format.is_table()) {
+        None => Ok(()),
+        Some(other) => Err(Error::Input(format!(
+            "{} is {} but {} is {}: bucket JSON and tables in separate runs",
+            first.name,
+            first.format.name(),
+            other.name,
+            other.format.name()
+        ))),
+    }
+}
+
+/// Collects files.
+#[derive(Default)]
+struct Walk {
+    own: Vec<PathBuf>,
+    roots: Vec<PathBuf>,
+    files: Vec<PathBuf>,
+    seen: HashSet<PathBuf>,
+    folders: HashSet<PathBuf>,
+    skipped: Vec<(PathBuf, String)>,
+}
+
+impl Walk {
+    fn add(&mut self, pattern: &str) -> Result<()> {
+        let path = Path::new(pattern);
+        if path.is_dir() {
+            let folder = fs::canonicalize(path).map_err(|e| Error::io(path, e))?;
+            self.roots.push(folder.clone());
+            return self.add_folder(&folder);
+        }
+        if path.exists() || !pattern.contains(['*', '?', '[']) {
+            fs::metadata(path).map_err(|e| Error::io(path, e))?;
+            let path = canonical(path)?;
+            self.roots.push(path.parent().unwrap_or(Path::new("/")).to_path_buf());
+            self.add_file(path);
+            return Ok(());
+        }
+        self.add_glob(pattern)
+    }
+
+    fn add_glob(&mut self, pattern: &str) -> Result<()> {
+        let options = glob::MatchOptions { require_literal_leading_dot: true, ..Default::default() };
+        let wrong = |e: &dyn std::fmt::Display| Error::Input(format!("{pattern}: {e}"));
+        let mut matched = false;
+        for found in glob::glob_with(pattern, options).map_err(|e| wrong(&e))? {
+            let found = found.map_err(|e| wrong(&e))?;
+            if self.is_own(&found) {
+                self.skip(&found, "this job's output");
+                continue;
+            }
+            matched = true;
+            if found.is_dir() {
+                let folder = fs::canonicalize(&found).map_err(|e| Error::io(&found, e))?;
+                self.add_folder(&folder)?;
+            } else {
+                let found = canonical(&found)?;
+                self.add_file(found);
+            }
+        }
+        if !matched {
+            return Err(Error::Input(format!("{pattern}: no file matches")));
+        }
+        let literal = Path::new(pattern).components().take_while(
+            |c| !matches!(c, Component::Normal(name) if name.to_string_lossy().contains(['*', '?', '['])),
+        );
+        let literal: PathBuf = literal.collect();
+        let literal = if literal.as_os_str().is_empty() { Path::new(".") } else { &literal };
+        self.roots.push(fs::canonicalize(literal).map_err(|e| Error::io(literal, e))?);
+        Ok(())
+    }
+
+    /// Adds what is below a folder. A folder that links lead to again is read once.
+    fn add_folder(&mut self, folder: &Path) -> Result<()> {
+        let canonical = fs::canonicalize(folder).map_err(|e| Error::io(folder, e))?;
+        if !self.folders.insert(canonical) {
+            return Ok(());
+        }
+        let dataset = dataset_files(folder)?;
+        let mut entries = Vec::new();
+        for entry in fs::read_dir(folder).map_err(|e| Error::io(folder, e))? {
+            entries.push(entry.map_err(|e| Error::io(folder, e))?.path());
+        }
+        entries.sort();
+        for path in entries {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if self.is_own(&path) {
+                self.skip(&path, "this job's output");
+            } else if name.starts_with('.') {
+                self.skip(&path, "hidden");
+            } else if path.is_dir() {
+                self.add_folder(&path)?;
+            } else if let Some(dataset) = &dataset {
+                if dataset.contains(&name) {
+                    self.add_file(path);
+                } else if !DATASET_FILES.contains(&name.as_str()) {
+                    self.skip(&path, "not part of the dataset beside it (state.json)");
+                }
+            } else if DATASET_FILES.contains(&name.as_str()) {
+                self.skip(&path, "metadata of a dataset");
+            } else if known_name(&name) {
+                self.add_file(path);
+            } else {
+                self.skip(&path, "not JSON, Parquet or Arrow by its name");
+            }
+        }
+        Ok(())
+    }
+
+    fn add_file(&mut self, path: PathBuf) {
+        if self.seen.insert(path.clone()) {
+            self.files.push(path);
+        }
+    }
+
+    fn skip(&mut self, path: &Path, reason: &str) {
+        self.skipped.push((path.to_path_buf(), reason.into()));
+    }
+
+    fn is_own(&self, path: &Path) -> bool {
+        !self.own.is_empty()
+            && fs::canonicalize(path).is_ok_and(|p| self.own.iter().any(|own| p.starts_with(own)))
+    }
+}
+
+/// Names in a `datasets` folder that hold no rows.
+const DATASET_FILES: [&str; 3] = ["state.json", "dataset_info.json", "dataset_dict.json"];
+
+/// The data files of a folder that `Dataset.save_to_disk` made; `None` for any other folder.
+fn dataset_files(folder: &Path) -> Result<Option<HashSet<String>>> {
+    let state = folder.join("state.json");
+    if !state.is_file() || !folder.join("dataset_info.json").is_file() {
+        return Ok(None);
+    }
+    let broken = |what: &dyn std::fmt::Display| Error::Input(format!("{}: {what}", state.display()));
+    let text = fs::read(&state).map_err(|e| Error::io(&state, e))?;
+    let json: serde_json::Value = serde_json::from_slice(&text).map_err(|e| broken(&e))?;
+    if json["_indices_files"].as_array().is_some_and(|files| !files.is_empty()) {
+        return Err(broken(
+            &"the dataset was saved with an indices mapping; save it again after flatten_indices()",
+        ));
+    }
+    let files = json["_data_files"].as_array().ok_or_else(|| broken(&"lists no _data_files"))?;
+    Ok(Some(files.iter().filter_map(|f| Some(f["filename"].as_str()?.to_owned())).collect()))
+}
+
+/// Whether a file in a folder is read, by its name.
+fn known_name(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let packed = [".gz", ".zst", ".zstd"].iter().find_map(|e| name.strip_suffix(e)).unwrap_or(&name);
+    [".jsonl", ".ndjson", ".json"].iter().any(|e| packed.ends_with(e))
+        || [".parquet", ".arrow", ".arrows", ".feather", ".ipc"].iter().any(|e| name.ends_with(e))
+}
+
+/// The path with its folder resolved; a link keeps its own name.
+fn canonical(path: &Path) -> Result<PathBuf> {
+    let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let parent = fs::canonicalize(parent).map_err(|e| Error::io(parent, e))?;
+    Ok(parent.join(path.file_name().unwrap_or_default()))
+}
+
+fn common_root(roots: &[PathBuf]) -> PathBuf {
+    let mut root = roots.first().cloned().unwrap_or_default();
+    for other in roots {
+        while !other.starts_with(&root) {
+            root.pop();
+        }
+    }
+    root
+}
+
+fn relative_name(path: &Path, root: &Path) -> String {
+    let relative = path.strip_prefix(root).unwrap_or(path);
+    let parts: Vec<_> = relative.components().map(|c| c.as_os_str().to_string_lossy()).collect();
+    parts.join("/")
+}
+
+/// Looks at a file's start.
+fn inspect(path: &Path, name: String) -> Result<Input> {
+    let failed = |e| Error::io(path, e);
+    let meta = fs::metadata(path).map_err(failed)?;
+    let mtime = meta.modified().ok().and_then(|t| t.duration_since(std::time::UNIX_EPOCH).ok());
+    let mtime = mtime.map_or(0, |d| d.as_nanos() as i128);
+    let mut head = [0; 16];
+    let mut file = File::open(path).map_err(failed)?;
+    let n = read_full(&mut file, &mut head).map_err(failed)?;
+    drop(file);
+    let head = &head[..n];
+    let compression = Compression::of(head);
+    let format = match binary_format(head).or_else(|| named_table(path, compression)) {
+        Some(format) => format,
+        None => match Source::open(path, compression, 0, &Arc::new(AtomicU64::new(0))) {
+            Ok(mut source) => text_format(&mut source, path),
+            Err(_) => Format::Jsonl,
+        },
+    };
+    Ok(Input { path: path.to_path_buf(), name, size: meta.len(), mtime, compression, format })
+}
+
+/// A table by its magic number.
+fn binary_format(head: &[u8]) -> Option<Format> {
+    if head.starts_with(b"PAR1") || head.starts_with(b"PARE") {
+        Some(Format::Parquet)
+    } else if head.starts_with(b"ARROW1") {
+        Some(Format::ArrowFile)
+    } else if head.starts_with(&[0xff, 0xff, 0xff, 0xff]) {
+        Some(Format::ArrowStream)
+    } else {
+        None
+    }
+}
+
+/// A table by its name: one whose content is not what its name says is reported, not read as text.
+fn named_table(path: &Path, compression: Compression) -> Option<Format> {
+    let extension = path.extension()?.to_string_lossy().to_ascii_lowercase();
+    match extension.as_str() {
+        _ if compression != Compression::None => None,
+        "parquet" => Some(Format::Parquet),
+        "arrow" | "feather" | "ipc" => Some(Format::ArrowFile),
+        "arrows" => Some(Format::ArrowStream),
+        _ => None,
+    }
+}
+
+/// JSONL or an array, by the first characters; by name where `[` could begin a broken line.
+fn text_format(reader: &mut dyn Read, path: &Path) -> Format {
+    let mut head = vec![0; 4096];
+    // What can't be read is reported when the file is read.
+    let n = read_full(&mut { reader }, &mut head).unwrap_or(0);
+    let head = head[..n].strip_prefix(b"\xef\xbb\xbf").unwrap_or(&head[..n]);
+    let mut bytes = head.iter().copied().filter(|b| !b.is_ascii_whitespace());
+    if bytes.next() != Some(b'[') {
+        return Format::Jsonl;
+    }
+    let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+    let says_lines = name.contains(".jsonl") || name.contains(".ndjson");
+    match bytes.next() {
+        Some(b'{' | b']') | None => Format::JsonArray,
+        Some(_) if says_lines => Format::Jsonl,
+        Some(_) => Format::JsonArray,
+    }
+}
