@@ -1,8 +1,9 @@
 //! Assigns records to buckets.
 
+use super::detect::{self, Detector};
 use super::family;
 use super::key::normalise_part;
-use super::language::{self, Detector};
+use super::language;
 use super::length::{LengthHistograms, bin};
 use super::schema::{Axis, BucketSchema, LengthEdges, LengthUnit};
 use super::table::BucketTable;
@@ -30,7 +31,7 @@ pub struct Assignment {
 /// Per-thread working memory of a [`Bucketer`].
 pub struct Scratch {
     tokens: Option<tokens::Scratch>,
-    detector: language::Scratch,
+    detector: detect::Scratch,
     languages: RawCache<&'static str>,
     families: RawCache<Box<str>>,
     custom: Vec<RawCache<Box<str>>>,
@@ -102,7 +103,7 @@ impl Bucketer {
     pub fn scratch(&self) -> Scratch {
         Scratch {
             tokens: self.counter.as_ref().map(TokenCounter::scratch),
-            detector: language::Scratch::default(),
+            detector: detect::Scratch::default(),
             languages: RawCache::default(),
             families: RawCache::default(),
             custom: self.rules.schema.custom_axes().map(|_| RawCache::default()).collect(),

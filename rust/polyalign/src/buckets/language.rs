@@ -1,6 +1,5 @@
-//! Languages: names and codes to BCP 47 primary subtags, and detection from text.
+//! Languages: names and codes to BCP 47 primary subtags.
 
-use crate::io::record::Record;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
@@ -39,23 +38,4 @@ pub fn primary_subtag(name: &str) -> Option<&'static str> {
         let code = name.split(['-', '_', '.', '@']).next().filter(|code| matches!(code.len(), 2 | 3));
         code.and_then(known)
     })
-}
-
-/// Detects a response's language among the allowed ones.
-pub(super) struct Detector;
-
-/// Working memory of a [`Detector`].
-#[derive(Default)]
-pub(super) struct Scratch;
-
-impl Detector {
-    /// Among these languages; `None`: any.
-    pub(super) fn new(_languages: Option<&[&'static str]>) -> Self {
-        Self
-    }
-
-    /// The response's language, if its text tells.
-    pub(super) fn detect(&self, _record: &Record<'_>, _scratch: &mut Scratch) -> Option<&'static str> {
-        None
-    }
 }

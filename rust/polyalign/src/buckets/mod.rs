@@ -5,9 +5,11 @@
 
 mod backoff;
 mod bucketer;
+mod detect;
 pub mod family;
 mod key;
 pub mod language;
+mod latin;
 mod length;
 mod schema;
 mod table;

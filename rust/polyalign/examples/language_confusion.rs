@@ -1,0 +1,140 @@
+//! How well languages are detected: reads records that say their language, hides it, and compares.
+//!
+//! `cargo run --release --example language_confusion -- FILE.jsonl [en,zh]`
+//!
+//! Each line has `language`, and `messages` or `question` / `context` / `dialogue_history` /
+//! `human_answer`. The second argument restricts the languages.
+
+use polyalign::buckets::language::primary_subtag;
+use polyalign::buckets::{Axis, BucketSchema, BucketTable, Bucketer, LengthUnit};
+use polyalign::io::record::{Message, Record};
+use polyalign::text::script::{Script, ScriptCounts};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::io::BufRead;
+use std::time::Instant;
+
+/// A record's language and its messages, the last of them the response.
+struct Example {
+    language: &'static str,
+    messages: Vec<(String, String)>,
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let path = arguments.next().ok_or("usage: language_confusion FILE.jsonl [en,zh]")?;
+    let languages = arguments.next().map(|list| list.split(',').map(str::to_owned).collect());
+    let examples = read(&path)?;
+    let schema = BucketSchema {
+        axes: vec![Axis::Language],
+        length_unit: Some(LengthUnit::Characters),
+        languages,
+        ..BucketSchema::default()
+    };
+    let bucketer = Bucketer::new(schema, None, false)?;
+    for alone in [false, true] {
+        println!("\n# {}", if alone { "Responses alone" } else { "Responses in their conversations" });
+        report(&bucketer, &examples, alone)?;
+    }
+    Ok(())
+}
+
+fn read(path: &str) -> Result<Vec<Example>, Box<dyn Error>> {
+    let file = std::io::BufReader::new(std::fs::File::open(path)?);
+    let mut examples = Vec::new();
+    for line in file.lines() {
+        let record: Value = serde_json::from_str(&line?)?;
+        let name = record["language"].as_str().ok_or("a record has no `language`")?;
+        let language = primary_subtag(name).ok_or_else(|| format!("language {name:?} is not known"))?;
+        let messages = messages(&record);
+        if messages.len() > 1 || record["messages"].is_null() {
+            examples.push(Example { language, messages });
+        }
+    }
+    Ok(examples)
+}
+
+fn messages(record: &Value) -> Vec<(String, String)> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let list = |value: &Value, content: &str| -> Vec<_> {
+        let items = value.as_array().map_or(&[][..], Vec::as_slice);
+        items.iter().map(|item| (text(&item["role"]), text(&item[content]))).collect()
+    };
+    if !record["messages"].is_null() {
+        return list(&record["messages"], "content");
+    }
+    let mut messages = list(&record["dialogue_history"], "text");
+    let question = [text(&record["context"]), text(&record["question"])].join("\n\n");
+    messages.push(("user".into(), question.trim().to_owned()));
+    messages.push(("assistant".into(), text(&record["human_answer"])));
+    messages
+}
+
+type Matrix = BTreeMap<(&'static str, String), u64>;
+
+fn report(bucketer: &Bucketer, examples: &[Example], alone: bool) -> Result<(), Box<dyn Error>> {
+    let (mut all, mut short, mut mixed) = (Matrix::new(), Matrix::new(), Matrix::new());
+    let mut table = BucketTable::default();
+    let mut scratch = bucketer.scratch();
+    let (mut seconds, mut bytes) = (0.0, 0);
+    for batch in examples.chunks(4096) {
+        let views: Vec<Vec<Message<'_>>> = batch.iter().map(view).collect();
+        let records: Vec<Record<'_>> = views.iter().map(|messages| record(messages, alone)).collect();
+        let start = Instant::now();
+        let found: Vec<_> =
+            records.iter().map(|record| bucketer.assign(record, &mut table, &mut scratch)).collect();
+        seconds += start.elapsed().as_secs_f64();
+        for ((example, record), found) in batch.iter().zip(&records).zip(found) {
+            bytes += record.answer().len();
+            let key = (example.language, table.id(found?.bucket).to_owned());
+            let mut counts = ScriptCounts::default();
+            counts.add(record.answer());
+            if counts.letters() < 20 {
+                *short.entry(key.clone()).or_default() += 1;
+            }
+            if is_mixed(&counts) {
+                *mixed.entry(key.clone()).or_default() += 1;
+            }
+            *all.entry(key).or_default() += 1;
+        }
+    }
+    println!("{:.0} MB/s of responses on one core", bytes as f64 / 1e6 / seconds);
+    for (name, matrix) in [("all", all), ("fewer than 20 letters", short), ("mixed scripts", mixed)] {
+        print_matrix(name, &matrix);
+    }
+    Ok(())
+}
+
+fn view(example: &Example) -> Vec<Message<'_>> {
+    example.messages.iter().map(|(role, content)| Message { role, content }).collect()
+}
+
+fn record<'a>(messages: &'a [Message<'a>], alone: bool) -> Record<'a> {
+    let (response, prompt) = messages.split_last().expect("a response");
+    Record { prompt: if alone { &[] } else { prompt }, response: *response, ..Record::default() }
+}
+
+/// Whether at least a tenth of the letters are not in the script that most are in.
+fn is_mixed(counts: &ScriptCounts) -> bool {
+    let most = Script::ALL.iter().map(|&script| counts.get(script)).max().unwrap_or(0);
+    counts.letters() > 0 && (counts.letters() - most) * 10 >= counts.letters()
+}
+
+fn print_matrix(name: &str, matrix: &Matrix) {
+    let mut totals: BTreeMap<&str, (u64, u64, Vec<String>)> = BTreeMap::new();
+    for ((truth, found), &count) in matrix {
+        let (total, right, wrong) = totals.entry(truth).or_default();
+        *total += count;
+        if truth == found {
+            *right += count;
+        } else {
+            wrong.push(format!("{found} {count}"));
+        }
+    }
+    println!("\n{name}\n| language | responses | right | taken for |\n|---|---|---|---|");
+    for (truth, (total, right, wrong)) in totals {
+        let share = 100.0 * right as f64 / total as f64;
+        println!("| {truth} | {total} | {right} ({share:.2}%) | {} |", wrong.join(", "));
+    }
+}
