@@ -1,21 +1,70 @@
 //! Counting tokens exactly as `tokenizers` 0.23 does, without building ids.
+//!
+//! Byte-level BPE behind a known pre-tokenizer is counted by [`fast`]; every other tokenizer by the `tokenizers`
+//! crate itself ([`fallback`]).
 
-use crate::Result;
+mod added;
+mod bpe;
+mod cache;
+mod canonical;
+mod config;
+mod fallback;
+mod fast;
+mod normalise;
+mod pretokens;
+mod unicode;
+mod unicode_table;
+
+use crate::{Error, Result};
+use config::File;
+use fast::{Fast, FastScratch};
+use rayon::prelude::*;
+use serde_json::Value;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 /// Counts the tokens of texts under one `tokenizer.json`.
+///
+/// Cloning is cheap: clones share the tables.
+///
+/// ```no_run
+/// use polyalign::tokens::TokenCounter;
+/// let counter = TokenCounter::from_file("tokenizer.json".as_ref())?;
+/// let mut scratch = counter.scratch();
+/// let tokens = counter.count("Hello, world!", &mut scratch)?;
+/// # Ok::<(), polyalign::Error>(())
+/// ```
 #[derive(Clone)]
-pub struct TokenCounter {}
+pub struct TokenCounter(Arc<Inner>);
+
+struct Inner {
+    /// Tells the working memory of one counter from another's.
+    serial: u64,
+    engine: Engine,
+    sha256: String,
+    path: CountingPath,
+    /// Working memory of [`TokenCounter::count_batch`], kept between calls.
+    idle: Mutex<Vec<Scratch>>,
+}
+
+enum CountingPath {
+    Fast(Box<Fast>),
+    Tokenizers(Box<tokenizers::Tokenizer>),
+}
 
 /// Per-thread working memory of a [`TokenCounter`]: caches and buffers.
-pub struct Scratch {}
+pub struct Scratch {
+    serial: u64,
+    fast: Option<Box<FastScratch>>,
+}
 
 /// Which code counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Engine {
     /// Byte-level BPE, counted by our own code.
     Fast {
-        /// The pre-tokenizer family, e.g. `qwen2`.
+        /// The pre-tokenizer family: `gpt2`, `cl100k` (also Llama 3), `qwen2`, `o200k`, `tekken` or `deepseek`.
         pre_tokenizer: String,
     },
     /// The `tokenizers` crate, and why.
@@ -27,31 +76,139 @@ pub enum Engine {
 
 impl TokenCounter {
     /// From the bytes of a tokenizer.json.
-    pub fn from_json(_json: &[u8]) -> Result<Self> {
-        todo!()
+    ///
+    /// Truncation and padding in it are switched off.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`] if `tokenizers` can't load it, or if its BPE has dropout, which makes counts random.
+    pub fn from_json(json: &[u8]) -> Result<Self> {
+        match File::parse(json) {
+            Ok(file) => {
+                refuse_dropout(file.model.rest.get("dropout"))?;
+                let sha256 = canonical::hash(&file);
+                match Fast::build(file) {
+                    Ok(fast) => Ok(Self::fast(fast, sha256)),
+                    Err(reason) => Self::slow(json, reason, sha256),
+                }
+            }
+            Err(_) => Self::from_other_json(json),
+        }
     }
+
     /// From a tokenizer.json file.
-    pub fn from_file(_path: &Path) -> Result<Self> {
-        todo!()
+    ///
+    /// # Errors
+    /// As [`Self::from_json`], and [`Error::Io`] if the file can't be read.
+    pub fn from_file(path: &Path) -> Result<Self> {
+        let json = std::fs::read(path).map_err(|e| Error::io(path, e))?;
+        Self::from_json(&json).map_err(|e| match e {
+            Error::Tokenizer(what) => Error::Tokenizer(format!("{}: {what}", path.display())),
+            other => other,
+        })
     }
+
+    /// A file without the members of a BPE or WordPiece model, or none of ours: the crate decides.
+    fn from_other_json(json: &[u8]) -> Result<Self> {
+        let value: Value = serde_json::from_slice(json)
+            .map_err(|e| Error::Tokenizer(format!("not a usable tokenizer.json: {e}")))?;
+        refuse_dropout(value.get("model").and_then(|m| m.get("dropout")))?;
+        let kind = value["model"]["type"].as_str().unwrap_or("without a type");
+        Self::slow(json, format!("model {kind}"), canonical::hash_value(&value))
+    }
+
+    fn fast(fast: Fast, sha256: String) -> Self {
+        let engine = Engine::Fast { pre_tokenizer: fast.family.name().into() };
+        Self::new(engine, CountingPath::Fast(Box::new(fast)), sha256)
+    }
+
+    fn slow(json: &[u8], reason: String, sha256: String) -> Result<Self> {
+        let tokenizer = fallback::load(json)?;
+        Ok(Self::new(Engine::Tokenizers { reason }, CountingPath::Tokenizers(Box::new(tokenizer)), sha256))
+    }
+
+    fn new(engine: Engine, path: CountingPath, sha256: String) -> Self {
+        static SERIAL: AtomicU64 = AtomicU64::new(0);
+        let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::new(Inner { serial, engine, sha256, path, idle: Mutex::default() }))
+    }
+
     /// Which code counts.
     pub fn engine(&self) -> &Engine {
-        todo!()
+        &self.0.engine
     }
+
     /// SHA-256 (hex) of the tokenizer's canonical JSON: equal for a path, an object and a hub name.
+    ///
+    /// The form leaves out what does not change how a text is tokenised and what serialising again adds:
+    /// truncation, padding, version, null members, false members of the model.
     pub fn sha256(&self) -> &str {
-        todo!()
+        &self.0.sha256
     }
+
     /// Fresh working memory for one thread.
     pub fn scratch(&self) -> Scratch {
-        todo!()
+        let fast = match &self.0.path {
+            CountingPath::Fast(_) => Some(Box::new(FastScratch::new())),
+            CountingPath::Tokenizers(_) => None,
+        };
+        Scratch { serial: self.0.serial, fast }
     }
+
     /// `len(tokenizer.encode(text, add_special_tokens=False).ids)`, truncation and padding off.
-    pub fn count(&self, _text: &str, _scratch: &mut Scratch) -> Result<u32> {
-        todo!()
+    ///
+    /// Working memory of another counter is replaced by fresh.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`] where `tokenizers` itself fails on the text; never on the fast path.
+    pub fn count(&self, text: &str, scratch: &mut Scratch) -> Result<u32> {
+        if scratch.serial != self.0.serial {
+            *scratch = self.scratch();
+        }
+        match (&self.0.path, &mut scratch.fast) {
+            (CountingPath::Fast(fast), Some(scratch)) => Ok(fast.count(text, scratch)),
+            (CountingPath::Tokenizers(tokenizer), _) => fallback::count(tokenizer, text),
+            (CountingPath::Fast(_), None) => unreachable!("working memory has its counter's path"),
+        }
     }
+
     /// Counts many texts in parallel on the current rayon pool.
-    pub fn count_batch(&self, _texts: &[&str]) -> Result<Vec<u32>> {
-        todo!()
+    ///
+    /// # Errors
+    /// As [`Self::count`], with the index of the first text that fails.
+    pub fn count_batch(&self, texts: &[&str]) -> Result<Vec<u32>> {
+        let mut counts = vec![0; texts.len()];
+        let chunk = (texts.len() / (8 * rayon::current_num_threads().max(1))).clamp(1, 1024);
+        counts.par_chunks_mut(chunk).zip(texts.par_chunks(chunk)).enumerate().try_for_each(
+            |(i, (counts, texts))| {
+                let mut scratch = self.idle().pop().unwrap_or_else(|| self.scratch());
+                let result = counts.iter_mut().zip(texts).enumerate().try_for_each(|(j, (count, text))| {
+                    *count = self.count(text, &mut scratch).map_err(|e| at_text(e, i * chunk + j))?;
+                    Ok(())
+                });
+                self.idle().push(scratch);
+                result
+            },
+        )?;
+        Ok(counts)
+    }
+
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Scratch>> {
+        self.0.idle.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+fn at_text(error: Error, index: usize) -> Error {
+    match error {
+        Error::Tokenizer(what) => Error::Tokenizer(format!("text {index}: {what}")),
+        other => other,
+    }
+}
+
+fn refuse_dropout(dropout: Option<&Value>) -> Result<()> {
+    match dropout.and_then(Value::as_f64) {
+        Some(p) if p != 0.0 => Err(Error::Tokenizer(format!(
+            "BPE dropout of {p} makes token counts random; set model.dropout to null in tokenizer.json"
+        ))),
+        _ => Ok(()),
     }
 }

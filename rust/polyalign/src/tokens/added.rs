@@ -1,0 +1,142 @@
+//! Added tokens: found in the text before anything else is done to it.
+
+use super::config::AddedToken;
+use aho_corasick::{AhoCorasick, MatchKind};
+use regex::Regex;
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
+use std::sync::LazyLock;
+
+/// The added tokens that are looked for in one form of the text: raw, or normalised.
+#[derive(Default)]
+pub(super) struct Matcher {
+    tokens: Vec<AddedToken>,
+    automaton: Option<AhoCorasick>,
+    /// Which bytes start a token, and which may come second.
+    first: Vec<u8>,
+    second: Vec<bool>,
+}
+
+/// `\w` as the matching of whole words in `tokenizers` has it.
+static WORD: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"^\w$").expect("a constant pattern"));
+
+fn is_word(c: char) -> bool {
+    if c.is_ascii() { c.is_ascii_alphanumeric() || c == '_' } else { WORD.is_match(c.encode_utf8(&mut [0; 4])) }
+}
+
+impl Matcher {
+    /// A matcher of `(pattern, token)`; an error names what is wrong with them.
+    fn new(patterns: Vec<(String, AddedToken)>) -> Result<Self, String> {
+        if patterns.is_empty() {
+            return Ok(Self::default());
+        }
+        let mut seen = HashSet::new();
+        if let Some((twice, _)) = patterns.iter().find(|(p, _)| !seen.insert(p.as_str())) {
+            return Err(format!("two added tokens match the same text {twice:?}"));
+        }
+        let automaton = AhoCorasick::builder()
+            .match_kind(MatchKind::LeftmostLongest)
+            .build(patterns.iter().map(|(p, _)| p))
+            .map_err(|e| format!("added tokens: {e}"))?;
+        let (mut first, mut second) = (Vec::new(), vec![false; 256]);
+        for pattern in patterns.iter().map(|(p, _)| p.as_bytes()) {
+            if !first.contains(&pattern[0]) {
+                first.push(pattern[0]);
+            }
+            match pattern.get(1) {
+                Some(&b) => second[b as usize] = true,
+                None => second.fill(true),
+            }
+        }
+        let tokens = patterns.into_iter().map(|(_, token)| token).collect();
+        Ok(Self { tokens, automaton: Some(automaton), first, second })
+    }
+
+    /// Where the first token could start; `None` if there is none in the text.
+    fn first_candidate(&self, text: &[u8]) -> Option<usize> {
+        let plausible = |&at: &usize| text.get(at + 1).is_none_or(|&b| self.second[b as usize]);
+        match *self.first.as_slice() {
+            [] => None,
+            [a] => memchr::memchr_iter(a, text).find(plausible),
+            [a, b] => memchr::memchr2_iter(a, b, text).find(plausible),
+            [a, b, c] => memchr::memchr3_iter(a, b, c, text).find(plausible),
+            _ => Some(0),
+        }
+    }
+
+    /// Calls `gap` on each stretch of text between tokens, in order, and returns the number of tokens.
+    pub(super) fn split<E>(
+        &self,
+        text: &str,
+        mut gap: impl FnMut(&str) -> Result<(), E>,
+    ) -> Result<u32, E> {
+        let (Some(from), Some(automaton)) = (self.first_candidate(text.as_bytes()), &self.automaton) else {
+            if !text.is_empty() {
+                gap(text)?;
+            }
+            return Ok(0);
+        };
+        let mut found = 0;
+        let mut done = 0;
+        for m in automaton.find_iter(aho_corasick::Input::new(text).span(from..text.len())) {
+            let token = &self.tokens[m.pattern().as_usize()];
+            let Some(range) = extend(token, text, m.range(), done) else { continue };
+            if done < range.start {
+                gap(&text[done..range.start])?;
+            }
+            found += !range.is_empty() as u32;
+            done = range.end;
+        }
+        if done < text.len() {
+            gap(&text[done..])?;
+        }
+        Ok(found)
+    }
+}
+
+/// The match with the blanks it takes along, or `None` if it is not a whole word where it must be.
+/// `done` is where the previous token ended.
+fn extend(token: &AddedToken, text: &str, Range { mut start, mut end }: Range<usize>, done: usize) -> Option<Range<usize>> {
+    if token.single_word {
+        let joined = text[..start].chars().next_back().is_some_and(is_word)
+            || text[end..].chars().next().is_some_and(is_word);
+        if joined {
+            return None;
+        }
+    }
+    if token.lstrip {
+        start = text[..start].trim_end().len().max(done);
+    }
+    if token.rstrip {
+        end = text.len() - text[end..].trim_start().len();
+    }
+    Some(start..end)
+}
+
+/// Both matchers, from the `added_tokens` member.
+///
+/// `id_of` gives the model's id of a token, `vocab_size` its number of tokens, `normalise` its normaliser: as in
+/// `tokenizers`, of two tokens with one id only the later is looked for.
+pub(super) fn matchers(
+    added: Vec<AddedToken>,
+    id_of: impl Fn(&str) -> Option<u32>,
+    vocab_size: usize,
+    normalise: impl Fn(&str) -> String,
+) -> Result<(Matcher, Matcher), String> {
+    let mut next_id = vocab_size as u32;
+    let mut ids: HashMap<String, u32> = HashMap::new();
+    let mut by_id: HashMap<u32, AddedToken> = HashMap::new();
+    for token in added.into_iter().filter(|t| !t.content.is_empty()) {
+        let known = ids.get(&token.content).copied().or_else(|| id_of(&token.content));
+        let id = known.unwrap_or_else(|| {
+            next_id += 1;
+            next_id - 1
+        });
+        ids.insert(token.content.clone(), id);
+        by_id.insert(id, token);
+    }
+    let (normalised, raw): (Vec<_>, Vec<_>) = by_id.into_values().partition(|t| t.normalized);
+    let raw = raw.into_iter().map(|t| (t.content.clone(), t)).collect();
+    let normalised = normalised.into_iter().map(|t| (normalise(&t.content), t)).collect();
+    Ok((Matcher::new(raw)?, Matcher::new(normalised)?))
+}

@@ -1,0 +1,176 @@
+//! The fast path: byte-level BPE with a known pre-tokenizer.
+
+use super::added::{Matcher, matchers};
+use super::bpe::{Bpe, BpeScratch};
+use super::cache::{Cache, Key, MAX_KEY};
+use super::config::File;
+use super::normalise::{is_nfc, nfc};
+use super::pretokens::{Family, recognise};
+use serde_json::Value;
+use std::convert::Infallible;
+
+/// Counts with our own code.
+pub(super) struct Fast {
+    raw: Matcher,
+    normalised: Matcher,
+    nfc: bool,
+    pub(super) family: Family,
+    prefix_space: bool,
+    bpe: Bpe,
+}
+
+/// Working memory of [`Fast`].
+pub(super) struct FastScratch {
+    cache: Cache,
+    bpe: BpeScratch,
+}
+
+impl FastScratch {
+    pub(super) fn new() -> Self {
+        Self { cache: Cache::new(), bpe: BpeScratch::default() }
+    }
+}
+
+impl Fast {
+    /// The fast path for a tokenizer, or why it has none.
+    pub(super) fn build(file: File) -> Result<Self, String> {
+        let File { added_tokens, model, rest } = file;
+        check_post_processor(rest.get("post_processor"))?;
+        let nfc_on = is_nfc_normalizer(rest.get("normalizer"))?;
+        let (family, prefix_space) = recognise(rest.get("pre_tokenizer"))?;
+        check_model(&model.rest)?;
+        let flag = |name: &str| model.rest.get(name).and_then(Value::as_bool).unwrap_or(false);
+        let bpe = Bpe::build(&model, flag("ignore_merges"))?;
+        let ids: std::collections::HashMap<&str, u32> = model.vocab.iter().map(|(t, id)| (&*t.0, *id)).collect();
+        let normalise = |s: &str| if nfc_on { nfc(s) } else { s.to_owned() };
+        let (raw, normalised) = matchers(added_tokens, |t| ids.get(t).copied(), ids.len(), normalise)?;
+        Ok(Self { raw, normalised, nfc: nfc_on, family, prefix_space, bpe })
+    }
+
+    /// The number of tokens of a text.
+    pub(super) fn count(&self, text: &str, scratch: &mut FastScratch) -> u32 {
+        let mut count = 0;
+        let found = self.raw.split(text, |part| {
+            count += self.count_raw(part, scratch);
+            Ok::<(), Infallible>(())
+        });
+        count + found.unwrap_or_else(|never| match never {})
+    }
+
+    /// A stretch without raw added tokens.
+    fn count_raw(&self, text: &str, scratch: &mut FastScratch) -> u32 {
+        if self.nfc && !is_nfc(text) {
+            self.count_normalised(&nfc(text), scratch)
+        } else {
+            self.count_normalised(text, scratch)
+        }
+    }
+
+    fn count_normalised(&self, text: &str, scratch: &mut FastScratch) -> u32 {
+        let mut count = 0;
+        let found = self.normalised.split(text, |part| {
+            count += self.count_plain(part, scratch);
+            Ok::<(), Infallible>(())
+        });
+        count + found.unwrap_or_else(|never| match never {})
+    }
+
+    /// A normalised stretch without added tokens.
+    fn count_plain(&self, text: &str, scratch: &mut FastScratch) -> u32 {
+        let mut count = 0;
+        let mut add = |piece: &[u8]| count += self.count_piece(piece, scratch);
+        if self.prefix_space && !text.starts_with(' ') {
+            self.family.split(&format!(" {text}"), &mut add);
+        } else {
+            self.family.split(text, &mut add);
+        }
+        count
+    }
+
+    #[inline(always)]
+    fn count_piece(&self, piece: &[u8], scratch: &mut FastScratch) -> u32 {
+        if piece.len() > MAX_KEY {
+            return self.count_uncached(piece, scratch);
+        }
+        let key = Key::new(piece);
+        if let Some(count) = scratch.cache.get(key) {
+            return count;
+        }
+        let count = self.count_uncached(piece, scratch);
+        scratch.cache.insert(key, count);
+        count
+    }
+
+    #[cold]
+    fn count_uncached(&self, piece: &[u8], scratch: &mut FastScratch) -> u32 {
+        if self.bpe.is_whole(piece) {
+            return 1;
+        }
+        let (mut count, mut at) = (0, 0);
+        while at < piece.len() {
+            let to = self.bpe.part(piece, at);
+            count += self.bpe.count(&piece[at..to], &mut scratch.bpe);
+            at = to;
+        }
+        count
+    }
+}
+
+/// Whether the normaliser is NFC; an error if it is neither that nor nothing.
+fn is_nfc_normalizer(normalizer: Option<&Value>) -> Result<bool, String> {
+    let Some(value) = normalizer.filter(|v| !v.is_null()) else { return Ok(false) };
+    match value["type"].as_str() {
+        Some("NFC") => Ok(true),
+        Some("Sequence") => {
+            let steps = value["normalizers"].as_array().ok_or("a normalizer sequence without normalizers")?;
+            steps.iter().try_fold(false, |nfc, step| Ok(nfc | is_nfc_normalizer(Some(step))?))
+        }
+        other => Err(format!("normalizer {}", other.unwrap_or("without a type"))),
+    }
+}
+
+/// A post-processor must leave the number of tokens alone when special tokens are not added.
+fn check_post_processor(processor: Option<&Value>) -> Result<(), String> {
+    let Some(value) = processor.filter(|v| !v.is_null()) else { return Ok(()) };
+    let kind = value["type"].as_str().unwrap_or("without a type");
+    match kind {
+        "ByteLevel" | "BertProcessing" | "RobertaProcessing" => Ok(()),
+        "TemplateProcessing" => {
+            let pieces = value["single"].as_array().map_or(&[][..], Vec::as_slice);
+            let sequences: Vec<_> = pieces.iter().filter_map(|p| p.get("Sequence")).collect();
+            let once = matches!(sequences.as_slice(), [only] if only["id"] == "A");
+            if once { Ok(()) } else { Err("a template that does not hold the text once".into()) }
+        }
+        "Sequence" => {
+            let steps = value["processors"].as_array().ok_or("a post-processor sequence without processors")?;
+            steps.iter().try_for_each(|step| check_post_processor(Some(step)))
+        }
+        _ => Err(format!("post-processor {kind}")),
+    }
+}
+
+/// Members of a BPE model that change what it does.
+fn check_model(rest: &serde_json::Map<String, Value>) -> Result<(), String> {
+    let kind = rest.get("type").and_then(Value::as_str).unwrap_or("without a type");
+    if kind != "BPE" {
+        return Err(format!("model {kind}"));
+    }
+    for name in ["continuing_subword_prefix", "end_of_word_suffix"] {
+        match rest.get(name) {
+            None | Some(Value::Null) => {}
+            Some(Value::String(s)) if s.is_empty() => {}
+            Some(_) => return Err(format!("BPE with {name}")),
+        }
+    }
+    for name in ["ignore_merges", "fuse_unk", "byte_fallback"] {
+        if !matches!(rest.get(name), None | Some(Value::Null | Value::Bool(_))) {
+            return Err(format!("{name} is not a boolean"));
+        }
+    }
+    for name in ["unk_token"] {
+        if !matches!(rest.get(name), None | Some(Value::Null | Value::String(_))) {
+            return Err(format!("{name} is not a string"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,107 @@
+//! Which pre-tokenizer a tokenizer.json asks for.
+
+use super::Family;
+use serde_json::Value;
+
+const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
+const CL100K: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const O200K: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const TEKKEN: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const DEEPSEEK: [&str; 3] = [
+    r"\p{N}{1,3}",
+    "[一-龥\u{3040}-ゟ゠-ヿ]+",
+    "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\r\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\r\n]*|\\s*[\r\n]+|\\s+(?!\\S)|\\s+",
+];
+
+/// Other spellings of the same language, and the one used above. None changes a match: the possessive forms
+/// stand before what they can't match anyway, `\s*[\r\n]` already reaches the last newline of the blanks.
+const SPELLINGS: [(&str, &str); 8] = [
+    (r"'(?i:[sdmt]|ll|ve|re)", r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"),
+    (r"'(?:[sdmt]|ll|ve|re)", r"'s|'t|'re|'ve|'m|'ll|'d"),
+    (r"[^\r\n\p{L}\p{N}]?+\p{L}", r"[^\r\n\p{L}\p{N}]?\p{L}"),
+    (r"\p{L}++", r"\p{L}+"),
+    (r"\p{N}++", r"\p{N}+"),
+    (r"[^\s\p{L}\p{N}]++", r"[^\s\p{L}\p{N}]+"),
+    (r"[\r\n]*+", r"[\r\n]*"),
+    (r"|\s*[\r\n]|", r"|\s*[\r\n]+|"),
+];
+
+/// The family of a `pre_tokenizer` member and whether it adds a prefix space, or why there is none.
+pub(in super::super) fn recognise(pre_tokenizer: Option<&Value>) -> Result<(Family, bool), String> {
+    let Some(value) = pre_tokenizer.filter(|v| !v.is_null()) else {
+        return Err("no pre-tokenizer".into());
+    };
+    let steps = match kind(value) {
+        "Sequence" => value["pretokenizers"].as_array().map_or(&[][..], Vec::as_slice),
+        _ => std::slice::from_ref(value),
+    };
+    let unknown = || format!("pre-tokenizer {} is not one of the fast ones", describe(steps));
+    let Some((last, splits)) = steps.split_last() else { return Err("an empty pre-tokenizer sequence".into()) };
+    if kind(last) != "ByteLevel" {
+        return Err(unknown());
+    }
+    let prefix_space = last["add_prefix_space"].as_bool().ok_or_else(unknown)?;
+    let use_regex = match last.get("use_regex") {
+        None => true,
+        Some(value) => value.as_bool().ok_or_else(unknown)?,
+    };
+    let patterns: Option<Vec<(&str, bool)>> = splits.iter().map(split_pattern).collect();
+    let patterns = patterns.ok_or_else(unknown)?;
+    match (patterns.as_slice(), use_regex) {
+        ([], true) => Ok((Family::Gpt2, prefix_space)),
+        // A ByteLevel after a split would put its prefix space before every piece.
+        ([(pattern, _)], false) if !prefix_space => {
+            family_of(&respell(pattern)).map(|f| (f, false)).ok_or_else(unknown)
+        }
+        ([(a, true), (b, true), (c, true)], false) if !prefix_space && [*a, *b, *c] == DEEPSEEK => {
+            Ok((Family::DeepSeek, false))
+        }
+        _ => Err(unknown()),
+    }
+}
+
+fn kind(value: &Value) -> &str {
+    value["type"].as_str().unwrap_or("")
+}
+
+fn describe(steps: &[Value]) -> String {
+    let names: Vec<&str> = steps.iter().map(kind).collect();
+    names.join(" + ")
+}
+
+/// The regular expression of a `Split` that keeps its matches apart, and whether it keeps what lies between
+/// them too. (The one-split families match every character, so there nothing lies between.)
+fn split_pattern(split: &Value) -> Option<(&str, bool)> {
+    let pattern = split["pattern"].as_object().filter(|p| p.len() == 1)?;
+    let regex = pattern.get("Regex")?.as_str().filter(|_| kind(split) == "Split")?;
+    match (split["behavior"].as_str()?, split["invert"].as_bool()?) {
+        ("Isolated", _) => Some((regex, true)),
+        ("Removed", true) => Some((regex, false)),
+        _ => None,
+    }
+}
+
+/// Rewrites a pattern in the spelling of the constants above.
+fn respell(pattern: &str) -> String {
+    let mut out = pattern.to_owned();
+    for (from, to) in SPELLINGS {
+        out = out.replace(from, to);
+    }
+    // After `\s+(?!\S)` has failed only a lone blank is left, which `\s` and `\s+` match alike.
+    if out.ends_with(r"|\s+(?!\S)|\s") {
+        out.push('+');
+    }
+    out
+}
+
+fn family_of(pattern: &str) -> Option<Family> {
+    Some(match pattern {
+        GPT2 => Family::Gpt2,
+        CL100K => Family::Cl100k,
+        QWEN2 => Family::Qwen2,
+        O200K => Family::O200k,
+        TEKKEN => Family::Tekken,
+        _ => return None,
+    })
+}

@@ -1,0 +1,194 @@
+//! Character classes, as the regular-expression engine of `tokenizers` (Oniguruma) sees them.
+
+use super::unicode_table::RUNS;
+use std::sync::LazyLock;
+
+/// Neither letter, mark, number, punctuation, symbol nor white space: controls, format characters, unassigned.
+pub(super) const OTHER: u8 = 0;
+/// `\s`, without the two newlines.
+pub(super) const SPACE: u8 = 1;
+/// `[\r\n]`.
+pub(super) const NEWLINE: u8 = 2;
+/// `\p{N}`.
+pub(super) const NUMBER: u8 = 3;
+/// `[\p{P}\p{S}]`.
+pub(super) const PUNCTUATION: u8 = 4;
+/// `\p{M}`.
+pub(super) const MARK: u8 = 5;
+/// `[\p{Lu}\p{Lt}]`.
+pub(super) const UPPER: u8 = 6;
+/// `\p{Ll}`.
+pub(super) const LOWER: u8 = 7;
+/// `[\p{Lm}\p{Lo}]`: letters without case.
+pub(super) const UNCASED: u8 = 8;
+/// Flag beside the class: may be changed by NFC, or change its neighbours.
+pub(super) const NFC_SUSPECT: u8 = 0x80;
+const CLASS: u8 = 0x0f;
+
+const BLOCK: usize = 128;
+
+/// Two-stage table: a block number per 128 code points, and the blocks, each kept once.
+pub(super) struct Table {
+    index: Box<[u16]>,
+    blocks: Vec<[u8; BLOCK]>,
+}
+
+/// The table of all code points, expanded from its runs on first use.
+pub(super) static TABLE: LazyLock<Table> = LazyLock::new(Table::expand);
+
+impl Table {
+    fn expand() -> Self {
+        let mut flat = vec![0u8; 0x110000];
+        for (i, &run) in RUNS.iter().enumerate() {
+            let end = RUNS.get(i + 1).map_or(flat.len(), |next| (next >> 8) as usize);
+            flat[(run >> 8) as usize..end].fill(run as u8);
+        }
+        let mut seen = std::collections::HashMap::new();
+        let mut blocks = Vec::new();
+        let index = flat
+            .chunks_exact(BLOCK)
+            .map(|chunk| {
+                let block: [u8; BLOCK] = chunk.try_into().expect("chunks are of this size");
+                *seen.entry(block).or_insert_with(|| {
+                    blocks.push(block);
+                    blocks.len() as u16 - 1
+                })
+            })
+            .collect();
+        Self { index, blocks }
+    }
+
+    /// Class and flag of a code point.
+    #[inline(always)]
+    pub(super) fn byte(&self, c: u32) -> u8 {
+        let block = self.index[c as usize / BLOCK];
+        self.blocks[block as usize][c as usize % BLOCK]
+    }
+
+    /// Class of a code point.
+    #[inline(always)]
+    pub(super) fn class(&self, c: u32) -> u8 {
+        self.byte(c) & CLASS
+    }
+}
+
+/// Whether a class is `\p{L}`.
+#[inline(always)]
+pub(super) fn is_letter(class: u8) -> bool {
+    class >= UPPER
+}
+
+/// Whether a class is `\s`.
+#[inline(always)]
+pub(super) fn is_space(class: u8) -> bool {
+    class == SPACE || class == NEWLINE
+}
+
+/// Decodes the character at `text[at..]`: its code point and length.
+///
+/// `text` must be UTF-8 and `at` the start of a character; anything else gives an unspecified
+/// character, or panics.
+#[inline(always)]
+pub(super) fn decode(text: &[u8], at: usize) -> (u32, usize) {
+    let b0 = text[at];
+    if b0 < 0x80 {
+        return (b0 as u32, 1);
+    }
+    let tail = |i: usize| (text[at + i] & 0x3f) as u32;
+    if b0 < 0xe0 {
+        (((b0 & 0x1f) as u32) << 6 | tail(1), 2)
+    } else if b0 < 0xf0 {
+        (((b0 & 0x0f) as u32) << 12 | tail(1) << 6 | tail(2), 3)
+    } else {
+        (((b0 & 0x07) as u32) << 18 | tail(1) << 12 | tail(2) << 6 | tail(3), 4)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokenizers::utils::SysRegex;
+
+    fn matches(pattern: &str, text: &str) -> Vec<bool> {
+        let mut hit = vec![false; text.len()];
+        for (start, end) in SysRegex::new(pattern).unwrap().find_iter(text) {
+            hit[start..end].fill(true);
+        }
+        hit
+    }
+
+    fn derive() -> Vec<u8> {
+        use unicode_normalization_alignments::{IsNormalized, char::canonical_combining_class, is_nfc_quick};
+        let text: String = ('\0'..=char::MAX).collect();
+        let classes = [
+            (r"\s", SPACE),
+            (r"[\r\n]", NEWLINE),
+            (r"\p{N}", NUMBER),
+            (r"[\p{P}\p{S}]", PUNCTUATION),
+            (r"\p{M}", MARK),
+            (r"[\p{Lu}\p{Lt}]", UPPER),
+            (r"\p{Ll}", LOWER),
+            (r"[\p{Lm}\p{Lo}]", UNCASED),
+        ];
+        let mut flat = vec![OTHER; 0x110000];
+        for (pattern, class) in classes {
+            let hit = matches(pattern, &text);
+            for (at, c) in text.char_indices().filter(|(at, _)| hit[*at]) {
+                let before = flat[c as usize];
+                assert!(before == OTHER || (before, class) == (SPACE, NEWLINE), "{c:?} at {at}");
+                flat[c as usize] = class;
+            }
+        }
+        let letters = matches(r"\p{L}", &text);
+        for (at, c) in text.char_indices() {
+            assert_eq!(letters[at], is_letter(flat[c as usize]), "{c:?}");
+            let inert = is_nfc_quick(std::iter::once(c)) == IsNormalized::Yes && canonical_combining_class(c) == 0;
+            if !inert {
+                flat[c as usize] |= NFC_SUSPECT;
+            }
+        }
+        flat
+    }
+
+    #[test]
+    fn table_agrees_with_oniguruma() {
+        let flat = derive();
+        if let Some(path) = std::env::var_os("POLYALIGN_WRITE_UNICODE_TABLE") {
+            let mut out = String::from(
+                "//! Generated by the test `unicode::tests::table_agrees_with_oniguruma`; do not edit.\n\n\
+                 /// Runs of code points of one class: `first code point << 8 | class byte`, ascending.\n\
+                 #[rustfmt::skip]\npub(super) static RUNS: &[u32] = &[\n",
+            );
+            let starts = (0..flat.len()).filter(|&c| c == 0 || flat[c] != flat[c - 1]);
+            for line in starts.map(|c| format!("0x{:x}", c << 8 | flat[c] as usize)).collect::<Vec<_>>().chunks(10) {
+                out += &format!("    {},\n", line.join(", "));
+            }
+            std::fs::write(path, out + "];\n").unwrap();
+            return;
+        }
+        for (c, &byte) in flat.iter().enumerate() {
+            assert_eq!(TABLE.byte(c as u32), byte, "U+{c:04X}");
+        }
+    }
+
+    #[test]
+    fn contractions_fold_only_the_long_s() {
+        let re = SysRegex::new(r"(?i:'s|'t|'re|'ve|'m|'ll|'d)").unwrap();
+        let full = |text: &str| re.find_iter(text).next() == Some((0, text.len()));
+        for c in '\0'..=char::MAX {
+            let one = matches!(c, 's' | 'S' | 'ſ' | 't' | 'T' | 'm' | 'M' | 'd' | 'D');
+            assert_eq!(full(&format!("'{c}")), one, "{c:?}");
+            for (firsts, second) in [("rv", "e"), ("l", "l")] {
+                let same = |a: &str| c.to_string().eq_ignore_ascii_case(a);
+                for first in firsts.split_terminator("").skip(1) {
+                    assert_eq!(full(&format!("'{first}{c}")), same(second), "{first}{c:?}");
+                }
+                let starts = firsts.contains(c.to_ascii_lowercase());
+                assert_eq!(full(&format!("'{c}{second}")), starts, "{c:?}{second}");
+            }
+            // No other character stands in for the apostrophe, alone or with its letter.
+            assert_eq!(full(&format!("{c}s")), c == '\'', "{c:?}");
+            assert!(!full(&c.to_string()), "{c:?}");
+        }
+    }
+}

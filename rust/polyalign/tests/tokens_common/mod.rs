@@ -1,0 +1,158 @@
+//! What the tests of token counting share.
+#![allow(dead_code, missing_docs)]
+
+use polyalign::tokens::{Engine, Scratch, TokenCounter};
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::str::FromStr;
+use tokenizers::Tokenizer;
+
+/// The real tokenizers.
+pub const REAL: [&str; 3] = ["qwen2.5", "llama3", "deepseek-v3"];
+
+/// The folder of measuring sticks, if it is there.
+pub fn shared() -> Option<PathBuf> {
+    let beside = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared");
+    let folder = std::env::var_os("POLYALIGN_SHARED").map_or(beside, PathBuf::from);
+    if !folder.is_dir() {
+        eprintln!("skipped: no {}; set POLYALIGN_SHARED", folder.display());
+        return None;
+    }
+    Some(folder)
+}
+
+pub fn real_tokenizer(name: &str) -> Option<PathBuf> {
+    shared().map(|s| s.join(format!("tokenizers/{name}.tokenizer.json")))
+}
+
+/// The number of random cases: `POLYALIGN_LONG` or, in CI, `short`.
+pub fn cases(short: u32) -> u32 {
+    std::env::var("POLYALIGN_LONG").ok().and_then(|n| n.parse().ok()).unwrap_or(short)
+}
+
+/// A counter beside the crate it must agree with.
+pub struct Pair {
+    pub counter: TokenCounter,
+    pub crate_tokenizer: Tokenizer,
+    pub scratch: Scratch,
+}
+
+impl Pair {
+    pub fn new(json: &str) -> Self {
+        let counter = TokenCounter::from_json(json.as_bytes()).expect("the counter loads what the crate loads");
+        let mut crate_tokenizer = Tokenizer::from_str(json).unwrap();
+        crate_tokenizer.with_truncation(None).unwrap();
+        crate_tokenizer.with_padding(None);
+        Self { scratch: counter.scratch(), counter, crate_tokenizer }
+    }
+
+    /// A pair that must be on the fast path.
+    pub fn fast(json: &Value, family: &str) -> Self {
+        let pair = Self::new(&json.to_string());
+        assert_eq!(pair.counter.engine(), &Engine::Fast { pre_tokenizer: family.into() });
+        pair
+    }
+
+    /// The crate's count and ours.
+    pub fn counts(&mut self, text: &str) -> (u32, u32) {
+        let expected = self.crate_tokenizer.encode_fast(text, false).unwrap().get_ids().len() as u32;
+        (expected, self.counter.count(text, &mut self.scratch).unwrap())
+    }
+
+    pub fn check(&mut self, text: &str) {
+        let (expected, found) = self.counts(text);
+        assert_eq!(found, expected, "{text:?}");
+    }
+}
+
+/// The characters that stand for bytes in a byte-level vocabulary.
+pub fn byte_chars() -> Vec<char> {
+    let mut spare = 256;
+    (0..=255u8)
+        .map(|b| match b {
+            b'!'..=b'~' | 0xa1..=0xac | 0xae.. => b as char,
+            _ => {
+                spare += 1;
+                char::from_u32(spare - 1).unwrap()
+            }
+        })
+        .collect()
+}
+
+pub fn byte_level(bytes: &[u8]) -> String {
+    let chars = byte_chars();
+    bytes.iter().map(|&b| chars[b as usize]).collect()
+}
+
+/// A byte-level BPE model: the 256 bytes, then what `merges` make, in order.
+pub fn bpe(merges: &[(String, String)]) -> Value {
+    let mut vocab = serde_json::Map::new();
+    for c in byte_chars() {
+        vocab.insert(c.to_string(), vocab.len().into());
+    }
+    for (a, b) in merges {
+        let id = vocab.len();
+        vocab.entry(format!("{a}{b}")).or_insert(id.into());
+    }
+    json!({"type": "BPE", "vocab": vocab, "merges": merges})
+}
+
+/// Merges learned from `text` by joining the most frequent neighbours within words cut at spaces, so that they
+/// look like those of a real vocabulary. Deterministic.
+pub fn learn_merges(text: &str, n: usize) -> Vec<(String, String)> {
+    let mut words: Vec<Vec<String>> = text
+        .split_inclusive(' ')
+        .map(|w| byte_level(w.as_bytes()).chars().map(String::from).collect())
+        .collect();
+    let mut merges = Vec::new();
+    while merges.len() < n {
+        let mut counts = std::collections::BTreeMap::<(&str, &str), usize>::new();
+        for word in &words {
+            for pair in word.windows(2) {
+                *counts.entry((&pair[0], &pair[1])).or_default() += 1;
+            }
+        }
+        let Some((pair, _)) = counts.into_iter().max_by_key(|&((a, b), n)| (n, std::cmp::Reverse((a, b)))) else {
+            break;
+        };
+        let pair = (pair.0.to_owned(), pair.1.to_owned());
+        for word in &mut words {
+            let mut i = 0;
+            while i + 1 < word.len() {
+                if word[i] == pair.0 && word[i + 1] == pair.1 {
+                    let right = word.remove(i + 1);
+                    word[i] += &right;
+                }
+                i += 1;
+            }
+        }
+        merges.push(pair);
+    }
+    merges
+}
+
+pub fn split(regex: &str) -> Value {
+    json!({"type": "Split", "pattern": {"Regex": regex}, "behavior": "Isolated", "invert": false})
+}
+
+pub fn byte_level_step(use_regex: bool) -> Value {
+    json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": false, "use_regex": use_regex})
+}
+
+/// A `pre_tokenizer` of some splits and a `ByteLevel`.
+pub fn splits(regexes: &[&str]) -> Value {
+    let mut steps: Vec<Value> = regexes.iter().map(|r| split(r)).collect();
+    steps.push(byte_level_step(false));
+    json!({"type": "Sequence", "pretokenizers": steps})
+}
+
+pub fn tokenizer(model: Value, pre_tokenizer: Value) -> Value {
+    json!({"version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null,
+           "pre_tokenizer": pre_tokenizer, "post_processor": null, "decoder": null, "model": model})
+}
+
+pub fn added(id: u32, content: &str, flags: &str) -> Value {
+    let on = |name: &str| flags.split(' ').any(|f| f == name);
+    json!({"id": id, "content": content, "single_word": on("single_word"), "lstrip": on("lstrip"),
+           "rstrip": on("rstrip"), "normalized": on("normalized"), "special": on("special")})
+}
