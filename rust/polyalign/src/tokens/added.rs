@@ -21,7 +21,11 @@ pub(super) struct Matcher {
 static WORD: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"^\w$").expect("a constant pattern"));
 
 fn is_word(c: char) -> bool {
-    if c.is_ascii() { c.is_ascii_alphanumeric() || c == '_' } else { WORD.is_match(c.encode_utf8(&mut [0; 4])) }
+    if c.is_ascii() {
+        c.is_ascii_alphanumeric() || c == '_'
+    } else {
+        WORD.is_match(c.encode_utf8(&mut [0; 4]))
+    }
 }
 
 impl Matcher {
@@ -65,11 +69,7 @@ impl Matcher {
     }
 
     /// Calls `gap` on each stretch of text between tokens, in order, and returns the number of tokens.
-    pub(super) fn split<E>(
-        &self,
-        text: &str,
-        mut gap: impl FnMut(&str) -> Result<(), E>,
-    ) -> Result<u32, E> {
+    pub(super) fn split<E>(&self, text: &str, mut gap: impl FnMut(&str) -> Result<(), E>) -> Result<u32, E> {
         let (Some(from), Some(automaton)) = (self.first_candidate(text.as_bytes()), &self.automaton) else {
             if !text.is_empty() {
                 gap(text)?;
@@ -96,7 +96,12 @@ impl Matcher {
 
 /// The match with the blanks it takes along, or `None` if it is not a whole word where it must be.
 /// `done` is where the previous token ended.
-fn extend(token: &AddedToken, text: &str, Range { mut start, mut end }: Range<usize>, done: usize) -> Option<Range<usize>> {
+fn extend(
+    token: &AddedToken,
+    text: &str,
+    Range { mut start, mut end }: Range<usize>,
+    done: usize,
+) -> Option<Range<usize>> {
     if token.single_word {
         let joined = text[..start].chars().next_back().is_some_and(is_word)
             || text[end..].chars().next().is_some_and(is_word);

@@ -43,7 +43,8 @@ impl Bpe {
         for (token, id) in &model.vocab {
             ids.insert(&token.0, *id);
         }
-        let mut owners = HashMap::with_capacity_and_hasher(ids.len(), BuildHasherDefault::<PairHasher>::default());
+        let mut owners =
+            HashMap::with_capacity_and_hasher(ids.len(), BuildHasherDefault::<PairHasher>::default());
         for (token, id) in &ids {
             if owners.insert(*id as u64, *token).is_some() {
                 return Err(format!("two tokens of the vocabulary share the id {id}"));
@@ -56,14 +57,17 @@ impl Bpe {
                 continue;
             }
             let c = alphabet.char_of[byte as usize];
-            bytes[byte as usize] =
-                *ids.get(c.encode_utf8(&mut [0; 4]) as &str).ok_or_else(|| format!("no token for the byte {byte:#04x}"))?;
+            bytes[byte as usize] = *ids
+                .get(c.encode_utf8(&mut [0; 4]) as &str)
+                .ok_or_else(|| format!("no token for the byte {byte:#04x}"))?;
         }
         let mut merges = PairMap::with_capacity(model.merges.len());
         let mut boundaries = Boundaries::new();
         let (mut joined, mut decoded) = (String::new(), Vec::new());
         for (rank, (a, b)) in model.merges.iter().enumerate() {
-            let id_of = |t: &str| ids.get(t).copied().ok_or_else(|| format!("the merge token {t:?} is not in the vocabulary"));
+            let id_of = |t: &str| {
+                ids.get(t).copied().ok_or_else(|| format!("the merge token {t:?} is not in the vocabulary"))
+            };
             joined.clear();
             joined.push_str(&a.0);
             joined.push_str(&b.0);
@@ -361,7 +365,8 @@ fn key(c: &[u8]) -> u32 {
 
 #[inline]
 fn pair_bit(left: u32, right: u32) -> usize {
-    let mixed = (left as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (right as u64).wrapping_mul(0xc2b2_ae3d_27d4_eb4f);
+    let mixed = (left as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        ^ (right as u64).wrapping_mul(0xc2b2_ae3d_27d4_eb4f);
     (mixed.wrapping_mul(0xff51_afd7_ed55_8ccd) >> (64 - PAIR_BITS)) as usize
 }
 

@@ -15,10 +15,14 @@ use std::io::Write;
 pub(super) fn hash(file: &File) -> String {
     let mut out = Hashing::default();
     let mut members: Vec<(&str, Member)> = vec![("added_tokens", Member::Added), ("model", Member::Model)];
-    members.extend(file.rest.iter().filter(|(k, v)| keep_top(k, v)).map(|(k, v)| (k.as_str(), Member::Value(v))));
+    members.extend(
+        file.rest.iter().filter(|(k, v)| keep_top(k, v)).map(|(k, v)| (k.as_str(), Member::Value(v))),
+    );
     members.sort_by_key(|(name, _)| *name);
     out.object(members, |out, member| match member {
-        Member::Added => out.list(&mut added_values(&file.added_tokens).iter(), |out, token| out.value(token)),
+        Member::Added => {
+            out.list(&mut added_values(&file.added_tokens).iter(), |out, token| out.value(token))
+        }
         Member::Model => model(out, file),
         Member::Value(value) => out.value(value),
     });
@@ -169,7 +173,8 @@ fn fill(map: &Map<String, Value>) -> Option<Map<String, Value>> {
     match map.get("type")?.as_str()? {
         "ByteLevel" if missing("use_regex") => drop(filled.insert("use_regex".into(), true.into())),
         "Metaspace" => {
-            let scheme = if map.get("add_prefix_space") == Some(&Value::Bool(false)) { "never" } else { "always" };
+            let scheme =
+                if map.get("add_prefix_space") == Some(&Value::Bool(false)) { "never" } else { "always" };
             if missing("prepend_scheme") {
                 filled.insert("prepend_scheme".into(), scheme.into());
             }

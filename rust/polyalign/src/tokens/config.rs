@@ -207,7 +207,8 @@ impl<'de> Deserialize<'de> for Merge<'de> {
                 Ok(Merge::Line(Text(Cow::Owned(s.to_owned()))))
             }
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Merge<'de>, A::Error> {
-                let mut next = || seq.next_element()?.ok_or_else(|| A::Error::custom("a merge of fewer than two"));
+                let mut next =
+                    || seq.next_element()?.ok_or_else(|| A::Error::custom("a merge of fewer than two"));
                 let pair = Merge::Pair(next()?, next()?);
                 match seq.next_element::<Value>()? {
                     None => Ok(pair),

@@ -18,8 +18,9 @@ pub(super) fn load(json: &[u8]) -> Result<Tokenizer> {
 /// The number of ids the crate gives.
 pub(super) fn count(tokenizer: &Tokenizer, text: &str) -> Result<u32> {
     // Oniguruma gives up on some texts (its retry limit), which its binding turns into a panic.
-    let encoded = catch_unwind(AssertUnwindSafe(|| tokenizer.encode_fast(text, false)))
-        .map_err(|_| Error::Tokenizer(format!("the `tokenizers` crate panics on a text of {} bytes", text.len())))?;
+    let encoded = catch_unwind(AssertUnwindSafe(|| tokenizer.encode_fast(text, false))).map_err(|_| {
+        Error::Tokenizer(format!("the `tokenizers` crate panics on a text of {} bytes", text.len()))
+    })?;
     let encoding = encoded.map_err(|e| Error::Tokenizer(e.to_string()))?;
     Ok(encoding.get_ids().len() as u32)
 }

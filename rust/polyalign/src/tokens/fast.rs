@@ -41,7 +41,8 @@ impl Fast {
         check_model(&model.rest)?;
         let flag = |name: &str| model.rest.get(name).and_then(Value::as_bool).unwrap_or(false);
         let bpe = Bpe::build(&model, flag("ignore_merges"))?;
-        let ids: std::collections::HashMap<&str, u32> = model.vocab.iter().map(|(t, id)| (&*t.0, *id)).collect();
+        let ids: std::collections::HashMap<&str, u32> =
+            model.vocab.iter().map(|(t, id)| (&*t.0, *id)).collect();
         let normalise = |s: &str| if nfc_on { nfc(s) } else { s.to_owned() };
         let (raw, normalised) = matchers(added_tokens, |t| ids.get(t).copied(), ids.len(), normalise)?;
         Ok(Self { raw, normalised, nfc: nfc_on, family, prefix_space, bpe })
@@ -142,7 +143,8 @@ fn check_post_processor(processor: Option<&Value>) -> Result<(), String> {
             if once { Ok(()) } else { Err("a template that does not hold the text once".into()) }
         }
         "Sequence" => {
-            let steps = value["processors"].as_array().ok_or("a post-processor sequence without processors")?;
+            let steps =
+                value["processors"].as_array().ok_or("a post-processor sequence without processors")?;
             steps.iter().try_for_each(|step| check_post_processor(Some(step)))
         }
         _ => Err(format!("post-processor {kind}")),

@@ -142,7 +142,8 @@ mod tests {
         let letters = matches(r"\p{L}", &text);
         for (at, c) in text.char_indices() {
             assert_eq!(letters[at], is_letter(flat[c as usize]), "{c:?}");
-            let inert = is_nfc_quick(std::iter::once(c)) == IsNormalized::Yes && canonical_combining_class(c) == 0;
+            let inert =
+                is_nfc_quick(std::iter::once(c)) == IsNormalized::Yes && canonical_combining_class(c) == 0;
             if !inert {
                 flat[c as usize] |= NFC_SUSPECT;
             }
@@ -160,7 +161,9 @@ mod tests {
                  #[rustfmt::skip]\npub(super) static RUNS: &[u32] = &[\n",
             );
             let starts = (0..flat.len()).filter(|&c| c == 0 || flat[c] != flat[c - 1]);
-            for line in starts.map(|c| format!("0x{:x}", c << 8 | flat[c] as usize)).collect::<Vec<_>>().chunks(10) {
+            for line in
+                starts.map(|c| format!("0x{:x}", c << 8 | flat[c] as usize)).collect::<Vec<_>>().chunks(10)
+            {
                 out += &format!("    {},\n", line.join(", "));
             }
             std::fs::write(path, out + "];\n").unwrap();

@@ -39,7 +39,8 @@ pub struct Pair {
 
 impl Pair {
     pub fn new(json: &str) -> Self {
-        let counter = TokenCounter::from_json(json.as_bytes()).expect("the counter loads what the crate loads");
+        let counter =
+            TokenCounter::from_json(json.as_bytes()).expect("the counter loads what the crate loads");
         let mut crate_tokenizer = Tokenizer::from_str(json).unwrap();
         crate_tokenizer.with_truncation(None).unwrap();
         crate_tokenizer.with_padding(None);
@@ -112,7 +113,8 @@ pub fn learn_merges(text: &str, n: usize) -> Vec<(String, String)> {
                 *counts.entry((&pair[0], &pair[1])).or_default() += 1;
             }
         }
-        let Some((pair, _)) = counts.into_iter().max_by_key(|&((a, b), n)| (n, std::cmp::Reverse((a, b)))) else {
+        let Some((pair, _)) = counts.into_iter().max_by_key(|&((a, b), n)| (n, std::cmp::Reverse((a, b))))
+        else {
             break;
         };
         let pair = (pair.0.to_owned(), pair.1.to_owned());

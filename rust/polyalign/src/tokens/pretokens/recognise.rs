@@ -37,7 +37,9 @@ pub(in super::super) fn recognise(pre_tokenizer: Option<&Value>) -> Result<(Fami
         _ => std::slice::from_ref(value),
     };
     let unknown = || format!("pre-tokenizer {} is not one of the fast ones", describe(steps));
-    let Some((last, splits)) = steps.split_last() else { return Err("an empty pre-tokenizer sequence".into()) };
+    let Some((last, splits)) = steps.split_last() else {
+        return Err("an empty pre-tokenizer sequence".into());
+    };
     if kind(last) != "ByteLevel" {
         return Err(unknown());
     }
