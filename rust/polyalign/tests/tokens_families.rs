@@ -23,9 +23,45 @@ fn characters() -> impl Strategy<Value = String> {
     let any = any::<char>().prop_map(String::from);
     let edge = proptest::sample::select(edges).prop_map(String::from);
     let words = proptest::sample::select(vec![
-        "'s", "'S", "'ſ", "'ll", "'LL", "'Re", "'ve", "'d", "'x", "don't", "the", " the", "HELLO", "Hello", "iPhone",
-        "123", "1234", "3.14", "   ", "\n\n", "\r\n", " \n", "\n ", "//", "...", " -", "你好", "今天天气", "的", "こん", "カタ",
-        "привет", "नमस्ते", "😀😀", "e\u{301}", "ﬁ", "aaaaaaaa", "<|im_start|>", "[X]",
+        "'s",
+        "'S",
+        "'ſ",
+        "'ll",
+        "'LL",
+        "'Re",
+        "'ve",
+        "'d",
+        "'x",
+        "don't",
+        "the",
+        " the",
+        "HELLO",
+        "Hello",
+        "iPhone",
+        "123",
+        "1234",
+        "3.14",
+        "   ",
+        "\n\n",
+        "\r\n",
+        " \n",
+        "\n ",
+        "//",
+        "...",
+        " -",
+        "你好",
+        "今天天气",
+        "的",
+        "こん",
+        "カタ",
+        "привет",
+        "नमस्ते",
+        "😀😀",
+        "e\u{301}",
+        "ﬁ",
+        "aaaaaaaa",
+        "<|im_start|>",
+        "[X]",
     ])
     .prop_map(String::from);
     prop_oneof![4 => edge, 3 => words, 1 => any]
@@ -40,7 +76,8 @@ fn texts() -> impl Strategy<Value = String> {
 
 fn check(mut pair: Pair, short: u32) {
     pair.check(SAMPLE);
-    let mut runner = TestRunner::new(Config { cases: cases(short), failure_persistence: None, ..Config::default() });
+    let mut runner =
+        TestRunner::new(Config { cases: cases(short), failure_persistence: None, ..Config::default() });
     let pair = std::cell::RefCell::new(pair);
     runner
         .run(&texts(), |text| {
@@ -128,12 +165,16 @@ fn deepseek() {
 #[test]
 fn ignore_merges_takes_whole_words() {
     let mut model = model();
-    for (i, word) in ["ĠHELLO", "123", "aaaaaaaa", "ä½łå¥½", "...", "ĠĠĠ", "Ċ"].iter().enumerate() {
+    for (i, word) in ["ĠHELLO", "123", "aaaaaaaa", "ä½łå¥½", "...", "ĠĠĠ", "Ċ"].iter().enumerate()
+    {
         let id = 10_000 + i;
         model["vocab"].as_object_mut().unwrap().entry(*word).or_insert(id.into());
     }
     model["ignore_merges"] = json!(true);
-    check(Pair::fast(&tokenizer(model, splits(&[&format!(r"{WORDS}\p{{N}}{{1,3}}|{REST}")])), "cl100k"), 2000);
+    check(
+        Pair::fast(&tokenizer(model, splits(&[&format!(r"{WORDS}\p{{N}}{{1,3}}|{REST}")])), "cl100k"),
+        2000,
+    );
 }
 
 /// Random merge lists, well formed or not: parts made after they are used, several ways to one token.
@@ -142,7 +183,10 @@ fn any_list_of_merges() {
     let alphabet = ["a", "b", "c", "Ġ"];
     let mut runner =
         TestRunner::new(Config { cases: cases(300), failure_persistence: None, ..Config::default() });
-    let picks = proptest::collection::vec((any::<proptest::sample::Index>(), any::<proptest::sample::Index>()), 0..40);
+    let picks = proptest::collection::vec(
+        (any::<proptest::sample::Index>(), any::<proptest::sample::Index>()),
+        0..40,
+    );
     let words = proptest::collection::vec("[abc ]{0,80}", 1..8);
     runner
         .run(&(picks, any::<u64>(), any::<bool>(), words), |(picks, seed, ignore_merges, words)| {

@@ -178,18 +178,24 @@ impl TokenCounter {
     pub fn count_batch(&self, texts: &[&str]) -> Result<Vec<u32>> {
         let mut counts = vec![0; texts.len()];
         let chunk = (texts.len() / (8 * rayon::current_num_threads().max(1))).clamp(1, 1024);
-        counts.par_chunks_mut(chunk).zip(texts.par_chunks(chunk)).enumerate().try_for_each(
-            |(i, (counts, texts))| {
-                let mut scratch = self.idle().pop().unwrap_or_else(|| self.scratch());
-                let result = counts.iter_mut().zip(texts).enumerate().try_for_each(|(j, (count, text))| {
-                    *count = self.count(text, &mut scratch).map_err(|e| at_text(e, i * chunk + j))?;
-                    Ok(())
-                });
-                self.idle().push(scratch);
-                result
-            },
-        )?;
+        let chunks: Vec<Result<()>> = counts
+            .par_chunks_mut(chunk)
+            .zip(texts.par_chunks(chunk))
+            .enumerate()
+            .map(|(i, (counts, texts))| self.count_chunk(texts, counts, i * chunk))
+            .collect();
+        chunks.into_iter().collect::<Result<()>>()?;
         Ok(counts)
+    }
+
+    /// Counts neighbouring texts, the first of which has the index `first`.
+    fn count_chunk(&self, texts: &[&str], counts: &mut [u32], first: usize) -> Result<()> {
+        let mut scratch = self.idle().pop().unwrap_or_else(|| self.scratch());
+        for (i, (text, count)) in texts.iter().zip(counts).enumerate() {
+            *count = self.count(text, &mut scratch).map_err(|e| at_text(e, first + i))?;
+        }
+        self.idle().push(scratch);
+        Ok(())
     }
 
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Scratch>> {

@@ -4,7 +4,8 @@ use super::unicode_table::RUNS;
 use std::sync::LazyLock;
 
 /// Neither letter, mark, number, punctuation, symbol nor white space: controls, format characters, unassigned.
-pub(super) const OTHER: u8 = 0;
+#[cfg(test)]
+const OTHER: u8 = 0;
 /// `\s`, without the two newlines.
 pub(super) const SPACE: u8 = 1;
 /// `[\r\n]`.
