@@ -1,7 +1,9 @@
 //! Reading records, rejecting what can't be used, writing tables.
 
+mod assemble;
 pub mod batches;
 pub mod block;
+mod fields;
 pub mod input;
 pub mod json;
 pub mod open;

@@ -1,0 +1,839 @@
+//! From a record's fields to its prompt, response and labels: the shapes' rules, written once for
+//! JSON and for tables.
+
+use super::fields::{Field, Label, Plan, own};
+use super::record::{Message, Record, Reject};
+use super::shape::Shape;
+use bumpalo::Bump;
+use bumpalo::collections::{String as ArenaString, Vec as ArenaVec};
+
+/// What a value is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Null,
+    Bool,
+    Integer,
+    Float,
+    Text,
+    List,
+    Object,
+}
+
+impl Kind {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::Bool => "a boolean",
+            Self::Integer | Self::Float => "a number",
+            Self::Text => "text",
+            Self::List => "a list",
+            Self::Object => "an object",
+        }
+    }
+}
+
+/// A value of a record, wherever it lies.
+pub(crate) trait Node<'a>: Copy {
+    /// A member's key; equal to the name it says.
+    type Key: PartialEq<str>;
+    fn kind(self) -> Kind;
+    /// Byte offset in the record (0 where there is none).
+    fn offset(self) -> usize;
+    /// Of [`Kind::Text`] only: the text.
+    fn text(self, arena: &'a Bump) -> Result<&'a str, Reject>;
+    /// Of [`Kind::Text`] only: appends the text.
+    fn push_text(self, text: &mut ArenaString<'a>) -> Result<(), Reject>;
+    /// Of booleans and numbers only: as the record writes them.
+    fn scalar(self, arena: &'a Bump) -> &'a str;
+    /// Of [`Kind::List`] only.
+    fn elements(self) -> impl Iterator<Item = Self>;
+    /// Of [`Kind::Object`] only.
+    fn members(self) -> impl Iterator<Item = (Self::Key, Self)>;
+}
+
+/// A record's top-level values by slot.
+pub(crate) trait Source<'a> {
+    type Node: Node<'a>;
+    fn slot(&self, slot: usize) -> Option<Self::Node>;
+}
+
+/// A message's keys: the shape's own, and what else is taken for them.
+#[derive(Debug)]
+pub(crate) struct Keys {
+    role: [&'static str; 2],
+    content: [&'static str; 2],
+}
+
+const CHAT: Keys = Keys { role: ["role", "from"], content: ["content", "value"] };
+const SHAREGPT: Keys = Keys { role: ["from", "role"], content: ["value", "content"] };
+const POLYALIGN: Keys = Keys { role: ["role", "from"], content: ["text", "content"] };
+
+/// A list of messages that was read, for telling what of it was not.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ReadList {
+    pub slot: usize,
+    pub keys: &'static Keys,
+    /// Messages from here on were not used.
+    pub used: usize,
+    /// Whether anything of it was not used.
+    pub rest: bool,
+}
+
+/// A record, and which of its top-level fields it holds.
+pub(crate) struct Assembled<'a> {
+    pub record: Record<'a>,
+    /// One bit a slot: read, and wholly in `record` but for `lists`.
+    pub consumed: u128,
+    pub lists: [Option<ReadList>; 3],
+}
+
+/// Reads a record.
+pub(crate) fn assemble<'a, S: Source<'a>>(
+    plan: &Plan,
+    source: &S,
+    arena: &'a Bump,
+) -> Result<Assembled<'a>, Reject> {
+    let mut reader = Reader { plan, source, arena, consumed: 0, lists: [None; 3] };
+    let mut record = reader.conversation()?;
+    reader.labels(&mut record)?;
+    Ok(Assembled { record, consumed: reader.consumed, lists: reader.lists })
+}
+
+type Turns<'a> = ArenaVec<'a, Message<'a>>;
+
+/// A value that was found, and its slot if it is all of that slot.
+struct Found<N> {
+    node: N,
+    whole: Option<usize>,
+}
+
+/// A list of messages up to its last assistant message.
+struct Dialogue<'a> {
+    before: &'a [Message<'a>],
+    response: Message<'a>,
+    offset: usize,
+}
+
+struct Reader<'a, 'p, S> {
+    plan: &'p Plan,
+    source: &'p S,
+    arena: &'a Bump,
+    consumed: u128,
+    lists: [Option<ReadList>; 3],
+}
+
+fn blank(text: &str) -> bool {
+    text.trim().is_empty()
+}
+
+fn reject(kind: &'static str, offset: usize, reason: String) -> Reject {
+    Reject { kind, reason, offset }
+}
+
+#[cold]
+fn wrong<'a>(node: impl Node<'a>, place: &str, expected: &str) -> Reject {
+    reject("type", node.offset(), format!("`{place}` is {}, expected {expected}", node.kind().name()))
+}
+
+fn last_assistant(turns: &[Message<'_>]) -> Option<usize> {
+    turns.iter().rposition(|turn| turn.role == "assistant")
+}
+
+impl<'a, S: Source<'a>> Reader<'a, '_, S> {
+    // ---- prompt and response ----
+
+    fn conversation(&mut self) -> Result<Record<'a>, Reject> {
+        let mut record = match (&self.plan.prompt, &self.plan.response) {
+            (None, None) => self.by_shape()?,
+            (prompt, response) => self.by_fields(prompt.as_ref(), response.as_ref())?,
+        };
+        if !self.plan.spec.keep_thinking {
+            record.thinking = thinking(record.response.content);
+        }
+        Ok(record)
+    }
+
+    /// The shape's own prompt and response.
+    fn by_shape(&mut self) -> Result<Record<'a>, Reject> {
+        match self.plan.shape {
+            Some(Shape::Messages) => self.dialogue_record(own::MESSAGES, &CHAT),
+            Some(Shape::ShareGpt) => self.dialogue_record(own::CONVERSATIONS, &SHAREGPT),
+            Some(Shape::Preference) => self.preference(),
+            _ => {
+                let response = self.own_response()?;
+                let prompt = self.own_prompt()?;
+                self.join(prompt, response)
+            }
+        }
+    }
+
+    /// A prompt and a response of which at least one is a field that the user named.
+    fn by_fields(&mut self, prompt: Option<&Field>, response: Option<&Field>) -> Result<Record<'a>, Reject> {
+        let response = match response {
+            Some(field) => {
+                let found = self.find(field)?.ok_or_else(|| self.no_field(&field.path))?;
+                self.response(&field.path, found)?
+            }
+            None => self.own_response()?,
+        };
+        let prompt = match prompt {
+            Some(field) => {
+                let found = self.find(field)?.ok_or_else(|| self.no_field(&field.path))?;
+                self.prompt(&field.path, found, &CHAT)?
+            }
+            None => self.own_prompt()?,
+        };
+        self.join(prompt, response)
+    }
+
+    fn dialogue_record(&mut self, slot: usize, keys: &'static Keys) -> Result<Record<'a>, Reject> {
+        let found = self.required(slot, false)?;
+        let dialogue = self.dialogue(own::NAMES[slot], found, keys)?;
+        self.join(&[], dialogue)
+    }
+
+    fn preference(&mut self) -> Result<Record<'a>, Reject> {
+        let chosen = self.required(own::CHOSEN, true)?;
+        let rejected = self.required(own::REJECTED, false)?;
+        let prompt: &[Message<'_>] = match self.own(own::PROMPT) {
+            Some(found) => self.prompt("prompt", found, &CHAT)?,
+            None if chosen.node.kind() == Kind::Text => {
+                let reason = "`chosen` is text and there is no `prompt`".to_owned();
+                return Err(reject("shape", chosen.node.offset(), reason));
+            }
+            None => &[],
+        };
+        let chosen = self.response("chosen", chosen)?;
+        let mut record = self.join(prompt, chosen)?;
+        let (whole, rejected) = (rejected.whole, self.response("rejected", rejected)?);
+        if !record.prompt.ends_with(rejected.before) {
+            // It answers something else: what it holds besides its response must not be lost.
+            self.keep(whole);
+        }
+        record.rejected = Some(rejected.response);
+        Ok(record)
+    }
+
+    /// The prompt of a shape that has a field for it (or several).
+    fn own_prompt(&mut self) -> Result<&'a [Message<'a>], Reject> {
+        match self.plan.shape {
+            Some(Shape::Messages) => self.own_prompt_field(own::MESSAGES, &CHAT),
+            Some(Shape::ShareGpt) => self.own_prompt_field(own::CONVERSATIONS, &SHAREGPT),
+            Some(Shape::Alpaca) => {
+                self.any_of(&[own::INSTRUCTION, own::INPUT, own::HISTORY])?;
+                let mut turns = Turns::new_in(self.arena);
+                if let Some(found) = self.own(own::HISTORY) {
+                    self.pairs(found, &mut turns)?;
+                }
+                self.question(own::INSTRUCTION, own::INPUT, turns)
+            }
+            Some(Shape::PolyAlign) => {
+                self.any_of(&[own::QUESTION, own::CONTEXT, own::DIALOGUE_HISTORY])?;
+                let mut turns = Turns::new_in(self.arena);
+                if let Some(found) = self.own(own::DIALOGUE_HISTORY) {
+                    self.messages("dialogue_history", found, &POLYALIGN, &mut turns)?;
+                }
+                self.question(own::CONTEXT, own::QUESTION, turns)
+            }
+            _ => self.own_prompt_field(own::PROMPT, &CHAT),
+        }
+    }
+
+    fn own_prompt_field(&mut self, slot: usize, keys: &'static Keys) -> Result<&'a [Message<'a>], Reject> {
+        let found = self.required(slot, false)?;
+        self.prompt(own::NAMES[slot], found, keys)
+    }
+
+    /// The response of a shape that has a field for it.
+    fn own_response(&mut self) -> Result<Dialogue<'a>, Reject> {
+        let slot = match self.plan.shape {
+            Some(Shape::Messages) => own::MESSAGES,
+            Some(Shape::ShareGpt) => own::CONVERSATIONS,
+            Some(Shape::Alpaca) => own::OUTPUT,
+            Some(Shape::PolyAlign) => own::HUMAN_ANSWER,
+            Some(Shape::Preference) => own::CHOSEN,
+            Some(Shape::PromptCompletion) | None => own::COMPLETION,
+        };
+        let found = self.required(slot, true)?;
+        self.response(own::NAMES[slot], found)
+    }
+
+    /// A response: text, or messages of which the last by the assistant is the response.
+    fn response(&mut self, place: &str, found: Found<S::Node>) -> Result<Dialogue<'a>, Reject> {
+        let node = found.node;
+        match node.kind() {
+            Kind::Null => Err(reject("no_response", node.offset(), format!("`{place}` is null"))),
+            Kind::Text => {
+                self.consume(found.whole);
+                let response = Message { role: "assistant", content: node.text(self.arena)? };
+                Ok(Dialogue { before: &[], response, offset: node.offset() })
+            }
+            Kind::List => {
+                let keys = if place == "conversations" { &SHAREGPT } else { &CHAT };
+                self.dialogue(place, found, keys)
+            }
+            _ => Err(wrong(node, place, "text or a list of messages")),
+        }
+    }
+
+    /// A prompt: text, or messages.
+    fn prompt(
+        &mut self,
+        place: &str,
+        found: Found<S::Node>,
+        keys: &'static Keys,
+    ) -> Result<&'a [Message<'a>], Reject> {
+        let mut turns = Turns::new_in(self.arena);
+        match found.node.kind() {
+            Kind::Null => self.consume(found.whole),
+            Kind::Text => {
+                self.consume(found.whole);
+                let content = found.node.text(self.arena)?;
+                if !blank(content) {
+                    turns.push(Message { role: "user", content });
+                }
+            }
+            Kind::List => {
+                self.messages(place, found, keys, &mut turns)?;
+            }
+            _ => return Err(wrong(found.node, place, "text or a list of messages")),
+        }
+        Ok(turns.into_bump_slice())
+    }
+
+    /// Text in one or two fields, joined by a blank line into one user message after `turns`.
+    fn question(
+        &mut self,
+        first: usize,
+        second: usize,
+        mut turns: Turns<'a>,
+    ) -> Result<&'a [Message<'a>], Reject> {
+        let mut parts: [Option<S::Node>; 2] = [None; 2];
+        for (part, slot) in parts.iter_mut().zip([first, second]) {
+            let Some(found) = self.own(slot) else { continue };
+            self.consume(found.whole);
+            match found.node.kind() {
+                Kind::Null => {}
+                Kind::Text => *part = Some(found.node),
+                _ => return Err(wrong(found.node, own::NAMES[slot], "text")),
+            }
+        }
+        let texts = [self.part(parts[0])?, self.part(parts[1])?];
+        let content = match texts {
+            [Some(first), Some(second)] => {
+                let mut text = ArenaString::with_capacity_in(first.len() + 2 + second.len(), self.arena);
+                text.push_str(first);
+                text.push_str("\n\n");
+                text.push_str(second);
+                text.into_bump_str()
+            }
+            [Some(text), None] | [None, Some(text)] => text,
+            [None, None] => return Ok(turns.into_bump_slice()),
+        };
+        turns.push(Message { role: "user", content });
+        Ok(turns.into_bump_slice())
+    }
+
+    fn part(&self, node: Option<S::Node>) -> Result<Option<&'a str>, Reject> {
+        let text = node.map(|node| node.text(self.arena)).transpose()?;
+        Ok(text.filter(|text| !blank(text)))
+    }
+
+    /// Puts a prompt before a response (a response that brings the same prompt along has it once).
+    fn join(&self, prompt: &'a [Message<'a>], response: Dialogue<'a>) -> Result<Record<'a>, Reject> {
+        let content = response.response.content;
+        let reasoning = if self.plan.spec.keep_thinking { 0 } else { thinking(content) };
+        if blank(&content[reasoning..]) {
+            let what = if reasoning > 0 { "only reasoning" } else { "empty" };
+            return Err(reject("no_response", response.offset, format!("the response is {what}")));
+        }
+        let prompt = if prompt.is_empty() || response.before.starts_with(prompt) {
+            response.before
+        } else if response.before.is_empty() {
+            prompt
+        } else {
+            let mut turns = Turns::with_capacity_in(prompt.len() + response.before.len(), self.arena);
+            turns.extend_from_slice_copy(prompt);
+            turns.extend_from_slice_copy(response.before);
+            turns.into_bump_slice()
+        };
+        Ok(Record { prompt, response: response.response, ..Record::default() })
+    }
+
+    // ---- lists of messages ----
+
+    /// A list of messages, of which the last by the assistant is the response.
+    fn dialogue(
+        &mut self,
+        place: &str,
+        found: Found<S::Node>,
+        keys: &'static Keys,
+    ) -> Result<Dialogue<'a>, Reject> {
+        let offset = found.node.offset();
+        let mut turns = Turns::new_in(self.arena);
+        let list = self.messages(place, found, keys, &mut turns)?;
+        let turns: &'a [Message<'a>] = turns.into_bump_slice();
+        let Some(last) = last_assistant(turns) else {
+            return Err(reject("no_response", offset, format!("`{place}` has no assistant message")));
+        };
+        if let Some(list) = list.and_then(|list| self.lists[list].as_mut()) {
+            list.used = last + 1;
+            list.rest |= list.used < turns.len();
+        }
+        Ok(Dialogue { before: &turns[..last], response: turns[last], offset })
+    }
+
+    /// Appends the messages of a list (or none, for null); where in `lists` that is noted.
+    fn messages(
+        &mut self,
+        place: &str,
+        found: Found<S::Node>,
+        keys: &'static Keys,
+        turns: &mut Turns<'a>,
+    ) -> Result<Option<usize>, Reject> {
+        let node = found.node;
+        match node.kind() {
+            Kind::List => {}
+            Kind::Null => {
+                self.consume(found.whole);
+                return Ok(None);
+            }
+            _ => return Err(wrong(node, place, "a list of messages")),
+        }
+        let mut rest = false;
+        let mut no_text = None;
+        for (index, message) in node.elements().enumerate() {
+            let read = self.message(place, index, message, keys)?;
+            rest |= read.rest;
+            if read.content.is_none() {
+                no_text = Some((index, message.offset()));
+            }
+            turns.push(Message { role: read.role, content: read.content.unwrap_or_default() });
+        }
+        if let Some((index, offset)) = no_text {
+            let kind = if last_assistant(turns) == Some(index) { "no_response" } else { "type" };
+            let reason = format!("`{place}[{index}]` has no text content (a tool call?)");
+            return Err(reject(kind, offset, reason));
+        }
+        self.consume(found.whole);
+        let Some(slot) = found.whole else { return Ok(None) };
+        let free = self.lists.iter().position(Option::is_none);
+        if let Some(free) = free {
+            self.lists[free] = Some(ReadList { slot, keys, used: usize::MAX, rest });
+        }
+        Ok(free)
+    }
+
+    fn message(
+        &self,
+        list: &str,
+        index: usize,
+        node: S::Node,
+        keys: &'static Keys,
+    ) -> Result<ReadMessage<'a>, Reject> {
+        let place = |member: &str| format!("{list}[{index}]{member}");
+        if node.kind() != Kind::Object {
+            return Err(wrong(node, &place(""), "a message with a role and content"));
+        }
+        let members = MessageMembers::of(node, keys)
+            .map_err(|key| reject("json", node.offset(), format!("`{}` has two `{key}`", place(""))))?;
+        let role = match members.role {
+            Some(role) if role.kind() == Kind::Text => map_role(role.text(self.arena)?),
+            Some(role) => return Err(wrong(role, &place(".role"), "text")),
+            None => "",
+        };
+        if role.is_empty() {
+            return Err(reject("type", node.offset(), format!("`{}` has no role", place(""))));
+        }
+        let mut rest = members.others > 0;
+        let content = match members.content {
+            None => None,
+            Some(content) => match content.kind() {
+                Kind::Null => None,
+                Kind::Text => Some(content.text(self.arena)?),
+                Kind::List => {
+                    let (text, more) = self.parts(content, &|part| place(&format!(".content{part}")))?;
+                    rest |= more;
+                    Some(text)
+                }
+                _ => return Err(wrong(content, &place(".content"), "text or a list of text parts")),
+            },
+        };
+        Ok(ReadMessage { role, content, rest })
+    }
+
+    /// The text of a content list's parts, and whether they say more than that.
+    fn parts(&self, list: S::Node, place: &dyn Fn(&str) -> String) -> Result<(&'a str, bool), Reject> {
+        let mut text: Option<ArenaString<'a>> = None;
+        let mut first: Option<S::Node> = None;
+        let mut more = false;
+        for (index, part) in list.elements().enumerate() {
+            let place = || place(&format!("[{index}]"));
+            let (node, rest) = self.text_part(part, &place)?;
+            more |= rest;
+            match (first, &mut text) {
+                (None, _) => first = Some(node),
+                (Some(_), Some(text)) => node.push_text(text)?,
+                (Some(first), none) => {
+                    let mut joined = ArenaString::new_in(self.arena);
+                    first.push_text(&mut joined)?;
+                    node.push_text(&mut joined)?;
+                    *none = Some(joined);
+                }
+            }
+        }
+        let text = match (text, first) {
+            (Some(text), _) => text.into_bump_str(),
+            (None, Some(only)) => only.text(self.arena)?,
+            (None, None) => "",
+        };
+        Ok((text, more))
+    }
+
+    /// The text of one part, and whether the part says more than that.
+    fn text_part(&self, part: S::Node, place: &dyn Fn() -> String) -> Result<(S::Node, bool), Reject> {
+        if part.kind() != Kind::Object {
+            return Err(wrong(part, &place(), "a text part"));
+        }
+        let (mut kind, mut text, mut rest) = (None, None, false);
+        for (key, value) in part.members() {
+            let member = match () {
+                () if key == *"type" => &mut kind,
+                () if key == *"text" => &mut text,
+                () => {
+                    rest |= value.kind() != Kind::Null;
+                    continue;
+                }
+            };
+            if member.replace(value).is_some() {
+                return Err(reject("json", part.offset(), format!("`{}` has a key twice", place())));
+            }
+        }
+        let kind = match kind {
+            Some(kind) if kind.kind() == Kind::Text => kind.text(self.arena)?,
+            _ => return Err(reject("type", part.offset(), format!("`{}` has no type", place()))),
+        };
+        if kind != "text" {
+            let kind: String = kind.chars().take(40).collect();
+            let reason = format!("`{}` is of type `{kind}`: only text parts can be bucketed", place());
+            return Err(reject("type", part.offset(), reason));
+        }
+        match text {
+            Some(text) if text.kind() == Kind::Text => Ok((text, rest)),
+            _ => Err(reject("type", part.offset(), format!("`{}` has no text", place()))),
+        }
+    }
+
+    /// Appends the turns of Alpaca's `history`: pairs of what the user and the assistant said.
+    fn pairs(&mut self, found: Found<S::Node>, turns: &mut Turns<'a>) -> Result<(), Reject> {
+        const EXPECTED: &str = "a list of [user, assistant] pairs of text";
+        self.consume(found.whole);
+        match found.node.kind() {
+            Kind::Null => return Ok(()),
+            Kind::List => {}
+            _ => return Err(wrong(found.node, "history", EXPECTED)),
+        }
+        for (index, pair) in found.node.elements().enumerate() {
+            let wrong_pair = || {
+                let reason = format!("`history[{index}]` is not a [user, assistant] pair of text");
+                reject("type", pair.offset(), reason)
+            };
+            if pair.kind() != Kind::List {
+                return Err(wrong_pair());
+            }
+            let mut texts = pair.elements();
+            let (Some(user), Some(assistant), None) = (texts.next(), texts.next(), texts.next()) else {
+                return Err(wrong_pair());
+            };
+            for (role, node) in [("user", user), ("assistant", assistant)] {
+                if node.kind() != Kind::Text {
+                    return Err(wrong_pair());
+                }
+                turns.push(Message { role, content: node.text(self.arena)? });
+            }
+        }
+        Ok(())
+    }
+
+    // ---- finding fields ----
+
+    fn own(&self, slot: usize) -> Option<Found<S::Node>> {
+        self.source.slot(slot).map(|node| Found { node, whole: Some(slot) })
+    }
+
+    /// A field without which the record is of another shape, or has no response.
+    fn required(&self, slot: usize, response: bool) -> Result<Found<S::Node>, Reject> {
+        self.own(slot).ok_or_else(|| self.missing(own::NAMES[slot], response))
+    }
+
+    /// Refuses a record that has none of `slots`.
+    fn any_of(&self, slots: &[usize]) -> Result<(), Reject> {
+        let any = slots.iter().any(|&slot| self.source.slot(slot).is_some());
+        if any { Ok(()) } else { Err(self.missing(own::NAMES[slots[0]], false)) }
+    }
+
+    #[cold]
+    fn missing(&self, field: &str, response: bool) -> Reject {
+        let has = |name: &str| {
+            let slot = own::NAMES.iter().position(|own| *own == name);
+            slot.is_some_and(|slot| self.source.slot(slot).is_some())
+        };
+        let Some(shape) = self.plan.shape else { return self.no_field(field) };
+        if let Some(other) = Shape::of(has, &self.plan.spec).filter(|other| *other != shape) {
+            return reject("shape", 0, format!("the record's shape is {other}, the corpus's is {shape}"));
+        }
+        if response && shape.fields().iter().any(|field| has(field)) {
+            return reject("no_response", 0, format!("there is no `{field}`"));
+        }
+        let reason =
+            format!("there is no `{field}`, and the record has no known shape; the corpus's is {shape}");
+        reject("shape", 0, reason)
+    }
+
+    #[cold]
+    fn no_field(&self, path: &str) -> Reject {
+        let response = self.plan.response.as_ref().is_some_and(|field| field.path == path);
+        let kind = if response { "no_response" } else { "shape" };
+        reject(kind, 0, format!("there is no `{path}`"))
+    }
+
+    /// What a dotted path leads to.
+    fn find(&self, field: &Field) -> Result<Option<Found<S::Node>>, Reject> {
+        for (slot, rest) in &field.ways {
+            let Some(node) = self.source.slot(*slot) else { continue };
+            let Some(rest) = rest else { return Ok(Some(Found { node, whole: Some(*slot) })) };
+            if let Some(node) = inside(node, rest, &field.path)? {
+                return Ok(Some(Found { node, whole: None }));
+            }
+        }
+        Ok(None)
+    }
+
+    fn consume(&mut self, slot: Option<usize>) {
+        if let Some(slot) = slot {
+            self.consumed |= 1 << slot;
+        }
+    }
+
+    /// Takes back [`consume`](Self::consume).
+    fn keep(&mut self, slot: Option<usize>) {
+        if let Some(slot) = slot {
+            self.consumed &= !(1 << slot);
+        }
+    }
+
+    // ---- labels ----
+
+    fn labels(&mut self, record: &mut Record<'a>) -> Result<(), Reject> {
+        let plan = self.plan;
+        record.id = self.label(&plan.id, Accepts::Names, true)?;
+        record.language = self.label(&plan.language, Accepts::Text, true)?;
+        record.track = self.track(&plan.track)?;
+        record.family = self.label(&plan.family, Accepts::Text, true)?;
+        record.group = self.label(&plan.group, Accepts::Names, true)?;
+        record.source = self.label(&plan.source, Accepts::Scalars, false)?;
+        if !plan.custom.is_empty() {
+            let mut custom = ArenaVec::with_capacity_in(plan.custom.len(), self.arena);
+            for label in &plan.custom {
+                custom.push(self.label(label, Accepts::Scalars, true)?);
+            }
+            record.custom = custom.into_bump_slice();
+        }
+        Ok(())
+    }
+
+    fn track(&mut self, label: &Label) -> Result<Option<&'a str>, Reject> {
+        let before = self.consumed;
+        let Some(track) = self.label(label, Accepts::Text, true)? else { return Ok(None) };
+        for known in ["single", "multi"] {
+            if track.trim().eq_ignore_ascii_case(known) {
+                return Ok(Some(known));
+            }
+        }
+        self.consumed = before;
+        let offset = label.fields.iter().find_map(|field| self.find(field).ok().flatten());
+        let track: String = track.chars().take(40).collect();
+        let reason = format!("the track is `{track}`, expected `single` or `multi`");
+        Err(reject("track", offset.map_or(0, |found| found.node.offset()), reason))
+    }
+
+    /// The first of a label's fields that says something. Missing, null and blank say nothing.
+    fn label(&mut self, label: &Label, accepts: Accepts, consume: bool) -> Result<Option<&'a str>, Reject> {
+        for field in &label.fields {
+            let Some(found) = self.find(field)? else { continue };
+            let node = found.node;
+            let text = match node.kind() {
+                Kind::Null => continue,
+                Kind::Text => node.text(self.arena)?,
+                kind if accepts.scalar(kind) => node.scalar(self.arena),
+                // A `source` of any other type was not meant for us, unless the user named it.
+                _ if !label.given && accepts == Accepts::Scalars => continue,
+                _ => return Err(wrong(node, &field.path, accepts.expected())),
+            };
+            if blank(text) {
+                continue;
+            }
+            if consume {
+                self.consume(found.whole);
+            }
+            return Ok(Some(text));
+        }
+        Ok(None)
+    }
+}
+
+/// What a label may be besides text.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Accepts {
+    Text,
+    /// Integers.
+    Names,
+    /// Numbers and booleans.
+    Scalars,
+}
+
+impl Accepts {
+    fn scalar(self, kind: Kind) -> bool {
+        match self {
+            Self::Text => false,
+            Self::Names => kind == Kind::Integer,
+            Self::Scalars => matches!(kind, Kind::Integer | Kind::Float | Kind::Bool),
+        }
+    }
+    const fn expected(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Names => "text or an integer",
+            Self::Scalars => "text, a number or a boolean",
+        }
+    }
+}
+
+struct ReadMessage<'a> {
+    role: &'a str,
+    content: Option<&'a str>,
+    /// Whether the message says more than these.
+    rest: bool,
+}
+
+/// A message's members: its role and content under whichever key they stand, and how many others.
+struct MessageMembers<N> {
+    role: Option<N>,
+    content: Option<N>,
+    others: usize,
+}
+
+impl<N> MessageMembers<N> {
+    /// The error is a key that is there twice.
+    fn of<'a>(message: N, keys: &Keys) -> Result<Self, &'static str>
+    where
+        N: Node<'a>,
+    {
+        let mut role: [Option<N>; 2] = [None; 2];
+        let mut content: [Option<N>; 2] = [None; 2];
+        let mut others = 0;
+        for (key, value) in message.members() {
+            let known = |names: &[&'static str; 2]| names.iter().position(|name| key == **name);
+            let (name, place) = if let Some(way) = known(&keys.role) {
+                (keys.role[way], &mut role[way])
+            } else if let Some(way) = known(&keys.content) {
+                (keys.content[way], &mut content[way])
+            } else {
+                others += 1;
+                continue;
+            };
+            if place.replace(value).is_some() {
+                return Err(name);
+            }
+        }
+        let (role, spare_role) = first(role);
+        let (content, spare_content) = first(content);
+        Ok(Self { role, content, others: others + spare_role + spare_content })
+    }
+}
+
+/// The first that is not null (else the first), and how many more there are.
+fn first<'a, N: Node<'a>>(ways: [Option<N>; 2]) -> (Option<N>, usize) {
+    match ways {
+        [Some(own), Some(other)] if own.kind() == Kind::Null => (Some(other), 1),
+        [Some(own), Some(_)] => (Some(own), 1),
+        [own, other] => (own.or(other), 0),
+    }
+}
+
+/// Whether a message's member is its role or its content, as [`assemble`] read them; `text`: the
+/// content counts only if it is a string, for a part may say more than its text.
+pub(crate) fn is_read_member<'a, N: Node<'a>>(message: N, keys: &Keys) -> impl Fn(usize) -> bool {
+    let members = MessageMembers::of(message, keys).ok();
+    let role = members.as_ref().and_then(|members| members.role).map(Node::offset);
+    let content = members.and_then(|members| members.content);
+    let content = content.filter(|content| content.kind() == Kind::Text || plain_parts(*content));
+    let content = content.map(Node::offset);
+    move |offset| Some(offset) == role || Some(offset) == content
+}
+
+/// Whether a content list holds nothing but types and texts.
+fn plain_parts<'a, N: Node<'a>>(content: N) -> bool {
+    content.kind() == Kind::List
+        && content.elements().all(|part| {
+            let plain =
+                |(key, value): (N::Key, N)| key == *"type" || key == *"text" || value.kind() == Kind::Null;
+            part.kind() == Kind::Object && part.members().all(plain)
+        })
+}
+
+/// What `path` leads to within `node`: the whole path as one key first, then ever shorter heads.
+fn inside<'a, N: Node<'a>>(node: N, path: &str, whole: &str) -> Result<Option<N>, Reject> {
+    match node.kind() {
+        Kind::Object => {}
+        Kind::Null => return Ok(None),
+        _ => {
+            let head = &whole[..whole.len() - path.len() - 1];
+            return Err(wrong(node, head, "an object"));
+        }
+    }
+    if let Some(found) = member(node, path, whole)? {
+        return Ok(Some(found));
+    }
+    for (dot, _) in path.rmatch_indices('.') {
+        if let Some(next) = member(node, &path[..dot], whole)? {
+            if let Some(found) = inside(next, &path[dot + 1..], whole)? {
+                return Ok(Some(found));
+            }
+        }
+    }
+    Ok(None)
+}
+
+fn member<'a, N: Node<'a>>(object: N, name: &str, whole: &str) -> Result<Option<N>, Reject> {
+    let mut found = object.members().filter(|(key, _)| *key == *name).map(|(_, value)| value);
+    match (found.next(), found.next()) {
+        (_, Some(again)) => Err(reject("json", again.offset(), format!("`{whole}` is there twice"))),
+        (found, None) => Ok(found),
+    }
+}
+
+/// A role under TRL's name, if it is known by another; else as it stands.
+fn map_role(role: &str) -> &str {
+    const KNOWN: [(&str, &[&str]); 4] = [
+        ("user", &["user", "human"]),
+        ("assistant", &["assistant", "gpt", "chatgpt", "model", "bot", "ai"]),
+        ("system", &["system"]),
+        ("tool", &["tool", "function", "observation", "function_response", "tool_response"]),
+    ];
+    let role = role.trim();
+    if matches!(role, "user" | "assistant") {
+        return role;
+    }
+    let known = |(_, words): &&(&str, &[&str])| words.iter().any(|word| role.eq_ignore_ascii_case(word));
+    KNOWN.iter().find(known).map_or(role, |(name, _)| name)
+}
+
+/// Bytes of `response` that are a leading `<think>…</think>` block and the white space around it.
+fn thinking(response: &str) -> usize {
+    const OPEN: &str = "<think>";
+    const CLOSE: &str = "</think>";
+    let Some(block) = response.trim_start().strip_prefix(OPEN) else { return 0 };
+    let Some(end) = memchr::memmem::find(block.as_bytes(), CLOSE.as_bytes()) else { return 0 };
+    response.len() - block[end + CLOSE.len()..].trim_start().len()
+}

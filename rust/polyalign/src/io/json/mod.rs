@@ -1,0 +1,157 @@
+//! Strict, lazy JSON: validates a whole record, borrows what is read, builds no tree.
+//!
+//! A record is read in two steps. The validator checks every byte against RFC 8259 and
+//! notes on a tape where the values lie that will be read; then the shape's rules
+//! pick prompt, response and labels off the tape.
+
+mod extra;
+mod node;
+mod scan;
+mod tape;
+mod unescape;
+
+use super::assemble::{Source, assemble};
+use super::fields::{Names, Plan};
+use super::record::Record;
+pub use super::record::Reject;
+use super::shape::{FieldSpec, Shape};
+use crate::Result;
+use bumpalo::Bump;
+use node::JsonNode;
+use tape::{MAX_BYTES, NONE, Tape};
+
+/// Reads records of one shape from JSON objects.
+///
+/// ```
+/// use polyalign::io::json::{JsonRecords, Scratch};
+/// use polyalign::io::shape::{FieldSpec, Shape};
+///
+/// let fields = FieldSpec { shape: Some(Shape::PromptCompletion), ..FieldSpec::default() };
+/// let records = JsonRecords::new(&fields)?;
+/// let mut scratch = Scratch::default();
+/// let record = records.parse(r#"{"prompt": "Tea?", "completion": "Yes,\nplease."}"#, &mut scratch).unwrap();
+/// assert_eq!(record.prompt[0].content, "Tea?");
+/// assert_eq!(record.response.content, "Yes,\nplease.");
+/// # Ok::<(), polyalign::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct JsonRecords {
+    plan: Plan,
+}
+
+/// Per-thread working memory of [`JsonRecords`]: what a record borrows beside the input.
+#[derive(Default)]
+pub struct Scratch {
+    arena: Bump,
+    tape: Tape,
+}
+
+impl Scratch {
+    /// Ready for the next record; memory that a huge record needed is given back.
+    fn clear(&mut self) {
+        const KEPT: usize = 4 << 20;
+        if self.arena.allocated_bytes() > KEPT {
+            self.arena = Bump::new();
+            self.tape.shrink();
+        } else {
+            self.arena.reset();
+        }
+    }
+}
+
+struct JsonSource<'a> {
+    text: &'a str,
+    tape: &'a Tape,
+}
+
+impl<'a> Source<'a> for JsonSource<'a> {
+    type Node = JsonNode<'a>;
+
+    fn slot(&self, slot: usize) -> Option<JsonNode<'a>> {
+        let at = self.tape.slots[slot];
+        (at != NONE).then_some(JsonNode { text: self.text, tokens: &self.tape.tokens, at: at as usize })
+    }
+}
+
+impl JsonRecords {
+    /// `fields.shape` must be decided, unless `prompt` and `response` are both given.
+    ///
+    /// # Errors
+    /// If it is not, or a field's name is empty.
+    pub fn new(fields: &FieldSpec) -> Result<Self> {
+        Ok(Self { plan: Plan::new(fields)? })
+    }
+
+    /// Parses one JSON object (a line without its line end, or an array element).
+    ///
+    /// Validate a whole block with `simdutf8::basic::from_utf8` and slice its lines; for a block
+    /// that is not UTF-8, use [`parse_bytes`](Self::parse_bytes) line by line.
+    ///
+    /// # Errors
+    /// The reason to reject the record.
+    pub fn parse<'a>(&self, record: &'a str, scratch: &'a mut Scratch) -> Result<Record<'a>, Reject> {
+        scratch.clear();
+        let text = record;
+        read(&mut scratch.tape, text, &self.plan.names)?;
+        let (tape, arena) = (&scratch.tape, &scratch.arena);
+        let read = assemble(&self.plan, &JsonSource { text, tape }, arena)?;
+        let mut record = read.record;
+        if self.plan.spec.keep_extra {
+            record.extra = extra::extra(text, tape, &read, arena);
+        }
+        Ok(record)
+    }
+
+    /// As [`parse`](Self::parse), for bytes that may not be UTF-8 (rejected as `utf8`).
+    ///
+    /// # Errors
+    /// The reason to reject the record.
+    pub fn parse_bytes<'a>(&self, record: &'a [u8], scratch: &'a mut Scratch) -> Result<Record<'a>, Reject> {
+        self.parse(utf8(record)?, scratch)
+    }
+}
+
+fn utf8(record: &[u8]) -> Result<&str, Reject> {
+    if let Ok(text) = simdutf8::basic::from_utf8(record) {
+        return Ok(text);
+    }
+    std::str::from_utf8(record).map_err(|error| Reject {
+        kind: "utf8",
+        reason: "not valid UTF-8".to_owned(),
+        offset: error.valid_up_to(),
+    })
+}
+
+fn read(tape: &mut Tape, text: &str, names: &Names) -> Result<(), Reject> {
+    if text.len() > MAX_BYTES {
+        let reason = format!("the record has {} bytes, more than {MAX_BYTES}", text.len());
+        return Err(Reject { kind: "size", reason, offset: 0 });
+    }
+    tape.read(text, names).map_err(|broken| Reject {
+        kind: "json",
+        reason: broken.what.into_owned(),
+        offset: broken.offset,
+    })
+}
+
+/// The names of a record's top-level fields, in order.
+///
+/// # Errors
+/// The reason to reject the record.
+pub fn field_names(record: &[u8]) -> Result<Vec<String>, Reject> {
+    let mut tape = Tape::default();
+    let text = utf8(record)?;
+    read(&mut tape, text, &Names::default())?;
+    Ok(extra::top_level(text, &tape).map(|(key, _)| key.lossy()).collect())
+}
+
+/// The shape of a corpus, from up to 100 of its first records (broken ones are passed over).
+///
+/// Not needed when [`FieldSpec::needs_shape`] says so.
+///
+/// # Errors
+/// If no record has a known shape: lists the fields seen and the shapes known.
+pub fn decide_shape(samples: &[&[u8]], fields: &FieldSpec) -> Result<Shape> {
+    let names: Vec<Vec<String>> = samples.iter().filter_map(|sample| field_names(sample).ok()).collect();
+    Shape::decide(&names, fields)
+}
