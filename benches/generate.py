@@ -23,9 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-
-from lexicon import (  # noqa: E402
+from lexicon import (
     CHINESE_CHARACTERS,
     CHINESE_SUFFIXES,
     CHINESE_SURNAMES,
@@ -39,6 +37,8 @@ from lexicon import (  # noqa: E402
     ENGLISH_WORDS,
 )
 
+# Raise it with any change of what is generated: kept corpora are named by it.
+VERSION = 1
 # Tokens of message contents a record under the Qwen2.5 tokenizer, a little under the measured mean, so that a corpus
 # has at least the tokens asked for.
 TOKENS_PER_RECORD = 222
