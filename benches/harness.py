@@ -15,6 +15,8 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 import venv
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -175,6 +177,87 @@ class Worker:
         for stream in (self.process.stdin, self.process.stdout, self.errors):
             with contextlib.suppress(BrokenPipeError):
                 stream.close()
+
+
+# ------------------------------------------------------------------------------------------- whole processes
+
+
+class Timed(NamedTuple):
+    """What a process took: wall and processor seconds, peak resident bytes, and what it printed."""
+
+    seconds: float
+    cpu_seconds: float
+    peak_bytes: int
+    output: str
+
+
+def run_timed(command: list[str], cores: int, **environment: str) -> Timed:
+    """Run a process on so many cores, from its start to its end."""
+    before = os.times()
+    start = time.perf_counter()
+    with tempfile.TemporaryFile("w+") as errors:
+        process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env={**os.environ, **environment},
+            preexec_fn=lambda: limit_cores(cores),
+        )
+        watch = PeakMemory(process.pid)
+        watch.start()
+        output = process.communicate()[0]
+        seconds = time.perf_counter() - start
+        watch.stop()
+        if process.returncode:
+            errors.seek(0)
+            lines = errors.read().strip().splitlines() or [f"exit code {process.returncode}"]
+            raise WorkerError(lines[-1])
+    after = os.times()
+    cpu = after.children_user + after.children_system - before.children_user - before.children_system
+    return Timed(seconds, cpu, watch.peak, output)
+
+
+def limit_cores(cores: int) -> None:
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
+
+
+class PeakMemory(threading.Thread):
+    """Follows the peak resident size of a process.
+
+    `getrusage` would do, if it did not also count what the parent held when it started the process.
+    """
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(daemon=True)
+        self.status = Path(f"/proc/{pid}/status")
+        self.peak = 0
+        self.done = threading.Event()
+
+    def run(self) -> None:
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            while not self.done.wait(0.01):
+                peak = self.status.read_text().split("VmHWM:")[1].split()[0]
+                self.peak = max(self.peak, int(peak) * 1024)
+
+    def stop(self) -> None:
+        self.done.set()
+        self.join()
+
+
+def polyalign_bucket(inputs: Path, output: Path, *options: str) -> list[str]:
+    """The command line of `polyalign bucket`."""
+    bucket = [sys.executable, "-m", "polyalign", "bucket", str(inputs), "--out", str(output), "--overwrite"]
+    return [*bucket, "--json", *options]
+
+
+def warm(path: Path) -> int:
+    """Read a file, so that it lies in the page cache; its size."""
+    with path.open("rb") as file:
+        while file.read(1 << 24):
+            pass
+    return path.stat().st_size
 
 
 # ------------------------------------------------------------------------------------------- texts
