@@ -97,16 +97,26 @@ def write_texts(options: Options, folder: Path) -> Texts:
 def workers(peers: list[Peer], tokenizer: Path) -> Iterator[tuple[dict[str, Worker], dict[str, str]]]:
     """A worker for each peer that can load the tokenizer; and what the others said."""
     with contextlib.ExitStack() as stack:
-        ready, failed = {}, {}
+        ready: dict[str, Worker] = {}
+        failed: dict[str, str] = {}
         for peer in peers:
-            try:
-                worker = stack.enter_context(Worker(peer.python(), peer.adapter))
-                worker.ask(do="load", tokenizer=str(tokenizer))
+            worker = start(peer, tokenizer, stack)
+            if isinstance(worker, str):
+                log(f"{peer.name}: {worker}")
+                failed[peer.name] = worker
+            else:
                 ready[peer.name] = worker
-            except (WorkerError, RuntimeError) as error:
-                failed[peer.name] = str(error)
-                log(f"{peer.name}: {error}")
         yield ready, failed
+
+
+def start(peer: Peer, tokenizer: Path, stack: contextlib.ExitStack) -> Worker | str:
+    """A worker with the tokenizer loaded, or why there is none."""
+    try:
+        worker = stack.enter_context(Worker(peer.python(), peer.adapter))
+        worker.ask(do="load", tokenizer=str(tokenizer))
+        return worker
+    except (WorkerError, RuntimeError) as error:
+        return str(error)
 
 
 def repeated(ready: dict[str, Worker], texts: Texts, language: str, rounds: int) -> dict[str, dict[str, Any]]:

@@ -13,12 +13,14 @@ The same seed and size give the same bytes for any number of processes (with one
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import math
 import multiprocessing
 import os
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -97,7 +99,7 @@ def quantiles(law: RankLaw) -> list[int]:
 
 # Fitted to the growth of types in real dialogue; see docs/benchmarks.md.
 ENGLISH_LAW = RankLaw.fit(3000, 5.0, 1.22, 0.935, 1.65)
-CHINESE_LAW = RankLaw.fit(3000, 2.0, 1.04, 0.93, 1.65)
+CHINESE_LAW = RankLaw.fit(3000, 4.0, 0.94, 0.88, 1.65)
 PHRASE_LAW = RankLaw.fit(3000, 10.0, 0.8, 0.5, 1.5)
 ENGLISH_QUANTILES, CHINESE_QUANTILES = quantiles(ENGLISH_LAW), quantiles(CHINESE_LAW)
 
@@ -162,24 +164,30 @@ def english_phrase(rank: int) -> str:
     return f'\\"{text}\\"' if (bits >> 50) % 256 == 0 else text
 
 
+def clock_time(n: int) -> str:
+    return f"{1 + n % 12}:{n // 12 % 4 * 15:02d} {'ap'[n // 48 % 2]}m"
+
+
+def ordinal(n: int) -> str:
+    day = 1 + n % 28
+    return f"{day}{ {1: 'st', 2: 'nd', 3: 'rd', 21: 'st', 22: 'nd', 23: 'rd'}.get(day, 'th') }"
+
+
+ENGLISH_NUMBERS: list[Callable[[int], str]] = [
+    *[lambda n: str(n % 30)] * 4,
+    lambda n: str(1950 + n % 80),
+    *[clock_time] * 2,
+    lambda n: f"${n % 400}" if n & 1 else f"${n % 90}.{n // 90 % 100:02d}",
+    ordinal,
+    lambda n: f"{n % 1000},{n // 1000 % 1000:03d}",
+    lambda n: f"{200 + n % 800}-555-{n // 800 % 10000:04d}",
+    lambda n: f"{n % 100}.{n // 100 % 10}%" if n & 1 else str(n % 100000),
+]
+
+
 def english_number(bits: int) -> str:
-    kind, n = bits % 12, bits // 12
-    if kind < 4:
-        return str(n % 30)
-    if kind < 5:
-        return str(1950 + n % 80)
-    if kind < 7:
-        return f"{1 + n % 12}:{n // 12 % 4 * 15:02d} {'ap'[n // 48 % 2]}m"
-    if kind < 8:
-        return f"${n % 400}" if n & 1 else f"${n % 90}.{n // 90 % 100:02d}"
-    if kind < 9:
-        day = 1 + n % 28
-        return f"{day}{ {1: 'st', 2: 'nd', 3: 'rd', 21: 'st', 22: 'nd', 23: 'rd'}.get(day, 'th') }"
-    if kind < 10:
-        return f"{n % 1000},{n // 1000 % 1000:03d}"
-    if kind < 11:
-        return f"{200 + n % 800}-555-{n // 800 % 10000:04d}"
-    return f"{n % 100}.{n // 100 % 10}%" if n & 1 else str(n % 100000)
+    maker, n = pick(ENGLISH_NUMBERS, bits)
+    return maker(n)
 
 
 # ---------------------------------------------------------------------------------------------- Chinese
@@ -192,7 +200,7 @@ def chinese_characters() -> list[str]:
     common = [c for i, c in enumerate(distinct) for _ in range(round(60_000 / (i + 60)))]
     rest = [c for c in coded_characters("gb2312", range(0xB0, 0xF8)) if c not in CHINESE_CHARACTERS]
     traditional = coded_characters("big5", range(0xA4, 0xC7))[::4]
-    return common + rest * 2 + traditional
+    return common + rest * 4 + traditional * 2
 
 
 def coded_characters(encoding: str, first_bytes: range) -> list[str]:
@@ -209,18 +217,18 @@ def chinese_word(rank: int) -> str:
     characters = chinese_characters()
     bits = mix(rank + (1 << 40))
     kind, bits = bits % 32, bits // 32
-    if kind >= 20:
+    if kind >= 24:
         first, bits = pick(CHINESE_WORDS, bits)
-        second, _ = pick(CHINESE_WORDS if kind > 26 else CHINESE_SUFFIXES, bits)
+        second, _ = pick(CHINESE_WORDS if kind > 28 else CHINESE_SUFFIXES, bits)
         return first + second
-    length = 2 if kind < 14 else 3 if kind < 18 else 4
+    length = 2 if kind < 18 else 3 if kind < 22 else 4
     chosen = []
     for _ in range(length):
         character, bits = pick(characters, bits)
         chosen.append(character)
-    if kind in (14, 15):
+    if kind in (18, 19):
         chosen[-1] = CHINESE_SUFFIXES[bits % len(CHINESE_SUFFIXES)]
-    elif kind == 16:
+    elif kind == 20:
         chosen[0] = CHINESE_SURNAMES[bits % len(CHINESE_SURNAMES)]
     return "".join(chosen)
 
@@ -235,31 +243,33 @@ def chinese_phrase(rank: int) -> str:
     return f"《{text}》" if quote == 0 else f"“{text}”" if quote == 1 else text
 
 
+def latin_word(n: int) -> str:
+    word = english_word(n % 3000)
+    return f" {word} " if n >> 20 & 1 else word
+
+
+CHINESE_NUMBERS: list[Callable[[int], str]] = [
+    *[lambda n: str(n % 30)] * 3,
+    *[lambda n: f"{1950 + n % 80}年"] * 2,
+    lambda n: f"{1 + n % 12}月{1 + n // 12 % 28}日",
+    *[lambda n: f"{n % 1000}元"] * 2,
+    lambda n: f"{n % 5}.{n // 5 % 10}分",
+    lambda n: f"0{10 + n % 80}-{10_000_000 + n // 80 % 80_000_000}",
+    latin_word,
+    lambda n: f"{n % 24}:{n // 24 % 60:02d}-{n // 1440 % 24}:00",
+]
+
+
 def chinese_number(bits: int) -> str:
-    kind, n = bits % 12, bits // 12
-    if kind < 3:
-        return str(n % 30)
-    if kind < 5:
-        return f"{1950 + n % 80}年"
-    if kind < 6:
-        return f"{1 + n % 12}月{1 + n // 12 % 28}日"
-    if kind < 8:
-        return f"{n % 1000}元"
-    if kind < 9:
-        return f"{n % 5}.{n // 5 % 10}分"
-    if kind < 10:
-        return f"0{10 + n % 80}-{10_000_000 + n // 80 % 80_000_000}"
-    if kind < 11:
-        word = english_word(n % 3000)
-        return f" {word} " if n >> 20 & 1 else word
-    return f"{n % 24}:{n // 24 % 60:02d}-{n // 1440 % 24}:00"
+    maker, n = pick(CHINESE_NUMBERS, bits)
+    return maker(n)
 
 
 # ---------------------------------------------------------------------------------------------- punctuation
 
 
 class Punctuation(NamedTuple):
-    """Marks that may follow a word (the first is none), how often inside and at the end of a message, and what they do."""
+    """Marks that may follow a word (the first is none), how often inside a message and at its end, what they do."""
 
     marks: list[str]
     inside: np.ndarray
@@ -296,8 +306,8 @@ ENGLISH_MARKS = punctuation(
 )
 CHINESE_MARKS = punctuation(
     [
-        ("", 0.765, 0.12, False),
-        ("，", 0.143, 0.0, False),
+        ("", 0.757, 0.12, False),
+        ("，", 0.151, 0.0, False),
         ("。", 0.048, 0.52, True),
         ("？", 0.012, 0.26, True),
         ("！", 0.007, 0.07, True),
@@ -344,8 +354,7 @@ def build_tables() -> Tables:
         for language in LANGUAGES:
             for family in FAMILIES:
                 yield (
-                    f'"}}]}}\n{{"language":"{language}","family":"{family}",'
-                    '"messages":[{"role":"user","content":"'
+                    f'"}}]}}\n{{"language":"{language}","family":"{family}","messages":[{{"role":"user","content":"'
                 ).encode()
 
     add("heads", heads())
@@ -380,7 +389,7 @@ class Layout(NamedTuple):
 
 
 # Mean units a record; a unit is one word or a phrase of a few.
-MEAN_UNITS = np.array([110.0, 102.0])
+MEAN_UNITS = np.array([110.0, 100.0])
 SPREAD = 0.5
 
 
@@ -418,13 +427,15 @@ def draw_marks(rng: np.random.Generator, layout: Layout) -> np.ndarray:
     uniform = rng.random(len(final))
     marks = np.zeros(len(final), np.int64)
     for language, rules in ((ENGLISH, ENGLISH_MARKS), (CHINESE, CHINESE_MARKS)):
-        for chosen, cdf in ((~final, rules.inside), (final, rules.final)):
-            chosen = chosen & (layout.unit_language == language)
+        for place, cdf in ((~final, rules.inside), (final, rules.final)):
+            chosen = place & (layout.unit_language == language)
             marks[chosen] = np.searchsorted(cdf, uniform[chosen], side="right")
     return marks
 
 
-def draw_ranks(rng: np.random.Generator, count: int, law: RankLaw, phrase_share: float) -> tuple[np.ndarray, np.ndarray]:
+def draw_ranks(
+    rng: np.random.Generator, count: int, law: RankLaw, phrase_share: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Ranks, and which of them are of phrases."""
     uniform = rng.random(count)
     is_phrase = rng.random(count) < phrase_share
@@ -552,15 +563,12 @@ def _chunk(arguments: tuple[int, int, int]) -> bytes:
 def write(path: str, tokens: float, seed: int = 0, jobs: int | None = None) -> int:
     """Write the corpus to `path` (`-`: standard output) and return its bytes."""
     size = 0
-    out = sys.stdout.buffer if path == "-" else open(path, "wb")
-    try:
+    with contextlib.ExitStack() as stack:
+        out = sys.stdout.buffer if path == "-" else stack.enter_context(Path(path).open("wb"))
         for text in generate(tokens, seed, jobs):
             out.write(text)
             size += len(text)
         out.flush()
-    finally:
-        if path != "-":
-            out.close()
     return size
 
 

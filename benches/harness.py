@@ -22,6 +22,10 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import zstandard
+
+import generate
+
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parent
 MEGABYTE = 1e6
@@ -141,7 +145,8 @@ class Worker:
     """A process that counts with one peer on one core, and times itself."""
 
     def __init__(self, python: Path, adapter: str) -> None:
-        self.errors = tempfile.TemporaryFile()  # a pipe nobody reads could fill up
+        # Not a pipe: one that nobody reads could fill up. Closed on exit.
+        self.errors = tempfile.TemporaryFile()  # noqa: SIM115
         environment = {**os.environ, "RAYON_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
         self.process = subprocess.Popen(
             [str(python), str(HERE / "worker.py"), adapter],
@@ -196,14 +201,10 @@ def run_timed(command: list[str], cores: int, **environment: str) -> Timed:
     before = os.times()
     start = time.perf_counter()
     with tempfile.TemporaryFile("w+") as errors:
-        process = subprocess.Popen(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-            env={**os.environ, **environment},
-            preexec_fn=lambda: limit_cores(cores),
-        )
+        with limited_to(cores):
+            process = subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=errors, text=True, env={**os.environ, **environment}
+            )
         watch = PeakMemory(process.pid)
         watch.start()
         output = process.communicate()[0]
@@ -218,9 +219,18 @@ def run_timed(command: list[str], cores: int, **environment: str) -> Timed:
     return Timed(seconds, cpu, watch.peak, output)
 
 
-def limit_cores(cores: int) -> None:
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
+@contextlib.contextmanager
+def limited_to(cores: int) -> Iterator[None]:
+    """Processes started meanwhile run on so many cores, where the system can say so."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(before)[:cores])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 class PeakMemory(threading.Thread):
@@ -266,16 +276,12 @@ def warm(path: Path) -> int:
 def open_text(path: Path) -> io.TextIOBase:
     if path.suffix != ".zst":
         return path.open(encoding="utf-8")
-    import zstandard
-
     return io.TextIOWrapper(zstandard.ZstdDecompressor().stream_reader(path.open("rb")), encoding="utf-8")
 
 
 @functools.cache
 def generated(tokens: float) -> Path:
     """The generated corpus of a size, kept in the cache."""
-    import generate
-
     path = cache_directory() / f"headline-{tokens:.0e}-v{generate.VERSION}.jsonl"
     if not path.exists():
         log(f"generating {tokens:.0e} tokens")

@@ -1,4 +1,4 @@
-"""Start-up times, and the rates of small pieces: importing, loading a tokenizer, many tiny texts, detecting languages."""
+"""Start-up times, and the rates of small pieces: import, loading a tokenizer, many tiny texts, languages."""
 
 from __future__ import annotations
 
@@ -68,8 +68,7 @@ def answers(options: Options, size: float) -> dict[str, list[str]]:
     """Answers of each language, at most so many bytes."""
     records = harness.all_records(options.corpus)
     return {
-        language: harness.take((r.answer for r in records if r.language == language), size)
-        for language in ("en", "zh")
+        language: harness.take((r.answer for r in records if r.language == language), size) for language in ("en", "zh")
     }
 
 

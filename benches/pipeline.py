@@ -1,7 +1,7 @@
 """JSONL in, lengths and bucket ids out: `polyalign bucket` beside what people write today, on the same cores.
 
-The clock of `datasets` starts after its imports; polyalign's runs from the process's start to its end. So that no
-one's start-up hides a rate, polyalign and tokenizers 1.0 read the corpus repeated to a gigabyte; the slower peers, whose
+The clock of `datasets` starts after its imports; polyalign's runs from the process's start to its end. So that no one's
+start-up hides a rate, polyalign and tokenizers 1.0 read the corpus repeated to a gigabyte; the slower peers, whose
 start-up does not count beside their run, read it once.
 """
 
@@ -21,7 +21,7 @@ GIGABYTE = 1e9
 
 
 class Peer(NamedTuple):
-    """Another way to do a job: what it installs, what it asks pipeline_peer.py for, which size of the corpus it reads."""
+    """Another way to do a job: what it installs, what it asks pipeline_peer.py for, which corpus."""
 
     name: str
     requirements: list[str]

@@ -75,9 +75,7 @@ def datasets_map(corpus: str, tokenizer: str, processes: int, whole: bool) -> tu
     with tempfile.TemporaryDirectory(dir=Path(corpus).parent) as cache:
         start = time.perf_counter()
         rows = datasets.load_dataset("json", data_files=corpus, split="train", cache_dir=cache)
-        rows = rows.map(
-            mapper(tokenizer, whole), batched=True, num_proc=processes, remove_columns=rows.column_names
-        )
+        rows = rows.map(mapper(tokenizer, whole), batched=True, num_proc=processes, remove_columns=rows.column_names)
         seconds = time.perf_counter() - start
         lengths = sum(rows["length"]) + (sum(rows["prompt_tokens"]) if whole else 0)
         return len(rows), lengths, seconds

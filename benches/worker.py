@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import importlib.metadata
+import itertools
 import json
 import os
 import sys
@@ -85,7 +86,7 @@ def fastokens(tokenizer: str) -> Count:
 
     def count(texts: Sequence[str]) -> list[int]:
         offsets = memoryview(encode(texts)[1]).cast("q").tolist()
-        return [end - start for start, end in zip(offsets, offsets[1:], strict=False)]
+        return [end - start for start, end in itertools.pairwise(offsets)]
 
     return count
 
