@@ -5,7 +5,9 @@ Only the standard library and the peer are imported. A command is a line of JSON
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import importlib
 import importlib.metadata
 import itertools
 import json
@@ -162,7 +164,9 @@ class State:
         return time.perf_counter() - start
 
     def version(self, package: str) -> str:
-        return importlib.metadata.version(package)
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            return importlib.metadata.version(package)
+        return importlib.import_module(package).__version__
 
     def prepare(self, name: str, path: str) -> None:
         texts = json.loads(Path(path).read_text(encoding="utf-8"))

@@ -1,0 +1,6 @@
+"""`pytest benches` finds the modules beside it."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))

@@ -1,0 +1,114 @@
+"""The benchmarks' corpus generator, and the tables that the documents quote."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(REPOSITORY / "benches"))
+
+import generate  # noqa: E402
+import report  # noqa: E402
+
+SHARED = Path(os.environ.get("POLYALIGN_SHARED", REPOSITORY.parent / "shared"))
+QWEN = SHARED / "tokenizers" / "qwen2.5.tokenizer.json"
+
+
+@pytest.fixture(scope="module")
+def corpus() -> bytes:
+    return b"".join(generate.generate(3e5, seed=0, jobs=1))
+
+
+@pytest.fixture(scope="module")
+def records(corpus: bytes) -> list[dict]:
+    return [json.loads(line) for line in corpus.decode().splitlines()]
+
+
+class TestGenerate:
+    def test_every_line_is_a_record_that_ends_with_an_answer(self, corpus, records):
+        assert corpus.endswith(b"}\n")
+        for record in records:
+            assert set(record) == {"language", "family", "messages"}
+            roles = [message["role"] for message in record["messages"]]
+            assert roles == ["user", "assistant"] * (len(roles) // 2)
+            assert all(message["content"].strip() for message in record["messages"])
+
+    def test_records_are_a_kilobyte_and_half_of_each_language(self, corpus, records):
+        assert 900 < len(corpus) / len(records) < 1100
+        sizes = {"en": 0, "zh": 0}
+        for line, record in zip(corpus.splitlines(), records, strict=True):
+            sizes[record["language"]] += len(line)
+        assert 0.45 < sizes["en"] / sum(sizes.values()) < 0.55
+        assert {record["family"] for record in records} == {"assistant", "qa", "dialogue"}
+
+    def test_the_language_is_the_one_stated(self, records):
+        for record in records:
+            text = "".join(message["content"] for message in record["messages"])
+            han = sum("\u4e00" <= character <= "\u9fff" for character in text)
+            assert (han > len(text) / 3) == (record["language"] == "zh")
+
+    def test_the_number_of_processes_changes_nothing(self):
+        size = 2.5 * generate.CHUNK_RECORDS * generate.TOKENS_PER_RECORD
+        alone = b"".join(generate.generate(size, seed=3, jobs=1))
+        assert b"".join(generate.generate(size, seed=3, jobs=2)) == alone
+
+    def test_seeds_differ(self, corpus):
+        assert b"".join(generate.generate(3e5, seed=1, jobs=1)) != corpus
+
+    def test_new_words_keep_appearing(self, records):
+        words = [
+            word
+            for record in records
+            if record["language"] == "en"
+            for message in record["messages"]
+            for word in message["content"].lower().split()
+        ]
+        half, whole = set(words[: len(words) // 2]), set(words)
+        assert len(whole) > 1.3 * len(half)
+
+    def test_the_command_writes_the_same(self, corpus, tmp_path):
+        out = tmp_path / "corpus.jsonl"
+        script = REPOSITORY / "benches" / "generate.py"
+        subprocess.run([sys.executable, script, "--tokens", "3e5", "--out", out], check=True)
+        assert out.read_bytes() == corpus
+
+    @pytest.mark.shared
+    def test_it_has_the_tokens_asked_for_at_four_and_a_half_bytes_each(self, corpus, records):
+        if not QWEN.exists():
+            pytest.skip(f"no tokenizer at {QWEN}")
+        tokenizers = pytest.importorskip("tokenizers")
+        tokenizer = tokenizers.Tokenizer.from_file(str(QWEN))
+        texts = [message["content"] for record in records for message in record["messages"]]
+        tokens = sum(len(e) for e in tokenizer.encode_batch_fast(texts, add_special_tokens=False))
+        # The sample is small: a few parts in a hundred either way.
+        assert tokens >= 0.97 * 3e5
+        assert len(corpus) / tokens <= 4.5 * 1.02
+
+
+class TestReport:
+    @pytest.mark.parametrize("path", report.DOCUMENTS, ids=lambda path: path.name)
+    def test_documents_have_places_for_the_tables(self, path):
+        names = report.names_in(path.read_text(encoding="utf-8"))
+        assert {"counting", "pipeline", "headline"} <= set(names)
+
+    @pytest.mark.parametrize("path", report.DOCUMENTS, ids=lambda path: path.name)
+    def test_documents_quote_the_kept_results(self, path):
+        results = report.load()
+        if not results:
+            pytest.skip("no results are kept yet: benches/run.py --update")
+        text = path.read_text(encoding="utf-8")
+        assert report.fill(text, results) == text
+
+    def test_a_table_goes_between_its_markers(self):
+        text = "a\n<!-- bench:x -->\nold\n<!-- /bench:x -->\nb"
+        assert report.put(text, "x", "new") == "a\n<!-- bench:x -->\nnew\n<!-- /bench:x -->\nb"
+
+    def test_a_marker_without_its_partner_is_an_error(self):
+        with pytest.raises(ValueError, match="pair up"):
+            report.names_in("<!-- bench:x -->")
