@@ -1,17 +1,46 @@
 //! The bucketing job: files in, buckets out; streaming, parallel, resumable, deterministic.
 
 mod assign;
+mod columns;
+mod encode;
+mod journal;
+mod manifest;
+mod output;
+mod partition;
+mod pipeline;
 mod report;
+mod stats;
+mod table;
+mod worker;
 
+pub use crate::io::input::Skipped;
 pub use assign::assign_table;
-pub use report::{BucketReport, Example, Quantiles, Report, Skipped, Unreadable};
+pub use report::{BucketReport, Example, Quantiles, Report, Unreadable};
 
-use crate::Result;
-use crate::buckets::Bucketer;
-use crate::io::shape::FieldSpec;
+use crate::buckets::{BucketTable, Bucketer, LengthHistograms};
+use crate::io::batches::{TableBlocks, table_schema};
+use crate::io::block::{Limits, Position};
+use crate::io::input::{Format, Inputs, discover};
+use crate::io::json::{JsonRecords, decide_shape};
+use crate::io::shape::{FieldSpec, Shape};
+use crate::io::split::TextBlocks;
+use crate::io::table::TableRecords;
+use crate::{Error, Result};
+use arrow::datatypes::SchemaRef;
+use columns::Layout;
+use encode::Encoder;
+use journal::Header;
+use output::{Output, Paths};
+use partition::Partitions;
+use pipeline::{Blocks, Shared};
 use serde::{Deserialize, Serialize};
+use stats::Stats;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use table::OwnColumns;
+use worker::{Done, Pass, Plan, Records};
 
 /// What to bucket and where to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,13 +98,348 @@ pub struct Progress {
     pub cancel: AtomicBool,
 }
 
+/// Bytes of a block whose texts are written, and of one whose texts are not: large enough for good row
+/// groups, small enough to keep many threads within a gigabyte.
+const TEXT_BLOCK: u64 = 8 << 20;
+const BARE_BLOCK: u64 = 16 << 20;
+
+/// Input bytes held at a time, at most.
+const TEXT_IN_FLIGHT: u64 = 160 << 20;
+const BARE_IN_FLIGHT: u64 = 320 << 20;
+
+/// Records that the shape is decided from.
+const SAMPLES: usize = 100;
+
 /// Runs the job.
 ///
 /// # Errors
 /// Inputs that don't exist or don't go together, an output that exists or can't be written, an
 /// interrupted run that belongs to another job, more than 10,000 buckets, and
-/// [`Error::Interrupted`](crate::Error::Interrupted). Records that can't be used are no error: they
-/// are counted in the [`Report`] and listed in the rejects file.
-pub fn run(_job: &Job, _bucketer: &Bucketer, _progress: &Progress) -> Result<Report> {
-    todo!()
+/// [`Error::Interrupted`]. Records that can't be used are no error: they are counted in the [`Report`]
+/// and listed in the rejects file.
+pub fn run(job: &Job, bucketer: &Bucketer, progress: &Progress) -> Result<Report> {
+    check(job)?;
+    let paths = job.output.as_deref().map(Paths::new).transpose()?;
+    let mut own = Vec::new();
+    if let Some(paths) = &paths {
+        paths.check(job.overwrite)?;
+        own.extend([paths.out.clone(), paths.partial.clone()]);
+    }
+    let inputs = Arc::new(discover(&job.inputs, &own)?);
+    progress.bytes_total.store(inputs.size(), Ordering::Relaxed);
+    let table = if inputs.is_table() { Some(table_schema(&inputs)?) } else { None };
+    let run = Run { job, inputs, table, progress, shared: Shared::default() };
+    match paths {
+        None => run.look(bucketer),
+        Some(paths) => run.write(bucketer, paths),
+    }
+}
+
+/// Settings that make no sense.
+fn check(job: &Job) -> Result<()> {
+    let range = |name: &str, value: u64, max: u64| {
+        if (1..=max).contains(&value) {
+            return Ok(());
+        }
+        Err(Error::Input(format!("{name} is {value}; it must be between 1 and {max}")))
+    };
+    range("chunk_bytes", job.chunk_bytes, 64 << 30)?;
+    range("max_record_bytes", job.max_record_bytes, 1 << 30)?;
+    range("limit", job.limit.unwrap_or(1), u64::MAX)
+}
+
+/// A job under way.
+struct Run<'a> {
+    job: &'a Job,
+    inputs: Arc<Inputs>,
+    /// The columns of table input.
+    table: Option<SchemaRef>,
+    progress: &'a Progress,
+    shared: Shared,
+}
+
+impl Run<'_> {
+    fn threads(&self) -> usize {
+        match self.job.threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
+        }
+    }
+
+    /// A dry run.
+    fn look(&self, bucketer: &Bucketer) -> Result<Report> {
+        let bucketer = self.with_edges(bucketer, &mut self.job.fields.clone())?;
+        let mut blocks = self.all_blocks();
+        let fields = self.with_shape(&self.job.fields, &mut blocks)?;
+        let (records, shape) = self.records(&fields)?;
+        let layout = Layout::new(bucketer.schema(), false, false, false)?;
+        let plan = self.plan(&bucketer, records, layout, Pass::Look { examples: EXAMPLES });
+        let mut totals = Stats::default();
+        let mut examples = Vec::new();
+        let mut buckets = BucketTable::default();
+        self.pump(blocks, &plan, |done, _, _| {
+            check_buckets(&mut buckets, &done.stats, &bucketer)?;
+            totals.merge(done.stats);
+            let room = EXAMPLES - examples.len();
+            examples.extend(done.examples.into_iter().take(room));
+            Ok(())
+        })?;
+        let mut report = self.report(&bucketer, fields, shape, &totals);
+        report.examples = examples;
+        Ok(report)
+    }
+
+    /// A run that writes.
+    fn write(&self, bucketer: &Bucketer, paths: Paths) -> Result<Report> {
+        let job = self.job;
+        let settings = manifest::settings(job, bucketer)?;
+        let mut header = Header::new(settings.clone(), &self.inputs, bucketer.schema(), &job.fields)?;
+        let mut warnings = Vec::new();
+        let journal = self.interrupted(&paths, &header, &mut warnings)?;
+        let bucketer = match &journal {
+            Some(journal) => {
+                header = journal.header.clone();
+                Bucketer::new(header.schema.clone(), bucketer.counter().cloned(), bucketer.counts_prompts())?
+            }
+            None => self.with_edges(bucketer, &mut header.fields)?,
+        };
+        header.schema = bucketer.schema().clone();
+        let entries = journal.as_ref().map_or(&[][..], |journal| &journal.entries);
+        let position = entries.last().map_or(Position::default(), |entry| entry.end);
+        let rows = entries.iter().map(|entry| entry.stats.bucketed() + entry.stats.rejects()).sum();
+        let mut blocks = self.blocks(position, rows);
+        header.fields = self.with_shape(&header.fields, &mut blocks)?;
+        let (records, shape) = self.records(&header.fields)?;
+        let (layout, pass) = self.output_columns(&bucketer, shape)?;
+        let split = !job.partition_by.is_empty();
+        let (mut output, resume) = Output::open(paths, &header, journal, split)?;
+        if resume.position != position {
+            // What the journal speaks of is gone, so all is made anew.
+            blocks = self.all_blocks();
+        }
+        let plan = self.plan(&bucketer, records, layout, pass);
+        let Pass::Write { encoder, .. } = &plan.pass else {
+            return Err(Error::Output("nothing to write".into()));
+        };
+        let mut buckets = BucketTable::default();
+        check_buckets(&mut buckets, output.totals(), &bucketer)?;
+        let done_rows = output.totals().bucketed() + output.totals().rejects();
+        self.progress.rows.fetch_add(done_rows, Ordering::Relaxed);
+        self.pump(blocks, &plan, |done: Done, ends_chunk, end| {
+            check_buckets(&mut buckets, &done.stats, &bucketer)?;
+            output.append(encoder, done)?;
+            if ends_chunk { output.end_chunk(end) } else { Ok(()) }
+        })?;
+        output.settle(encoder)?;
+        let mut report = self.report(&bucketer, header.fields, shape, output.totals());
+        report.output.clone_from(&job.output);
+        report.shards = output.shards().len() as u64;
+        report.resumed_from = (resume.chunks > 0).then_some(resume.chunks);
+        report.warnings.splice(0..0, warnings);
+        let (totals, shards, rejects) = (output.totals(), output.shards(), output.rejects());
+        let manifest =
+            manifest::write(&settings, &bucketer, &report.fields, &self.inputs, totals, shards, rejects)?;
+        output.publish(&manifest)?;
+        Ok(report)
+    }
+
+    /// The journal of an interrupted run of this job.
+    fn interrupted(
+        &self,
+        paths: &Paths,
+        header: &Header,
+        warnings: &mut Vec<String>,
+    ) -> Result<Option<journal::Journal>> {
+        let Some(journal) = Output::interrupted(paths)? else {
+            return Ok(None);
+        };
+        if self.inputs.is_stdin() {
+            warnings.push("an interrupted run can't go on from standard input: it was started anew".into());
+            return Ok(None);
+        }
+        match header.differs(&journal.header) {
+            None => Ok(Some(journal)),
+            Some(why) if self.job.overwrite => {
+                warnings.push(format!("an interrupted run was given up: {why}"));
+                Ok(None)
+            }
+            Some(why) => Err(Error::Output(format!(
+                "{} holds an interrupted run, but {why}: put that back to go on, or start anew with --overwrite",
+                paths.partial.display()
+            ))),
+        }
+    }
+
+    /// With `length_edges: auto`, the bucketer with the edges found in a first pass.
+    fn with_edges(&self, bucketer: &Bucketer, fields: &mut FieldSpec) -> Result<Bucketer> {
+        if !bucketer.schema().needs_edges() {
+            return Ok(bucketer.clone());
+        }
+        if self.inputs.is_stdin() {
+            return Err(Error::Input(
+                "length edges `auto` need two passes, and standard input can be read once: give the edges"
+                    .into(),
+            ));
+        }
+        let mut blocks = self.all_blocks();
+        *fields = self.with_shape(fields, &mut blocks)?;
+        let (records, _) = self.records(fields)?;
+        let layout = Layout::new(bucketer.schema(), false, false, false)?;
+        let plan = self.plan(bucketer, records, layout, Pass::Observe);
+        let mut lengths = LengthHistograms::default();
+        self.pump(blocks, &plan, |done, _, _| {
+            lengths.merge(&done.lengths);
+            Ok(())
+        })?;
+        self.shared.bytes_read.store(0, Ordering::Relaxed);
+        self.progress.rows.store(0, Ordering::Relaxed);
+        Ok(bucketer.with_observed_edges(&lengths))
+    }
+
+    /// The input from the start.
+    fn all_blocks(&self) -> Blocks {
+        self.blocks(Position::default(), 0)
+    }
+
+    /// The input from a position on, which `rows` records lie before.
+    fn blocks(&self, position: Position, rows: u64) -> Blocks {
+        let limits = Limits {
+            block_bytes: if self.job.assignments_only { BARE_BLOCK } else { TEXT_BLOCK },
+            chunk_bytes: self.job.chunk_bytes,
+            max_record_bytes: self.job.max_record_bytes,
+            rows: self.job.limit.map_or(u64::MAX, |limit| limit.saturating_sub(rows)),
+        };
+        let (inputs, shared) = (Arc::clone(&self.inputs), self.shared.clone());
+        shared.bytes_read.store(0, Ordering::Relaxed);
+        match &self.table {
+            Some(schema) => Blocks::table(TableBlocks::new(
+                inputs,
+                Arc::clone(schema),
+                limits,
+                position,
+                shared.bytes_read,
+                shared.cancel,
+            )),
+            None => Blocks::text(TextBlocks::new(inputs, limits, position, shared.bytes_read, shared.cancel)),
+        }
+    }
+
+    /// The fields, with the shape of JSON records decided.
+    fn with_shape(&self, fields: &FieldSpec, blocks: &mut Blocks) -> Result<FieldSpec> {
+        let mut fields = fields.clone();
+        if self.table.is_none() && fields.needs_shape() {
+            let samples = blocks.first(SAMPLES)?;
+            // No record at all is no error: nothing in, nothing out.
+            let shape =
+                if samples.is_empty() { Shape::PromptCompletion } else { decide_shape(&samples, &fields)? };
+            fields.shape = Some(shape);
+        }
+        Ok(fields)
+    }
+
+    /// The reader of records, and their shape.
+    fn records(&self, fields: &FieldSpec) -> Result<(Records, Option<Shape>)> {
+        match &self.table {
+            Some(schema) => {
+                let records = TableRecords::new(schema, fields)?;
+                let has = |name: &str| schema.column_with_name(name).is_some();
+                let shape = fields.shape.or_else(|| Shape::of(has, fields));
+                Ok((Records::Table(records), shape))
+            }
+            None => Ok((Records::Json(JsonRecords::new(fields)?), fields.shape)),
+        }
+    }
+
+    /// The output's columns and how they are written.
+    fn output_columns(&self, bucketer: &Bucketer, shape: Option<Shape>) -> Result<(Layout, Pass)> {
+        let texts = !self.job.assignments_only;
+        let preference = shape == Some(Shape::Preference);
+        let extra = self.table.is_none() && self.job.fields.keep_extra;
+        let layout = Layout::new(bucketer.schema(), texts, preference, extra)?;
+        let mut fields = layout.fields();
+        let names: Vec<String> = fields.iter().map(|(field, _)| field.name().clone()).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let partitions = Partitions::new(&self.job.partition_by, &layout.axes, &names)?;
+        let own = match &self.table {
+            Some(schema) if texts => OwnColumns::new(schema, &layout),
+            _ => OwnColumns::default(),
+        };
+        fields.extend(own.fields);
+        let encoder = Encoder::new(&fields, bucketer.schema(), !own.columns.is_empty())?;
+        Ok((layout, Pass::Write { encoder, own: own.columns, partitions }))
+    }
+
+    fn plan(&self, bucketer: &Bucketer, records: Records, layout: Layout, pass: Pass) -> Arc<Plan> {
+        Arc::new(Plan {
+            inputs: Arc::clone(&self.inputs),
+            bucketer: bucketer.clone(),
+            records,
+            layout,
+            pass,
+            cancel: Arc::clone(&self.shared.cancel),
+        })
+    }
+
+    fn pump(
+        &self,
+        blocks: Blocks,
+        plan: &Arc<Plan>,
+        each: impl FnMut(Done, bool, Position) -> Result<()>,
+    ) -> Result<()> {
+        let threads = self.threads();
+        let (block, most) = match self.job.assignments_only {
+            true => (BARE_BLOCK, BARE_IN_FLIGHT),
+            false => (TEXT_BLOCK, TEXT_IN_FLIGHT),
+        };
+        let in_flight = (block * (threads as u64 + 2)).min(most);
+        pipeline::run(blocks, plan, threads, in_flight, &self.shared, self.progress, each)
+    }
+
+    fn report(&self, bucketer: &Bucketer, fields: FieldSpec, shape: Option<Shape>, stats: &Stats) -> Report {
+        let formats: BTreeSet<Format> = self.inputs.files.iter().map(|f| f.format).collect();
+        let (prompt_tokens, completion_tokens) = manifest::token_sums(stats, bucketer);
+        let name = |file: u32| self.inputs.files[file as usize].name.clone();
+        let unreadable = stats.unreadable.iter();
+        let buckets = manifest::bucket_reports(stats, bucketer);
+        Report {
+            output: None,
+            format: formats.into_iter().map(Format::name).collect::<Vec<_>>().join(", "),
+            shape,
+            fields,
+            schema: bucketer.schema().clone(),
+            files: self.inputs.files.len() as u64,
+            skipped: self.inputs.skipped.clone(),
+            bytes_on_disk: self.inputs.size(),
+            bytes: stats.bytes(),
+            rows: stats.bucketed() + stats.rejects(),
+            bucketed: stats.bucketed(),
+            rejected: stats.rejects(),
+            rejected_by_kind: stats.rejected.clone(),
+            prompt_tokens,
+            completion_tokens,
+            warnings: report::warnings(&buckets, bucketer.schema()),
+            buckets,
+            shards: 0,
+            unreadable: unreadable
+                .map(|rest| Unreadable {
+                    file: name(rest.file),
+                    offset: rest.offset,
+                    reason: rest.reason.clone(),
+                })
+                .collect(),
+            resumed_from: None,
+            examples: Vec::new(),
+        }
+    }
+}
+
+/// Rows a dry run shows.
+const EXAMPLES: usize = 3;
+
+/// Adds buckets to those known, as long as there are not too many.
+fn check_buckets(table: &mut BucketTable, stats: &Stats, bucketer: &Bucketer) -> Result<()> {
+    for bucket in stats.buckets.values() {
+        table.insert(&bucket.parts);
+    }
+    table.check(bucketer.schema())
 }

@@ -1,6 +1,7 @@
 //! What a job did, for a summary table or for machines.
 
-use crate::buckets::BucketSchema;
+use crate::buckets::{Axis, BucketSchema};
+use crate::io::input::Skipped;
 use crate::io::shape::{FieldSpec, Shape};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -95,15 +96,6 @@ pub struct Quantiles {
     pub max: u32,
 }
 
-/// A file of the input folders that was passed over.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Skipped {
-    /// Relative to the inputs' common root.
-    pub file: String,
-    /// Why.
-    pub reason: String,
-}
-
 /// A file whose rest could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unreadable {
@@ -132,4 +124,27 @@ pub struct Example {
     pub prompt: Vec<(String, String)>,
     /// The response as `(role, content)`.
     pub completion: (String, String),
+}
+
+/// A bin with more than this share of all rows tells little.
+const CROWDED: f64 = 0.9;
+/// Fewer rows than this are no corpus to judge bins by.
+const FEW_ROWS: u64 = 100;
+
+/// What the user should know of the buckets.
+pub(super) fn warnings(buckets: &[BucketReport], schema: &BucketSchema) -> Vec<String> {
+    let rows: u64 = buckets.iter().map(|b| b.rows).sum();
+    let Some(axis) = schema.axes.iter().position(|axis| matches!(axis, Axis::Length)) else {
+        return Vec::new();
+    };
+    let mut bins: BTreeMap<&str, u64> = BTreeMap::new();
+    for bucket in buckets {
+        *bins.entry(bucket.parts[axis].as_str()).or_default() += bucket.rows;
+    }
+    let crowded = |count: u64| rows >= FEW_ROWS && count as f64 > CROWDED * rows as f64;
+    let Some((bin, count)) = bins.into_iter().find(|&(_, count)| crowded(count)) else {
+        return Vec::new();
+    };
+    let percent = 100 * count / rows;
+    vec![format!("{percent}% of the rows are in length bin `{bin}`: --length-edges auto splits them evenly")]
 }

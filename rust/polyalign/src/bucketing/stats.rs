@@ -40,7 +40,15 @@ impl Histogram {
             });
             found.map_or(0, |(&length, _)| length)
         };
-        Quantiles { min: at(0), q10: at(10), q25: at(25), q50: at(50), q75: at(75), q90: at(90), max: at(100) }
+        Quantiles {
+            min: at(0),
+            q10: at(10),
+            q25: at(25),
+            q50: at(50),
+            q75: at(75),
+            q90: at(90),
+            max: at(100),
+        }
     }
 }
 

@@ -1,0 +1,87 @@
+//! Hive-style folders: `language=en/family=qa`.
+
+use crate::{Error, Result};
+use arrow::array::{Array, ArrayRef, AsArray, UInt32Array};
+use arrow::datatypes::Int32Type;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+/// Splits rows by the values of some axes.
+pub struct Partitions {
+    /// The axes' names and which of our columns they are.
+    axes: Vec<(String, usize)>,
+}
+
+impl Partitions {
+    /// `names` must be axes; `columns` are the names of our output columns.
+    ///
+    /// # Errors
+    /// A name that is no axis, or is given twice.
+    pub fn new(names: &[String], axes: &[String], columns: &[&str]) -> Result<Self> {
+        let mut found: Vec<(String, usize)> = Vec::new();
+        for name in names {
+            let column = columns.iter().position(|column| column == name).filter(|_| axes.contains(name));
+            match column {
+                Some(column) if found.iter().all(|(other, _)| other != name) => {
+                    found.push((name.clone(), column))
+                }
+                Some(_) => return Err(Error::Input(format!("partition_by names {name} twice"))),
+                None => {
+                    return Err(Error::Input(format!(
+                        "partition_by: {name} is no axis of the schema; the axes are {}",
+                        axes.join(", ")
+                    )));
+                }
+            }
+        }
+        Ok(Self { axes: found })
+    }
+
+    /// Whether rows are split at all.
+    pub fn is_split(&self) -> bool {
+        !self.axes.is_empty()
+    }
+
+    /// The rows of each folder, in order of folders. Axis columns must be dictionaries.
+    pub fn split(&self, columns: Vec<ArrayRef>) -> Result<Vec<(String, Vec<ArrayRef>)>> {
+        if self.axes.is_empty() {
+            return Ok(vec![(String::new(), columns)]);
+        }
+        let keys: Vec<_> = self.axes.iter().map(|&(_, i)| columns[i].as_dictionary::<Int32Type>()).collect();
+        let mut rows: BTreeMap<Vec<i32>, Vec<u32>> = BTreeMap::new();
+        for row in 0..columns[0].len() {
+            let key = keys.iter().map(|k| k.keys().value(row)).collect();
+            rows.entry(key).or_default().push(row as u32);
+        }
+        let mut split = Vec::with_capacity(rows.len());
+        for (key, rows) in rows {
+            let mut folder = String::new();
+            for ((name, _), (dictionary, number)) in self.axes.iter().zip(keys.iter().zip(key)) {
+                let value = dictionary.values().as_string::<i32>().value(number as usize);
+                let separator = if folder.is_empty() { "" } else { "/" };
+                let _ = write!(folder, "{separator}{}={}", escape(name), escape(value));
+            }
+            let rows = UInt32Array::from(rows);
+            let taken = columns.iter().map(|c| arrow::compute::take(c, &rows, None));
+            split.push((folder, taken.collect::<Result<_, _>>()?));
+        }
+        split.sort_by(|a, b| a.0.cmp(&b.0));
+        Ok(split)
+    }
+}
+
+/// A folder name's part, percent-escaped as pyarrow, polars and DuckDB read it.
+fn escape(value: &str) -> String {
+    if value.is_empty() {
+        return "__HIVE_DEFAULT_PARTITION__".into();
+    }
+    let mut out = String::with_capacity(value.len());
+    for byte in value.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.') {
+            out.push(byte as char);
+        } else {
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+    out
+}

@@ -1,0 +1,410 @@
+//! Turns a block into finished output: parsed, assigned, encoded, counted.
+
+use super::columns::{Columns, Layout};
+use super::encode::{Encoded, Encoder, RowGroup};
+use super::partition::Partitions;
+use super::report::Example;
+use super::stats::{BucketStats, FileStats, Histogram, Stats};
+use crate::buckets::{self, Assignment, BucketTable, Bucketer, LengthHistograms};
+use crate::io::block::{Bad, Block, Item, Rows, Segment, Span};
+use crate::io::input::Inputs;
+use crate::io::json::{self, JsonRecords};
+use crate::io::record::{Record, Reject};
+use crate::io::table::TableRecords;
+use crate::{Error, Result};
+use arrow::array::{ArrayRef, BooleanArray};
+use serde::Serialize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Bytes checked as UTF-8 at once, so that they are still in the cache when they are parsed.
+const CHECK_BYTES: usize = 256 << 10;
+
+/// What a pass over the input is for.
+pub enum Pass {
+    /// Writing the output.
+    Write {
+        /// Its columns.
+        encoder: Encoder,
+        /// The input's own columns that are written, by index.
+        own: Vec<usize>,
+        /// Where its rows go.
+        partitions: Partitions,
+    },
+    /// Counting buckets, with a few example rows.
+    Look {
+        /// How many rows to show of each block.
+        examples: usize,
+    },
+    /// Finding the lengths of each language.
+    Observe,
+}
+
+/// How records are read.
+pub enum Records {
+    /// From JSON.
+    Json(JsonRecords),
+    /// From tables.
+    Table(TableRecords),
+}
+
+/// What all workers share.
+pub struct Plan {
+    /// The files.
+    pub inputs: Arc<Inputs>,
+    /// Assigns the records.
+    pub bucketer: Bucketer,
+    /// Reads the records.
+    pub records: Records,
+    /// Our columns.
+    pub layout: Layout,
+    /// What to do.
+    pub pass: Pass,
+    /// Set to stop.
+    pub cancel: Arc<AtomicBool>,
+}
+
+/// A block's output.
+#[derive(Default)]
+pub struct Done {
+    /// Row groups, each with the folder of its file (empty: none).
+    pub groups: Vec<(String, Encoded)>,
+    /// Lines of the rejects file.
+    pub rejects: Vec<u8>,
+    /// Counts.
+    pub stats: Stats,
+    /// Lengths, in a pass that observes them.
+    pub lengths: LengthHistograms,
+    /// Example rows.
+    pub examples: Vec<Example>,
+}
+
+/// One line of the rejects file.
+#[derive(Serialize)]
+struct RejectLine<'a> {
+    file: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<u64>,
+    row: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offset: Option<u64>,
+    kind: &'a str,
+    reason: &'a str,
+}
+
+/// One thread's working memory.
+pub struct Worker {
+    plan: Arc<Plan>,
+    json: json::Scratch,
+    scratch: buckets::Scratch,
+}
+
+impl Worker {
+    /// Fresh working memory.
+    pub fn new(plan: &Arc<Plan>) -> Self {
+        Self { plan: Arc::clone(plan), json: json::Scratch::default(), scratch: plan.bucketer.scratch() }
+    }
+
+    /// The output of a block.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`], and output that can't be encoded.
+    pub fn work(&mut self, block: &Block) -> Result<Done> {
+        let plan = Arc::clone(&self.plan);
+        let mut sheet = Sheet::new(&plan)?;
+        for &(file, bytes) in &block.file_bytes {
+            sheet.done.stats.files.entry(file).or_default().bytes += bytes;
+        }
+        for item in &block.items {
+            match item {
+                Item::Json(segment) => self.json(&plan, &block.data, segment, &mut sheet)?,
+                Item::Table(rows) => self.table(&plan, rows, &mut sheet)?,
+                Item::Bad(bad) => sheet.unreadable(bad),
+            }
+        }
+        sheet.finish()
+    }
+
+    fn json(&mut self, plan: &Plan, data: &[u8], segment: &Segment, sheet: &mut Sheet<'_>) -> Result<()> {
+        let Records::Json(records) = &plan.records else {
+            return Err(Error::Input("JSON records in a table job".into()));
+        };
+        sheet.columns.set_file(&plan.inputs.files[segment.file as usize].name);
+        let mut row = segment.row;
+        let mut rest = &segment.records[..];
+        while let Some(first) = rest.first() {
+            let start = first.range.start;
+            let n = rest.partition_point(|span| span.range.start - start < CHECK_BYTES);
+            let (piece, after) = rest.split_at(n);
+            let end = piece.last().map_or(start, |span| span.range.end);
+            let text = simdutf8::basic::from_utf8(&data[start..end]).ok();
+            for Span { range, line } in piece {
+                if plan.cancel.load(Ordering::Relaxed) {
+                    return Err(Error::Interrupted);
+                }
+                // Line ends and commas are ASCII, so that records begin and end at characters.
+                let record = match text.and_then(|t| t.get(range.start - start..range.end - start)) {
+                    Some(text) => records.parse(text, &mut self.json),
+                    None => records.parse_bytes(&data[range.clone()], &mut self.json),
+                };
+                let offset = segment.offset + (range.start - segment.start) as u64;
+                let place = Place { file: segment.file, row, line: Some(*line + 1), offset: Some(offset) };
+                sheet.record(record, place, &mut self.scratch);
+                row += 1;
+            }
+            rest = after;
+        }
+        Ok(())
+    }
+
+    fn table(&mut self, plan: &Plan, rows: &Rows, sheet: &mut Sheet<'_>) -> Result<()> {
+        let Records::Table(records) = &plan.records else {
+            return Err(Error::Input("table rows in a JSON job".into()));
+        };
+        sheet.columns.set_file(&plan.inputs.files[rows.file as usize].name);
+        let mut kept = vec![false; rows.batch.num_rows()];
+        let mut interrupted = false;
+        records.for_each(&rows.batch, &mut |i, record| {
+            interrupted |= plan.cancel.load(Ordering::Relaxed);
+            if !interrupted {
+                let place = Place { file: rows.file, row: rows.row + i as u64, line: None, offset: None };
+                kept[i] = sheet.record(record, place, &mut self.scratch);
+            }
+        })?;
+        if interrupted {
+            return Err(Error::Interrupted);
+        }
+        sheet.end_batch(rows, kept)
+    }
+}
+
+/// Where a record is.
+struct Place {
+    file: u32,
+    row: u64,
+    line: Option<u64>,
+    offset: Option<u64>,
+}
+
+/// A block's output in the making.
+struct Sheet<'p> {
+    plan: &'p Plan,
+    columns: Columns<'p>,
+    table: BucketTable,
+    counts: Vec<BucketCounts>,
+    file: Option<(u32, FileStats)>,
+    groups: Vec<(String, RowGroup)>,
+    done: Done,
+}
+
+impl<'p> Sheet<'p> {
+    fn new(plan: &'p Plan) -> Result<Self> {
+        Ok(Self {
+            plan,
+            columns: Columns::new(&plan.layout),
+            table: BucketTable::default(),
+            counts: Vec::new(),
+            file: None,
+            groups: Vec::new(),
+            done: Done::default(),
+        })
+    }
+
+    /// Takes a record, or rejects it; whether it got a bucket.
+    fn record(
+        &mut self,
+        record: Result<Record<'_>, Reject>,
+        place: Place,
+        scratch: &mut buckets::Scratch,
+    ) -> bool {
+        let record = match record {
+            Ok(record) => record,
+            Err(reject) => {
+                self.reject(&place, reject.kind, &reject.reason);
+                return false;
+            }
+        };
+        if let Pass::Observe = self.plan.pass {
+            // What is rejected here is rejected again, and told, when the output is written.
+            return self.plan.bucketer.observe(&record, &mut self.done.lengths, scratch).is_ok();
+        }
+        match self.plan.bucketer.assign(&record, &mut self.table, scratch) {
+            Ok(assignment) => {
+                self.count(&assignment, place.file);
+                self.keep(&record, &place, &assignment);
+                true
+            }
+            Err(reason) => {
+                self.reject(&place, "bucket", &reason);
+                false
+            }
+        }
+    }
+
+    fn keep(&mut self, record: &Record<'_>, place: &Place, assignment: &Assignment) {
+        match self.plan.pass {
+            Pass::Write { .. } => self.columns.push(record, place.row, assignment),
+            Pass::Look { examples } if self.done.examples.len() < examples => {
+                let file = &self.plan.inputs.files[place.file as usize].name;
+                let message = |m: &crate::io::record::Message<'_>| (m.role.to_owned(), m.content.to_owned());
+                self.done.examples.push(Example {
+                    id: record.id.map_or_else(|| format!("{file}:{}", place.row), str::to_owned),
+                    file: file.clone(),
+                    row: place.row,
+                    bucket: self.table.id(assignment.bucket).to_owned(),
+                    length: assignment.length,
+                    prompt: record.prompt.iter().map(message).collect(),
+                    completion: message(&record.response),
+                });
+            }
+            _ => {}
+        }
+    }
+
+    fn count(&mut self, assignment: &Assignment, file: u32) {
+        let bucket = assignment.bucket as usize;
+        if bucket >= self.counts.len() {
+            self.counts.resize_with(bucket + 1, BucketCounts::default);
+        }
+        self.counts[bucket].add(assignment);
+        self.file_stats(file).bucketed += 1;
+    }
+
+    fn file_stats(&mut self, file: u32) -> &mut FileStats {
+        if self.file.as_ref().is_none_or(|(last, _)| *last != file) {
+            self.end_file();
+        }
+        &mut self.file.get_or_insert((file, FileStats::default())).1
+    }
+
+    fn end_file(&mut self) {
+        if let Some((file, stats)) = self.file.take() {
+            let own = self.done.stats.files.entry(file).or_default();
+            own.bucketed += stats.bucketed;
+            own.rejected += stats.rejected;
+        }
+    }
+
+    fn reject(&mut self, place: &Place, kind: &str, reason: &str) {
+        self.done.stats.reject(place.file, kind);
+        let file = &self.plan.inputs.files[place.file as usize].name;
+        let line = RejectLine { file, line: place.line, row: place.row, offset: place.offset, kind, reason };
+        // Writing to memory, and of strings and numbers, can't fail.
+        let _ = serde_json::to_writer(&mut self.done.rejects, &line);
+        self.done.rejects.push(b'\n');
+    }
+
+    fn unreadable(&mut self, bad: &Bad) {
+        let is_table = self.plan.inputs.files[bad.at.file as usize].format.is_table();
+        let place = Place {
+            file: bad.at.file,
+            row: bad.at.row,
+            line: (!is_table).then_some(bad.at.line + 1),
+            offset: (!is_table).then_some(bad.at.offset),
+        };
+        self.reject(&place, bad.kind, &bad.reason);
+        if bad.kind == "file" {
+            let rest =
+                super::stats::Rest { file: bad.at.file, offset: bad.at.offset, reason: bad.reason.clone() };
+            self.done.stats.unreadable.push(rest);
+        }
+    }
+
+    /// Writes the rows of a table: ours, then its own columns.
+    fn end_batch(&mut self, rows: &Rows, kept: Vec<bool>) -> Result<()> {
+        let plan = self.plan;
+        let Pass::Write { own, .. } = &plan.pass else {
+            return Ok(());
+        };
+        let columns = std::mem::replace(&mut self.columns, Columns::new(&plan.layout));
+        let mut columns = columns.finish(&self.table)?;
+        let all = kept.iter().all(|&kept| kept);
+        let mask = BooleanArray::from(kept);
+        for &i in own {
+            let column = rows.batch.column(i);
+            columns.push(if all { Arc::clone(column) } else { arrow::compute::filter(column, &mask)? });
+        }
+        self.write(columns)
+    }
+
+    fn write(&mut self, columns: Vec<ArrayRef>) -> Result<()> {
+        let Pass::Write { encoder, partitions, .. } = &self.plan.pass else {
+            return Ok(());
+        };
+        for (folder, columns) in partitions.split(columns)? {
+            let group = match self.groups.iter().position(|(known, _)| *known == folder) {
+                Some(i) => &mut self.groups[i].1,
+                None => {
+                    self.groups.push((folder, encoder.row_group()?));
+                    &mut self.groups.last_mut().expect("just pushed").1
+                }
+            };
+            group.write(&columns)?;
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<Done> {
+        let plan = self.plan;
+        if self.columns.len() > 0 {
+            let columns = std::mem::replace(&mut self.columns, Columns::new(&plan.layout));
+            let columns = columns.finish(&self.table)?;
+            self.write(columns)?;
+        }
+        self.end_file();
+        for (bucket, counts) in self.counts.into_iter().enumerate().filter(|(_, counts)| counts.rows > 0) {
+            let bucket = bucket as u32;
+            let stats = counts.finish(self.table.parts(bucket));
+            self.done.stats.buckets.insert(self.table.id(bucket).to_owned(), stats);
+        }
+        for (folder, group) in self.groups {
+            self.done.groups.push((folder, group.finish()?));
+        }
+        self.done.groups.sort_by(|a, b| a.0.cmp(&b.0));
+        Ok(self.done)
+    }
+}
+
+/// Lengths below this are counted in an array.
+const DENSE: usize = 1024;
+
+/// Counts of one bucket in one block.
+#[derive(Default)]
+struct BucketCounts {
+    rows: u64,
+    prompt_tokens: u64,
+    completion_tokens: u64,
+    short: Vec<u32>,
+    long: Histogram,
+}
+
+impl BucketCounts {
+    fn add(&mut self, assignment: &Assignment) {
+        self.rows += 1;
+        self.prompt_tokens += u64::from(assignment.prompt_tokens.unwrap_or(0));
+        self.completion_tokens += u64::from(assignment.completion_tokens.unwrap_or(0));
+        let length = assignment.length as usize;
+        if length >= DENSE {
+            self.long.add(assignment.length);
+            return;
+        }
+        if length >= self.short.len() {
+            self.short.resize(length + 1, 0);
+        }
+        self.short[length] += 1;
+    }
+
+    fn finish(self, parts: &[String]) -> BucketStats {
+        let mut lengths = self.long;
+        for (length, &count) in self.short.iter().enumerate() {
+            lengths.add_many(length as u32, u64::from(count));
+        }
+        BucketStats {
+            parts: parts.to_vec(),
+            rows: self.rows,
+            prompt_tokens: self.prompt_tokens,
+            completion_tokens: self.completion_tokens,
+            lengths,
+        }
+    }
+}
