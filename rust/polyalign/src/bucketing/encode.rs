@@ -157,11 +157,6 @@ impl RowGroup {
         Ok(())
     }
 
-    /// Rows so far.
-    pub fn rows(&self) -> usize {
-        self.rows
-    }
-
     /// Ends the row group.
     pub fn finish(self) -> Result<Encoded> {
         let chunks = self.writers.into_iter().map(ArrowColumnWriter::close).collect::<Result<_, _>>();

@@ -37,11 +37,6 @@ impl Partitions {
         Ok(Self { axes: found })
     }
 
-    /// Whether rows are split at all.
-    pub fn is_split(&self) -> bool {
-        !self.axes.is_empty()
-    }
-
     /// The rows of each folder, in order of folders. Axis columns must be dictionaries.
     pub fn split(&self, columns: Vec<ArrayRef>) -> Result<Vec<(String, Vec<ArrayRef>)>> {
         if self.axes.is_empty() {
