@@ -140,6 +140,7 @@ def derived_word(bits: int) -> str:
     return stem + suffix
 
 
+@functools.lru_cache(maxsize=1 << 18)
 def english_word(rank: int) -> str:
     """The word of a rank: listed, or formed by rule; rarer ranks hold more names and misspellings."""
     if rank < len(ENGLISH_WORDS):
@@ -210,6 +211,7 @@ def coded_characters(encoding: str, first_bytes: range) -> list[str]:
     return [c for c in decoded if len(c) == 1 and "\u4e00" <= c <= "\u9fff"]
 
 
+@functools.lru_cache(maxsize=1 << 18)
 def chinese_word(rank: int) -> str:
     """The word of a rank: listed, compounded of listed ones, or composed of two to four characters."""
     if rank < len(CHINESE_WORDS):
