@@ -17,6 +17,8 @@ pub(crate) enum Kind {
     Text,
     List,
     Object,
+    /// Nothing that a record is made of: only in tables.
+    Other,
 }
 
 impl Kind {
@@ -28,6 +30,7 @@ impl Kind {
             Self::Text => "text",
             Self::List => "a list",
             Self::Object => "an object",
+            Self::Other => "of another type",
         }
     }
 }

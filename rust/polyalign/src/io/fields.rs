@@ -61,7 +61,6 @@ impl Names {
     pub fn len(&self) -> usize {
         self.names.len()
     }
-    #[allow(dead_code)]
     pub fn name(&self, slot: usize) -> &str {
         &self.names[slot]
     }

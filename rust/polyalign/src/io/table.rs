@@ -1,26 +1,428 @@
 //! Records out of Arrow tables: the same shapes, from columns.
+//!
+//! Text is borrowed from the columns. A null is as good as a missing member.
 
-use super::json::Reject;
-use super::record::Record;
-use super::shape::FieldSpec;
-use crate::Result;
-use arrow::array::RecordBatch;
-use arrow::datatypes::Schema;
+use super::assemble::{Kind, Node, Source, assemble};
+use super::fields::{Field, Label, Plan, own};
+use super::record::{Record, Reject};
+use super::shape::{FieldSpec, Shape};
+use crate::{Error, Result};
+use arrow::array::cast::AsArray;
+use arrow::array::{Array, ArrayRef, RecordBatch, downcast_integer_array};
+use arrow::datatypes::{ArrowDictionaryKeyType, Int8Type, Int16Type, Int32Type, Int64Type};
+use arrow::datatypes::{DataType, Float16Type, Float32Type, Float64Type, Schema};
+use arrow::datatypes::{UInt8Type, UInt16Type, UInt32Type, UInt64Type};
+use bumpalo::Bump;
+use bumpalo::collections::String as ArenaString;
 
 /// Reads records of one shape from record batches of one schema.
-pub struct TableRecords {}
+///
+/// ```
+/// use arrow::array::{ArrayRef, RecordBatch, StringArray};
+/// use polyalign::io::shape::FieldSpec;
+/// use polyalign::io::table::TableRecords;
+/// use std::sync::Arc;
+///
+/// let column = |text: &str| Arc::new(StringArray::from(vec![text])) as ArrayRef;
+/// let batch = RecordBatch::try_from_iter([("prompt", column("Tea?")), ("completion", column("Yes."))])?;
+/// let records = TableRecords::new(&batch.schema(), &FieldSpec::default())?;
+/// records.for_each(&batch, &mut |row, record| {
+///     assert_eq!((row, record.unwrap().response.content), (0, "Yes."));
+/// })?;
+/// # Ok::<(), polyalign::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct TableRecords {
+    plan: Plan,
+    /// By slot: the index of the column.
+    columns: Vec<Option<usize>>,
+}
 
 impl TableRecords {
     /// Finds the columns; decides the shape by column names if `fields.shape` is `None`.
-    pub fn new(_schema: &Schema, _fields: &FieldSpec) -> Result<Self> {
-        todo!()
+    ///
+    /// # Errors
+    /// If the columns have no known shape, or a column that is read has a type that can't hold what
+    /// is read from it, or is there twice.
+    pub fn new(schema: &Schema, fields: &FieldSpec) -> Result<Self> {
+        let mut fields = fields.clone();
+        if fields.needs_shape() {
+            let names = schema.fields().iter().map(|field| field.name().clone()).collect();
+            fields.shape = Some(Shape::decide(&[names], &fields)?);
+        }
+        let plan = Plan::new(&fields)?;
+        let column = |slot| column_of(schema, plan.names.name(slot));
+        let columns = (0..plan.names.len()).map(column).collect::<Result<_>>()?;
+        let records = Self { plan, columns };
+        records.check(schema)?;
+        Ok(records)
     }
+
+    /// The shape of the records; `None` if prompt and response are fields that the user named.
+    pub fn shape(&self) -> Option<Shape> {
+        self.plan.shape
+    }
+
     /// Calls `each` with every row's record or reason, in row order.
+    ///
+    /// # Errors
+    /// If the batch does not have the schema that `new` saw.
     pub fn for_each(
         &self,
-        _batch: &RecordBatch,
-        _each: &mut dyn FnMut(usize, Result<Record<'_>, Reject>),
+        batch: &RecordBatch,
+        each: &mut dyn FnMut(usize, Result<Record<'_>, Reject>),
     ) -> Result<()> {
-        todo!()
+        let columns = self.bind(batch)?;
+        let mut arena = Bump::new();
+        for row in 0..batch.num_rows() {
+            arena.reset();
+            let source = Row { columns: &columns, row };
+            each(row, assemble(&self.plan, &source, &arena).map(|read| read.record));
+        }
+        Ok(())
     }
+
+    /// By slot: the batch's column.
+    fn bind<'b>(&self, batch: &'b RecordBatch) -> Result<Vec<Option<Column<'b>>>> {
+        let bind = |(slot, index): (usize, &Option<usize>)| {
+            let Some(index) = *index else { return Ok(None) };
+            let name = self.plan.names.name(slot);
+            if batch.schema_ref().fields().get(index).is_none_or(|field| field.name() != name) {
+                return Err(Error::Input(format!("a batch without the column `{name}` of the first")));
+            }
+            Ok(Some(Column::of(batch.column(index))))
+        };
+        self.columns.iter().enumerate().map(bind).collect()
+    }
+
+    /// Refuses columns that can't hold what is read from them.
+    fn check(&self, schema: &Schema) -> Result<()> {
+        let plan = &self.plan;
+        for (slot, name) in own::NAMES.iter().enumerate().filter(|(slot, _)| plan.names.is_read(*slot)) {
+            let own = plan.shape.is_some_and(|shape| shape.fields().contains(name));
+            if let Some(index) = self.columns[slot].filter(|_| own) {
+                expect(schema, index, own_classes(slot))?;
+            }
+        }
+        let whole = |field: &Field| self.columns[field.ways[0].0];
+        for field in plan.prompt.iter().chain(&plan.response) {
+            if let Some(index) = whole(field) {
+                expect(schema, index, &[Class::Text, Class::List])?;
+            }
+        }
+        let labels = [(&plan.id, true), (&plan.group, true), (&plan.language, false), (&plan.track, false)];
+        let labels = labels.into_iter().chain([(&plan.family, false)]);
+        let columns = |label: &Label| label.fields.iter().filter_map(whole).collect::<Vec<_>>();
+        for (label, integers) in labels {
+            for index in columns(label) {
+                expect(
+                    schema,
+                    index,
+                    if integers { &[Class::Text, Class::Integer] } else { &[Class::Text] },
+                )?;
+            }
+        }
+        let scalars = &[Class::Text, Class::Integer, Class::Float, Class::Bool];
+        for label in plan.custom.iter().chain(Some(&plan.source).filter(|source| source.given)) {
+            for index in columns(label) {
+                expect(schema, index, scalars)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn column_of(schema: &Schema, name: &str) -> Result<Option<usize>> {
+    let mut found = (0..schema.fields().len()).filter(|&index| schema.field(index).name() == name);
+    match (found.next(), found.next()) {
+        (_, Some(_)) => Err(Error::Input(format!("the column `{name}` is there twice: rename one"))),
+        (found, None) => Ok(found),
+    }
+}
+
+/// What a column's values are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Class {
+    Null,
+    Bool,
+    Integer,
+    Float,
+    Text,
+    List,
+    Struct,
+    Other,
+}
+
+impl Class {
+    fn of(data_type: &DataType) -> Self {
+        match data_type {
+            DataType::Null => Self::Null,
+            DataType::Boolean => Self::Bool,
+            DataType::Float16 | DataType::Float32 | DataType::Float64 => Self::Float,
+            DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Self::Text,
+            DataType::List(_)
+            | DataType::LargeList(_)
+            | DataType::FixedSizeList(..)
+            | DataType::ListView(_)
+            | DataType::LargeListView(_) => Self::List,
+            DataType::Struct(_) => Self::Struct,
+            DataType::Dictionary(_, values) => Self::of(values),
+            integer if integer.is_integer() => Self::Integer,
+            _ => Self::Other,
+        }
+    }
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::Bool => "booleans",
+            Self::Integer => "integers",
+            Self::Float => "floats",
+            Self::Text => "text",
+            Self::List => "lists",
+            Self::Struct => "structs",
+            Self::Other => "other values",
+        }
+    }
+}
+
+fn own_classes(slot: usize) -> &'static [Class] {
+    match slot {
+        own::PROMPT | own::COMPLETION | own::CHOSEN | own::REJECTED => &[Class::Text, Class::List],
+        own::MESSAGES | own::CONVERSATIONS | own::HISTORY | own::DIALOGUE_HISTORY => &[Class::List],
+        _ => &[Class::Text],
+    }
+}
+
+fn expect(schema: &Schema, index: usize, classes: &[Class]) -> Result<()> {
+    let field = schema.field(index);
+    let class = Class::of(field.data_type());
+    if class == Class::Null || classes.contains(&class) {
+        return Ok(());
+    }
+    let expected: Vec<&str> = classes.iter().map(|class| class.name()).collect();
+    let (name, found) = (field.name(), field.data_type());
+    let expected = expected.join(" or ");
+    Err(Error::Input(format!("the column `{name}` has type {found}, expected {expected}: cast or rename it")))
+}
+
+/// A column of known type.
+enum Column<'b> {
+    /// Text, and which array it lies in.
+    Utf8(&'b arrow::array::StringArray),
+    LargeUtf8(&'b arrow::array::LargeStringArray),
+    Utf8View(&'b arrow::array::StringViewArray),
+    /// Numbers, booleans and what is never read.
+    Plain(&'b ArrayRef, Kind),
+    Dictionary(&'b ArrayRef, Keys, Box<Column<'b>>),
+    List(&'b ArrayRef, Bounds, Box<Column<'b>>),
+    Struct(&'b ArrayRef, Vec<(Name<'b>, Column<'b>)>),
+}
+
+/// The index of a row's value in a dictionary.
+type Keys = fn(&ArrayRef, usize) -> usize;
+/// Where a row's elements start and end.
+type Bounds = fn(&ArrayRef, usize) -> (usize, usize);
+
+/// A struct member's name.
+#[derive(Clone, Copy)]
+struct Name<'b>(&'b str);
+
+impl PartialEq<str> for Name<'_> {
+    fn eq(&self, name: &str) -> bool {
+        self.0 == name
+    }
+}
+
+impl<'b> Column<'b> {
+    fn of(array: &'b ArrayRef) -> Self {
+        match array.data_type() {
+            DataType::Utf8 => Self::Utf8(array.as_string()),
+            DataType::LargeUtf8 => Self::LargeUtf8(array.as_string()),
+            DataType::Utf8View => Self::Utf8View(array.as_string_view()),
+            DataType::List(_) => Self::list(array, array.as_list::<i32>().values(), |array, row| {
+                let offsets = array.as_list::<i32>().value_offsets();
+                (offsets[row] as usize, offsets[row + 1] as usize)
+            }),
+            DataType::LargeList(_) => Self::list(array, array.as_list::<i64>().values(), |array, row| {
+                let offsets = array.as_list::<i64>().value_offsets();
+                (offsets[row] as usize, offsets[row + 1] as usize)
+            }),
+            DataType::FixedSizeList(..) => {
+                Self::list(array, array.as_fixed_size_list().values(), |array, row| {
+                    let list = array.as_fixed_size_list();
+                    let start = list.value_offset(row) as usize;
+                    (start, start + list.value_length() as usize)
+                })
+            }
+            DataType::ListView(_) => Self::list(array, array.as_list_view::<i32>().values(), |array, row| {
+                let list = array.as_list_view::<i32>();
+                let start = list.value_offset(row) as usize;
+                (start, start + list.value_size(row) as usize)
+            }),
+            DataType::LargeListView(_) => {
+                Self::list(array, array.as_list_view::<i64>().values(), |array, row| {
+                    let list = array.as_list_view::<i64>();
+                    let start = list.value_offset(row) as usize;
+                    (start, start + list.value_size(row) as usize)
+                })
+            }
+            DataType::Struct(_) => {
+                let rows = array.as_struct();
+                let names = rows.column_names().into_iter().map(Name);
+                Self::Struct(array, names.zip(rows.columns().iter().map(Self::of)).collect())
+            }
+            DataType::Dictionary(keys, _) => {
+                let values = Box::new(Self::of(array.as_any_dictionary().values()));
+                Self::Dictionary(array, keys_of(keys), values)
+            }
+            other => Self::Plain(array, plain(Class::of(other))),
+        }
+    }
+
+    fn list(array: &'b ArrayRef, values: &'b ArrayRef, bounds: Bounds) -> Self {
+        Self::List(array, bounds, Box::new(Self::of(values)))
+    }
+
+    fn is_null(&self, row: usize) -> bool {
+        match self {
+            Self::Utf8(array) => array.is_null(row),
+            Self::LargeUtf8(array) => array.is_null(row),
+            Self::Utf8View(array) => array.is_null(row),
+            Self::Plain(array, kind) => *kind == Kind::Null || array.is_null(row),
+            Self::Dictionary(array, keys, values) => array.is_null(row) || values.is_null(keys(array, row)),
+            Self::List(array, ..) | Self::Struct(array, _) => array.is_null(row),
+        }
+    }
+}
+
+/// The kind of a column's values that are neither text nor nested.
+const fn plain(class: Class) -> Kind {
+    match class {
+        Class::Null => Kind::Null,
+        Class::Bool => Kind::Bool,
+        Class::Integer => Kind::Integer,
+        Class::Float => Kind::Float,
+        _ => Kind::Other,
+    }
+}
+
+fn keys_of(keys: &DataType) -> Keys {
+    fn key<K: ArrowDictionaryKeyType>(array: &ArrayRef, row: usize) -> usize {
+        use arrow::datatypes::ArrowNativeType;
+        array.as_dictionary::<K>().keys().value(row).as_usize()
+    }
+    match keys {
+        DataType::Int8 => key::<Int8Type>,
+        DataType::Int16 => key::<Int16Type>,
+        DataType::Int64 => key::<Int64Type>,
+        DataType::UInt8 => key::<UInt8Type>,
+        DataType::UInt16 => key::<UInt16Type>,
+        DataType::UInt32 => key::<UInt32Type>,
+        DataType::UInt64 => key::<UInt64Type>,
+        _ => key::<Int32Type>,
+    }
+}
+
+struct Row<'a> {
+    columns: &'a [Option<Column<'a>>],
+    row: usize,
+}
+
+impl<'a> Source<'a> for Row<'a> {
+    type Node = Cell<'a>;
+
+    fn slot(&self, slot: usize) -> Option<Cell<'a>> {
+        self.columns[slot].as_ref().map(|column| Cell::new(column, self.row))
+    }
+}
+
+/// One value of a column (of a dictionary's values, if it has one).
+#[derive(Clone, Copy)]
+struct Cell<'a> {
+    column: &'a Column<'a>,
+    row: usize,
+    null: bool,
+}
+
+impl<'a> Cell<'a> {
+    fn new(column: &'a Column<'a>, row: usize) -> Self {
+        let null = column.is_null(row);
+        match column {
+            Column::Dictionary(array, keys, values) if !null => Self::new(values, keys(array, row)),
+            _ => Self { column, row, null },
+        }
+    }
+
+    fn str(self) -> &'a str {
+        match self.column {
+            Column::Utf8(array) => array.value(self.row),
+            Column::LargeUtf8(array) => array.value(self.row),
+            Column::Utf8View(array) => array.value(self.row),
+            _ => "",
+        }
+    }
+}
+
+impl<'a> Node<'a> for Cell<'a> {
+    type Key = Name<'a>;
+
+    fn kind(self) -> Kind {
+        match self.column {
+            _ if self.null => Kind::Null,
+            Column::Utf8(_) | Column::LargeUtf8(_) | Column::Utf8View(_) => Kind::Text,
+            Column::Plain(_, kind) => *kind,
+            Column::List(..) => Kind::List,
+            Column::Struct(..) => Kind::Object,
+            Column::Dictionary(..) => Kind::Other,
+        }
+    }
+
+    fn offset(self) -> usize {
+        0
+    }
+
+    fn text(self, _: &'a Bump) -> Result<&'a str, Reject> {
+        Ok(self.str())
+    }
+
+    fn push_text(self, text: &mut ArenaString<'a>) -> Result<(), Reject> {
+        text.push_str(self.str());
+        Ok(())
+    }
+
+    fn scalar(self, arena: &'a Bump) -> &'a str {
+        let Column::Plain(array, _) = self.column else { return "" };
+        let row = self.row;
+        let array = *array;
+        downcast_integer_array!(
+            array => bumpalo::format!(in arena, "{}", array.value(row)).into_bump_str(),
+            DataType::Boolean => if array.as_boolean().value(row) { "true" } else { "false" },
+            DataType::Float16 => float(array.as_primitive::<Float16Type>().value(row).to_f64(), arena),
+            DataType::Float32 => bumpalo::format!(in arena, "{:?}", array.as_primitive::<Float32Type>().value(row)).into_bump_str(),
+            DataType::Float64 => float(array.as_primitive::<Float64Type>().value(row), arena),
+            _ => "",
+        )
+    }
+
+    fn elements(self) -> impl Iterator<Item = Self> {
+        let rows = match self.column {
+            Column::List(array, bounds, values) => Some((bounds(array, self.row), &**values)),
+            _ => None,
+        };
+        rows.into_iter()
+            .flat_map(|((start, end), values)| (start..end).map(move |row| Self::new(values, row)))
+    }
+
+    fn members(self) -> impl Iterator<Item = (Self::Key, Self)> {
+        let columns: &'a [(Name<'a>, Column<'a>)] = match self.column {
+            Column::Struct(_, columns) => columns,
+            _ => &[],
+        };
+        columns.iter().map(move |(name, column)| (*name, Self::new(column, self.row)))
+    }
+}
+
+/// The shortest text that reads back as the same number.
+fn float(value: f64, arena: &Bump) -> &str {
+    bumpalo::format!(in arena, "{:?}", value).into_bump_str()
 }
