@@ -126,7 +126,7 @@ struct Reader<'a, 'p, S> {
 }
 
 fn blank(text: &str) -> bool {
-    text.trim().is_empty()
+    !text.as_bytes().first().is_some_and(u8::is_ascii_graphic) && text.trim().is_empty()
 }
 
 fn reject(kind: &'static str, offset: usize, reason: String) -> Reject {
@@ -224,7 +224,7 @@ impl<'a, S: Source<'a>> Reader<'a, '_, S> {
             Some(Shape::ShareGpt) => self.own_prompt_field(own::CONVERSATIONS, &SHAREGPT),
             Some(Shape::Alpaca) => {
                 self.any_of(&[own::INSTRUCTION, own::INPUT, own::HISTORY])?;
-                let mut turns = Turns::new_in(self.arena);
+                let mut turns = Turns::with_capacity_in(8, self.arena);
                 if let Some(found) = self.own(own::HISTORY) {
                     self.pairs(found, &mut turns)?;
                 }
@@ -232,7 +232,7 @@ impl<'a, S: Source<'a>> Reader<'a, '_, S> {
             }
             Some(Shape::PolyAlign) => {
                 self.any_of(&[own::QUESTION, own::CONTEXT, own::DIALOGUE_HISTORY])?;
-                let mut turns = Turns::new_in(self.arena);
+                let mut turns = Turns::with_capacity_in(8, self.arena);
                 if let Some(found) = self.own(own::DIALOGUE_HISTORY) {
                     self.messages("dialogue_history", found, &POLYALIGN, &mut turns)?;
                 }
@@ -286,7 +286,7 @@ impl<'a, S: Source<'a>> Reader<'a, '_, S> {
         found: Found<S::Node>,
         keys: &'static Keys,
     ) -> Result<&'a [Message<'a>], Reject> {
-        let mut turns = Turns::new_in(self.arena);
+        let mut turns = Turns::with_capacity_in(8, self.arena);
         match found.node.kind() {
             Kind::Null => self.consume(found.whole),
             Kind::Text => {
@@ -373,7 +373,7 @@ impl<'a, S: Source<'a>> Reader<'a, '_, S> {
         keys: &'static Keys,
     ) -> Result<Dialogue<'a>, Reject> {
         let offset = found.node.offset();
-        let mut turns = Turns::new_in(self.arena);
+        let mut turns = Turns::with_capacity_in(8, self.arena);
         let list = self.messages(place, found, keys, &mut turns)?;
         let turns: &'a [Message<'a>] = turns.into_bump_slice();
         let Some(last) = last_assistant(turns) else {
@@ -736,14 +736,15 @@ impl<N> MessageMembers<N> {
         let mut content: [Option<N>; 2] = [None; 2];
         let mut others = 0;
         for (key, value) in message.members() {
-            let known = |names: &[&'static str; 2]| names.iter().position(|name| key == **name);
-            let (name, place) = if let Some(way) = known(&keys.role) {
-                (keys.role[way], &mut role[way])
-            } else if let Some(way) = known(&keys.content) {
-                (keys.content[way], &mut content[way])
-            } else {
-                others += 1;
-                continue;
+            let (name, place) = match () {
+                () if key == *keys.role[0] => (keys.role[0], &mut role[0]),
+                () if key == *keys.content[0] => (keys.content[0], &mut content[0]),
+                () if key == *keys.role[1] => (keys.role[1], &mut role[1]),
+                () if key == *keys.content[1] => (keys.content[1], &mut content[1]),
+                () => {
+                    others += 1;
+                    continue;
+                }
             };
             if place.replace(value).is_some() {
                 return Err(name);

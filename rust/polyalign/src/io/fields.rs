@@ -67,8 +67,11 @@ impl Names {
     pub fn is_read(&self, slot: usize) -> bool {
         self.read[slot]
     }
+    /// Whether any name has this mark.
+    pub fn has_mark(&self, key_mark: u64) -> bool {
+        self.marks.contains(&key_mark)
+    }
     /// The slot of `key`, whose mark is `key_mark`.
-    #[inline(always)]
     pub fn slot(&self, key: &[u8], key_mark: u64) -> Option<usize> {
         let slot = self.marks.iter().position(|&mark| mark == key_mark)?;
         if self.names[slot].as_bytes() == key {

@@ -4,7 +4,7 @@ use super::node::{JsonKey, JsonNode};
 use super::tape::Tape;
 use crate::io::assemble::{Assembled, Kind, Node, ReadList, is_read_member};
 use bumpalo::Bump;
-use bumpalo::collections::String as ArenaString;
+use bumpalo::collections::{String as ArenaString, Vec as ArenaVec};
 
 /// The record's own members.
 pub(super) fn top_level<'a>(
@@ -22,20 +22,21 @@ pub(super) fn extra<'a>(
     read: &Assembled<'a>,
     arena: &'a Bump,
 ) -> Option<&'a str> {
-    let consumed = |value: usize| {
-        let slot = tape.slots.iter().position(|&at| at as usize == value);
-        slot.filter(|slot| read.consumed >> slot & 1 == 1)
-    };
-    let whole = top_level(text, tape).filter(|(_, value)| consumed(value.at).is_none());
-    let length: usize = whole.map(|(key, value)| key.raw.len() + value.raw().len() + 4).sum();
-    let mut object = Object::new(ArenaString::with_capacity_in(length + 2, arena));
+    // The consumed values' tokens and slots, in the order of the text.
+    let mut consumed = ArenaVec::with_capacity_in(read.consumed.count_ones() as usize, arena);
+    let slots = tape.slots.iter().enumerate();
+    consumed.extend(slots.filter(|(slot, _)| read.consumed >> slot & 1 == 1).map(|(slot, &at)| (at, slot)));
+    consumed.sort_unstable();
+    let mut next = consumed.iter().copied().peekable();
+    let mut slot_of = |value: JsonNode<'_>| next.next_if(|(at, _)| *at as usize == value.at);
+    let mut object = Object::new(ArenaString::with_capacity_in(text.len().min(1 << 10), arena));
     for (key, value) in top_level(text, tape) {
-        match consumed(value.at) {
-            None => object.member(key).push_str(value.raw()),
-            Some(slot) => {
+        match slot_of(value) {
+            None => object.member(key, value.raw().len()).push_str(value.raw()),
+            Some((_, slot)) => {
                 let list = read.lists.iter().flatten().find(|list| list.slot == slot && list.rest);
                 if let Some(list) = list {
-                    unread(value, list, object.member(key));
+                    unread(value, list, object.member(key, 0));
                 }
             }
         }
@@ -54,8 +55,9 @@ impl<'a> Object<'a> {
         text.push('{');
         Self { text, empty: true }
     }
-    /// Writes a key; the caller writes the value.
-    fn member(&mut self, key: JsonKey<'_>) -> &mut ArenaString<'a> {
+    /// Writes a key; the caller writes the value, of `length` bytes or more.
+    fn member(&mut self, key: JsonKey<'_>, length: usize) -> &mut ArenaString<'a> {
+        self.text.reserve(key.raw.len() + length + 5);
         self.text.push_str(if self.empty { "\"" } else { ",\"" });
         self.empty = false;
         self.text.push_str(key.raw);

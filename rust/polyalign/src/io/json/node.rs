@@ -23,8 +23,13 @@ pub(super) struct JsonKey<'a> {
 }
 
 impl PartialEq<str> for JsonKey<'_> {
+    #[inline]
     fn eq(&self, name: &str) -> bool {
-        if self.escaped { key_bytes(self.raw) == name.as_bytes() } else { self.raw == name }
+        if self.escaped {
+            return key_bytes(self.raw) == name.as_bytes();
+        }
+        // Names are short: quicker than a call to compare memory.
+        self.raw.len() == name.len() && self.raw.bytes().zip(name.bytes()).all(|(a, b)| a == b)
     }
 }
 
@@ -61,6 +66,11 @@ impl<'a> JsonNode<'a> {
         (self.at + 1, self.token().rest() as usize)
     }
 
+    fn number_kind(self) -> Kind {
+        let integer = self.raw().bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
+        if integer { Kind::Integer } else { Kind::Float }
+    }
+
     fn with(self, at: usize) -> Self {
         Self { at, ..self }
     }
@@ -87,6 +97,7 @@ impl<'a> JsonNode<'a> {
 impl<'a> Node<'a> for JsonNode<'a> {
     type Key = JsonKey<'a>;
 
+    #[inline]
     fn kind(self) -> Kind {
         match self.text.as_bytes()[self.token().start as usize] {
             b'"' => Kind::Text,
@@ -94,8 +105,7 @@ impl<'a> Node<'a> for JsonNode<'a> {
             b'[' => Kind::List,
             b'n' => Kind::Null,
             b't' | b'f' => Kind::Bool,
-            _ if self.raw().bytes().all(|byte| byte.is_ascii_digit() || byte == b'-') => Kind::Integer,
-            _ => Kind::Float,
+            _ => self.number_kind(),
         }
     }
 
@@ -103,6 +113,7 @@ impl<'a> Node<'a> for JsonNode<'a> {
         self.token().start as usize
     }
 
+    #[inline]
     fn text(self, arena: &'a Bump) -> Result<&'a str, Reject> {
         let token = self.token();
         let raw = &self.text[token.start as usize + 1..token.rest() as usize];

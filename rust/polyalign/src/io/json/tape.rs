@@ -54,6 +54,9 @@ pub(super) struct Tape {
     pub slots: Vec<u32>,
     /// Marks of the top-level keys so far.
     marks: Vec<u64>,
+    /// Of the keys before, by their place in the record: mark and slot. Records of a corpus mostly
+    /// have the same keys in the same order.
+    guesses: Vec<(u64, Option<usize>)>,
 }
 
 impl Tape {
@@ -122,7 +125,7 @@ impl<'r> Reader<'r> {
     }
 
     fn members(&mut self, names: &Names) -> Result<(), Broken> {
-        let mut wide = HashSet::new();
+        let mut wide = None;
         loop {
             let key = self.string("expected a key in double quotes")?;
             self.tape.tokens.push(key);
@@ -154,22 +157,22 @@ impl<'r> Reader<'r> {
         &mut self,
         token: Token,
         names: &Names,
-        wide: &mut HashSet<Cow<'r, [u8]>>,
+        wide: &mut Option<HashSet<Cow<'r, [u8]>>>,
     ) -> Result<Option<usize>, Broken> {
         let key = self.key(token);
         let key_mark = mark(&key);
-        let slot = names.slot(&key, key_mark);
+        let slot = self.slot(&key, key_mark, names);
         // Few keys: compare marks one by one. Many: a set, so that it never gets quadratic.
         const FEW: usize = 64;
         let again = if self.tape.marks.len() < FEW {
             self.tape.marks.contains(&key_mark) && self.seen(&key)
         } else {
-            if wide.is_empty() {
-                let mut earlier = Vec::with_capacity(FEW);
+            let wide = wide.get_or_insert_with(|| {
+                let mut earlier = Vec::with_capacity(FEW + 1);
                 self.top_keys(|key| earlier.push(key));
                 earlier.pop(); // the key itself
-                wide.extend(earlier);
-            }
+                earlier.into_iter().collect()
+            });
             !wide.insert(key.clone())
         };
         if again {
@@ -178,6 +181,32 @@ impl<'r> Reader<'r> {
         }
         self.tape.marks.push(key_mark);
         Ok(slot)
+    }
+
+    #[inline(always)]
+    fn slot(&mut self, key: &[u8], key_mark: u64, names: &Names) -> Option<usize> {
+        let place = self.tape.marks.len();
+        let guess = self.tape.guesses.get(place).filter(|guess| guess.0 == key_mark);
+        match guess {
+            // No name has this mark.
+            Some((_, None)) => None,
+            Some(&(_, Some(slot))) if names.name(slot).as_bytes() == key => Some(slot),
+            _ => self.search_slot(key, key_mark, names),
+        }
+    }
+
+    #[inline(never)]
+    fn search_slot(&mut self, key: &[u8], key_mark: u64, names: &Names) -> Option<usize> {
+        const REMEMBERED: usize = 64;
+        let (slot, place) = (names.slot(key, key_mark), self.tape.marks.len());
+        if slot.is_some() || !names.has_mark(key_mark) {
+            if place == self.tape.guesses.len() && place < REMEMBERED {
+                self.tape.guesses.push((key_mark, slot));
+            } else if let Some(guess) = self.tape.guesses.get_mut(place) {
+                *guess = (key_mark, slot);
+            }
+        }
+        slot
     }
 
     /// Whether `key` is among the top-level keys before the last.
