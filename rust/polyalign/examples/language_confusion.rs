@@ -1,11 +1,13 @@
-//! How well languages are detected: reads records that say their language, hides it, and compares.
+//! How well languages and families are told: reads records that name them, hides that, and compares.
 //!
 //! `cargo run --release --example language_confusion -- FILE.jsonl [en,zh]`
 //!
 //! Each line has `language`, and `messages` or `question` / `context` / `dialogue_history` /
-//! `human_answer`. The second argument restricts the languages.
+//! `human_answer`; `family` too where it is known. The second argument restricts the languages.
 
+use polyalign::buckets::family::infer;
 use polyalign::buckets::language::primary_subtag;
+use polyalign::buckets::track::is_multi_turn;
 use polyalign::buckets::{Axis, BucketSchema, BucketTable, Bucketer, LengthUnit};
 use polyalign::io::record::{Message, Record};
 use polyalign::text::script::{Script, ScriptCounts};
@@ -13,11 +15,13 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::io::BufRead;
+use std::sync::LazyLock;
 use std::time::Instant;
 
 /// A record's language and its messages, the last of them the response.
 struct Example {
     language: &'static str,
+    family: Option<String>,
     messages: Vec<(String, String)>,
 }
 
@@ -37,6 +41,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("\n# {}", if alone { "Responses alone" } else { "Responses in their conversations" });
         report(&bucketer, &examples, alone)?;
     }
+    report_families(&examples);
     Ok(())
 }
 
@@ -49,7 +54,8 @@ fn read(path: &str) -> Result<Vec<Example>, Box<dyn Error>> {
         let language = primary_subtag(name).ok_or_else(|| format!("language {name:?} is not known"))?;
         let messages = messages(&record);
         if messages.len() > 1 || record["messages"].is_null() {
-            examples.push(Example { language, messages });
+            let family = record["family"].as_str().map(str::to_owned);
+            examples.push(Example { language, family, messages });
         }
     }
     Ok(examples)
@@ -71,7 +77,7 @@ fn messages(record: &Value) -> Vec<(String, String)> {
     messages
 }
 
-type Matrix = BTreeMap<(&'static str, String), u64>;
+type Matrix = BTreeMap<(String, String), u64>;
 
 fn report(bucketer: &Bucketer, examples: &[Example], alone: bool) -> Result<(), Box<dyn Error>> {
     let (mut all, mut short, mut mixed) = (Matrix::new(), Matrix::new(), Matrix::new());
@@ -81,13 +87,13 @@ fn report(bucketer: &Bucketer, examples: &[Example], alone: bool) -> Result<(), 
     for batch in examples.chunks(4096) {
         let views: Vec<Vec<Message<'_>>> = batch.iter().map(view).collect();
         let records: Vec<Record<'_>> = views.iter().map(|messages| record(messages, alone)).collect();
-        let start = Instant::now();
+        let start = cpu_seconds();
         let found: Vec<_> =
             records.iter().map(|record| bucketer.assign(record, &mut table, &mut scratch)).collect();
-        seconds += start.elapsed().as_secs_f64();
+        seconds += cpu_seconds() - start;
         for ((example, record), found) in batch.iter().zip(&records).zip(found) {
             bytes += record.answer().len();
-            let key = (example.language, table.id(found?.bucket).to_owned());
+            let key = (example.language.to_owned(), table.id(found?.bucket).to_owned());
             let mut counts = ScriptCounts::default();
             counts.add(record.answer());
             if counts.letters() < 20 {
@@ -106,6 +112,15 @@ fn report(bucketer: &Bucketer, examples: &[Example], alone: bool) -> Result<(), 
     Ok(())
 }
 
+/// Seconds this thread has run, where the system tells; else seconds passed. Other work on the
+/// machine then counts less.
+fn cpu_seconds() -> f64 {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    let spent = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
+    let nanoseconds = spent.and_then(|line| line.split(' ').next()?.parse::<f64>().ok());
+    nanoseconds.map_or_else(|| START.elapsed().as_secs_f64(), |nanoseconds| nanoseconds / 1e9)
+}
+
 fn view(example: &Example) -> Vec<Message<'_>> {
     example.messages.iter().map(|(role, content)| Message { role, content }).collect()
 }
@@ -121,8 +136,25 @@ fn is_mixed(counts: &ScriptCounts) -> bool {
     counts.letters() > 0 && (counts.letters() - most) * 10 >= counts.letters()
 }
 
+fn report_families(examples: &[Example]) {
+    println!("\n# Families");
+    for (name, multi) in [("single-turn", false), ("multi-turn", true)] {
+        let mut matrix = Matrix::new();
+        for example in examples {
+            let messages = view(example);
+            let record = record(&messages, false);
+            if let Some(truth) = &example.family
+                && is_multi_turn(record.prompt) == multi
+            {
+                *matrix.entry((truth.clone(), infer(&record).into())).or_default() += 1;
+            }
+        }
+        print_matrix(name, &matrix);
+    }
+}
+
 fn print_matrix(name: &str, matrix: &Matrix) {
-    let mut totals: BTreeMap<&str, (u64, u64, Vec<String>)> = BTreeMap::new();
+    let mut totals: BTreeMap<&String, (u64, u64, Vec<String>)> = BTreeMap::new();
     for ((truth, found), &count) in matrix {
         let (total, right, wrong) = totals.entry(truth).or_default();
         *total += count;
@@ -132,7 +164,7 @@ fn print_matrix(name: &str, matrix: &Matrix) {
             wrong.push(format!("{found} {count}"));
         }
     }
-    println!("\n{name}\n| language | responses | right | taken for |\n|---|---|---|---|");
+    println!("\n{name}\n| label | responses | right | taken for |\n|---|---|---|---|");
     for (truth, (total, right, wrong)) in totals {
         let share = 100.0 * right as f64 / total as f64;
         println!("| {truth} | {total} | {right} ({share:.2}%) | {} |", wrong.join(", "));

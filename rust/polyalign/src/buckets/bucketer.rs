@@ -50,7 +50,10 @@ pub struct Bucketer {
 struct Rules {
     schema: BucketSchema,
     unit: LengthUnit,
-    bins: Vec<String>,
+    bins: Vec<Box<str>>,
+    families: HashMap<String, Box<str>>,
+    /// What stands for missing values of custom axes.
+    missing: Vec<Option<Box<str>>>,
     detector: Detector,
     languages: Option<Vec<&'static str>>,
     default_language: &'static str,
@@ -143,15 +146,14 @@ impl Bucketer {
                 }
                 Axis::Custom(custom_axis) => {
                     let raw = record.custom.get(custom).copied().flatten();
-                    let cache = &mut scratch.custom[custom];
-                    custom += 1;
-                    let part = raw.and_then(|raw| cache.get(raw, part)).map(|part| &**part);
-                    let Some(part) = part.or(custom_axis.missing.as_deref()) else {
+                    let value = raw.and_then(|raw| scratch.custom[custom].get(raw, part));
+                    let Some(part) = value.or(rules.missing[custom].as_ref()) else {
                         return Err(format!(
                             "no value for axis `{}` in column `{}`",
                             custom_axis.name, custom_axis.column
                         ));
                     };
+                    custom += 1;
                     table.part(axis, part)
                 }
             };
@@ -241,9 +243,12 @@ impl Rules {
         let subtag = |name: &String| language::primary_subtag(name);
         let languages: Option<Vec<&'static str>> =
             schema.languages.as_ref().map(|names| names.iter().filter_map(subtag).collect());
+        let families = schema.families.iter();
         Self {
             unit,
-            bins: schema.bin_names(),
+            bins: schema.bin_names().iter().filter_map(|name| part(name)).collect(),
+            families: families.filter_map(|(source, family)| Some((source.clone(), part(family)?))).collect(),
+            missing: schema.custom_axes().map(|axis| axis.missing.as_deref().and_then(part)).collect(),
             detector: Detector::new(languages.as_deref()),
             default_language: subtag(&schema.default_language).unwrap_or(super::schema::UNDETERMINED),
             uses_language: schema.uses_language(),
@@ -282,7 +287,7 @@ impl Rules {
             return part;
         }
         let source = record.source.map(str::trim);
-        match source.and_then(|source| self.schema.families.get(source)) {
+        match source.and_then(|source| self.families.get(source)) {
             Some(family) => family,
             None => family::infer(record),
         }

@@ -51,23 +51,23 @@ const LANGUAGES: [(Script, &[&str]); 34] = [
     (Script::Inuktitut, &["iu"]),
 ];
 
-/// Words that tell languages in Devanagari apart.
-const DEVANAGARI_WORDS: [(&str, &[&str]); 3] = [
-    ("hi", &["है", "हैं", "में", "का", "की", "के", "से", "को", "और", "नहीं", "यह", "क्या", "हूँ", "मैं", "था"]),
-    ("mr", &["आहे", "आहेत", "आणि", "नाही", "मी", "हे", "काय", "होते", "तर", "पण", "माझे", "तुम्ही", "आपण", "ते"]),
-    ("ne", &["छ", "छन्", "हो", "र", "मा", "को", "हुन्छ", "गर्न", "भएको", "थियो", "पनि", "यो", "म", "तपाईं", "हुन्"]),
-];
+/// What tells a language from others of its script, other than Latin.
+struct Profile {
+    tag: &'static str,
+    /// In order.
+    letters: Vec<char>,
+    words: Vec<&'static str>,
+}
 
-/// Per language of a shared script its letters.
-static ALPHABETS: LazyLock<Vec<(&'static str, Vec<char>)>> = LazyLock::new(|| {
-    let lines = include_str!("alphabets.tsv").lines().filter(|line| !line.starts_with('#'));
+static PROFILES: LazyLock<Vec<Profile>> = LazyLock::new(|| {
+    let lines = include_str!("shared_scripts.tsv").lines().filter(|line| !line.starts_with('#'));
     lines
         .filter_map(|line| {
             let mut columns = line.split('\t').skip(1);
-            let (tag, letters) = (columns.next()?, columns.next()?);
-            let mut letters: Vec<char> = letters.chars().collect();
+            let tag = columns.next()?;
+            let mut letters: Vec<char> = columns.next()?.chars().collect();
             letters.sort_unstable();
-            Some((tag, letters))
+            Some(Profile { tag, letters, words: columns.next()?.split(' ').collect() })
         })
         .collect()
 });
@@ -141,9 +141,9 @@ impl Detector {
         if script != Script::Latin {
             return self.of_script(script, counts, text);
         }
-        let mut votes = Votes::new(candidates);
-        votes.add(text);
-        let winner = votes.winner();
+        let mut alone = Votes::new(candidates);
+        alone.add(text);
+        let winner = alone.winner();
         if let Some((language, true)) = winner {
             return Some(language);
         }
@@ -158,7 +158,7 @@ impl Detector {
         votes.add(&scratch.sample);
         match votes.winner() {
             Some((language, true)) => Some(language),
-            _ => undecided(winner.map(|(language, _)| language), guess),
+            _ => undecided(&alone, guess),
         }
     }
 
@@ -172,7 +172,7 @@ impl Detector {
         votes.add(sample);
         match votes.winner() {
             Some((language, true)) => Some(language),
-            winner => undecided(winner.map(|(language, _)| language), statistical(candidates, sample)),
+            _ => undecided(&votes, statistical(candidates, sample)),
         }
     }
 
@@ -210,8 +210,7 @@ impl Detector {
         }
         match self.candidates(script)? {
             [one] => Some(one),
-            candidates if script == Script::Devanagari => by_words(candidates, text),
-            candidates => by_letters(candidates, text),
+            candidates => by_profile(candidates, text),
         }
     }
 
@@ -259,36 +258,28 @@ fn statistical(candidates: u64, text: &str) -> Option<&'static str> {
     (candidates >> bit & 1 == 1).then_some(guess)
 }
 
-/// The statistical guess, unless words speak for a language that it does not know.
-fn undecided(winner: Option<&'static str>, guess: Option<&'static str>) -> Option<&'static str> {
-    let unknown = winner.filter(|language| !latin::STATISTICAL.contains(language));
-    unknown.or(guess).or(winner)
+/// The statistical guess, unless words speak clearly for a language that it does not know.
+fn undecided(votes: &Votes, guess: Option<&'static str>) -> Option<&'static str> {
+    let winner = votes.winner().map(|(language, _)| language);
+    let (Some(language), Some(guess)) = (winner, guess) else { return guess.or(winner) };
+    let is_unknown = !latin::STATISTICAL.contains(&language);
+    Some(if is_unknown && votes.get(language) >= 2 * votes.get(guess) { language } else { guess })
 }
 
-/// The candidate whose alphabet covers the most letters; of equals the first.
-fn by_letters(candidates: &[&'static str], text: &str) -> Option<&'static str> {
-    let covered = |tag: &str| {
-        let letters = &ALPHABETS.iter().find(|(known, _)| *known == tag)?.1;
-        let is_covered = |c: &char| letters.binary_search(c).is_ok();
-        Some(text.chars().flat_map(char::to_lowercase).filter(is_covered).count())
+/// The candidate whose alphabet covers the most letters; of equals the one most of whose words are
+/// there, of these the first.
+fn by_profile(candidates: &[&'static str], text: &str) -> Option<&'static str> {
+    let lower = text.to_lowercase();
+    // Marks belong to words in Devanagari; no letter or mark is in ASCII here.
+    let is_break =
+        |c: char| c.is_ascii() || !(c.is_alphanumeric() || matches!(c, '\u{900}'..='\u{97F}') && c != '।');
+    let score = |tag: &str| {
+        let Some(profile) = PROFILES.iter().find(|profile| profile.tag == tag) else { return (0, 0) };
+        let letters = lower.chars().filter(|c| profile.letters.binary_search(c).is_ok()).count();
+        let words = lower.split(is_break).filter(|word| profile.words.contains(word)).count();
+        (letters, words)
     };
-    let best = first_max(candidates, |tag| covered(tag).unwrap_or(0))?;
-    // Bulgarian's letters are all Russian too, but ъ is frequent in Bulgarian alone.
-    let is_bulgarian = best == "ru" && candidates.contains(&"bg") && covered("bg") == covered("ru");
-    Some(if is_bulgarian && text.contains(['ъ', 'Ъ']) { "bg" } else { best })
-}
-
-/// The candidate most of whose words are there; of equals the first.
-fn by_words(candidates: &[&'static str], text: &str) -> Option<&'static str> {
-    let words =
-        |tag: &str| DEVANAGARI_WORDS.iter().find(|(known, _)| *known == tag).map_or(&[][..], |(_, w)| w);
-    let is_other = |c: char| !matches!(c, '\u{900}'..='\u{963}' | '\u{970}'..='\u{97F}');
-    let votes = |tag: &str| text.split(is_other).filter(|word| words(tag).contains(word)).count();
-    first_max(candidates, votes)
-}
-
-fn first_max(candidates: &[&'static str], votes: impl Fn(&str) -> usize) -> Option<&'static str> {
-    let scored = candidates.iter().map(|tag| (*tag, votes(tag)));
+    let scored = candidates.iter().map(|tag| (*tag, score(tag)));
     scored.reduce(|best, next| if next.1 > best.1 { next } else { best }).map(|(tag, _)| tag)
 }
 

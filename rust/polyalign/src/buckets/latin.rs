@@ -8,9 +8,11 @@ const TABLE: &str = include_str!("latin.tsv");
 /// Words longer than this many bytes are not looked at.
 const MAX_WORD: usize = 8;
 const SLOTS: usize = 8192;
-/// Votes are shared among the languages a word is frequent in; these numbers divide evenly often.
-const WORD_VOTES: u32 = 12;
-const LETTER_VOTES: u32 = 6;
+/// Votes of a word for each of the languages it is frequent in, by how many these are: the more, the
+/// less it says.
+const WORD_VOTES: [u32; 9] = [0, 12, 9, 7, 6, 5, 5, 4, 4];
+/// The same of a letter.
+const LETTER_VOTES: [u32; 9] = [0, 6, 4, 3, 3, 2, 2, 2, 2];
 
 /// The known languages in Latin script; a set of them is the bits of a `u64`.
 pub(super) fn languages() -> &'static [&'static str] {
@@ -77,6 +79,9 @@ fn pack(word: &str) -> u64 {
     word.bytes().fold(0, |packed, byte| packed << 8 | u64::from(byte))
 }
 
+/// Votes beyond doubt, if no other language has half as many.
+const DECISIVE: u32 = 24;
+
 /// What the words and letters of a text speak for.
 #[derive(Clone, Copy)]
 pub(super) struct Votes {
@@ -89,9 +94,9 @@ impl Votes {
         Self { candidates, votes: [0; 64] }
     }
 
-    fn cast(&mut self, languages: u64, votes: u32) {
+    fn cast(&mut self, languages: u64, votes: &[u32; 9]) {
         let mut languages = languages & self.candidates;
-        let each = votes / languages.count_ones().max(1);
+        let each = votes[languages.count_ones().min(8) as usize];
         while languages != 0 {
             self.votes[languages.trailing_zeros() as usize] += each;
             languages &= languages - 1;
@@ -112,7 +117,7 @@ impl Votes {
             }
             if byte.is_ascii() {
                 if length > 0 && length <= MAX_WORD {
-                    self.cast(frequent.word(word), WORD_VOTES);
+                    self.cast(frequent.word(word), &WORD_VOTES);
                 }
                 (word, length) = (0, 0);
                 continue;
@@ -124,13 +129,13 @@ impl Votes {
             let c = if c == '’' { '\'' } else { c };
             if !c.is_alphabetic() && c != '\'' {
                 if length > 0 && length <= MAX_WORD {
-                    self.cast(frequent.word(word), WORD_VOTES);
+                    self.cast(frequent.word(word), &WORD_VOTES);
                 }
                 (word, length) = (0, 0);
                 continue;
             }
             for lower in c.to_lowercase() {
-                self.cast(frequent.letter(lower), LETTER_VOTES);
+                self.cast(frequent.letter(lower), &LETTER_VOTES);
                 let mut buffer = [0; 4];
                 for &byte in lower.encode_utf8(&mut buffer).as_bytes() {
                     word = word << 8 | u64::from(byte);
@@ -139,11 +144,16 @@ impl Votes {
             }
         }
         if length > 0 && length <= MAX_WORD {
-            self.cast(frequent.word(word), WORD_VOTES);
+            self.cast(frequent.word(word), &WORD_VOTES);
         }
     }
 
-    /// The language most votes are for, and whether that is beyond doubt.
+    /// Votes for a language.
+    pub(super) fn get(&self, language: &str) -> u32 {
+        languages().iter().position(|tag| *tag == language).map_or(0, |bit| self.votes[bit])
+    }
+
+    /// The language most votes are for (of equals the first), and whether that is beyond doubt.
     pub(super) fn winner(&self) -> Option<(&'static str, bool)> {
         let (mut first, mut second) = ((0, 0), 0);
         for (language, &votes) in self.votes[..languages().len()].iter().enumerate() {
@@ -154,8 +164,8 @@ impl Votes {
                 second = second.max(votes);
             }
         }
-        let decided = first.1 >= 2 * WORD_VOTES && first.1 >= 2 * second;
-        (first.1 > second).then(|| (languages()[first.0], decided))
+        let decided = first.1 >= DECISIVE && first.1 >= 2 * second;
+        (first.1 > 0).then(|| (languages()[first.0], decided))
     }
 }
 

@@ -4,7 +4,6 @@ use crate::{Error, Result};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::{BTreeMap, HashSet};
 
-use super::key::normalise_part;
 use super::language;
 
 /// Version of the schema's JSON form.
@@ -265,6 +264,10 @@ impl<'de> Deserialize<'de> for LengthEdges {
 impl BucketSchema {
     /// Reads and validates a schema. Fields that are not there have their defaults.
     pub fn from_json(json: &str) -> Result<Self> {
+        // Derived readers take a list of all fields as well; nothing writes that.
+        if !json.trim_start().starts_with('{') {
+            return schema_error("not a JSON object".into());
+        }
         let schema: Self = serde_json::from_str(json).map_err(|e| Error::Schema(e.to_string()))?;
         schema.validated()
     }
@@ -391,7 +394,7 @@ impl BucketSchema {
         }
         let mut seen = HashSet::new();
         for name in names.iter_mut() {
-            *name = part("length_bins", name)?;
+            *name = label("length_bins", name)?;
             if !seen.insert(name.clone()) {
                 return schema_error(format!("length_bins: `{name}` is there twice"));
             }
@@ -402,7 +405,7 @@ impl BucketSchema {
     fn normalise_families(&mut self) -> Result<()> {
         let mut families = BTreeMap::new();
         for (source, family) in std::mem::take(&mut self.families) {
-            let family = part(&format!("families: family of source `{source}`"), &family)?;
+            let family = label(&format!("families: family of source `{source}`"), &family)?;
             let source = source.trim().to_owned();
             if families.insert(source.clone(), family).is_some() {
                 return schema_error(format!("families: source `{source}` is there twice"));
@@ -446,7 +449,7 @@ fn validate_custom_axis(axis: &mut CustomAxis) -> Result<()> {
         return schema_error(format!("axis `{name}`: its column is blank"));
     }
     if let Some(missing) = &mut axis.missing {
-        *missing = part(&format!("axis `{name}`, missing"), missing)?;
+        *missing = label(&format!("axis `{name}`, missing"), missing)?;
     }
     Ok(())
 }
@@ -476,10 +479,12 @@ fn primary_subtag(field: &str, name: &str) -> Result<String> {
     }
 }
 
-fn part(field: &str, raw: &str) -> Result<String> {
-    match normalise_part(raw) {
-        Some(part) => Ok(part),
-        None => schema_error(format!("{field}: the value is blank")),
+/// A value as it stands in a schema: trimmed and lower-cased, and escaped only in ids, so that
+/// reading a schema that was written changes nothing.
+fn label(field: &str, raw: &str) -> Result<String> {
+    match raw.trim() {
+        "" => schema_error(format!("{field}: the value is blank")),
+        trimmed => Ok(trimmed.to_lowercase()),
     }
 }
 

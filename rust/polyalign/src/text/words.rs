@@ -1,8 +1,244 @@
 //! Words by UAX #29.
+//!
+//! Most characters of most texts need only a small automaton; what it does not know is left to
+//! `unicode-segmentation`, from one certain word boundary to the next.
 
 use unicode_segmentation::UnicodeSegmentation;
 
+/// What the automaton tells characters apart by: `Word_Break` values, merged and split by whether
+/// the character is a letter or digit.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum Class {
+    /// ALetter.
+    Letter,
+    /// Numeric.
+    Digit,
+    /// ExtendNumLet (`_`).
+    Joiner,
+    /// MidLetter: joins letters.
+    MidLetter,
+    /// MidNum: joins digits.
+    MidDigit,
+    /// MidNumLet and Single_Quote: joins letters or digits.
+    Mid,
+    /// Katakana.
+    Katakana,
+    /// A word by itself: Han, Hiragana.
+    Alone,
+    /// No part of any word.
+    Other,
+    /// `"`: the same, but that it joins Hebrew letters, which are not known here.
+    Quote,
+    /// Not known here.
+    Unknown,
+}
+
+/// What comes before a character, as far as it matters.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum State {
+    Start,
+    Letter,
+    Digit,
+    Katakana,
+    /// Joiners without a letter or digit before them.
+    Joiner,
+    /// Joiners after a letter or digit.
+    JoinerInWord,
+    /// A letter and what joins letters.
+    LetterMid,
+    /// A digit and what joins digits.
+    DigitMid,
+}
+
+const STATES: usize = 8;
+const CLASSES: usize = 10;
+
+/// Whether a word starts with the character, and the state after it.
+const fn step(state: State, class: Class) -> (bool, State) {
+    use State as S;
+    match class {
+        Class::Letter => (!matches!(state, S::Letter | S::Digit | S::JoinerInWord | S::LetterMid), S::Letter),
+        Class::Digit => (!matches!(state, S::Letter | S::Digit | S::JoinerInWord | S::DigitMid), S::Digit),
+        Class::Katakana => (!matches!(state, S::Katakana | S::JoinerInWord), S::Katakana),
+        Class::Joiner => match state {
+            S::Letter | S::Digit | S::Katakana | S::JoinerInWord => (false, S::JoinerInWord),
+            _ => (false, S::Joiner),
+        },
+        Class::MidLetter | Class::MidDigit | Class::Mid => match state {
+            S::Letter if !matches!(class, Class::MidDigit) => (false, S::LetterMid),
+            S::Digit if !matches!(class, Class::MidLetter) => (false, S::DigitMid),
+            _ => (false, S::Start),
+        },
+        Class::Alone => (true, S::Start),
+        Class::Other | Class::Quote | Class::Unknown => (false, S::Start),
+    }
+}
+
+/// [`step`] as a table: by state and class, twice the next state plus whether a word starts.
+const STEPS: [[u8; 16]; STATES] = {
+    use Class as C;
+    use State as S;
+    let states =
+        [S::Start, S::Letter, S::Digit, S::Katakana, S::Joiner, S::JoinerInWord, S::LetterMid, S::DigitMid];
+    let classes = [
+        C::Letter,
+        C::Digit,
+        C::Joiner,
+        C::MidLetter,
+        C::MidDigit,
+        C::Mid,
+        C::Katakana,
+        C::Alone,
+        C::Other,
+        C::Quote,
+    ];
+    let mut table = [[0; 16]; STATES];
+    let mut state = 0;
+    while state < STATES {
+        let mut class = 0;
+        while class < CLASSES {
+            let (starts, next) = step(states[state], classes[class]);
+            table[state][class] = (next as u8) << 1 | starts as u8;
+            class += 1;
+        }
+        state += 1;
+    }
+    table
+};
+
+const ASCII: [Class; 128] = {
+    let mut classes = [Class::Other; 128];
+    let mut byte = 0;
+    while byte < 128 {
+        classes[byte] = match byte as u8 {
+            b'A'..=b'Z' | b'a'..=b'z' => Class::Letter,
+            b'0'..=b'9' => Class::Digit,
+            b'_' => Class::Joiner,
+            b':' => Class::MidLetter,
+            b',' | b';' => Class::MidDigit,
+            b'.' | b'\'' => Class::Mid,
+            b'"' => Class::Quote,
+            _ => Class::Other,
+        };
+        byte += 1;
+    }
+    classes
+};
+
+/// The class of a character beyond ASCII.
+#[inline]
+fn class(c: char) -> Class {
+    match c {
+        '\u{4E00}'..='\u{9FFF}' | '\u{3400}'..='\u{4DBF}' | '\u{3041}'..='\u{3096}' => Class::Alone,
+        '、'..='〃' | '〈'..='】' | '〔'..='〟' => Class::Other,
+        '，' | '；' => Class::MidDigit,
+        '：' => Class::MidLetter,
+        '！' | '（' | '）' | '？' | '［' | '］' | '｛' | '｝' | '～' => Class::Other,
+        '０'..='９' => Class::Digit,
+        'Ａ'..='Ｚ' | 'ａ'..='ｚ' => Class::Letter,
+        'ァ'..='ヺ' | 'ー'..='ヿ' => Class::Katakana,
+        '가'..='힣' => Class::Letter,
+        'À'..='Ö' | 'Ø'..='ö' | 'ø'..='\u{24F}' => Class::Letter,
+        '\u{400}'..='\u{481}' | '\u{48A}'..='\u{52F}' => Class::Letter,
+        'Α'..='Ρ' | 'Σ'..='Ω' | 'ά'..='ώ' => Class::Letter,
+        'Ẁ'..='ỿ' => Class::Letter,
+        '‘' | '’' => Class::Mid,
+        '‐'..='―' | '“'..='„' | '†' | '‡' | '•' | '…' | '‹' | '›' | '€' => Class::Other,
+        '\u{A0}'..='¨' | '«' | '¬' | '¯'..='±' | '´' | '¶' | '»' | '¿' | '×' | '÷' => Class::Other,
+        _ => Class::Unknown,
+    }
+}
+
 /// Number of UAX #29 words (segments with a letter or digit).
+///
+/// ```
+/// # use polyalign::text::count_words;
+/// assert_eq!(count_words("Don't panic: it's 3.14!"), 4);
+/// assert_eq!(count_words("你好，world"), 3);
+/// ```
 pub fn count_words(text: &str) -> u32 {
-    u32::try_from(text.unicode_words().count()).unwrap_or(u32::MAX)
+    let bytes = text.as_bytes();
+    let mut words = 0u32;
+    let mut state = State::Start as u8;
+    // The start of the last character that a word boundary certainly precedes, and the words before.
+    let (mut cut, mut words_at_cut) = (0, 0);
+    let mut at = 0;
+    while let Some(&byte) = bytes.get(at) {
+        let (class, width) = if byte.is_ascii() { (ASCII[usize::from(byte)], 1) } else { wide(text, at) };
+        if class == Class::Unknown {
+            let end = at + width + next_cut(&text[at + width..]);
+            words = words_at_cut + text[cut..end].unicode_words().count() as u32;
+            (cut, words_at_cut, state, at) = (end, words, State::Start as u8, end);
+            continue;
+        }
+        if matches!(class, Class::Other | Class::Alone) {
+            (cut, words_at_cut) = (at, words);
+        }
+        let step = STEPS[usize::from(state)][class as usize];
+        words += u32::from(step & 1);
+        state = step >> 1;
+        at += width;
+    }
+    words
+}
+
+/// The class and the width in bytes of the character that starts at `at`.
+#[inline]
+fn wide(text: &str, at: usize) -> (Class, usize) {
+    text[at..].chars().next().map_or((Class::Other, 1), |c| (class(c), c.len_utf8()))
+}
+
+/// Where the first character is that a word boundary certainly precedes; else the text's end.
+fn next_cut(text: &str) -> usize {
+    let is_cut = |c: char| {
+        let class = if c.is_ascii() { ASCII[c as usize] } else { class(c) };
+        matches!(class, Class::Other | Class::Alone)
+    };
+    text.find(is_cut).unwrap_or(text.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn oracle(text: &str) -> u32 {
+        text.unicode_words().count() as u32
+    }
+
+    #[test]
+    fn every_character_counts_as_in_unicode_segmentation() {
+        for c in '\0'..=char::MAX {
+            for text in [
+                format!("a{c}a"),
+                format!("1{c}1 {c}"),
+                format!("_{c}_{c}{c}中{c}の"),
+                format!("カ{c}カ.{c}'b{c}\u{301}c"),
+            ] {
+                assert_eq!(count_words(&text), oracle(&text), "{text:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn all_short_sequences_of_classes_count_as_in_unicode_segmentation() {
+        let characters =
+            ['a', '1', '_', ':', ',', '.', 'カ', '中', ' ', '\u{301}', '\u{200D}', 'א', '"', '😀'];
+        let mut texts = vec![String::new()];
+        for _ in 0..5 {
+            texts = texts.iter().flat_map(|text| characters.map(|c| format!("{text}{c}"))).collect();
+            for text in &texts {
+                assert_eq!(count_words(text), oracle(text), "{text:?}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_counts_as_in_unicode_segmentation(text in "(\\PC|[a-c0-2_:,.' \n\r]|[あ中カ，：’é한я😀\u{301}\u{200D}\u{AD}]){0,40}") {
+            prop_assert_eq!(count_words(&text), oracle(&text));
+        }
+    }
 }
