@@ -182,6 +182,10 @@ impl Detector {
             Latin::None => 0,
             _ => weight(Script::Latin, counts),
         };
+        let latin = (Script::Latin, latin);
+        if counts.get(Script::Latin) == counts.letters() {
+            return (latin.1 > 0).then_some(Script::Latin);
+        }
         let others = self.scripts.iter().map(|&(script, _)| (script, weight(script, counts)));
         // Kana and Han stand together, whichever of them are more.
         let together = |(script, own): (Script, u32)| match script {
@@ -191,9 +195,9 @@ impl Detector {
             Script::Kana => (script, own + weight(Script::Han, counts)),
             _ => (script, own),
         };
-        let all = std::iter::once((Script::Latin, latin)).chain(others.map(together));
         // The first of equals: Latin, then as listed.
-        let (script, weight) = all.reduce(|best, next| if next.1 > best.1 { next } else { best })?;
+        let most = |best: (Script, u32), next: (Script, u32)| if next.1 > best.1 { next } else { best };
+        let (script, weight) = others.map(together).fold(latin, most);
         (weight > 0).then_some(script)
     }
 

@@ -4,6 +4,7 @@ mod characters;
 mod class;
 mod paper;
 pub mod script;
+mod swar;
 mod words;
 
 pub use characters::count_characters;

@@ -1,6 +1,7 @@
 //! Which scripts the letters of a text are in.
 
 use super::class::ClassTable;
+use super::swar::{self, Block};
 use std::sync::LazyLock;
 
 macro_rules! scripts {
@@ -94,36 +95,34 @@ impl ScriptCounts {
     /// ```
     pub fn add(&mut self, text: &str) {
         let classes = &*CLASSES;
-        let mut rest = text;
-        while !rest.is_empty() {
-            let (ascii, tail) = rest.split_at(ascii_prefix(rest.as_bytes()));
-            self.classes[Script::Latin as usize + 1] += ascii_letters(ascii.as_bytes());
-            let mut chars = tail.chars();
-            rest = tail;
-            for c in chars.by_ref() {
-                // A lone ASCII character between others is not worth a new run.
+        let bytes = text.as_bytes();
+        let (mut latin, mut han) = (0, 0);
+        let mut at = 0;
+        while let Some(&byte) = bytes.get(at) {
+            if byte.is_ascii() {
+                let Some(block) = Block::at(bytes, at) else {
+                    latin += u32::from(byte.is_ascii_alphabetic());
+                    at += 1;
+                    continue;
+                };
+                let ascii = block.ascii();
+                let letters = if ascii == 8 { block.letters() } else { block.letters() & swar::first(ascii) };
+                latin += swar::size(letters);
+                at += ascii;
+            } else if matches!(byte, 0xE5..=0xE9) {
+                // U+5000 to U+9FFF: all Han, and most of it.
+                han += 1;
+                at += 3;
+            } else {
+                let Some(c) = text[at..].chars().next() else { break };
                 self.classes[usize::from(classes.get(c))] += 1;
-                rest = &rest[c.len_utf8()..];
-                if rest.as_bytes().get(..2).is_none_or(|two| two.is_ascii()) {
-                    break;
-                }
+                at += c.len_utf8();
             }
         }
+        self.classes[Script::Latin as usize + 1] += latin;
+        self.classes[Script::Han as usize + 1] += han;
         self.classes[0] = 0;
     }
-}
-
-/// Length of the longest prefix of ASCII bytes, in whole blocks as long as there are some.
-fn ascii_prefix(bytes: &[u8]) -> usize {
-    const BLOCK: usize = 32;
-    let blocks = bytes.chunks_exact(BLOCK).take_while(|block| block.is_ascii()).count() * BLOCK;
-    blocks + bytes[blocks..].iter().take_while(|byte| byte.is_ascii()).count()
-}
-
-fn ascii_letters(bytes: &[u8]) -> u32 {
-    // Sums of at most 255 in a byte each, so that the compiler makes vectors of it.
-    let sum = |block: &[u8]| block.iter().map(|byte| u8::from(byte.is_ascii_alphabetic())).sum::<u8>();
-    bytes.chunks(128).map(|block| u32::from(sum(block))).sum()
 }
 
 #[cfg(test)]
@@ -141,6 +140,7 @@ mod tests {
         let mut buffer = [0; 4];
         text.chars().for_each(|c| slow.add(c.encode_utf8(&mut buffer)));
         assert_eq!(fast, slow);
+        ('\u{5000}'..='\u{9FFF}').for_each(|c| assert_eq!(CLASSES.get(c), Script::Han as u8 + 1, "{c}"));
         assert_eq!(fast.get(Script::Han), 10);
         assert_eq!(fast.get(Script::Kana), 45);
         assert_eq!(fast.get(Script::Latin), 25 + 14 * 20 + 1);
