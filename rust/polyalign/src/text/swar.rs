@@ -4,6 +4,9 @@
 const HIGH: u64 = 0x8080_8080_8080_8080;
 const EACH: u64 = 0x0101_0101_0101_0101;
 
+/// The set of all eight bytes.
+pub const ALL: u64 = HIGH;
+
 /// Eight bytes.
 #[derive(Clone, Copy)]
 pub struct Block(u64);
