@@ -19,6 +19,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("{}", serde_json::to_string_pretty(&report)?);
     let tokens = report.prompt_tokens.unwrap_or(0) + report.completion_tokens.unwrap_or(0);
     let megabytes = report.bytes as f64 / 1e6;
-    eprintln!("{seconds:.2} s, {:.0} MB/s, {:.1} M tokens/s", megabytes / seconds, tokens as f64 / 1e6 / seconds);
+    eprintln!(
+        "{seconds:.2} s, {:.0} MB/s, {:.1} M tokens/s",
+        megabytes / seconds,
+        tokens as f64 / 1e6 / seconds
+    );
     Ok(())
 }

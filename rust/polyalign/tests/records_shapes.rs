@@ -637,3 +637,19 @@ fn working_memory_is_reused_and_never_mixed_up() {
         assert!(records.parse("{", &mut scratch).is_err());
     }
 }
+
+#[test]
+fn one_working_memory_serves_readers_of_several_shapes() {
+    let alpaca = JsonRecords::new(&spec(Shape::Alpaca)).unwrap();
+    let mut other = spec(Shape::PromptCompletion);
+    other.custom = ["instruction", "x", "y", "z"].map(str::to_owned).to_vec();
+    let other = JsonRecords::new(&other).unwrap();
+    let json = r#"{"instruction":"I","prompt":"P","z":"Z","output":"O","completion":"C"}"#;
+    let mut scratch = Scratch::default();
+    for _ in 0..3 {
+        let record = other.parse(json, &mut scratch).unwrap();
+        assert_eq!(record.custom, [Some("I"), None, None, Some("Z")]);
+        assert_eq!(record.response.content, "C");
+        assert_eq!(alpaca.parse(json, &mut scratch).unwrap().response.content, "O");
+    }
+}

@@ -2,6 +2,7 @@
 
 use super::shape::{FieldSpec, Shape};
 use crate::{Error, Result};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The shapes' own fields: they have the first slots of every [`Plan`].
 pub(crate) mod own {
@@ -44,6 +45,8 @@ pub(crate) struct Names {
     names: Vec<String>,
     read: Vec<bool>,
     marks: Vec<u64>,
+    /// Differs between plans; 0 for no names.
+    id: u64,
 }
 
 impl Names {
@@ -57,6 +60,10 @@ impl Names {
         });
         self.read[slot] |= read;
         slot
+    }
+    /// What slots remembered from one record to the next belong to.
+    pub fn id(&self) -> u64 {
+        self.id
     }
     pub fn len(&self) -> usize {
         self.names.len()
@@ -186,6 +193,8 @@ impl Plan {
             prompt,
             response,
         };
+        static PLANS: AtomicU64 = AtomicU64::new(1);
+        names.id = PLANS.fetch_add(1, Ordering::Relaxed);
         plan.names = names;
         match plan.names.len() {
             0..=128 => Ok(plan),

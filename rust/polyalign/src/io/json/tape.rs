@@ -57,6 +57,8 @@ pub(super) struct Tape {
     /// Of the keys before, by their place in the record: mark and slot. Records of a corpus mostly
     /// have the same keys in the same order.
     guesses: Vec<(u64, Option<usize>)>,
+    /// The names that the guesses are about.
+    guessed: u64,
 }
 
 impl Tape {
@@ -66,6 +68,10 @@ impl Tape {
         self.marks.clear();
         self.slots.clear();
         self.slots.resize(names.len(), NONE);
+        if self.guessed != names.id() {
+            self.guesses.clear();
+            self.guessed = names.id();
+        }
         Reader { text, bytes: text.as_bytes(), at: 0, tape: self }.record(names)
     }
     /// Gives back memory that a rare, huge record needed.
