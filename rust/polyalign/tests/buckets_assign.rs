@@ -6,6 +6,7 @@ use polyalign::buckets::{
     Assignment, BucketSchema, BucketTable, Bucketer, LengthEdges, LengthHistograms, LengthUnit,
 };
 use polyalign::io::record::{Message, Record};
+use polyalign::tokens::TokenCounter;
 
 fn user(content: &str) -> Message<'_> {
     Message { role: "user", content }
@@ -133,6 +134,31 @@ fn lengths_are_of_the_answer_in_any_unit() {
     let message = Bucketer::new(tokens, None, true).err().unwrap().to_string();
     assert!(message.contains("needs a tokenizer"), "{message}");
     assert_eq!(bucketer("{}").schema().length_unit, Some(LengthUnit::Words));
+}
+
+#[test]
+fn tokens_are_counted_of_contents_and_lengths_of_answers() {
+    let tokenizer = r#"{"version":"1.0","truncation":null,"padding":null,"added_tokens":[],"normalizer":null,
+        "pre_tokenizer":{"type":"WhitespaceSplit"},"post_processor":null,"decoder":null,
+        "model":{"type":"WordLevel","vocab":{"[UNK]":0},"unk_token":"[UNK]"}}"#;
+    let counter = TokenCounter::from_json(tokenizer.as_bytes()).unwrap();
+    let prompt = [system("be brief"), user("how are you")];
+    let text = "<think> hm hm </think> fine thanks";
+    let mut record = record(&prompt, text);
+    record.language = Some("en");
+    record.thinking = text.find("fine").unwrap();
+    for (unit, count_prompt, length, prompt_tokens) in
+        [("\"tokens\"", true, 2, Some(5)), ("null", false, 2, None), ("\"characters\"", true, 11, Some(5))]
+    {
+        let schema = BucketSchema::from_json(&format!(r#"{{"length_unit":{unit}}}"#)).unwrap();
+        let bucketer = Bucketer::new(schema, Some(counter.clone()), count_prompt).unwrap();
+        let assigned = assign(&bucketer, &record).unwrap().1;
+        assert_eq!(
+            (assigned.length, assigned.prompt_tokens, assigned.completion_tokens),
+            (length, prompt_tokens, Some(6)),
+            "{unit}"
+        );
+    }
 }
 
 #[test]
