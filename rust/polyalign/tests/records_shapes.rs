@@ -593,6 +593,26 @@ fn the_shape_is_that_of_most_records() {
 }
 
 #[test]
+fn reasons_are_one_short_line_whatever_the_record_says() {
+    let long = "x".repeat(10_000);
+    let content = r#"[{"type":"\ntext","text":"x"}]"#;
+    for (json, reason) in [
+        (format!(r#"{{"a\n{long}":1,"a\n{long}":2}}"#), format!(r"duplicate key `a\n{}…`", &long[..58])),
+        (
+            r#"{"prompt":"P","completion":"C","track":"a\r\n\u0000"}"#.to_owned(),
+            r"the track is `a\r\n\0`, expected `single` or `multi`".to_owned(),
+        ),
+        (
+            format!(r#"{{"prompt":"P","completion":[{{"role":"assistant","content":{content}}}]}}"#),
+            r"`completion[0].content[0]` is of type `\ntext`: only text parts can be bucketed".to_owned(),
+        ),
+    ] {
+        let said = |record: Result<Record<'_>, Reject>| record.map(drop).map_err(|reject| reject.reason);
+        assert_eq!(with(&spec(Shape::PromptCompletion), &json, said), Err(reason));
+    }
+}
+
+#[test]
 fn shape_names_round_trip() {
     for shape in Shape::ALL {
         assert_eq!(shape.name().parse::<Shape>().unwrap(), shape);

@@ -2,7 +2,7 @@
 //! JSON and for tables.
 
 use super::fields::{Field, Label, Plan, own};
-use super::record::{Message, Record, Reject};
+use super::record::{Message, Record, Reject, shown};
 use super::shape::Shape;
 use bumpalo::Bump;
 use bumpalo::collections::{String as ArenaString, Vec as ArenaVec};
@@ -517,8 +517,8 @@ impl<'a, S: Source<'a>> Reader<'a, '_, S> {
             _ => return Err(reject("type", part.offset(), format!("`{}` has no type", place()))),
         };
         if kind != "text" {
-            let kind: String = kind.chars().take(40).collect();
-            let reason = format!("`{}` is of type `{kind}`: only text parts can be bucketed", place());
+            let (place, kind) = (place(), shown(kind));
+            let reason = format!("`{place}` is of type `{kind}`: only text parts can be bucketed");
             return Err(reject("type", part.offset(), reason));
         }
         match text {
@@ -655,8 +655,7 @@ impl<'a, S: Source<'a>> Reader<'a, '_, S> {
         }
         self.consumed = before;
         let offset = label.fields.iter().find_map(|field| self.find(field).ok().flatten());
-        let track: String = track.chars().take(40).collect();
-        let reason = format!("the track is `{track}`, expected `single` or `multi`");
+        let reason = format!("the track is `{}`, expected `single` or `multi`", shown(track));
         Err(reject("track", offset.map_or(0, |found| found.node.offset()), reason))
     }
 

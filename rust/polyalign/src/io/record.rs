@@ -50,6 +50,14 @@ impl<'a> Record<'a> {
     }
 }
 
+/// Some of a record's text, for a one-line reason: short, and without control characters.
+pub(crate) fn shown(text: &str) -> String {
+    const SHOWN: usize = 60;
+    let dots = if text.chars().nth(SHOWN).is_some() { "…" } else { "" };
+    let start: String = text.chars().take(SHOWN).flat_map(char::escape_debug).collect();
+    start + dots
+}
+
 /// Why a record can't be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reject {

@@ -1,5 +1,6 @@
 //! Record shapes and where their fields are.
 
+use super::record::shown;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -116,9 +117,9 @@ impl Shape {
 /// The error for records of no known shape.
 fn unknown(samples: &[Vec<String>]) -> Error {
     const SHOWN: usize = 20;
-    let mut seen: Vec<&str> = Vec::new();
-    for name in samples.iter().flatten() {
-        if seen.len() <= SHOWN && !seen.contains(&name.as_str()) {
+    let mut seen: Vec<String> = Vec::new();
+    for name in samples.iter().flatten().map(|name| shown(name)) {
+        if seen.len() <= SHOWN && !seen.contains(&name) {
             seen.push(name);
         }
     }

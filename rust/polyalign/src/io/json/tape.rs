@@ -6,6 +6,7 @@
 use super::scan::string_stop;
 use super::unescape::key_bytes;
 use crate::io::fields::{Names, mark};
+use crate::io::record::shown;
 use std::borrow::Cow;
 use std::collections::HashSet;
 
@@ -182,7 +183,7 @@ impl<'r> Reader<'r> {
             !wide.insert(key.clone())
         };
         if again {
-            let what = format!("duplicate key `{}`", String::from_utf8_lossy(&key)).into();
+            let what = format!("duplicate key `{}`", shown(&String::from_utf8_lossy(&key))).into();
             return Err(Broken { offset: token.start as usize, what });
         }
         self.tape.marks.push(key_mark);
