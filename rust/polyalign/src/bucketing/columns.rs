@@ -183,9 +183,9 @@ impl Messages {
 }
 
 /// Strings of which few are distinct, as keys and values; written as plain strings.
-fn labels(keys: Vec<i32>, values: Vec<&str>) -> Result<ArrayRef> {
+fn labels(keys: Int32Array, values: Vec<&str>) -> Result<ArrayRef> {
     let values: ArrayRef = Arc::new(StringArray::from(values));
-    Ok(Arc::new(DictionaryArray::<Int32Type>::try_new(Int32Array::from(keys), values)?))
+    Ok(Arc::new(DictionaryArray::<Int32Type>::try_new(keys, values)?))
 }
 
 /// Our columns of successive rows.
@@ -271,12 +271,10 @@ impl<'l> Columns<'l> {
     pub fn finish(self, table: &BucketTable) -> Result<Vec<ArrayRef>> {
         let mut columns: Vec<ArrayRef> = vec![
             Arc::new(self.ids.finish()?),
-            labels(self.files, self.file_names.iter().map(String::as_str).collect())?,
+            labels(self.files.into(), self.file_names.iter().map(String::as_str).collect())?,
             Arc::new(Int64Array::from(self.rows)),
         ];
-        let parts = axis_columns(self.layout.axes.len(), &self.buckets, table)?;
-        columns.push(labels(self.buckets, table.ids().iter().map(String::as_str).collect())?);
-        columns.extend(parts);
+        columns.extend(axis_columns(self.layout.axes.len(), &self.buckets, table)?);
         columns.push(Arc::new(UInt32Array::from(self.lengths)));
         columns.push(Arc::new(UInt32Array::from(self.prompt_tokens)));
         columns.push(Arc::new(UInt32Array::from(self.completion_tokens)));
@@ -295,9 +293,17 @@ impl<'l> Columns<'l> {
     }
 }
 
-/// A column of parts for each axis.
-fn axis_columns(axes: usize, buckets: &[i32], table: &BucketTable) -> Result<Vec<ArrayRef>> {
-    let axis = |axis: usize| {
+/// The column of bucket ids, then one of parts for each axis.
+pub fn axis_columns<K>(axes: usize, buckets: &[K], table: &BucketTable) -> Result<Vec<ArrayRef>>
+where
+    K: Copy + Into<Option<i32>>,
+{
+    let column = |of_bucket: Option<&[i32]>, values: Vec<&str>| -> Result<ArrayRef> {
+        let key = |&bucket: &K| bucket.into().map(|b: i32| of_bucket.map_or(b, |of| of[b as usize]));
+        labels(buckets.iter().map(key).collect(), values)
+    };
+    let mut columns = vec![column(None, table.ids().iter().map(String::as_str).collect())?];
+    for axis in 0..axes {
         let mut values: Vec<&str> = Vec::new();
         let mut numbers: HashMap<&str, i32> = HashMap::new();
         let mut of_bucket = Vec::with_capacity(table.len());
@@ -308,7 +314,7 @@ fn axis_columns(axes: usize, buckets: &[i32], table: &BucketTable) -> Result<Vec
                 values.len() as i32 - 1
             }));
         }
-        labels(buckets.iter().map(|&b| of_bucket[b as usize]).collect(), values)
-    };
-    (0..axes).map(axis).collect()
+        columns.push(column(Some(&of_bucket), values)?);
+    }
+    Ok(columns)
 }
