@@ -132,7 +132,7 @@ mod tests {
         write(&output.join("data/family=qa/a.parquet"), &["y", "x", "y"], 0);
         assert_eq!(rows(output, Some("x"), 10), [1, 10, 12]);
         assert_eq!(rows(output, Some("x"), 2), [1, 10]);
-        assert_eq!(rows(output, Some("absent"), 2), []);
+        assert_eq!(rows(output, Some("absent"), 2), Vec::<i64>::new());
         assert_eq!(rows(output, None, 4), [0, 1, 2, 10]);
     }
 
