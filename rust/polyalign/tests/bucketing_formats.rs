@@ -31,7 +31,11 @@ fn all_text_formats_agree() {
         ("array.json", array.clone().into()),
         ("array-named-lines.jsonl", array.clone().into()),
         ("pretty.json", serde_json::to_vec_pretty(&values).unwrap()),
-        ("spaced.json", format!("\n\n[\n{}\n]  \n\n", array[1..array.len() - 1].replace("},{\"id\"", "} ,\n{\"id\"")).into()),
+        (
+            "spaced.json",
+            format!("\n\n[\n{}\n]  \n\n", array[1..array.len() - 1].replace("},{\"id\"", "} ,\n{\"id\""))
+                .into(),
+        ),
         ("members.jsonl.gz", [gzip(first.as_bytes()), gzip(b""), gzip(second.as_bytes())].concat()),
         ("frames.jsonl.zst", [zstd(first.as_bytes()), zstd(second.as_bytes())].concat()),
         ("skippable.jsonl.zst", skippable),
@@ -65,14 +69,25 @@ fn files_form_one_stream_in_byte_order() {
     assert_eq!(files, ["a.jsonl", "a/b/c.jsonl", "a/z.jsonl", "b.jsonl", "é.jsonl"]);
     assert_eq!((report.files, report.rows, report.rejected), (6, 50, 0));
     let skipped: Vec<_> = report.skipped.iter().map(|s| s.file.as_str()).collect();
-    assert_eq!(skipped, [".hidden.jsonl", "out.partial", "readme.md"][..].iter().copied().filter(|f| *f != "out.partial").collect::<Vec<_>>());
+    assert_eq!(
+        skipped,
+        [".hidden.jsonl", "out.partial", "readme.md"][..]
+            .iter()
+            .copied()
+            .filter(|f| *f != "out.partial")
+            .collect::<Vec<_>>()
+    );
 
     // Its own output below the input is passed over, and said.
     let mut again = job(&corpus, &out);
     again.overwrite = true;
     let report = bucket(&again).unwrap();
     assert_eq!(report.rows, 50);
-    assert!(report.skipped.iter().any(|s| s.file == "out" && s.reason.contains("output")), "{:?}", report.skipped);
+    assert!(
+        report.skipped.iter().any(|s| s.file == "out" && s.reason.contains("output")),
+        "{:?}",
+        report.skipped
+    );
 }
 
 #[test]
@@ -136,7 +151,8 @@ fn outputs_have_the_stated_columns_and_files() {
         let batch = &batches(out)[0];
         batch.schema().fields().iter().map(|f| f.name().clone()).collect::<Vec<_>>()
     };
-    let ours = "id file row bucket language track family length_bin length prompt_tokens completion_tokens group";
+    let ours =
+        "id file row bucket language track family length_bin length prompt_tokens completion_tokens group";
     let full = dir.path().join("full");
     bucket(&job(&input, &full)).unwrap();
     assert_eq!(columns(&full).join(" "), format!("{ours} prompt completion extra"));

@@ -13,7 +13,11 @@ use tempfile::tempdir;
 /// A corpus of several files, formats and flaws.
 fn corpus(folder: &Path) {
     write(folder, "a.jsonl", lines(0..3000) + "broken\n" + &lines(3000..3500));
-    write(folder, "b.jsonl.gz", [gzip(lines(3500..5000).as_bytes()), gzip(lines(5000..5500).as_bytes())].concat());
+    write(
+        folder,
+        "b.jsonl.gz",
+        [gzip(lines(3500..5000).as_bytes()), gzip(lines(5000..5500).as_bytes())].concat(),
+    );
     let array = (5500..6500).map(record).collect::<Vec<_>>().join(",\n");
     write(folder, "c.json", format!("[{array}, {{\"no\": \"shape\"}}]"));
     let zst = zstd(lines(6500..8000).as_bytes());
@@ -31,7 +35,9 @@ fn corpus_job(folder: &Path, output: &str) -> Job {
 fn bytes_do_not_depend_on_threads() {
     let dir = tempdir().unwrap();
     corpus(&dir.path().join("in"));
-    for (kind, partition_by, assignments_only) in [("full", vec![], false), ("bare", vec![], true), ("split", vec!["language".to_owned()], false)] {
+    for (kind, partition_by, assignments_only) in
+        [("full", vec![], false), ("bare", vec![], true), ("split", vec!["language".to_owned()], false)]
+    {
         let mut expected = None;
         for threads in [1, 2, 16] {
             let mut job = corpus_job(dir.path(), &format!("{kind}-{threads}"));
@@ -202,5 +208,8 @@ fn killed_runs_go_on_to_the_same_bytes() {
         }
         assert!(tree(&out) == whole, "round {round}");
     }
-    assert!(killed > 0 && resumed > 0, "killed {killed} times, {resumed} of them with something to go on with");
+    assert!(
+        killed > 0 && resumed > 0,
+        "killed {killed} times, {resumed} of them with something to go on with"
+    );
 }

@@ -37,9 +37,11 @@ pub fn assign_table(
     threads: usize,
 ) -> Result<(SchemaRef, Vec<RecordBatch>)> {
     if bucketer.schema().needs_edges() {
-        return Err(Error::Schema("length_edges `auto` need a pass over a corpus: bucket files, or give edges".into()));
+        return Err(Error::Schema(
+            "length_edges `auto` need a pass over a corpus: bucket files, or give edges".into(),
+        ));
     }
-    let records = TableRecords::new(schema, fields)?;
+    let records = TableRecords::new(schema, &super::resolved(fields, bucketer, false))?;
     let pieces = cut(batches);
     let results = assign_all(&pieces, &records, bucketer, worker_count(threads, pieces.len()))?;
     let table = merge(&results, bucketer)?;
@@ -93,7 +95,8 @@ fn assign_all(
     threads: usize,
 ) -> Result<Vec<Assigned>> {
     let next = AtomicUsize::new(0);
-    let results: Vec<Mutex<Result<Assigned>>> = pieces.iter().map(|_| Mutex::new(Ok(Assigned::default()))).collect();
+    let results: Vec<Mutex<Result<Assigned>>> =
+        pieces.iter().map(|_| Mutex::new(Ok(Assigned::default()))).collect();
     let work = || {
         let mut scratch = bucketer.scratch();
         while let Some((piece, result)) = {
@@ -103,7 +106,8 @@ fn assign_all(
             let mut assigned = Assigned::default();
             let read = records.for_each(piece, &mut |_, record| {
                 let record = record.map_err(|reject| reject.reason);
-                let row = record.and_then(|record| bucketer.assign(&record, &mut assigned.table, &mut scratch));
+                let row =
+                    record.and_then(|record| bucketer.assign(&record, &mut assigned.table, &mut scratch));
                 assigned.rows.push(row);
             });
             *result.lock().unwrap_or_else(PoisonError::into_inner) = read.map(|()| assigned);
@@ -144,7 +148,7 @@ fn output_schema(schema: &Schema, bucketer: &Bucketer, with_errors: bool) -> (Sc
     let text = |name: &str| Field::new(name, DataType::Utf8, true);
     let count = |name: &str| Field::new(name, DataType::UInt32, true);
     let mut ours = vec![text("bucket")];
-    ours.extend(bucketer.schema().axis_names().into_iter().map(text));
+    ours.extend(bucketer.schema().axes.iter().map(|axis| text(axis.column())));
     ours.extend(["length", "prompt_tokens", "completion_tokens"].map(count));
     if with_errors {
         ours.push(text("bucket_error"));
@@ -187,9 +191,10 @@ mod tests {
 
     fn table(rows: usize) -> RecordBatch {
         let prompts = StringArray::from_iter_values((0..rows).map(|i| format!("question {i}")));
-        let answers = StringArray::from_iter(
-            (0..rows).map(|i| (i % 7 != 6).then(|| "these are some English words to be counted ".repeat(i % 50 + 1))),
-        );
+        let answers =
+            StringArray::from_iter((0..rows).map(|i| {
+                (i % 7 != 6).then(|| "these are some English words to be counted ".repeat(i % 50 + 1))
+            }));
         let fields = vec![
             Field::new("prompt", DataType::Utf8, true),
             Field::new("completion", DataType::Utf8, true),

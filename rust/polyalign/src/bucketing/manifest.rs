@@ -4,7 +4,7 @@ use super::Job;
 use super::journal::Shard;
 use super::report::{BucketReport, Quantiles};
 use super::stats::Stats;
-use crate::buckets::{BucketSchema, Bucketer};
+use crate::buckets::{Axis, BucketSchema, Bucketer};
 use crate::io::input::Inputs;
 use crate::io::shape::FieldSpec;
 use crate::{Error, Result};
@@ -150,7 +150,7 @@ pub fn write(
 ) -> Result<Vec<u8>> {
     let (prompt_tokens, completion_tokens) = token_sums(stats, bucketer);
     let counted = bucketer.counter().is_some();
-    let axes = bucketer.schema().axis_names();
+    let axes: Vec<&str> = bucketer.schema().axes.iter().map(Axis::column).collect();
     let mut settings = settings.clone();
     // Said once, as they came out, at the top.
     for key in ["polyalign_version", "schema", "fields", "tokenizer_sha256"] {

@@ -52,7 +52,8 @@ pub struct Job {
     pub output: Option<PathBuf>,
     /// Replace an existing output, and give up an interrupted run that does not fit this job.
     pub overwrite: bool,
-    /// What to read from a record.
+    /// What to read from a record; `custom` and `keep_extra` follow from the schema and from
+    /// `assignments_only`.
     pub fields: FieldSpec,
     /// Write no texts, only the assignment columns.
     pub assignments_only: bool,
@@ -74,7 +75,7 @@ impl Default for Job {
             inputs: Vec::new(),
             output: None,
             overwrite: false,
-            fields: FieldSpec { keep_extra: true, ..FieldSpec::default() },
+            fields: FieldSpec::default(),
             assignments_only: false,
             partition_by: Vec::new(),
             chunk_bytes: 64 << 20,
@@ -119,6 +120,7 @@ const SAMPLES: usize = 100;
 /// and listed in the rejects file.
 pub fn run(job: &Job, bucketer: &Bucketer, progress: &Progress) -> Result<Report> {
     check(job)?;
+    let job = &Job { fields: resolved(&job.fields, bucketer, !job.assignments_only), ..job.clone() };
     let paths = job.output.as_deref().map(Paths::new).transpose()?;
     let mut own = Vec::new();
     if let Some(paths) = &paths {
@@ -133,6 +135,13 @@ pub fn run(job: &Job, bucketer: &Bucketer, progress: &Progress) -> Result<Report
         None => run.look(bucketer),
         Some(paths) => run.write(bucketer, paths),
     }
+}
+
+/// The fields with what follows from the other settings: the schema's own columns, and whether the rest
+/// of a record is written.
+fn resolved(fields: &FieldSpec, bucketer: &Bucketer, keep_extra: bool) -> FieldSpec {
+    let custom = bucketer.schema().custom_axes().map(|axis| axis.column.clone()).collect();
+    FieldSpec { custom, keep_extra, ..fields.clone() }
 }
 
 /// Settings that make no sense.
@@ -342,8 +351,7 @@ impl Run<'_> {
         match &self.table {
             Some(schema) => {
                 let records = TableRecords::new(schema, fields)?;
-                let has = |name: &str| schema.column_with_name(name).is_some();
-                let shape = fields.shape.or_else(|| Shape::of(has, fields));
+                let shape = records.shape();
                 Ok((Records::Table(records), shape))
             }
             None => Ok((Records::Json(JsonRecords::new(fields)?), fields.shape)),

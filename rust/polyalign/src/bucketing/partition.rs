@@ -20,10 +20,12 @@ impl Partitions {
     pub fn new(names: &[String], axes: &[String], columns: &[&str]) -> Result<Self> {
         let mut found: Vec<(String, usize)> = Vec::new();
         for name in names {
-            let column = columns.iter().position(|column| column == name).filter(|_| axes.contains(name));
-            match column {
+            // The length axis goes by its column, as the number has the plain name.
+            let name = if name == "length" { "length_bin" } else { name };
+            let column = columns.iter().position(|column| *column == name);
+            match column.filter(|_| axes.iter().any(|axis| axis == name)) {
                 Some(column) if found.iter().all(|(other, _)| other != name) => {
-                    found.push((name.clone(), column))
+                    found.push((name.into(), column));
                 }
                 Some(_) => return Err(Error::Input(format!("partition_by names {name} twice"))),
                 None => {

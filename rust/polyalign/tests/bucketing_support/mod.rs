@@ -1,7 +1,7 @@
 //! What the tests of the bucketing job share: corpora, and reading outputs back.
 #![allow(dead_code)]
 
-use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Int64Type, UInt32Type};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use polyalign::Result;
@@ -33,7 +33,11 @@ pub fn bucket(job: &Job) -> Result<Report> {
 /// The `i`th record of a corpus, of very different lengths.
 pub fn record(i: usize) -> String {
     let words = "the quick brown fox jumps over the lazy dog and runs away ".repeat(1 + i * 7919 % 97);
-    let question = if i % 3 == 0 { "你今天过得怎么样？我们去公园散步吧。" } else { "How was your day, my friend?" };
+    let question = if i % 3 == 0 {
+        "你今天过得怎么样？我们去公园散步吧。"
+    } else {
+        "How was your day, my friend?"
+    };
     format!(
         r#"{{"id": "r{i}", "messages": [{{"role": "user", "content": "{question} \n{i}"}}, {{"role": "assistant", "content": "{words}"}}], "language": "{}", "note": {{"n": {i}}}}}"#,
         if i % 3 == 0 { "zh" } else { "en" }
