@@ -1,0 +1,206 @@
+//! Parquet, Arrow and `datasets` folders: the same buckets as JSONL, and their own columns beside ours.
+
+mod bucketing_support;
+
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, ListArray, RecordBatch, StringArray, StructArray};
+use arrow::buffer::OffsetBuffer;
+use arrow::datatypes::{DataType, Field, Fields, Schema};
+use arrow::ipc::writer::{FileWriter, StreamWriter};
+use bucketing_support::*;
+use parquet::arrow::ArrowWriter;
+use parquet::file::properties::WriterProperties;
+use std::path::Path;
+use std::sync::Arc;
+use tempfile::tempdir;
+
+const N: usize = 900;
+
+/// The records of the JSONL corpus as a table.
+fn table(range: std::ops::Range<usize>) -> RecordBatch {
+    let records: Vec<serde_json::Value> = range.map(|i| serde_json::from_str(&record(i)).unwrap()).collect();
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    let messages = |key: &str| -> ArrayRef {
+        let all = records.iter().flat_map(|r| r["messages"].as_array().unwrap());
+        Arc::new(StringArray::from_iter_values(all.map(|m| text(&m[key]))))
+    };
+    let fields = Fields::from(vec![
+        Field::new("role", DataType::Utf8, true),
+        Field::new("content", DataType::Utf8, true),
+    ]);
+    let items = StructArray::new(fields.clone(), vec![messages("role"), messages("content")], None);
+    let item = Arc::new(Field::new("item", DataType::Struct(fields), true));
+    let list =
+        ListArray::new(item, OffsetBuffer::from_lengths(records.iter().map(|_| 2)), Arc::new(items), None);
+    let column = |key: &str| -> ArrayRef {
+        Arc::new(StringArray::from_iter_values(records.iter().map(|r| text(&r[key]))))
+    };
+    let notes = Int64Array::from_iter_values(records.iter().map(|r| r["note"]["n"].as_i64().unwrap()));
+    RecordBatch::try_from_iter(vec![
+        ("id", column("id")),
+        ("messages", Arc::new(list) as ArrayRef),
+        ("language", column("language")),
+        ("note", Arc::new(notes)),
+    ])
+    .unwrap()
+}
+
+fn parquet(batches: &[RecordBatch], group_rows: usize) -> Vec<u8> {
+    let properties = WriterProperties::builder().set_max_row_group_row_count(Some(group_rows)).build();
+    let mut writer = ArrowWriter::try_new(Vec::new(), batches[0].schema(), Some(properties)).unwrap();
+    batches.iter().for_each(|b| writer.write(b).unwrap());
+    writer.into_inner().unwrap()
+}
+
+fn stream(batches: &[RecordBatch]) -> Vec<u8> {
+    let mut writer = StreamWriter::try_new(Vec::new(), &batches[0].schema()).unwrap();
+    batches.iter().for_each(|b| writer.write(b).unwrap());
+    writer.into_inner().unwrap()
+}
+
+fn file(batches: &[RecordBatch]) -> Vec<u8> {
+    let mut writer = FileWriter::try_new(Vec::new(), &batches[0].schema()).unwrap();
+    batches.iter().for_each(|b| writer.write(b).unwrap());
+    writer.into_inner().unwrap()
+}
+
+/// A folder as `Dataset.save_to_disk` leaves it.
+fn dataset(folder: &Path, batches: &[RecordBatch]) {
+    for (i, batch) in batches.iter().enumerate() {
+        write(
+            folder,
+            &format!("data-{i:05}-of-{:05}.arrow", batches.len()),
+            stream(std::slice::from_ref(batch)),
+        );
+    }
+    let names: Vec<String> = (0..batches.len())
+        .map(|i| format!(r#"{{"filename": "data-{i:05}-of-{:05}.arrow"}}"#, batches.len()))
+        .collect();
+    write(
+        folder,
+        "state.json",
+        format!(r#"{{"_data_files": [{}], "_indices_files": null}}"#, names.join(",")),
+    );
+    write(folder, "dataset_info.json", r#"{"features": {}}"#);
+    write(folder, "cache-1234.arrow", "not part of it");
+}
+
+#[test]
+fn all_tables_agree_with_jsonl() {
+    let dir = tempdir().unwrap();
+    let out = dir.path().join("expected");
+    bucket(&job(&write(dir.path(), "in.jsonl", lines(0..N)), &out)).unwrap();
+    let expected = assignments(&out);
+    let halves = [table(0..N / 2), table(N / 2..N)];
+    let input = |name: &str| dir.path().join("in").join(name);
+    write(&input("parquet"), "a.parquet", parquet(&halves, 100));
+    write(&input("file"), "a.arrow", file(&halves));
+    write(&input("stream"), "a.arrow", stream(&halves));
+    write(&input("two"), "1.parquet", parquet(&halves[..1], 1000));
+    write(&input("two"), "2.arrow", stream(&halves[1..]));
+    dataset(&input("dataset"), &halves);
+    dataset(&input("dict/train"), &halves[..1]);
+    dataset(&input("dict/validation"), &halves[1..]);
+    write(&input("dict"), "dataset_dict.json", r#"{"splits": ["train", "validation"]}"#);
+    for name in ["parquet", "file", "stream", "two", "dataset", "dict"] {
+        let out = dir.path().join("out").join(name);
+        let mut job = job(&input(name), &out);
+        job.chunk_bytes = 50_000;
+        let report = bucket(&job).unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert_eq!(report.rejected, 0, "{name}");
+        assert!(report.shards > 1, "{name}");
+        assert_eq!(assignments(&out), expected, "{name}");
+        let batch = &batches(&out)[0];
+        let schema = batch.schema();
+        let columns: Vec<&str> = schema.fields().iter().map(|f| f.name().as_str()).collect();
+        assert_eq!(
+            columns[columns.len() - 6..],
+            ["prompt", "completion", "source_id", "messages", "source_language", "note"]
+        );
+
+        // Interrupted or with other threads: the same bytes.
+        job.output = Some(dir.path().join("again").join(name));
+        job.threads = 5;
+        interrupt_after(&job, 300);
+        bucket(&job).unwrap();
+        assert!(tree(job.output.as_ref().unwrap()) == tree(&out), "{name}");
+    }
+}
+
+#[test]
+fn our_own_output_is_bucketed_again_in_place() {
+    let dir = tempdir().unwrap();
+    let first = dir.path().join("first");
+    bucket(&job(&write(dir.path(), "in.jsonl", lines(0..200)), &first)).unwrap();
+    let second = dir.path().join("second");
+    bucket(&job(&first.join("data"), &second)).unwrap();
+    assert_eq!(batches(&first)[0].schema().fields(), batches(&second)[0].schema().fields());
+    assert_eq!(assignments(&first), assignments(&second));
+    for column in ["prompt", "completion", "extra", "bucket", "language", "group"] {
+        assert_eq!(
+            batches(&first)[0].column_by_name(column),
+            batches(&second)[0].column_by_name(column),
+            "{column}"
+        );
+    }
+}
+
+#[test]
+fn rows_that_cannot_be_used_are_left_out_of_their_own_columns() {
+    let dir = tempdir().unwrap();
+    let batch = table(0..10);
+    let mut languages: Vec<Option<&str>> = vec![Some("en"); 10];
+    languages[3] = Some("xx-none");
+    let columns: Vec<ArrayRef> = vec![
+        batch.column(0).clone(),
+        batch.column(1).clone(),
+        Arc::new(StringArray::from(languages)),
+        batch.column(3).clone(),
+    ];
+    let batch = RecordBatch::try_new(batch.schema(), columns).unwrap();
+    let out = dir.path().join("out");
+    let report = bucket(&job(&write(dir.path(), "in.parquet", parquet(&[batch], 4)), &out)).unwrap();
+    assert_conserved(&report, &out);
+    let reject = &rejects(&out)[0];
+    assert_eq!((report.rejected, reject["row"].as_i64(), reject.get("line")), (1, Some(3), None));
+    let notes = batches(&out)[0].column_by_name("note").unwrap().clone();
+    assert_eq!(notes.as_primitive::<arrow::datatypes::Int64Type>().values(), &[0, 1, 2, 4, 5, 6, 7, 8, 9]);
+}
+
+#[test]
+fn inputs_that_do_not_go_together() {
+    let dir = tempdir().unwrap();
+    let input = dir.path().join("in");
+    write(&input, "a.parquet", parquet(&[table(0..5)], 10));
+    write(&input, "b.jsonl", lines(0..5));
+    let out = dir.path().join("out");
+    let error = bucket(&job(&input, &out)).unwrap_err().to_string();
+    assert!(error.contains("a.parquet") && error.contains("b.jsonl"), "{error}");
+    std::fs::remove_file(input.join("b.jsonl")).unwrap();
+    write(&input, "c.parquet", parquet(&[table(0..5).project(&[0, 1, 3]).unwrap()], 10));
+    let error = bucket(&job(&input, &out)).unwrap_err().to_string();
+    assert!(error.contains("different columns") && error.contains("language"), "{error}");
+    assert!(!out.exists() && !dir.path().join("out.partial").exists());
+}
+
+#[test]
+fn damaged_tables_are_one_entry_each() {
+    let dir = tempdir().unwrap();
+    let input = dir.path().join("in");
+    let good = parquet(&[table(0..300)], 100);
+    write(&input, "1-good.parquet", &good);
+    write(&input, "2-cut.parquet", &good[..good.len() / 2]);
+    write(&input, "3-text.parquet", "this is no table");
+    let mut damaged = good.clone();
+    let middle = good.len() / 2;
+    damaged[middle..middle + 300].fill(0xee);
+    write(&input, "4-damaged.parquet", damaged);
+    let streamed = stream(&[table(0..100), table(100..200)]);
+    write(&input, "5-cut.arrow", &streamed[..streamed.len() * 3 / 4]);
+    write(&input, "6-empty.parquet", "");
+    let out = dir.path().join("out");
+    let report = bucket(&job(&input, &out)).unwrap();
+    assert_conserved(&report, &out);
+    let files: Vec<_> = report.unreadable.iter().map(|u| u.file.as_str()).collect();
+    assert_eq!(files, ["2-cut.parquet", "3-text.parquet", "4-damaged.parquet", "5-cut.arrow"]);
+    assert!(report.bucketed >= 400, "{}", report.bucketed);
+}
