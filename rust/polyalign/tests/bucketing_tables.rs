@@ -2,9 +2,9 @@
 
 mod bucketing_support;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array, ListArray, RecordBatch, StringArray, StructArray};
+use arrow::array::{ArrayRef, AsArray, Int64Array, ListArray, RecordBatch, StringArray, StructArray};
 use arrow::buffer::OffsetBuffer;
-use arrow::datatypes::{DataType, Field, Fields, Schema};
+use arrow::datatypes::{DataType, Field, Fields};
 use arrow::ipc::writer::{FileWriter, StreamWriter};
 use bucketing_support::*;
 use parquet::arrow::ArrowWriter;
