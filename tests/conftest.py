@@ -1,0 +1,92 @@
+"""What the tests share: small tokenizers, corpora, and the reference data where it is there."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+import small_tokenizers
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of reference data; skips where it is absent."""
+    folder = Path(os.environ.get("POLYALIGN_SHARED") or ROOT.parent / "shared")
+    if not folder.is_dir():
+        pytest.skip(f"no reference data: {folder} is not there (POLYALIGN_SHARED names another place)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tokenizer_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small byte-level BPE as a tokenizer.json."""
+    path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
+    small_tokenizers.build("qwen2").save(str(path))
+    return path
+
+
+QUESTIONS = {
+    "en": ("What is the capital of France?", "The capital of France is Paris, on the river Seine."),
+    "zh": ("法国的首都是哪里？", "法国的首都是巴黎，位于塞纳河畔。"),
+}
+
+
+def conversation(number: int, language: str = "en", *, turns: int = 1, words: int = 1) -> dict[str, object]:
+    """A record in TRL's form, with an answer of a length that grows with `words`."""
+    question, answer = QUESTIONS[language]
+    messages = []
+    for _ in range(turns):
+        messages += [{"role": "user", "content": question}, {"role": "assistant", "content": " ".join([answer] * words)}]
+    return {"id": f"r{number}", "messages": messages, "source": "geo", "score": number / 2}
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    """Sixty records: two languages, single- and multi-turn, several lengths."""
+    records = [
+        conversation(number, ("en", "zh")[number % 2], turns=1 + number % 3 // 2, words=1 + number % 7)
+        for number in range(60)
+    ]
+    return write_jsonl(tmp_path / "corpus.jsonl", records)
+
+
+def write_jsonl(path: Path, records: Sequence[object]) -> Path:
+    path.write_text("".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records), encoding="utf-8")
+    return path
+
+
+Cli = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Cli:
+    """Run `polyalign` as a user does, in a process of its own."""
+
+    def run(*arguments: object, stdin: str | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "polyalign", *map(str, arguments)],
+            input=stdin,
+            stdin=subprocess.DEVNULL if stdin is None else None,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            cwd=tmp_path,
+            env=clean_environment(**environment),
+            timeout=120,
+            check=False,
+        )
+
+    return run
+
+
+def clean_environment(**more: str) -> dict[str, str]:
+    """The environment, offline and without settings of ours."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("POLYALIGN_", "COLUMNS"))}
+    return {**kept, "HF_HUB_OFFLINE": "1", "PYTHONUTF8": "1", **more}

@@ -1,0 +1,441 @@
+"""`TokenCounter`: what it takes, what it gives, how it refuses."""
+
+from __future__ import annotations
+
+import json
+import logging
+import multiprocessing
+import pickle
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import arro3.core
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+import small_tokenizers
+from small_tokenizers import expected
+
+from polyalign import TokenCounter
+
+TEXTS = ["Hello, world!", "", "你好，世界！", "fox 🙂\u0000x", "naïve <|endoftext|> café"]
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Any:
+    return small_tokenizers.build("qwen2")
+
+
+@pytest.fixture(scope="module")
+def counter(tokenizer: Any) -> TokenCounter:
+    return TokenCounter(tokenizer)
+
+
+@pytest.fixture(scope="module")
+def counts(tokenizer: Any) -> list[int]:
+    return [expected(tokenizer, text) for text in TEXTS]
+
+
+# What it is made from
+
+
+def test_sources_agree(tokenizer: Any, tmp_path: Path) -> None:
+    from transformers import PreTrainedTokenizerFast
+
+    path = tmp_path / "tokenizer.json"
+    tokenizer.save(str(path))
+    compact = tmp_path / "compact.json"
+    compact.write_text(json.dumps(json.loads(path.read_text("utf-8"))), "utf-8")
+    sources = [path, str(path), tmp_path, compact, tokenizer, PreTrainedTokenizerFast(tokenizer_object=tokenizer)]
+    counters = [TokenCounter(source) for source in sources]
+    assert len({counter.sha256 for counter in counters}) == 1
+    assert len({tuple(counter.count(TEXTS)) for counter in counters}) == 1
+
+
+def test_truncation_and_padding_play_no_part(tokenizer: Any, counts: list[int]) -> None:
+    from tokenizers import Tokenizer
+
+    other = Tokenizer.from_str(tokenizer.to_str())
+    other.enable_truncation(2)
+    other.enable_padding(length=50)
+    assert TokenCounter(other).count(TEXTS).tolist() == counts
+
+
+def test_hub_name_through_the_cache(tokenizer: Any, tmp_path: Path) -> None:
+    commit = "0" * 40
+    repo = tmp_path / "models--some--model"
+    (repo / "refs").mkdir(parents=True)
+    (repo / "refs" / "main").write_text(commit)
+    snapshot = repo / "snapshots" / commit
+    snapshot.mkdir(parents=True)
+    tokenizer.save(str(snapshot / "tokenizer.json"))
+    code = "import sys, polyalign; print(polyalign.TokenCounter(sys.argv[1]).sha256)"
+    environment = {"HF_HUB_CACHE": str(tmp_path), "HF_HUB_OFFLINE": "1", "PATH": "", "PYTHONPATH": ":".join(sys.path)}
+
+    def load(name: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", code, name], env=environment, capture_output=True, text=True, check=False
+        )
+
+    assert load("some/model").stdout.strip() == TokenCounter(tokenizer).sha256
+    missing = load("some/other")
+    assert missing.returncode == 1
+    assert missing.stderr.splitlines()[-1] == (
+        "FileNotFoundError: some/other: not on disk, a tokenizer.json of that name not in the hub cache, "
+        "and HF_HUB_OFFLINE is set"
+    )
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("no/such/tokenizer.json", "no such file"),
+        ("./here", "no such file"),
+        (Path("nowhere"), "no such file"),
+        ("two words", "not on disk, and not a name the hub could have"),
+    ],
+)
+def test_what_is_not_there(source: Any, message: str) -> None:
+    with pytest.raises(FileNotFoundError, match=message):
+        TokenCounter(source)
+
+
+def test_directory_without_a_tokenizer(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"tokenizer\.json: no such file"):
+        TokenCounter(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "no json", "[]", "{}", '{"model": {"type": "BPE"}}', '{"model": {"type": "Nope"}}', "\ufeff{}", '{"a":' * 500],
+)
+def test_hostile_files_are_one_line_errors(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "tokenizer.json"
+    path.write_text(content, "utf-8")
+    with pytest.raises(ValueError, match=r"tokenizer\.json: ") as error:
+        TokenCounter(path)
+    assert "\n" not in str(error.value)
+
+
+def test_bytes_that_are_not_text(tmp_path: Path) -> None:
+    path = tmp_path / "tokenizer.json"
+    path.write_bytes(b"\xff\xfe\x00{")
+    with pytest.raises(ValueError, match=r"tokenizer\.json: "):
+        TokenCounter(path)
+
+
+def test_dropout_is_refused(tokenizer: Any, tmp_path: Path) -> None:
+    content = json.loads(tokenizer.to_str())
+    content["model"]["dropout"] = 0.1
+    path = tmp_path / "tokenizer.json"
+    path.write_text(json.dumps(content), "utf-8")
+    with pytest.raises(ValueError, match="dropout"):
+        TokenCounter(path)
+
+
+def test_slow_transformers_tokenizers_are_refused_by_name() -> None:
+    from transformers import PreTrainedTokenizer
+
+    class CharTokenizer(PreTrainedTokenizer):
+        def __init__(self) -> None:
+            self.vocab = {"a": 0}
+            super().__init__()
+
+        @property
+        def vocab_size(self) -> int:
+            return 1
+
+        def get_vocab(self) -> dict[str, int]:
+            return dict(self.vocab)
+
+        def _tokenize(self, text: str, **_: object) -> list[str]:
+            return list(text)
+
+        def _convert_token_to_id(self, token: str) -> int:
+            return self.vocab.get(token, 0)
+
+        def _convert_id_to_token(self, index: int) -> str:
+            return "a"
+
+    with pytest.raises(TypeError, match="CharTokenizer .* without a Rust backend"):
+        TokenCounter(CharTokenizer())
+
+
+@pytest.mark.parametrize("source", [None, 3, b"tokenizer.json", ["a"], object()])
+def test_what_is_no_tokenizer(source: Any) -> None:
+    with pytest.raises(TypeError, match="is not a tokenizer"):
+        TokenCounter(source)
+
+
+# What it counts
+
+
+@pytest.mark.parametrize(
+    "make",
+    [list, tuple, iter, pd.Index, np.array, lambda texts: np.array(texts, object), lambda texts: (t for t in texts)],
+)
+def test_python_and_numpy_texts(counter: TokenCounter, counts: list[int], make: Any) -> None:
+    # numpy's fixed-width strings can't hold a trailing NUL, which none of these has.
+    counted = counter.count(make(TEXTS))
+    assert isinstance(counted, np.ndarray)
+    assert counted.dtype == np.uint32
+    assert counted.tolist() == counts
+
+
+def test_numpy_string_dtype(counter: TokenCounter, counts: list[int]) -> None:
+    texts = np.array(TEXTS, dtype=np.dtypes.StringDType())
+    assert counter.count(texts).tolist() == counts
+
+
+def test_strided_numpy(counter: TokenCounter, counts: list[int]) -> None:
+    assert counter.count(np.array(TEXTS)[::-2]).tolist() == counts[::-2]
+
+
+def test_one_text_gives_an_int(counter: TokenCounter, counts: list[int]) -> None:
+    assert [counter.count(text) for text in TEXTS] == counts
+    assert type(counter.count("x")) is int
+
+
+def test_strings_of_subclasses(counter: TokenCounter, counts: list[int]) -> None:
+    class Text(str):
+        __slots__ = ()
+
+    assert counter.count([Text(text) for text in TEXTS]).tolist() == counts
+
+
+def test_nothing_to_count(counter: TokenCounter) -> None:
+    assert counter.count([]).shape == (0,)
+    assert counter.count([]).dtype == np.uint32
+    assert counter.count(np.array([], dtype=str)).shape == (0,)
+    assert len(counter.count(pa.array([], pa.string()))) == 0
+    assert len(counter.count(pa.chunked_array([], pa.string()))) == 0
+
+
+ARROW_TYPES = [pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())]
+
+
+@pytest.mark.parametrize("kind", ARROW_TYPES, ids=str)
+def test_arrow_columns(counter: TokenCounter, counts: list[int], kind: pa.DataType) -> None:
+    texts = [None, *TEXTS, None, *TEXTS]
+    wanted = [None, *counts, None, *counts]
+    array = pa.array(texts, pa.string()).cast(kind)
+    counted = counter.count(array)
+    assert isinstance(counted, pa.UInt32Array)
+    assert counted.to_pylist() == wanted
+    assert counter.count(array[2:9]).to_pylist() == wanted[2:9]
+
+
+@pytest.mark.parametrize("kind", ARROW_TYPES, ids=str)
+def test_chunked_arrow_columns(counter: TokenCounter, counts: list[int], kind: pa.DataType) -> None:
+    array = pa.array([*TEXTS, None], pa.string()).cast(kind)
+    chunked = pa.chunked_array([array[:2], array[2:2], array[2:]])
+    counted = counter.count(chunked)
+    assert isinstance(counted, pa.ChunkedArray)
+    assert counted.type == pa.uint32()
+    assert counted.to_pylist() == [*counts, None]
+    assert [len(chunk) for chunk in counted.chunks] == [2, 0, 4]
+
+
+def test_all_null_columns(counter: TokenCounter) -> None:
+    assert counter.count(pa.nulls(3)).to_pylist() == [None] * 3
+    assert counter.count(pa.nulls(3, pa.string())).to_pylist() == [None] * 3
+    assert counter.count(pa.nulls(2).dictionary_encode()).to_pylist() == [None] * 2
+
+
+def test_dictionary_with_null_values(counter: TokenCounter) -> None:
+    array = pa.DictionaryArray.from_arrays(pa.array([1, 0, None, 1]), pa.array([None, "fox"]))
+    fox = counter.count("fox")
+    assert counter.count(array).to_pylist() == [fox, None, None, fox]
+
+
+def test_polars_pandas_and_arro3_columns_give_arro3(counter: TokenCounter, counts: list[int]) -> None:
+    series = pl.Series("text", [*TEXTS, None])
+    counted = counter.count(series)
+    assert isinstance(counted, arro3.core.ChunkedArray)
+    assert pl.Series(counted).to_list() == [*counts, None]
+    array = arro3.core.Array.from_arrow(pa.array(TEXTS))
+    assert isinstance(counter.count(array), arro3.core.Array)
+    assert pa.array(counter.count(array)).to_pylist() == counts
+    assert np.asarray(counter.count(array)).tolist() == counts
+
+
+def test_datasets_columns(counter: TokenCounter, counts: list[int]) -> None:
+    from datasets import Dataset
+
+    dataset = Dataset.from_dict({"text": TEXTS})
+    assert counter.count(dataset["text"]).tolist() == counts
+    mapped = dataset.map(lambda batch: {"tokens": counter.count(batch["text"])}, batched=True)
+    assert list(mapped["tokens"]) == counts
+
+
+# What it refuses
+
+
+@pytest.mark.parametrize("make", [list, tuple, lambda texts: np.array(texts, object)])
+def test_none_raises_with_its_index(counter: TokenCounter, make: Any) -> None:
+    with pytest.raises(TypeError, match=r"texts\[2\] is None"):
+        counter.count(make(["a", "b", None, "c"]))
+
+
+def test_other_items_raise_with_their_index(counter: TokenCounter) -> None:
+    with pytest.raises(TypeError, match=r"texts\[1\] is bytes"):
+        counter.count(["a", b"b"])
+    with pytest.raises(TypeError, match=r"texts\[0\] is list"):
+        counter.count([["a"]])
+    with pytest.raises(TypeError, match=r"texts\[1\] is float"):
+        counter.count(np.array(["a", float("nan")], object))
+
+
+def test_lone_surrogates_raise_with_their_index(counter: TokenCounter) -> None:
+    with pytest.raises(ValueError, match=r"texts\[1\] has a lone surrogate at character 2") as error:
+        counter.count(["fine", "ab\ud800c"])
+    assert "\n" not in str(error.value)
+    with pytest.raises(ValueError, match="the text has a lone surrogate at character 0"):
+        counter.count("\udfff")
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        (None, "not NoneType"),
+        (7, "not int"),
+        (b"bytes", "not bytes"),
+        ({"a": 1}, "not dict"),
+        (np.arange(3), "array of int64"),
+        (np.array(["a", "b"]).reshape(1, 2), "one-dimensional"),
+        (np.array("a"), "one-dimensional"),
+        (pa.array([1, 2]), "not Int64"),
+        (pa.table({"text": ["a"]}), "one string column, not a table"),
+        (pa.array([[1]]), "string column"),
+        (pl.Series([1.5]), "not Float64"),
+    ],
+)
+def test_what_is_no_texts(counter: TokenCounter, texts: Any, message: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=message):
+        counter.count(texts)
+
+
+def test_an_iterator_that_fails_is_heard(counter: TokenCounter) -> None:
+    def texts() -> Any:
+        yield "a"
+        raise LookupError("broken")
+
+    with pytest.raises(LookupError, match="broken"):
+        counter.count(texts())
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "many", "1.5"])
+def test_bad_thread_settings(counter: TokenCounter, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("POLYALIGN_NUM_THREADS", value)
+    with pytest.raises(ValueError, match=f"POLYALIGN_NUM_THREADS is .{value}.: it must be a whole number"):
+        counter.count(["a"])
+    assert counter.count(["fox"], threads=1).tolist() == [counter.count("fox", threads=2)]
+
+
+# How it counts
+
+
+@pytest.mark.parametrize("threads", [1, 2, 16, None])
+def test_any_number_of_threads_gives_the_same(
+    counter: TokenCounter, counts: list[int], threads: int | None
+) -> None:
+    assert counter.count(TEXTS * 2000, threads=threads).tolist() == counts * 2000
+
+
+def test_the_gil_is_released(counter: TokenCounter) -> None:
+    texts = pa.array(["some words and 一些汉字 " * 400] * 3000)
+    ticks = 0
+    done = threading.Event()
+
+    def tick() -> None:
+        nonlocal ticks
+        while not done.is_set():
+            ticks += 1
+            time.sleep(0.001)
+
+    thread = threading.Thread(target=tick)
+    thread.start()
+    before = ticks
+    counter.count(texts, threads=1)
+    during = ticks - before
+    done.set()
+    thread.join()
+    assert during > 3
+
+
+def test_many_threads_share_a_counter(counter: TokenCounter, counts: list[int]) -> None:
+    results: list[list[int]] = []
+
+    def work() -> None:
+        for _ in range(50):
+            results.append(counter.count(TEXTS * 3).tolist())
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [counts * 3] * 400
+
+
+def test_a_list_that_shrinks_meanwhile_is_safe(counter: TokenCounter) -> None:
+    texts = [f"text number {number} with some words" * 20 for number in range(20_000)]
+    wanted = counter.count(texts)
+    thread = threading.Thread(target=texts.clear)
+    thread.start()
+    counted = counter.count(texts)
+    thread.join()
+    assert len(counted) in (0, len(wanted))
+    assert len(counted) == 0 or counted.tolist() == wanted.tolist()
+
+
+def test_pickles(counter: TokenCounter, counts: list[int]) -> None:
+    copy = pickle.loads(pickle.dumps(counter))
+    assert copy.sha256 == counter.sha256
+    assert copy.count(TEXTS).tolist() == counts
+
+
+def _count(counter: TokenCounter) -> list[int]:
+    return counter.count(TEXTS * 5000).tolist()[: len(TEXTS)]
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_worker_processes(counter: TokenCounter, counts: list[int], method: str) -> None:
+    if method not in multiprocessing.get_all_start_methods():
+        pytest.skip(f"no {method} here")
+    counter.count(TEXTS * 5000, threads=2)  # starts threads, which do not survive a fork
+    with multiprocessing.get_context(method).Pool(2) as workers:
+        assert workers.map_async(_count, [counter] * 2).get(timeout=60) == [counts] * 2
+
+
+# Which path counts
+
+
+def test_fast_tokenizers_say_so(counter: TokenCounter, caplog: pytest.LogCaptureFixture) -> None:
+    assert counter.is_fast
+    assert counter.engine == "byte-level BPE (qwen2)"
+    assert not caplog.records
+
+
+def test_slow_tokenizers_say_why_once(caplog: pytest.LogCaptureFixture) -> None:
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    tokenizer = Tokenizer(models.WordPiece({"[UNK]": 0, "only": 1, "here": 2}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    with caplog.at_level(logging.INFO, logger="polyalign"):
+        counter = TokenCounter(tokenizer)
+        TokenCounter(tokenizer)
+        pickle.loads(pickle.dumps(counter))
+    assert not counter.is_fast
+    assert counter.engine.startswith("tokenizers: ")
+    assert [record.name for record in caplog.records] == ["polyalign"]
+    assert "slower" in caplog.text
+    assert counter.engine.removeprefix("tokenizers: ") in caplog.text
+    assert counter.count(["only here", "fox only"]).tolist() == [2, 2]
