@@ -4,13 +4,16 @@ use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// Pools by (process id, size): a pool's threads do not survive a fork, so a forked worker
 /// (`datasets` with `num_proc`, `multiprocessing`) gets its own.
 ///
 /// Locked only while the GIL is held, so no other thread can hold it while this one forks.
 static POOLS: Mutex<Option<HashMap<(u32, usize), Arc<ThreadPool>>>> = Mutex::new(None);
+
+/// Asking the system takes longer than counting a sentence.
+static CORES: OnceLock<usize> = OnceLock::new();
 
 /// The number of threads to use: `requested`, else `POLYALIGN_NUM_THREADS`, else every core.
 pub fn resolve(requested: Option<usize>) -> PyResult<usize> {
@@ -25,7 +28,7 @@ pub fn resolve(requested: Option<usize>) -> PyResult<usize> {
                 ))
             })
         }
-        _ => Ok(std::thread::available_parallelism().map_or(1, usize::from)),
+        _ => Ok(*CORES.get_or_init(|| std::thread::available_parallelism().map_or(1, usize::from))),
     }
 }
 
