@@ -43,7 +43,10 @@ def conversation(number: int, language: str = "en", *, turns: int = 1, words: in
     question, answer = QUESTIONS[language]
     messages = []
     for _ in range(turns):
-        messages += [{"role": "user", "content": question}, {"role": "assistant", "content": " ".join([answer] * words)}]
+        messages += [
+            {"role": "user", "content": question},
+            {"role": "assistant", "content": " ".join([answer] * words)},
+        ]
     return {"id": f"r{number}", "messages": messages, "source": "geo", "score": number / 2}
 
 

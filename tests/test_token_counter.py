@@ -342,9 +342,7 @@ def test_bad_thread_settings(counter: TokenCounter, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("threads", [1, 2, 16, None])
-def test_any_number_of_threads_gives_the_same(
-    counter: TokenCounter, counts: list[int], threads: int | None
-) -> None:
+def test_any_number_of_threads_gives_the_same(counter: TokenCounter, counts: list[int], threads: int | None) -> None:
     assert counter.count(TEXTS * 2000, threads=threads).tolist() == counts * 2000
 
 

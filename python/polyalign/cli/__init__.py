@@ -19,9 +19,9 @@ def main() -> None:
 
 def run(arguments: list[str]) -> int:
     """Run the command line and return the exit code."""
-    from polyalign.cli._app import app
-
     try:
+        from polyalign.cli._app import app
+
         result = app(arguments, prog_name="polyalign", standalone_mode=False)
         sys.stdout.flush()
     except BrokenPipeError:
@@ -30,9 +30,13 @@ def run(arguments: list[str]) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ERROR
     except KeyboardInterrupt:
-        return INTERRUPTED
+        result = INTERRUPTED
     except Exception as error:
         return _report(error, debug="--debug" in arguments)
+    if result == INTERRUPTED:
+        resumable = arguments[:1] == ["bucket"] and not {"-", "--dry-run"} & set(arguments)
+        hint = "; the same command goes on where it was" if resumable else ""
+        print(f"polyalign: interrupted{hint}", file=sys.stderr)
     return result if isinstance(result, int) else 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +18,7 @@ _UNREADABLE, _TOO_MANY_REJECTS = 3, 4
 _BUCKETS = "Buckets"
 _OUTPUT = "Output"
 _TABLE_ROWS = 40
+_EXAMPLE_CHARACTERS = 300
 
 
 def bucket(
@@ -235,6 +237,7 @@ def bucket(
         fields={name: path for name, path in fields.items() if path is not None},
         keep_thinking=keep_thinking,
     )
+    started = time.perf_counter()
     report = bucketer.bucket_files(
         inputs,
         None if dry_run else output,
@@ -250,15 +253,16 @@ def bucket(
     if json:
         typer.echo(report.to_json())
     else:
-        _print(report)
+        _print(report, time.perf_counter() - started)
     return _exit_code(report, max_rejects)
 
 
-def _print(report: Report) -> None:
+def _print(report: Report, seconds: float) -> None:
     from polyalign import _tables
 
     console = _tables.console()
     console.print(_tables.headline(report), style="bold")
+    console.print(f"{seconds:.1f} s, {_tables.size(int(report.bytes / max(seconds, 1e-3)))}/s")
     if report.output is None:
         _print_examples(report, console)
     if report.buckets:
@@ -276,13 +280,13 @@ def _print(report: Report) -> None:
 def _print_examples(report: Report, console: Any) -> None:
     from polyalign.cli._rows import print_row
 
-    named = {name: path for name, path in report.fields.items() if path not in (None, [], False)}
-    fields = ", ".join(f"{name}: {path}" for name, path in named.items() if name not in ("shape", "keep_extra"))
+    given = {name: path for name, path in report.fields.items() if path and name not in ("shape", "keep_extra")}
+    fields = ", ".join(f"{name}: {path if isinstance(path, str) else ' '.join(path)}" for name, path in given.items())
     console.print(f"shape: {report.shape or 'given by fields'}" + (f" ({fields})" if fields else ""), markup=False)
     for example in report.examples:
         messages = [tuple(message) for message in [*example["prompt"], example["completion"]]]
         title = f"{example['id']}  {example['bucket']}  length {example['length']:,}"
-        print_row(console, title, messages)
+        print_row(console, title, messages, longest=_EXAMPLE_CHARACTERS)
 
 
 def _exit_code(report: Report, max_rejects: float) -> int:

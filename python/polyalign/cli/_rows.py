@@ -13,7 +13,7 @@ _LONGEST = 1200
 _DISTURBING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
-def print_row(console: Console, title: str, messages: Iterable[tuple[str, str]]) -> None:
+def print_row(console: Console, title: str, messages: Iterable[tuple[str, str]], longest: int = _LONGEST) -> None:
     """Print a conversation, each message under its role, wrapped by display width and cut when long."""
     from rich.rule import Rule
     from rich.text import Text
@@ -22,13 +22,13 @@ def print_row(console: Console, title: str, messages: Iterable[tuple[str, str]])
     for role, content in messages:
         console.print(Text(role, style="cyan"))
         # Wide characters wrap by the columns they take; control characters can't disturb the terminal.
-        console.print(Text(_printable(_shortened(content))), soft_wrap=False)
+        console.print(Text(_printable(_shortened(content, longest))), soft_wrap=False)
 
 
-def _shortened(text: str) -> str:
-    if len(text) <= _LONGEST:
+def _shortened(text: str, longest: int) -> str:
+    if len(text) <= longest:
         return text
-    return f"{text[:_LONGEST]}… ({len(text) - _LONGEST:,} more characters)"
+    return f"{text[:longest]}… ({len(text) - longest:,} more characters)"
 
 
 def _printable(text: str) -> str:

@@ -91,7 +91,11 @@ def _show_buckets(manifest: dict[str, Any], *, as_json: bool) -> None:
     from polyalign.buckets import BucketSchema, BucketSummary
 
     schema = BucketSchema.from_json(json_module.dumps(manifest["schema"]))
-    buckets = [BucketSummary(**members) for members in manifest["buckets"]]
+    rows = max(1, sum(members["rows"] for members in manifest["buckets"]))
+    buckets = [
+        BucketSummary(**{**members, "parts": tuple(members["parts"].values()), "share": members["rows"] / rows})
+        for members in manifest["buckets"]
+    ]
     has_tokens = any(bucket.completion_tokens is not None for bucket in buckets)
     unit = schema.length_unit or ("tokens" if has_tokens else "words")
     _tables.console().print(_tables.bucket_table(buckets, unit))

@@ -1,10 +1,11 @@
 //! The hash by which a tokenizer is known, wherever it came from.
 //!
 //! SHA-256 over the JSON in a canonical form: compact, members sorted by the bytes of their names. So that a file and
-//! what `Tokenizer.to_str()` makes of it agree, the form leaves out what does not say how a text is tokenised or
-//! what serialising again adds: `truncation`, `padding` and `version`, members that are null (anywhere), members of
-//! the model that are false; merges written `"a b"` become `["a","b"]`; a missing `use_regex` of a `ByteLevel` is
-//! filled in, and a `Metaspace` is put in its present form.
+//! what `Tokenizer.to_str()` makes of it agree, also after `transformers` has loaded it, the form leaves out what
+//! changes no count: `truncation`, `padding`, `version`, `post_processor` and `decoder`, a `ByteLevel`'s
+//! `trim_offsets`, members that are null (anywhere), members of the model that are false or empty text; merges
+//! written `"a b"` become `["a","b"]`; a missing `use_regex` of a `ByteLevel` is filled in, and a `Metaspace` is put
+//! in its present form.
 
 use super::config::{AddedToken, File, Text};
 use serde_json::{Map, Value, json};
@@ -46,7 +47,8 @@ enum Member<'a> {
 }
 
 fn keep_top(name: &str, value: &Value) -> bool {
-    !value.is_null() && !matches!(name, "truncation" | "padding" | "version")
+    let changes_no_count = ["truncation", "padding", "version", "post_processor", "decoder"].contains(&name);
+    !value.is_null() && !changes_no_count
 }
 
 fn added_values(tokens: &[AddedToken]) -> Vec<Value> {
@@ -67,7 +69,8 @@ fn model(out: &mut Hashing, file: &File) {
     }
     let model = &file.model;
     let mut members: Vec<(&str, Part)> = vec![("vocab", Part::Vocab), ("merges", Part::Merges)];
-    let rest = model.rest.iter().filter(|(_, v)| !v.is_null() && **v != Value::Bool(false));
+    let says_nothing = |v: &Value| v.is_null() || *v == Value::Bool(false) || v.as_str() == Some("");
+    let rest = model.rest.iter().filter(|(_, v)| !says_nothing(v));
     members.extend(rest.map(|(k, v)| (k.as_str(), Part::Value(v))));
     members.sort_by_key(|(name, _)| *name);
     out.object(members, |out, part| match part {
@@ -166,12 +169,17 @@ impl Hashing {
     }
 }
 
-/// The members that serialising fills in, if any are missing.
+/// The members as serialising again writes them, without those that change no count.
 fn fill(map: &Map<String, Value>) -> Option<Map<String, Value>> {
     let missing = |name: &str| map.get(name).is_none_or(Value::is_null);
     let mut filled = map.clone();
     match map.get("type")?.as_str()? {
-        "ByteLevel" if missing("use_regex") => drop(filled.insert("use_regex".into(), true.into())),
+        "ByteLevel" => {
+            if missing("use_regex") {
+                filled.insert("use_regex".into(), true.into());
+            }
+            filled.remove("trim_offsets");
+        }
         "Metaspace" => {
             let scheme =
                 if map.get("add_prefix_space") == Some(&Value::Bool(false)) { "never" } else { "always" };

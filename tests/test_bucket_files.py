@@ -1,0 +1,366 @@
+"""`Bucketer.bucket_files`: files in, a directory of buckets out."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import polars as pl
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.ipc
+import pyarrow.parquet as pq
+import pytest
+import small_tokenizers
+import zstandard
+from conftest import clean_environment, conversation, write_jsonl
+
+from polyalign import Bucketer, BucketSchema, Report, TokenCounter
+
+SCHEMA = BucketSchema(languages=["en", "zh"], length_edges=(8, 20, 40), length_unit="words", families={"geo": "qa"})
+
+
+@pytest.fixture
+def bucketer() -> Bucketer:
+    return Bucketer(SCHEMA)
+
+
+def checksums(folder: Path) -> dict[str, str]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def rows(output: Path) -> list[dict[str, Any]]:
+    return ds.dataset(output / "data", partitioning="hive").to_table().to_pylist()
+
+
+def test_report_and_output_agree(bucketer: Bucketer, corpus: Path, tmp_path: Path) -> None:
+    report = bucketer.bucket_files(corpus, tmp_path / "out")
+    assert (report.rows, report.bucketed, report.rejected) == (60, 60, 0)
+    assert report.shape == "messages"
+    assert report.output == str(tmp_path / "out")
+    assert report.schema.families == {"geo": "qa"}
+    table = ds.dataset(tmp_path / "out" / "data").to_table()
+    counts = {}
+    for bucket in table["bucket"].to_pylist():
+        counts[bucket] = counts.get(bucket, 0) + 1
+    assert counts == {bucket.bucket: bucket.rows for bucket in report.buckets}
+    assert sum(bucket.share for bucket in report.buckets) == pytest.approx(1)
+    assert all("|".join(bucket.parts) == bucket.bucket for bucket in report.buckets)
+    assert {bucket.parts[2] for bucket in report.buckets} == {"qa"}
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["data", "manifest.json", "rejects.jsonl"]
+    assert (tmp_path / "out" / "rejects.jsonl").read_bytes() == b""
+
+
+def test_quantiles_are_those_of_the_rows(bucketer: Bucketer, corpus: Path, tmp_path: Path) -> None:
+    report = bucketer.bucket_files(corpus, tmp_path / "out")
+    frame = pl.read_parquet(tmp_path / "out" / "data" / "*.parquet")
+    for bucket in report.buckets:
+        lengths = sorted(frame.filter(pl.col("bucket") == bucket.bucket)["length"].to_list())
+        nearest = {q: lengths[max(0, -(-len(lengths) * q // 100) - 1)] for q in (10, 25, 50, 75, 90)}
+        assert bucket.length == {
+            "min": lengths[0],
+            **{f"q{q}": value for q, value in nearest.items()},
+            "max": lengths[-1],
+        }
+
+
+def test_report_prints(bucketer: Bucketer, corpus: Path) -> None:
+    report = bucketer.bucket_files(corpus, None)
+    text = str(report)
+    assert "60 rows from 1 file" in text
+    assert all(bucket.bucket in text for bucket in report.buckets)
+    assert repr(report) == f"<Report dry run: 60 rows, 60 in {len(report.buckets)} buckets, 0 rejected>"
+    assert json.loads(report.to_json())["rows"] == 60
+    assert Report(**{**report.__dict__}) == report
+
+
+def test_dry_run_writes_nothing(bucketer: Bucketer, corpus: Path, tmp_path: Path) -> None:
+    before = sorted(tmp_path.iterdir())
+    report = bucketer.bucket_files(corpus, None, limit=10)
+    assert report.output is None
+    assert report.rows == 10
+    assert [example["id"] for example in report.examples] == ["r0", "r1", "r2"]
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_tokens_are_those_of_the_counter(corpus: Path, tmp_path: Path) -> None:
+    counter = TokenCounter(small_tokenizers.build("qwen2"))
+    report = Bucketer(BucketSchema(), counter).bucket_files(corpus, tmp_path / "out")
+    prompts = completions = 0
+    for row in rows(tmp_path / "out"):
+        assert row["prompt_tokens"] == sum(counter.count([message["content"] for message in row["prompt"]]))
+        assert row["completion_tokens"] == counter.count(row["completion"][0]["content"]) == row["length"]
+        prompts += row["prompt_tokens"]
+        completions += row["completion_tokens"]
+    assert (report.prompt_tokens, report.completion_tokens) == (prompts, completions)
+
+
+@pytest.mark.parametrize("options", [{}, {"partition_by": ["language"]}, {"assignments_only": True}], ids=str)
+def test_same_bytes_for_any_number_of_threads(
+    bucketer: Bucketer, corpus: Path, tmp_path: Path, options: dict[str, Any]
+) -> None:
+    outputs = []
+    for threads in (1, 2, 16):
+        output = tmp_path / f"out{threads}"
+        bucketer.bucket_files(corpus, output, threads=threads, chunk_bytes=2000, **options)
+        outputs.append(checksums(output))
+    assert outputs[0] == outputs[1] == outputs[2]
+    assert len(outputs[0]) > 4
+
+
+def test_output_loads_in_datasets_and_trl_form(bucketer: Bucketer, corpus: Path, tmp_path: Path) -> None:
+    from datasets import load_dataset
+
+    bucketer.bucket_files(corpus, tmp_path / "out")
+    dataset = load_dataset(str(tmp_path / "out"), cache_dir=str(tmp_path / "cache"))["train"]
+    assert len(dataset) == 60
+    assert [message["role"] for message in dataset[0]["prompt"]] == ["user"]
+    assert dataset[0]["completion"][0]["role"] == "assistant"
+    assert dataset[2]["prompt"][1]["role"] == "assistant"
+    assert dataset[2]["bucket"].startswith("en|multi|qa|")
+    assert json.loads(dataset[3]["extra"]) == {"source": "geo", "score": 1.5}
+
+
+def test_output_reads_in_pyarrow_polars_and_duckdb(bucketer: Bucketer, corpus: Path, tmp_path: Path) -> None:
+    bucketer.bucket_files(corpus, tmp_path / "out", chunk_bytes=4000)
+    data = tmp_path / "out" / "data"
+    files = sorted(data.glob("*.parquet"))
+    assert len(files) > 2
+    table = ds.dataset(data).to_table()
+    ids = [f"r{number}" for number in range(60)]
+    assert table["id"].to_pylist() == ids
+    assert pa.concat_tables([pq.read_table(file) for file in files])["id"].to_pylist() == ids
+    frame = pl.read_parquet(data / "*.parquet")
+    assert frame["id"].to_list() == ids
+    assert frame["row"].to_list() == list(range(60))
+    found = duckdb.sql(f"SELECT language, count(*) FROM '{data}/*.parquet' GROUP BY language ORDER BY language")
+    assert found.fetchall() == [("en", 30), ("zh", 30)]
+
+
+def test_hive_folders(bucketer: Bucketer, corpus: Path, tmp_path: Path) -> None:
+    bucketer.bucket_files(corpus, tmp_path / "out", partition_by=["language", "track"])
+    folders = {
+        str(path.parent.relative_to(tmp_path / "out" / "data")) for path in (tmp_path / "out").rglob("*.parquet")
+    }
+    assert folders == {f"language={a}/track={b}" for a in ("en", "zh") for b in ("single", "multi")}
+    frame = pl.read_parquet(tmp_path / "out" / "data" / "**" / "*.parquet", hive_partitioning=True)
+    assert len(frame) == 60
+    assert len(frame.filter(pl.col("bucket").str.starts_with(pl.concat_str("language", "track", separator="|")))) == 60
+
+
+def test_kinds_of_files_agree(bucketer: Bucketer, tmp_path: Path) -> None:
+    records = [conversation(number, ("en", "zh")[number % 2], words=1 + number % 3) for number in range(30)]
+    lines = [json.dumps(record, ensure_ascii=False).encode() for record in records]
+    jsonl = b"\n".join(lines) + b"\n"
+    table = pa.Table.from_pylist(records)
+    files = {
+        "plain.jsonl": jsonl,
+        "array.json": b"[" + b",\n".join(lines) + b"]",
+        "crlf.jsonl": b"\r\n".join(lines),
+        "bom.jsonl": b"\xef\xbb\xbf" + jsonl,
+        "packed.jsonl.gz": gzip.compress(jsonl[: len(lines[0]) + 1]) + gzip.compress(jsonl[len(lines[0]) + 1 :]),
+        "packed.jsonl.zst": zstandard.compress(jsonl),
+    }
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    pq.write_table(table, tmp_path / "table.parquet")
+    with pa.ipc.new_file(tmp_path / "table.arrow", table.schema) as writer:
+        writer.write(table)
+    seen = {}
+    for name in [*files, "table.parquet", "table.arrow"]:
+        report = bucketer.bucket_files(tmp_path / name, None)
+        assert (report.rows, report.rejected) == (30, 0), name
+        seen[name] = [(bucket.bucket, bucket.rows, bucket.length) for bucket in report.buckets]
+    assert all(found == seen["plain.jsonl"] for found in seen.values())
+
+
+def test_several_inputs_globs_and_folders(bucketer: Bucketer, tmp_path: Path) -> None:
+    data = tmp_path / "data" / "deep"
+    data.mkdir(parents=True)
+    for number in range(4):
+        write_jsonl(data / f"{number}.jsonl", [conversation(number)])
+    for inputs in (data, str(tmp_path / "*/*/*.jsonl"), sorted(data.iterdir())[::-1], [str(p) for p in data.iterdir()]):
+        report = bucketer.bucket_files(inputs, tmp_path / "out", overwrite=True)
+        assert (report.files, report.rows) == (4, 4)
+        assert [row["file"] for row in rows(tmp_path / "out")] == [f"{number}.jsonl" for number in range(4)]
+    bucketer.bucket_files(tmp_path / "data", tmp_path / "out", overwrite=True)
+    assert rows(tmp_path / "out")[0]["file"] == "deep/0.jsonl"
+
+
+def test_datasets_folders(bucketer: Bucketer, tmp_path: Path) -> None:
+    from datasets import Dataset
+
+    Dataset.from_list([conversation(number) for number in range(5)]).save_to_disk(str(tmp_path / "saved"))
+    report = bucketer.bucket_files(tmp_path / "saved", None)
+    assert (report.rows, report.bucketed) == (5, 5)
+
+
+def test_outputs_are_rebucketed(bucketer: Bucketer, corpus: Path, tmp_path: Path) -> None:
+    bucketer.bucket_files(corpus, tmp_path / "first")
+    other = Bucketer(BucketSchema(axes=["language", "length"], length_unit="characters"))
+    report = other.bucket_files(tmp_path / "first" / "data", tmp_path / "second")
+    assert (report.rows, report.rejected) == (60, 0)
+    first, second = rows(tmp_path / "first")[7], rows(tmp_path / "second")[7]
+    assert second["length"] == len(first["completion"][0]["content"])
+    assert second["completion"] == first["completion"]
+    assert not [name for name in second if name.startswith("source_")]
+
+
+def test_bad_records_are_rejected_and_counted(bucketer: Bucketer, tmp_path: Path) -> None:
+    good = json.dumps(conversation(1)).encode()
+    bad = [b'{"messages": [', b"[1]", b"\xff", b'{"messages": 3}', b'{"x": 1}', good.replace(b'"id"', b'"id":1,"id"')]
+    path = tmp_path / "mixed.jsonl"
+    path.write_bytes(b"\n".join([good, *bad, good]))
+    report = bucketer.bucket_files(path, tmp_path / "out")
+    assert (report.rows, report.bucketed, report.rejected) == (8, 2, 6)
+    assert sum(report.rejected_by_kind.values()) == 6
+    assert report.rejected_share == 6 / 8
+    rejects = [json.loads(line) for line in (tmp_path / "out" / "rejects.jsonl").read_text("utf-8").splitlines()]
+    assert [reject["line"] for reject in rejects] == [2, 3, 4, 5, 6, 7]
+    assert {reject["file"] for reject in rejects} == {"mixed.jsonl"}
+    assert all(reject["reason"] and "\n" not in reject["reason"] for reject in rejects)
+
+
+def test_unreadable_rest_of_a_file(bucketer: Bucketer, tmp_path: Path) -> None:
+    content = zstandard.compress(b"".join(json.dumps(conversation(n)).encode() + b"\n" for n in range(5000)))
+    path = tmp_path / "cut.jsonl.zst"
+    path.write_bytes(content[: len(content) - 20])
+    report = bucketer.bucket_files(path, tmp_path / "out")
+    assert len(report.unreadable) == 1
+    assert report.unreadable[0]["file"] == "cut.jsonl.zst"
+    assert report.rows == report.bucketed + report.rejected
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "shape"),
+    [
+        ("trl", {"prompt": "Where?", "completion": "Right over there"}, "prompt_completion"),
+        (
+            "sharegpt",
+            {"conversations": [{"from": "human", "value": "Where?"}, {"from": "gpt", "value": "Right over there"}]},
+            "sharegpt",
+        ),
+        ("alpaca", {"instruction": "Say where", "input": "", "output": "Right over there"}, "alpaca"),
+        ("polyalign", {"question": "Where?", "human_answer": "Right over there"}, "polyalign"),
+        ("preference", {"prompt": "Where?", "chosen": "Right over there", "rejected": "No"}, "preference"),
+    ],
+)
+def test_record_shapes(bucketer: Bucketer, tmp_path: Path, name: str, content: dict[str, Any], shape: str) -> None:
+    path = write_jsonl(tmp_path / f"{name}.jsonl", [content] * 3)
+    report = bucketer.bucket_files(path, tmp_path / "out")
+    assert report.shape == shape
+    assert report.bucketed == 3
+    assert report.buckets[0].length["max"] == 3
+
+
+def test_output_must_be_new(bucketer: Bucketer, corpus: Path, tmp_path: Path) -> None:
+    bucketer.bucket_files(corpus, tmp_path / "out")
+    before = checksums(tmp_path / "out")
+    with pytest.raises(OSError, match="out") as error:
+        bucketer.bucket_files(corpus, tmp_path / "out")
+    assert "overwrite" in str(error.value)
+    assert checksums(tmp_path / "out") == before
+    bucketer.bucket_files(corpus, tmp_path / "out", overwrite=True, limit=5)
+    assert len(rows(tmp_path / "out")) == 5
+
+
+def test_settings_that_cannot_be(bucketer: Bucketer, corpus: Path, tmp_path: Path) -> None:
+    for options in ({"partition_by": ["nope"]}, {"chunk_bytes": -1}, {"limit": "many"}):
+        with pytest.raises((ValueError, TypeError)) as error:
+            bucketer.bucket_files(corpus, tmp_path / "out", **options)
+        assert "\n" not in str(error.value)
+        assert not (tmp_path / "out").exists()
+    with pytest.raises(OSError, match="nothing-here"):
+        bucketer.bucket_files(tmp_path / "nothing-here.jsonl", tmp_path / "out")
+
+
+# Progress and interruption
+
+
+@pytest.fixture(scope="session")
+def large_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Enough for the slow tokenizer to take some seconds."""
+    path = tmp_path_factory.mktemp("large") / "large.jsonl"
+    lines = [json.dumps(conversation(n, ("en", "zh")[n % 2], words=1 + n % 40), ensure_ascii=False) for n in range(400)]
+    path.write_text("\n".join(lines * 40) + "\n", "utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def slow_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("slow") / "tokenizer.json"
+    small_tokenizers.build("unigram").save(str(path))
+    return path
+
+
+def test_progress_is_reported(large_corpus: Path, slow_tokenizer: Path) -> None:
+    seen: list[tuple[int, int, int]] = []
+    bucketer = Bucketer(tokenizer=slow_tokenizer)
+    report = bucketer.bucket_files(large_corpus, None, progress=lambda *counts: seen.append(counts))
+    assert len(seen) > 3
+    assert all(total == large_corpus.stat().st_size for _, total, _ in seen)
+    assert [read for read, _, _ in seen] == sorted(read for read, _, _ in seen)
+    assert max(count for _, _, count in seen) <= report.rows == 16_000
+
+
+def test_raising_in_progress_stops_the_run(large_corpus: Path, slow_tokenizer: Path, tmp_path: Path) -> None:
+    def stop(read: int, total: int, seen: int) -> None:
+        raise LookupError("enough")
+
+    started = time.monotonic()
+    with pytest.raises(LookupError, match="enough"):
+        Bucketer(tokenizer=slow_tokenizer).bucket_files(large_corpus, tmp_path / "out", progress=stop)
+    assert time.monotonic() - started < 5
+    assert not (tmp_path / "out").exists()
+
+
+RUN = """
+import sys, polyalign
+corpus, tokenizer, output = sys.argv[1:]
+bucketer = polyalign.Bucketer(tokenizer=tokenizer)
+print("started", flush=True)
+bucketer.bucket_files(corpus, output, chunk_bytes=200_000, threads=2)
+"""
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL], ids=str)
+def test_interrupted_runs_continue_to_the_same_bytes(
+    large_corpus: Path, slow_tokenizer: Path, tmp_path: Path, sent: signal.Signals
+) -> None:
+    def start(output: Path) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", RUN, str(large_corpus), str(slow_tokenizer), str(output)]
+        return subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=clean_environment()
+        )
+
+    whole = start(tmp_path / "whole")
+    assert whole.wait(120) == 0
+    output, partial = tmp_path / "out", tmp_path / "out.partial"
+    process = start(output)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and len(list(partial.rglob("*.parquet"))) < 3:
+        time.sleep(0.01)
+    os.kill(process.pid, sent)
+    stopped = time.monotonic()
+    process.wait(30)
+    if sent == signal.SIGINT:
+        assert time.monotonic() - stopped < 3  # a second, on a machine that does nothing else
+        assert process.stderr is not None
+        assert process.stderr.read().splitlines()[-1] == "KeyboardInterrupt"
+    assert process.returncode != 0
+    assert partial.is_dir()
+    assert not output.exists()
+    resumed = start(output)
+    assert resumed.wait(120) == 0
+    assert not partial.exists()
+    assert checksums(output) == checksums(tmp_path / "whole")

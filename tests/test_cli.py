@@ -1,0 +1,457 @@
+"""The command line, run as a user runs it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pty
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from pathlib import Path
+
+import pytest
+import small_tokenizers
+from conftest import Cli, clean_environment, conversation, write_jsonl
+
+import polyalign
+
+COMMANDS = ["bucket", "count", "show", "demo"]
+
+
+def in_terminal(*arguments: object, columns: int, **streams: int) -> str:
+    """Run `polyalign` with its output, or what `streams` leaves, on a terminal of its own; return what it shows."""
+    leader, follower = pty.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    command = [sys.executable, "-m", "polyalign", *map(str, arguments)]
+    with subprocess.Popen(
+        command, **{"stdout": follower, "stderr": follower, **streams}, env=clean_environment(TERM="xterm")
+    ) as process:
+        os.close(follower)
+        shown = b""
+        while True:
+            try:
+                shown += os.read(leader, 10_000)
+            except OSError:  # the other end is closed
+                break
+    os.close(leader)
+    assert process.returncode == 0, shown.decode()
+    return shown.decode()
+
+
+def one_line(stderr: str) -> str:
+    lines = stderr.splitlines()
+    assert len(lines) == 1, stderr
+    assert lines[0].startswith("polyalign: ")
+    return lines[0].removeprefix("polyalign: ")
+
+
+# Help
+
+
+def test_version(cli: Cli) -> None:
+    result = cli("--version")
+    assert (result.returncode, result.stdout) == (0, f"polyalign {polyalign.__version__}\n")
+
+
+def test_entry_point_is_installed() -> None:
+    from importlib.metadata import PackageNotFoundError, entry_points, version
+
+    try:
+        version("polyalign")
+    except PackageNotFoundError:
+        pytest.skip("polyalign is not installed, only on the path")
+    (script,) = (point for point in entry_points(group="console_scripts") if point.name == "polyalign")
+    assert callable(script.load())
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"]], ids=str)
+def test_help_names_the_commands_and_teaches(cli: Cli, arguments: list[str]) -> None:
+    result = cli(*arguments)
+    assert result.returncode == 0
+    for command in COMMANDS:
+        assert f" {command} " in result.stdout
+    assert "polyalign bucket corpus.jsonl" in result.stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_has_help(cli: Cli, command: str) -> None:
+    result = cli(command, "--help", COLUMNS="120")
+    assert result.returncode == 0
+    assert "--debug" in result.stdout
+
+
+def test_bucket_has_the_documented_flags(cli: Cli) -> None:
+    text = cli("bucket", "--help", COLUMNS="200").stdout
+    flags = (
+        "tokenizer out length-edges length-unit length-bins languages shape prompt-field response-field language-field "
+        "family-field group-field id-field family-map axis assignments-only partition-by overwrite max-rejects "
+        "max-record-bytes chunk-bytes count keep-thinking limit threads json config dry-run"
+    )
+    for flag in flags.split():
+        assert f"--{flag} " in text
+
+
+# bucket
+
+
+def test_bucket_prints_a_table(cli: Cli, corpus: Path, tmp_path: Path) -> None:
+    result = cli("bucket", corpus, "--out", "out", "--languages", "en,zh", "--length-edges", "8,20,40")
+    assert result.returncode == 0, result.stderr
+    assert "60 rows from 1 file" in result.stdout
+    for text in ("bucket", "rows", "share", "median", "en|single|", "zh|multi|", "written to out"):
+        assert text in result.stdout
+    assert result.stderr == ""  # no progress bar where there is no terminal
+    assert (tmp_path / "out" / "manifest.json").is_file()
+
+
+def test_bucket_json(cli: Cli, corpus: Path, tokenizer_file: Path) -> None:
+    result = cli("bucket", corpus, "-o", "out", "-t", tokenizer_file, "--json", "--length-edges", "8,20,40")
+    assert result.returncode == 0, result.stderr
+    report = json.loads(result.stdout)
+    assert report["rows"] == report["bucketed"] == 60
+    assert sum(bucket["completion_tokens"] for bucket in report["buckets"]) == report["completion_tokens"]
+    assert result.stderr == ""
+
+
+def test_dry_run_shows_shape_fields_and_rows(cli: Cli, corpus: Path, tmp_path: Path) -> None:
+    result = cli("bucket", corpus, "--limit", "20", "--dry-run", "--source-field", "source")
+    assert result.returncode == 0, result.stderr
+    assert "20 rows" in result.stdout
+    assert "shape: messages (source: source)" in result.stdout
+    assert "What is the capital of France?" in result.stdout
+    assert "法国的首都是巴黎" in result.stdout
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["corpus.jsonl"]
+
+
+def test_standard_input(cli: Cli, corpus: Path) -> None:
+    result = cli("bucket", "-", "--out", "out", "--json", stdin=corpus.read_text("utf-8"))
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["rows"] == 60
+
+
+def test_axes_families_and_units(cli: Cli, corpus: Path) -> None:
+    result = cli(
+        *("bucket", corpus, "--dry-run", "--json", "--axes", "family,length", "--axis", "half=score"),
+        *("--family-map", "geo=qa,other=code", "--length-unit", "characters", "--length-edges", "auto", "--limit", 9),
+    )
+    assert result.returncode == 0, result.stderr
+    report = json.loads(result.stdout)
+    assert report["schema"]["length_unit"] == "characters"
+    assert report["schema"]["length_edges"] != "auto"
+    assert {bucket["parts"][0] for bucket in report["buckets"]} == {"qa"}
+    assert {bucket["parts"][2] for bucket in report["buckets"]} >= {"0.5", "1.5"}
+
+
+def test_settings_from_yaml_and_flags_over_them(cli: Cli, corpus: Path, tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        "inputs: [corpus.jsonl]\nlength-edges: [8, 20]\nlength_unit: words\nlanguages: [en, zh, no]\ndry-run: true\n"
+        "family-map: {geo: qa}\naxis: {half: score}\nmax-rejects: 0.5\njson: yes\n"
+    )
+    result = cli("bucket", "--config", config, "--length-unit", "characters")
+    assert result.returncode == 0, result.stderr
+    schema = json.loads(result.stdout)["schema"]
+    assert schema["length_edges"] == [8, 20]
+    assert schema["length_unit"] == "characters"
+    assert schema["languages"] == ["en", "no", "zh"]
+    assert schema["families"] == {"geo": "qa"}
+    assert schema["axes"][-1] == {"name": "half", "column": "score"}
+
+
+def test_edges_by_language_from_yaml(cli: Cli, corpus: Path, tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("length-edges:\n  default: [8, 20]\n  zh: [5, 10]\n")
+    result = cli("bucket", corpus, "--dry-run", "--json", "--config", config)
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["schema"]["length_edges"] == {"default": [8, 20], "zh": [5, 10]}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("lenght-edges: [1]\n", "config.yaml:1: unknown key 'lenght-edges'; known are"),
+        ("limit: 1\n\nlimit: 2\n", "config.yaml:3: key 'limit' is there twice"),
+        ("limit: [\n", "config.yaml:2:1: not YAML"),
+        ("- limit\n", "must be a mapping"),
+        ("limit: many\n", "--limit"),
+    ],
+)
+def test_bad_configuration_is_named(cli: Cli, corpus: Path, tmp_path: Path, content: str, message: str) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(content)
+    result = cli("bucket", corpus, "--dry-run", "--config", config)
+    assert result.returncode in (1, 2)
+    assert message in one_line(result.stderr)
+
+
+# Exit codes
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nope"], "No such command"),
+        (["bucket"], "INPUT"),
+        (["bucket", "x.jsonl"], "--out"),
+        (["bucket", "x.jsonl", "--dry-run", "--foo"], "--foo"),
+        (["bucket", "x.jsonl", "--dry-run", "--length-edges", "a,b"], "is not whole numbers such as 40,120,240"),
+        (["bucket", "x.jsonl", "--dry-run", "--axis", "tone"], "NAME=COLUMN"),
+        (["bucket", "x.jsonl", "--dry-run", "--family-map", "=qa"], "SOURCE=FAMILY"),
+        (["bucket", "x.jsonl", "--dry-run", "--chunk-bytes", "big"], "is not a size such as 64MiB"),
+        (["bucket", "x.jsonl", "--dry-run", "--threads", "0"], "--threads"),
+        (["bucket", "x.jsonl", "--dry-run", "--max-rejects", "2"], "--max-rejects"),
+        (["count", "x.txt"], "--tokenizer"),
+        (["show"], "OUT"),
+    ],
+)
+def test_usage_errors_exit_with_2(cli: Cli, arguments: list[str], message: str) -> None:
+    result = cli(*arguments)
+    assert result.returncode == 2, result.stderr
+    assert message in one_line(result.stderr)
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["bucket", "nothing-here.jsonl", "--dry-run"], "nothing-here.jsonl"),
+        (["bucket", "corpus.jsonl", "--dry-run", "--tokenizer", "nothing-here.json"], "nothing-here.json"),
+        (["bucket", "corpus.jsonl", "--dry-run", "--tokenizer", "some/model"], "HF_HUB_OFFLINE"),
+        (["bucket", "some/dataset", "--dry-run"], "HF_HUB_OFFLINE"),
+        (["bucket", "hf://datasets/some/dataset", "--dry-run"], "HF_HUB_OFFLINE"),
+        (["bucket", "hf://datasets/some", "--dry-run"], "OWNER/NAME"),
+        (["bucket", "corpus.jsonl", "--dry-run", "--languages", "xyzzy"], "is no language"),
+        (["bucket", "corpus.jsonl", "--dry-run", "--length-edges", "9,3"], "edges must rise"),
+        (["bucket", "corpus.jsonl", "--dry-run", "--shape", "round"], "round"),
+        (["bucket", "corpus.jsonl", "--dry-run", "--count", "some"], "'all' or 'completion'"),
+        (["bucket", "corpus.jsonl", "--dry-run", "--length-unit", "tokens"], "tokenizer"),
+        (["bucket", "corpus.jsonl", "--out", "corpus.jsonl"], "corpus.jsonl"),
+        (["bucket", "corpus.jsonl", "--out", "/proc/nope/out"], "/proc/nope"),
+        (["show", "nothing-here"], "nothing-here: not an output of polyalign bucket"),
+        (["count", "nothing-here.txt", "--text", "--tokenizer", "nothing.json"], "nothing.json"),
+    ],
+)
+def test_errors_are_one_line_and_exit_with_1(cli: Cli, corpus: Path, arguments: list[str], message: str) -> None:
+    result = cli(*arguments)
+    assert result.returncode == 1, result.stderr
+    assert message in one_line(result.stderr)
+    assert result.stdout == ""
+
+
+def test_debug_shows_a_traceback(cli: Cli) -> None:
+    result = cli("bucket", "nothing-here.jsonl", "--dry-run", "--debug")
+    assert result.returncode == 1
+    assert "Traceback" in result.stderr
+    assert result.stderr.splitlines()[-1].startswith("polyalign: ")
+
+
+def test_unreadable_input_exits_with_3(cli: Cli, tmp_path: Path) -> None:
+    path = tmp_path / "cut.json"
+    path.write_text("[" + json.dumps(conversation(1)) + "," + json.dumps(conversation(2))[:40])
+    result = cli("bucket", path, "--out", "out")
+    assert result.returncode == 3, result.stderr
+    assert "cut.json: unreadable" in one_line(result.stderr)
+    assert (tmp_path / "out" / "manifest.json").is_file()
+
+
+@pytest.mark.parametrize(("allowed", "code"), [("0.01", 4), ("0.09", 4), ("0.1", 0), ("1", 0)])
+def test_too_many_rejects_exit_with_4(cli: Cli, tmp_path: Path, allowed: str, code: int) -> None:
+    path = write_jsonl(tmp_path / "mixed.jsonl", [*(conversation(number) for number in range(9)), {"x": 1}])
+    result = cli("bucket", path, "--out", "out", "--max-rejects", allowed)
+    assert result.returncode == code, result.stderr
+    assert "rejected: 1 for shape" in result.stdout
+    if code:
+        assert "1 of 10 rows rejected (10.0%), more than --max-rejects" in one_line(result.stderr)
+
+
+def test_interruption_exits_with_130(tmp_path: Path) -> None:
+    """Even when waiting for an input that never comes."""
+    command = [sys.executable, "-m", "polyalign", "bucket", "-", "--out", "out"]
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=clean_environment()
+    )
+    assert process.stdin is not None
+    process.stdin.write(json.dumps(conversation(1)) + "\n")
+    process.stdin.flush()
+    time.sleep(2)
+    process.send_signal(signal.SIGINT)
+    stopped = time.monotonic()
+    assert process.wait(30) == 130
+    assert time.monotonic() - stopped < 4
+    assert process.stderr is not None
+    assert one_line(process.stderr.read()).startswith("interrupted")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_closed_pipe_is_no_error(tmp_path: Path, corpus: Path) -> None:
+    subprocess.run(
+        [sys.executable, "-m", "polyalign", "bucket", corpus, "--out", "out"], check=True, cwd=tmp_path, stdout=-3
+    )
+    show = f"{sys.executable} -m polyalign show out --bucket 'en|single|dialogue|short' -n 50 --json"
+    shell = subprocess.run(
+        ["bash", "-c", f"{show} | head -c 1"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert "Traceback" not in shell.stderr
+    assert "BrokenPipe" not in shell.stderr
+
+
+def test_progress_on_a_terminal(tmp_path: Path) -> None:
+    path = tmp_path / "corpus.jsonl"
+    small_tokenizers.build("unigram").save(str(tmp_path / "tokenizer.json"))
+    path.write_text((json.dumps(conversation(1, words=40)) + "\n") * 4000)
+    shown = in_terminal("bucket", path, "--dry-run", "-t", tmp_path, columns=100, stdout=subprocess.DEVNULL)
+    for text in ("B/s", "rows", "%|"):
+        assert text in shown
+
+
+# show
+
+
+@pytest.fixture
+def output(cli: Cli, corpus: Path, tmp_path: Path) -> Path:
+    result = cli("bucket", corpus, "--out", "out", "--family-map", "geo=qa", "--length-edges", "8,20,40")
+    assert result.returncode == 0, result.stderr
+    return tmp_path / "out"
+
+
+def test_show_lists_the_buckets(cli: Cli, output: Path) -> None:
+    result = cli("show", output)
+    assert result.returncode == 0, result.stderr
+    assert "lengths in words" in result.stdout
+    buckets = json.loads(cli("show", output, "--json").stdout)
+    assert sum(bucket["rows"] for bucket in buckets) == 60
+    assert all(bucket["bucket"] in result.stdout for bucket in buckets)
+
+
+def largest_bucket(cli: Cli, output: Path, start: str) -> str:
+    buckets = json.loads(cli("show", output, "--json").stdout)
+    found = [bucket for bucket in buckets if bucket["bucket"].startswith(start)]
+    return str(max(found, key=lambda bucket: bucket["rows"])["bucket"])
+
+
+def test_show_rows(cli: Cli, output: Path) -> None:
+    bucket = largest_bucket(cli, output, "zh|")
+    result = cli("show", output, "--bucket", bucket, "-n", "2")
+    assert result.returncode == 0, result.stderr
+    for text in (bucket, "user", "assistant", "法国的首都是哪里？", "法国的首都是巴黎，位于塞纳河畔。"):
+        assert text in result.stdout
+    rows = [json.loads(line) for line in cli("show", output, "-b", bucket, "-n", "3", "--json").stdout.splitlines()]
+    assert len(rows) == 3
+    assert {row["bucket"] for row in rows} == {bucket}
+    assert rows[0]["completion"][0]["content"].startswith("法国")
+
+
+def test_show_wide_characters_fit_the_terminal(cli: Cli, output: Path) -> None:
+    from rich.cells import cell_len
+    from rich.text import Text
+
+    shown = in_terminal("show", output, "--bucket", largest_bucket(cli, output, "zh|"), columns=40)
+    lines = [Text.from_ansi(line).plain for line in shown.splitlines()]
+    assert any("法国" in line for line in lines)
+    assert max(map(cell_len, lines)) <= 40
+
+
+def test_show_cannot_disturb_the_terminal(cli: Cli, tmp_path: Path) -> None:
+    record = {"prompt": "hello \x1b[2J there", "completion": "a \u202eright-to-left answer\x07 of words"}
+    path = write_jsonl(tmp_path / "corpus.jsonl", [record])
+    assert cli("bucket", path, "--out", "out").returncode == 0
+    bucket = json.loads(cli("show", "out", "--json").stdout)[0]["bucket"]
+    text = cli("show", "out", "--bucket", bucket).stdout
+    assert "\\u001b[2J" in text
+    assert "\\u202e" in text
+    assert not set(text) & {"\x1b", "\x07", "\u202e"}
+
+
+def test_show_unknown_bucket_suggests(cli: Cli, output: Path) -> None:
+    result = cli("show", output, "--bucket", "en|single|qa|shrot")
+    assert result.returncode == 1
+    assert "did you mean" in one_line(result.stderr)
+
+
+def test_show_assignments_only(cli: Cli, corpus: Path) -> None:
+    assert cli("bucket", corpus, "--out", "out", "--assignments-only").returncode == 0
+    bucket = json.loads(cli("show", "out", "--json").stdout)[0]["bucket"]
+    result = cli("show", "out", "--bucket", bucket, "-n", "1")
+    assert result.returncode == 0, result.stderr
+    assert bucket in result.stdout
+
+
+def test_show_broken_manifest(cli: Cli, output: Path) -> None:
+    (output / "manifest.json").write_text("{}")
+    result = cli("show", output)
+    assert result.returncode == 1
+    assert "manifest.json: not a manifest" in one_line(result.stderr)
+
+
+# count
+
+
+def test_count_texts_lines_and_records(cli: Cli, corpus: Path, tmp_path: Path, tokenizer_file: Path) -> None:
+    counter = polyalign.TokenCounter(tokenizer_file)
+    text = "Hello, world!\n你好，世界！\n"
+    (tmp_path / "a.txt").write_text(text, "utf-8")
+    result = cli("count", "a.txt", corpus, "-t", tokenizer_file, "--json")
+    assert result.returncode == 0, result.stderr
+    found = json.loads(result.stdout)
+    records = [json.loads(line) for line in corpus.read_text("utf-8").splitlines()]
+    contents = [message["content"] for record in records for message in record["messages"]]
+    total = int(counter.count(contents).sum())
+    assert found["files"] == [
+        {"file": "a.txt", "kind": "text", "texts": 1, "tokens": counter.count(text), "rejected": 0},
+        {"file": str(corpus), "kind": "records", "texts": 60, "tokens": total, "rejected": 0},
+    ]
+    assert found["total"] == {"texts": 61, "tokens": total + counter.count(text), "rejected": 0}
+    table = cli("count", "*.txt", corpus, "-t", tokenizer_file)
+    assert f"{total:,}" in table.stdout
+    assert f"{total + counter.count(text):,}" in table.stdout
+
+
+def test_count_standard_input(cli: Cli, tokenizer_file: Path) -> None:
+    counter = polyalign.TokenCounter(tokenizer_file)
+    lines = ["fox fox", "", "你好"]
+    stdin = "\r\n".join(lines)
+    for flags, texts in (([], [stdin]), (["--lines"], lines), (["--lines", "--limit", "1"], lines[:1])):
+        result = cli("count", "-", "-t", tokenizer_file, "--json", *flags, stdin=stdin)
+        assert result.returncode == 0, result.stderr
+        total = json.loads(result.stdout)["total"]
+        assert (total["texts"], total["tokens"]) == (len(texts), int(counter.count(texts).sum()))
+
+
+def test_count_completion_only(cli: Cli, corpus: Path, tokenizer_file: Path) -> None:
+    def tokens(*flags: str) -> int:
+        result = cli("count", corpus, "-t", tokenizer_file, "--json", *flags)
+        assert result.returncode == 0, result.stderr
+        return int(json.loads(result.stdout)["total"]["tokens"])
+
+    assert 0 < tokens("--count", "completion") < tokens()
+
+
+def test_count_bad_text(cli: Cli, tmp_path: Path, tokenizer_file: Path) -> None:
+    (tmp_path / "bad.txt").write_bytes(b"fine\n\xff\n")
+    result = cli("count", "bad.txt", "--lines", "-t", tokenizer_file)
+    assert result.returncode == 1
+    assert "bad.txt:2: not UTF-8 at byte 0" in one_line(result.stderr)
+
+
+# Hub data sets
+
+
+def test_hub_data_sets_through_the_cache(cli: Cli, corpus: Path, tmp_path: Path) -> None:
+    commit = "1" * 40
+    repo = tmp_path / "hub" / "datasets--some--chats"
+    (repo / "refs").mkdir(parents=True)
+    (repo / "refs" / "main").write_text(commit)
+    for folder in ("", "data"):
+        snapshot = repo / "snapshots" / commit / folder
+        snapshot.mkdir(parents=True, exist_ok=True)
+        (snapshot / "part.jsonl").write_bytes(corpus.read_bytes())
+    cache = str(tmp_path / "hub")
+    for name, rows in (("some/chats", 120), ("hf://datasets/some/chats@main/data", 60)):
+        result = cli("bucket", name, "--dry-run", "--json", HF_HUB_CACHE=cache)
+        assert result.returncode == 0, result.stderr
+        assert json.loads(result.stdout)["rows"] == rows
