@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+
 import small_tokenizers
 
 ROOT = Path(__file__).parent.parent

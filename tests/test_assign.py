@@ -12,8 +12,8 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
-import small_tokenizers
 
+import small_tokenizers
 from polyalign import Bucketer, BucketSchema, TokenCounter
 
 PROMPTS = ["What is the capital of France?", "法国的首都是哪里？", "Say it in one word."]

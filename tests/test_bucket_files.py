@@ -20,10 +20,10 @@ import pyarrow.dataset as ds
 import pyarrow.ipc
 import pyarrow.parquet as pq
 import pytest
-import small_tokenizers
 import zstandard
-from conftest import clean_environment, conversation, write_jsonl
 
+import small_tokenizers
+from conftest import clean_environment, conversation, write_jsonl
 from polyalign import Bucketer, BucketSchema, Report, TokenCounter
 
 SCHEMA = BucketSchema(languages=["en", "zh"], length_edges=(8, 20, 40), length_unit="words", families={"geo": "qa"})
@@ -81,7 +81,7 @@ def test_report_prints(bucketer: Bucketer, corpus: Path) -> None:
     assert all(bucket.bucket in text for bucket in report.buckets)
     assert repr(report) == f"<Report dry run: 60 rows, 60 in {len(report.buckets)} buckets, 0 rejected>"
     assert json.loads(report.to_json())["rows"] == 60
-    assert Report(**{**report.__dict__}) == report
+    assert Report(**report.__dict__) == report
 
 
 def test_dry_run_writes_nothing(bucketer: Bucketer, corpus: Path, tmp_path: Path) -> None:

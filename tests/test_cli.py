@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -15,10 +16,10 @@ import time
 from pathlib import Path
 
 import pytest
-import small_tokenizers
-from conftest import Cli, clean_environment, conversation, write_jsonl
 
 import polyalign
+import small_tokenizers
+from conftest import Cli, clean_environment, conversation, write_jsonl
 
 COMMANDS = ["bucket", "count", "show", "demo"]
 
@@ -33,11 +34,9 @@ def in_terminal(*arguments: object, columns: int, **streams: int) -> str:
     ) as process:
         os.close(follower)
         shown = b""
-        while True:
-            try:
+        with contextlib.suppress(OSError):  # the other end is closed
+            while True:
                 shown += os.read(leader, 10_000)
-            except OSError:  # the other end is closed
-                break
     os.close(leader)
     assert process.returncode == 0, shown.decode()
     return shown.decode()

@@ -19,10 +19,10 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
-import small_tokenizers
-from small_tokenizers import expected
 
+import small_tokenizers
 from polyalign import TokenCounter
+from small_tokenizers import expected
 
 TEXTS = ["Hello, world!", "", "你好，世界！", "fox 🙂\u0000x", "naïve <|endoftext|> café"]
 
@@ -163,7 +163,7 @@ def test_slow_transformers_tokenizers_are_refused_by_name() -> None:
         def _convert_id_to_token(self, index: int) -> str:
             return "a"
 
-    with pytest.raises(TypeError, match="CharTokenizer .* without a Rust backend"):
+    with pytest.raises(TypeError, match=r"CharTokenizer .* without a Rust backend"):
         TokenCounter(CharTokenizer())
 
 
@@ -371,8 +371,7 @@ def test_many_threads_share_a_counter(counter: TokenCounter, counts: list[int]) 
     results: list[list[int]] = []
 
     def work() -> None:
-        for _ in range(50):
-            results.append(counter.count(TEXTS * 3).tolist())
+        results.extend(counter.count(TEXTS * 3).tolist() for _ in range(50))
 
     threads = [threading.Thread(target=work) for _ in range(8)]
     for thread in threads:

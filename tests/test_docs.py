@@ -1,0 +1,86 @@
+"""The commands and the code of the documentation run as written."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import zstandard
+
+from conftest import ROOT, clean_environment
+
+PAGES = [page for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))) if page.is_file()]
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, corpus: Path, tokenizer_file: Path) -> Path:
+    """A folder with the files that the documentation speaks of."""
+    assert corpus.parent == tmp_path
+    (tmp_path / "tokenizer.json").write_bytes(tokenizer_file.read_bytes())
+    (tmp_path / "notes.txt").write_text("Some notes.\n")
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus" / "part.jsonl.zst").write_bytes(zstandard.compress(corpus.read_bytes()))
+    for text in blocks(ROOT / "docs" / "cli.md", "yaml"):
+        (tmp_path / text.split("\n", 1)[0].removeprefix("# ")).write_text(text, "utf-8")
+    return tmp_path
+
+
+def commands(page: Path) -> list[str]:
+    text = "".join(blocks(page, "bash")).replace("\\\n", " ")
+    return [line for line in text.splitlines() if re.search(r"(^|\| )polyalign ", line)]
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if commands(page)], ids=lambda page: page.name)
+def test_commands_run(page: Path, workplace: Path) -> None:
+    script = workplace / "polyalign"
+    script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m polyalign "$@"\n')
+    script.chmod(0o755)
+    environment = clean_environment()
+    environment["PATH"] = f"{workplace}:{environment['PATH']}"
+    for command in commands(page):
+        result = subprocess.run(
+            ["bash", "-c", command], cwd=workplace, env=environment, capture_output=True, text=True, check=False
+        )
+        # A page may show a bucket that the test's corpus does not have; everything else must work.
+        assert result.returncode == 0 or "has no bucket" in result.stderr, f"{command}\n{result.stderr}"
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: page.name)
+def test_python_runs(page: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(workplace)
+    names = {"any_arrow_table": pa.table({"prompt": ["Hi"], "completion": ["Hello there"]})}
+    for code in blocks(page, "python"):
+        exec(compile(code, page.name, "exec"), names)
+
+
+def test_python_page_says_what_comes_out() -> None:
+    import polyalign
+
+    table = pa.table({"prompt": ["What is the capital of France?"], "completion": ["It is Paris."]})
+    assert polyalign.Bucketer().assign(table)["bucket"].to_pylist() == ["en|single|assistant|short"]
+    assert "# ['en|single|assistant|short']" in (ROOT / "docs" / "python.md").read_text("utf-8")
+
+
+def example(name: str, *arguments: object) -> str:
+    command = [sys.executable, str(ROOT / "examples" / name), *map(str, arguments)]
+    result = subprocess.run(command, capture_output=True, text=True, env=clean_environment(), check=False)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_examples_run(workplace: Path) -> None:
+    pq.write_table(pa.table({"text": ["Hello, world!", None, "你好"]}), workplace / "texts.parquet")
+    counted = example("count_tokens.py", workplace / "texts.parquet", "text", workplace / "tokenizer.json")
+    assert counted.startswith("2 texts, ")
+    shown = example("bucket_dataset.py", workplace / "corpus", workplace / "saved")
+    assert "en|" in shown
+    assert (workplace / "saved" / "dataset_info.json").is_file()
