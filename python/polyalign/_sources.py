@@ -125,7 +125,7 @@ def _from_hub(name: str, kind: str, download: Callable[[], _T]) -> _T:
     except errors.RevisionNotFoundError:
         raise FileNotFoundError(f"{name}: the hub has no such revision of it") from None
     except errors.LocalEntryNotFoundError:
-        why = "HF_HUB_OFFLINE is set" if constants.is_offline_mode() else "the hub can't be reached"
+        why = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else "the hub can't be reached"
         raise FileNotFoundError(f"{name}: not on disk, {what} of that name not in the hub cache, and {why}") from None
     except errors.EntryNotFoundError:
         raise FileNotFoundError(f"{name}: found on the hub, but it has no {what.removeprefix('a ')}") from None

@@ -143,7 +143,7 @@ class Bucketer:
     >>> import pyarrow as pa
     >>> table = pa.table({"prompt": ["What is the capital of France?"], "completion": ["It is Paris."]})
     >>> Bucketer(BucketSchema(languages=["en", "zh"])).assign(table)["bucket"].to_pylist()
-    ['en|single|qa|short']
+    ['en|single|assistant|short']
     """
 
     def __init__(
@@ -270,7 +270,8 @@ class Bucketer:
             "overwrite": overwrite,
             "fields": {**self._fields, "keep_extra": not assignments_only},
             "assignments_only": assignments_only,
-            "partition_by": list(partition_by),
+            # The column `length` holds the number, `length_bin` the part.
+            "partition_by": ["length_bin" if axis == "length" else axis for axis in partition_by],
             "chunk_bytes": chunk_bytes,
             "max_record_bytes": max_record_bytes,
             "threads": threads or 0,

@@ -32,12 +32,19 @@ def run(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         result = INTERRUPTED
     except Exception as error:
+        if type(error).__name__ == "Abort":  # what older versions of typer make of Ctrl-C
+            return _interrupted(arguments)
         return _report(error, debug="--debug" in arguments)
     if result == INTERRUPTED:
-        resumable = arguments[:1] == ["bucket"] and not {"-", "--dry-run"} & set(arguments)
-        hint = "; the same command goes on where it was" if resumable else ""
-        print(f"polyalign: interrupted{hint}", file=sys.stderr)
+        return _interrupted(arguments)
     return result if isinstance(result, int) else 0
+
+
+def _interrupted(arguments: list[str]) -> int:
+    resumable = arguments[:1] == ["bucket"] and not {"-", "--dry-run"} & set(arguments)
+    hint = "; the same command goes on where it was" if resumable else ""
+    print(f"polyalign: interrupted{hint}", file=sys.stderr)
+    return INTERRUPTED
 
 
 def _report(error: Exception, *, debug: bool) -> int:
