@@ -66,8 +66,8 @@ def test_python_page_says_what_comes_out() -> None:
     import polyalign
 
     table = pa.table({"prompt": ["What is the capital of France?"], "completion": ["It is Paris."]})
-    assert polyalign.Bucketer().assign(table)["bucket"].to_pylist() == ["en|single|assistant|short"]
-    assert "# ['en|single|assistant|short']" in (ROOT / "docs" / "python.md").read_text("utf-8")
+    assert polyalign.Bucketer().assign(table)["bucket"].to_pylist() == ["en|single|qa|short"]
+    assert "# ['en|single|qa|short']" in (ROOT / "docs" / "python.md").read_text("utf-8")
 
 
 def example(name: str, *arguments: object) -> str:

@@ -143,7 +143,7 @@ class Bucketer:
     >>> import pyarrow as pa
     >>> table = pa.table({"prompt": ["What is the capital of France?"], "completion": ["It is Paris."]})
     >>> Bucketer(BucketSchema(languages=["en", "zh"])).assign(table)["bucket"].to_pylist()
-    ['en|single|assistant|short']
+    ['en|single|qa|short']
     """
 
     def __init__(

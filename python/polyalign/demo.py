@@ -162,7 +162,7 @@ def draw_lengths(report: Report, path: str | Path) -> None:
 
     from polyalign._tables import length_unit
 
-    buckets = sorted(report.buckets[:_BARS], key=lambda bucket: bucket.parts)[::-1]
+    buckets = sorted(report.buckets[:_BARS], key=_by_parts_then_length, reverse=True)
     figure = Figure(figsize=(9, 1.6 + 0.3 * len(buckets)), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
@@ -170,6 +170,7 @@ def draw_lengths(report: Report, path: str | Path) -> None:
         _draw_bucket(axes, place, bucket)
     axes.set_yticks(range(len(buckets)), [bucket.bucket for bucket in buckets], family="monospace", fontsize=9)
     axes.set_xscale("log")
+    axes.set_xlim(left=0.8)
     axes.set_xlabel(f"length of the response ({length_unit(report)}, log scale)")
     axes.xaxis.set_major_formatter("{x:g}")
     axes.set_title(f"How long human answers are, bucket by bucket ({report.bucketed:,} rows)", loc="left", fontsize=11)
@@ -185,6 +186,10 @@ def draw_lengths(report: Report, path: str | Path) -> None:
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize=9)
     figure.savefig(Path(path), dpi=150)
+
+
+def _by_parts_then_length(bucket: BucketSummary) -> tuple[tuple[str, ...], int]:
+    return bucket.parts[:-1], bucket.length["q50"]
 
 
 def _draw_bucket(axes: Any, place: int, bucket: BucketSummary) -> None:

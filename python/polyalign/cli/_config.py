@@ -17,20 +17,28 @@ def load_config(context: typer.Context, path: Path | None) -> Path | None:
     if path is None or context.resilient_parsing:
         return path
     parameters = {
-        parameter.name: parameter for parameter in context.command.params if parameter.name not in _NOT_IN_FILES
+        name: parameter
+        for parameter in context.command.params
+        if parameter.name not in _NOT_IN_FILES
+        for name in _names(parameter)
     }
-    defaults = {}
+    defaults: dict[str | None, Any] = {}
     for key, value, line in _read(path):
-        name = key.replace("-", "_")
-        if name not in parameters:
-            known = ", ".join(sorted(str(known) for known in parameters))
-            raise ValueError(f"{path}:{line}: unknown key {key!r}; known are {known}")
-        if name in defaults:
+        parameter = parameters.get(key.replace("_", "-"))
+        if parameter is None:
+            raise ValueError(f"{path}:{line}: unknown key {key!r}; known are {', '.join(sorted(parameters))}")
+        if parameter.name in defaults:
             raise ValueError(f"{path}:{line}: key {key!r} is there twice")
-        many = getattr(parameters[name], "multiple", False) or parameters[name].nargs == -1
-        defaults[name] = _as_option(value, many=many)
+        many = getattr(parameter, "multiple", False) or parameter.nargs == -1
+        defaults[parameter.name] = _as_option(value, many=many)
     context.default_map = {**(context.default_map or {}), **defaults}
     return path
+
+
+def _names(parameter: Any) -> list[str]:
+    """Return what a file calls a parameter: the long names of an option, the name of an argument."""
+    long = [flag.removeprefix("--") for flag in parameter.opts if flag.startswith("--")]
+    return long or [parameter.name]
 
 
 def _read(path: Path) -> list[tuple[str, yaml.Node, int]]:
