@@ -22,15 +22,16 @@ def load_config(context: typer.Context, path: Path | None) -> Path | None:
         if parameter.name not in _NOT_IN_FILES
         for name in _names(parameter)
     }
-    defaults: dict[str | None, Any] = {}
+    defaults: dict[str, Any] = {}
     for key, value, line in _read(path):
         parameter = parameters.get(key.replace("_", "-"))
         if parameter is None:
             raise ValueError(f"{path}:{line}: unknown key {key!r}; known are {', '.join(sorted(parameters))}")
-        if parameter.name in defaults:
+        option = str(parameter.name)
+        if option in defaults:
             raise ValueError(f"{path}:{line}: key {key!r} is there twice")
         many = getattr(parameter, "multiple", False) or parameter.nargs == -1
-        defaults[parameter.name] = _as_option(value, many=many)
+        defaults[option] = _as_option(value, many=many)
     context.default_map = {**(context.default_map or {}), **defaults}
     return path
 
