@@ -1,5 +1,6 @@
 //! Byte-level BPE: the number of tokens of one pre-token.
 
+use super::boundaries::Boundaries;
 use super::config::Model;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -12,8 +13,8 @@ pub(super) struct Bpe {
     merges: PairMap,
     /// With `ignore_merges`, the byte strings that are one token whatever the merges say.
     whole: Option<ByteSet>,
-    /// What no token spans.
-    boundaries: Boundaries,
+    /// Where no token spans.
+    pub(super) boundaries: Boundaries,
 }
 
 /// Working memory for long pre-tokens.
@@ -77,11 +78,16 @@ impl Bpe {
                 merges.insert(a, b, Merge { rank: rank as u32, new });
             }
         }
-        let mut byte_string = |token: &&str| {
-            let mut bytes = Vec::new();
-            alphabet.decode(token, &mut bytes).then(|| bytes.into_boxed_slice())
-        };
-        let whole = ignore_merges.then(|| ids.keys().filter_map(&mut byte_string).collect());
+        let whole = ignore_merges.then(|| {
+            let mut whole = ByteSet::with_capacity(ids.len());
+            for token in ids.keys() {
+                if alphabet.decode(token, &mut decoded) {
+                    boundaries.add(&decoded);
+                    whole.insert(&decoded);
+                }
+            }
+            whole
+        });
         Ok(Self { bytes, merges, whole, boundaries })
     }
 
@@ -89,12 +95,6 @@ impl Bpe {
     #[inline]
     pub(super) fn is_whole(&self, piece: &[u8]) -> bool {
         self.whole.as_ref().is_some_and(|w| w.contains(piece))
-    }
-
-    /// End of the part of a pre-token from `at` that no token crosses.
-    #[inline]
-    pub(super) fn part(&self, piece: &[u8], at: usize) -> usize {
-        self.boundaries.part(piece, at)
     }
 
     /// The number of tokens of a pre-token, or of a part of it that no token crosses. `is_whole` comes first.
@@ -180,7 +180,56 @@ impl Bpe {
     }
 }
 
-type ByteSet = std::collections::HashSet<Box<[u8]>>;
+/// Byte strings, end to end in one vector, found by open addressing.
+struct ByteSet {
+    bytes: Vec<u8>,
+    /// Start and end of each string; empty if both are 0.
+    slots: Vec<(u32, u32)>,
+}
+
+impl ByteSet {
+    fn with_capacity(n: usize) -> Self {
+        Self { bytes: Vec::with_capacity(8 * n), slots: vec![(0, 0); (2 * n.max(4)).next_power_of_two()] }
+    }
+
+    /// The slot of `string`, or the empty one where it would be.
+    fn slot(&self, string: &[u8]) -> usize {
+        let mut at = hash_bytes(string) as usize & (self.slots.len() - 1);
+        loop {
+            let (start, end) = self.slots[at];
+            if end == 0 || self.bytes[start as usize..end as usize] == *string {
+                return at;
+            }
+            at = (at + 1) & (self.slots.len() - 1);
+        }
+    }
+
+    fn insert(&mut self, string: &[u8]) {
+        let at = self.slot(string);
+        if self.slots[at].1 == 0 && !string.is_empty() {
+            let start = self.bytes.len();
+            self.bytes.extend_from_slice(string);
+            self.slots[at] = (start as u32, self.bytes.len() as u32);
+        }
+    }
+
+    fn contains(&self, string: &[u8]) -> bool {
+        self.slots[self.slot(string)].1 != 0
+    }
+}
+
+/// A hash of a byte string, good in all its bits.
+pub(super) fn hash_bytes(bytes: &[u8]) -> u64 {
+    let (words, tail) = bytes.as_chunks::<8>();
+    let mut last = [0; 8];
+    last[..tail.len()].copy_from_slice(tail);
+    let mut hash = bytes.len() as u64;
+    for word in words.iter().chain([&last]) {
+        let mixed = (hash ^ u64::from_le_bytes(*word)) as u128 * 0x9e37_79b9_7f4a_7c15;
+        hash = (mixed >> 64) as u64 ^ mixed as u64;
+    }
+    hash
+}
 
 /// A merge: its rank, and the id of the token it makes.
 #[derive(Clone, Copy)]
@@ -286,122 +335,5 @@ impl Alphabet {
             }
         }
         true
-    }
-}
-
-/// Where a pre-token may be cut because no token holds what lies on both sides.
-///
-/// A hashed bit for each pair of neighbouring characters that some token spans: a collision only joins two
-/// parts, so cutting stays exact. A token that begins or ends within a character is entered by what it holds of it.
-struct Boundaries {
-    pairs: Vec<u64>,
-    /// Characters spanned with a part of any left, or right, neighbour.
-    any_left: Vec<u64>,
-    any_right: Vec<u64>,
-    /// Pairs of last and first byte spanned by a token that holds neither character whole.
-    bytes: Vec<u64>,
-}
-
-const PAIR_BITS: u32 = 20;
-const CHAR_BITS: u32 = 14;
-
-impl Boundaries {
-    fn new() -> Self {
-        Self {
-            pairs: vec![0; 1 << (PAIR_BITS - 6)],
-            any_left: vec![0; 1 << (CHAR_BITS - 6)],
-            any_right: vec![0; 1 << (CHAR_BITS - 6)],
-            bytes: vec![0; 1 << 10],
-        }
-    }
-
-    /// Enters a token.
-    fn add(&mut self, token: &[u8]) {
-        let mut start = 0;
-        for at in 1..token.len() {
-            if is_continuation(token[at]) {
-                continue;
-            }
-            let left = &token[start..at];
-            let right = &token[at..token.len().min(at + char_len(token[at]))];
-            let left_whole = !is_continuation(left[0]);
-            let right_whole = right.len() == char_len(token[at]);
-            match (left_whole, right_whole) {
-                (true, true) => set(&mut self.pairs, pair_bit(key(left), key(right))),
-                (true, false) => set(&mut self.any_right, char_bit(key(left))),
-                (false, true) => set(&mut self.any_left, char_bit(key(right))),
-                (false, false) => set(&mut self.bytes, byte_bit(token[at - 1], token[at])),
-            }
-            start = at;
-        }
-    }
-
-    /// End of the part of `piece` (UTF-8) from `at`.
-    #[inline]
-    fn part(&self, piece: &[u8], at: usize) -> usize {
-        let mut to = at + char_len(piece[at]);
-        let mut left = key(&piece[at..to.min(piece.len())]);
-        while to < piece.len() {
-            let next = (to + char_len(piece[to])).min(piece.len());
-            let right = key(&piece[to..next]);
-            let spanned = get(&self.pairs, pair_bit(left, right))
-                || get(&self.any_right, char_bit(left))
-                || get(&self.any_left, char_bit(right))
-                || get(&self.bytes, byte_bit(piece[to - 1], piece[to]));
-            if !spanned {
-                return to;
-            }
-            (left, to) = (right, next);
-        }
-        piece.len()
-    }
-}
-
-/// A character's bytes as one number.
-#[inline]
-fn key(c: &[u8]) -> u32 {
-    c.iter().fold(0, |k, &b| k << 8 | b as u32)
-}
-
-#[inline]
-fn pair_bit(left: u32, right: u32) -> usize {
-    let mixed = (left as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
-        ^ (right as u64).wrapping_mul(0xc2b2_ae3d_27d4_eb4f);
-    (mixed.wrapping_mul(0xff51_afd7_ed55_8ccd) >> (64 - PAIR_BITS)) as usize
-}
-
-#[inline]
-fn char_bit(c: u32) -> usize {
-    ((c as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - CHAR_BITS)) as usize
-}
-
-#[inline]
-fn byte_bit(left: u8, right: u8) -> usize {
-    (left as usize) << 8 | right as usize
-}
-
-#[inline]
-fn set(bits: &mut [u64], at: usize) {
-    bits[at >> 6] |= 1 << (at & 63);
-}
-
-#[inline]
-fn get(bits: &[u64], at: usize) -> bool {
-    bits[at >> 6] >> (at & 63) & 1 == 1
-}
-
-#[inline]
-fn is_continuation(byte: u8) -> bool {
-    byte & 0xc0 == 0x80
-}
-
-/// Length of the character that a byte starts.
-#[inline]
-fn char_len(lead: u8) -> usize {
-    match lead {
-        0..0xc0 => 1,
-        0xc0..0xe0 => 2,
-        0xe0..0xf0 => 3,
-        _ => 4,
     }
 }

@@ -1,64 +1,150 @@
-//! Counts of pre-tokens already seen, kept inline in one fixed table.
+//! Counts of pieces already seen, kept inline in two fixed tables: one that stays in the nearest processor caches,
+//! and one for what falls out of it.
 
-/// Longest key.
+/// Longest key, in bytes.
 pub(super) const MAX_KEY: usize = 15;
 
-const BITS: u32 = 16;
-const WAYS: usize = 4;
+/// A piece of 1 to 15 bytes, padded with 0xff, which UTF-8 never holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Key {
+    low: u64,
+    high: u64,
+}
 
-/// A pre-token of up to 15 bytes, zero-padded, with `length << 4` in the last byte.
-#[derive(Clone, Copy)]
-pub(super) struct Key(u128);
+/// What to set beyond a piece of a given length.
+static PAD: [(u64, u64); 16] = {
+    let mut pad = [(0, 0); 16];
+    let mut len = 0;
+    while len < 16 {
+        pad[len] = match len {
+            0..8 => (u64::MAX << (8 * len), u64::MAX),
+            _ => (0, u64::MAX << (8 * (len - 8))),
+        };
+        len += 1;
+    }
+    pad
+};
 
 impl Key {
-    /// The key of `piece`, which holds at most [`MAX_KEY`] bytes.
+    /// The key of the first `len` of 16 bytes, 1 to [`MAX_KEY`].
     #[inline(always)]
-    pub(super) fn new(piece: &[u8]) -> Self {
-        let mut bytes = [0u8; 16];
-        bytes[..piece.len()].copy_from_slice(piece);
-        bytes[15] = (piece.len() as u8) << 4;
-        Self(u128::from_le_bytes(bytes))
+    pub(super) fn of(window: &[u8; 16], len: usize) -> Self {
+        let (low, high) = window.split_at(8);
+        let pad = PAD[len & 15];
+        Self {
+            low: u64::from_le_bytes(low.try_into().expect("8 of 16 bytes")) | pad.0,
+            high: u64::from_le_bytes(high.try_into().expect("8 of 16 bytes")) | pad.1,
+        }
+    }
+
+    /// The key of `text[at..to]`, 1 to [`MAX_KEY`] bytes.
+    #[inline(always)]
+    pub(super) fn at(text: &[u8], at: usize, to: usize) -> Self {
+        match text.get(at..at + 16).and_then(|w| w.try_into().ok()) {
+            Some(window) => Self::of(window, to - at),
+            None => Self::near_end(text, at, to),
+        }
+    }
+
+    #[cold]
+    fn near_end(text: &[u8], at: usize, to: usize) -> Self {
+        let mut window = [0; 16];
+        window[..to - at].copy_from_slice(&text[at..to]);
+        Self::of(&window, to - at)
     }
 
     #[inline(always)]
-    fn set(self) -> usize {
-        let (low, high) = (self.0 as u64, (self.0 >> 64) as u64);
-        let mixed = (low ^ high.rotate_left(29)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let mixed = (mixed ^ mixed >> 32 ^ high).wrapping_mul(0xc2b2_ae3d_27d4_eb4f);
-        (mixed >> (64 - BITS + WAYS.trailing_zeros())) as usize
+    fn hash(self) -> u64 {
+        let low = self.low.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let high = self.high.wrapping_mul(0xc2b2_ae3d_27d4_eb4f);
+        low ^ high.rotate_left(32)
     }
 }
 
-/// A set-associative table: each entry is a key with its count in the low half of the last byte. (A piece of n
-/// bytes has at most n tokens, so 15 is enough.)
+/// A key with its count in the last byte, which no key uses. An empty entry counts 0.
+#[derive(Clone, Copy, Default)]
+struct Entry {
+    low: u64,
+    high: u64,
+}
+
+impl Entry {
+    fn new(key: Key, count: u32) -> Self {
+        Self { low: key.low, high: (key.high << 8) >> 8 | (count as u64) << 56 }
+    }
+
+    #[inline(always)]
+    fn is(&self, key: Key) -> bool {
+        (self.high ^ key.high) << 8 | (self.low ^ key.low) == 0
+    }
+
+    #[inline(always)]
+    fn count(&self) -> u32 {
+        (self.high >> 56) as u32
+    }
+}
+
+/// Sets of the first table, 2 entries each: 256 KiB.
+const NEAR_BITS: u32 = 13;
+/// Sets of the second table, 4 entries each: 2 MiB.
+const FAR_BITS: u32 = 15;
+
+/// Two set-associative tables. (A piece of n bytes has at most n tokens, so a byte holds the count.)
 pub(super) struct Cache {
-    sets: Box<[[u128; WAYS]]>,
+    near: Box<[[Entry; 2]; 1 << NEAR_BITS]>,
+    far: Box<[[Entry; 4]; 1 << FAR_BITS]>,
     victim: usize,
 }
 
-const COUNT_SHIFT: u32 = 120;
-
 impl Cache {
     pub(super) fn new() -> Self {
-        Self { sets: vec![[0; WAYS]; (1 << BITS) / WAYS].into_boxed_slice(), victim: 0 }
+        let far: Box<[[Entry; 4]]> = zeroed(1 << FAR_BITS);
+        let near: Box<[[Entry; 2]]> = zeroed(1 << NEAR_BITS);
+        Self {
+            near: near.try_into().unwrap_or_else(|_| unreachable!("made with this length")),
+            far: far.try_into().unwrap_or_else(|_| unreachable!("made with this length")),
+            victim: 0,
+        }
     }
 
-    /// The count kept for `key`.
+    /// The count kept for `key` in the first table, or 0.
     #[inline(always)]
-    pub(super) fn get(&self, key: Key) -> Option<u32> {
-        self.sets[key.set()].iter().find_map(|entry| {
-            let rest = entry ^ key.0;
-            (rest & !(0xf << COUNT_SHIFT) == 0).then_some((rest >> COUNT_SHIFT) as u32)
-        })
+    pub(super) fn near(&self, key: Key) -> u32 {
+        let [a, b] = &self.near[(key.hash() >> (64 - NEAR_BITS)) as usize];
+        let second = if b.is(key) { b.count() } else { 0 };
+        if a.is(key) { a.count() } else { second }
+    }
+
+    /// The count kept for `key` in the second table, or 0; a count found moves to the first.
+    #[inline]
+    pub(super) fn far(&mut self, key: Key) -> u32 {
+        let set = &self.far[(key.hash() >> (64 - FAR_BITS)) as usize];
+        let count = set.iter().find(|e| e.is(key)).map_or(0, Entry::count);
+        if count > 0 {
+            self.promote(key, count);
+        }
+        count
+    }
+
+    fn promote(&mut self, key: Key, count: u32) {
+        let near = &mut self.near[(key.hash() >> (64 - NEAR_BITS)) as usize];
+        near[1] = near[0];
+        near[0] = Entry::new(key, count);
     }
 
     /// Keeps a count, in the place of another if its set is full.
     pub(super) fn insert(&mut self, key: Key, count: u32) {
-        let set = &mut self.sets[key.set()];
-        let way = set.iter().position(|&e| e == 0).unwrap_or_else(|| {
-            self.victim = (self.victim + 1) % WAYS;
+        let set = &mut self.far[(key.hash() >> (64 - FAR_BITS)) as usize];
+        let way = set.iter().position(|e| e.count() == 0).unwrap_or_else(|| {
+            self.victim = (self.victim + 1) % set.len();
             self.victim
         });
-        set[way] = key.0 | (count as u128) << COUNT_SHIFT;
+        set[way] = Entry::new(key, count);
+        self.promote(key, count);
     }
+}
+
+/// Empty entries, without a copy of them on the stack.
+fn zeroed<T: Copy + Default>(n: usize) -> Box<[T]> {
+    vec![T::default(); n].into_boxed_slice()
 }

@@ -2,8 +2,9 @@
 
 use super::added::{Matcher, matchers};
 use super::bpe::{Bpe, BpeScratch};
-use super::cache::{Cache, Key, MAX_KEY};
+use super::cache::Cache;
 use super::config::File;
+use super::hot::Hot;
 use super::normalise::{is_nfc, nfc};
 use super::pretokens::{Family, recognise};
 use serde_json::Value;
@@ -21,8 +22,8 @@ pub(super) struct Fast {
 
 /// Working memory of [`Fast`].
 pub(super) struct FastScratch {
-    cache: Cache,
-    bpe: BpeScratch,
+    pub(super) cache: Cache,
+    pub(super) bpe: BpeScratch,
 }
 
 impl FastScratch {
@@ -78,42 +79,12 @@ impl Fast {
 
     /// A normalised stretch without added tokens.
     fn count_plain(&self, text: &str, scratch: &mut FastScratch) -> u32 {
-        let mut count = 0;
-        let mut add = |piece: &[u8]| count += self.count_piece(piece, scratch);
+        let counter = Hot { family: self.family, bpe: &self.bpe };
         if self.prefix_space && !text.starts_with(' ') {
-            self.family.split(&format!(" {text}"), &mut add);
+            counter.count(format!(" {text}").as_bytes(), scratch)
         } else {
-            self.family.split(text, &mut add);
+            counter.count(text.as_bytes(), scratch)
         }
-        count
-    }
-
-    #[inline(always)]
-    fn count_piece(&self, piece: &[u8], scratch: &mut FastScratch) -> u32 {
-        if piece.len() > MAX_KEY {
-            return self.count_uncached(piece, scratch);
-        }
-        let key = Key::new(piece);
-        if let Some(count) = scratch.cache.get(key) {
-            return count;
-        }
-        let count = self.count_uncached(piece, scratch);
-        scratch.cache.insert(key, count);
-        count
-    }
-
-    #[cold]
-    fn count_uncached(&self, piece: &[u8], scratch: &mut FastScratch) -> u32 {
-        if self.bpe.is_whole(piece) {
-            return 1;
-        }
-        let (mut count, mut at) = (0, 0);
-        while at < piece.len() {
-            let to = self.bpe.part(piece, at);
-            count += self.bpe.count(&piece[at..to], &mut scratch.bpe);
-            at = to;
-        }
-        count
     }
 }
 

@@ -4,12 +4,14 @@
 //! crate itself ([`fallback`]).
 
 mod added;
+mod boundaries;
 mod bpe;
 mod cache;
 mod canonical;
 mod config;
 mod fallback;
 mod fast;
+mod hot;
 mod normalise;
 mod pretokens;
 mod unicode;

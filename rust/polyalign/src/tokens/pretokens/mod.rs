@@ -2,12 +2,14 @@
 //!
 //! Each known regular expression is matched by hand, alternative by alternative, in one pass.
 
+mod blocks;
 mod recognise;
 
+pub(super) use blocks::{BLOCK, Masks, starts};
 pub(super) use recognise::recognise;
 
 use super::unicode::{
-    LOWER, MARK, NEWLINE, NUMBER, PUNCTUATION, TABLE, Table, UNCASED, UPPER, decode, is_letter, is_space,
+    LOWER, MARK, NEWLINE, NUMBER, PUNCTUATION, Table, UNCASED, UPPER, decode, is_letter, is_space,
 };
 
 /// The pre-tokenizers with a fast path.
@@ -34,51 +36,50 @@ impl Family {
         }
     }
 
-    /// Calls `piece` on each pre-token of `text`, in order. Their concatenation is the text.
+    /// End of the pre-token that starts at `at`, found character by character.
     #[inline(always)]
-    pub(super) fn split(self, text: &str, mut piece: impl FnMut(&[u8])) {
-        let scan = Scan { text: text.as_bytes(), end: text.len(), table: &TABLE };
+    pub(super) fn next(self, text: &[u8], table: &Table, at: usize) -> usize {
+        let scan = Scan::<ANY> { text, table };
         match self {
-            Self::Gpt2 => scan.each(Scan::gpt2, piece),
-            Self::Cl100k => scan.each(|s, at| s.cl100k(at, 3), piece),
-            Self::Qwen2 => scan.each(|s, at| s.cl100k(at, 1), piece),
-            Self::O200k => scan.each(|s, at| s.o200k(at, true), piece),
-            Self::Tekken => scan.each(|s, at| s.o200k(at, false), piece),
-            Self::DeepSeek => scan.deepseek(&mut piece),
+            Self::Gpt2 => scan.gpt2(at),
+            Self::Cl100k => scan.cl100k(at, 3),
+            Self::Qwen2 => scan.cl100k(at, 1),
+            Self::O200k => scan.o200k(at, true),
+            Self::Tekken => scan.o200k(at, false),
+            Self::DeepSeek => scan.deepseek(at),
         }
     }
 }
 
-/// A text, up to `end`, with its character classes.
+/// A text with its character classes. Seen through a `FRAGMENT` it ends where the fragment does.
 #[derive(Clone, Copy)]
-struct Scan<'a> {
+struct Scan<'a, const FRAGMENT: u8> {
     text: &'a [u8],
-    end: usize,
     table: &'a Table,
 }
+
+// The fragments that DeepSeek's first two splits leave.
+const ANY: u8 = 0;
+const NUMBERS: u8 = 1;
+const HAN_KANA: u8 = 2;
+const REST: u8 = 3;
 
 /// Class of no character: the end of the text.
 const END: u8 = 0xff;
 
-impl Scan<'_> {
-    #[inline(always)]
-    fn each(self, next: impl Fn(&Self, usize) -> usize, mut piece: impl FnMut(&[u8])) {
-        let mut at = 0;
-        while at < self.end {
-            let to = next(&self, at);
-            piece(&self.text[at..to]);
-            at = to;
-        }
-    }
-
+impl<const FRAGMENT: u8> Scan<'_, FRAGMENT> {
     /// Class and length of the character at `at`; [`END`] and 0 at the end.
     #[inline(always)]
     fn class(&self, at: usize) -> (u8, usize) {
-        if at >= self.end {
+        if at >= self.text.len() {
             return (END, 0);
         }
         let (c, len) = decode(self.text, at);
-        (self.table.class(c), len)
+        let class = self.table.class(c);
+        if FRAGMENT != ANY && fragment(c, class) != FRAGMENT {
+            return (END, 0);
+        }
+        (class, len)
     }
 
     /// End of the run of characters whose class satisfies `belongs`, from `at`.
@@ -101,7 +102,10 @@ impl Scan<'_> {
     /// `[\r\n]*`, or with the slash `[\r\n/]*`.
     #[inline(always)]
     fn newlines(&self, mut at: usize, slash: bool) -> usize {
-        while at < self.end && (matches!(self.text[at], b'\r' | b'\n') || slash && self.text[at] == b'/') {
+        while let Some(b'\r' | b'\n' | b'/') = self.text.get(at).filter(|&&b| b != b'/' || slash) {
+            if FRAGMENT == HAN_KANA {
+                break;
+            }
             at += 1;
         }
         at
@@ -123,7 +127,7 @@ impl Scan<'_> {
     /// `'s|'t|'re|'ve|'m|'ll|'d`, any case if `fold`; `at` if there is none.
     #[inline(always)]
     fn contraction(&self, at: usize, fold: bool) -> usize {
-        let rest = &self.text[at..self.end];
+        let rest = &self.text[at..];
         if rest.len() < 2 || rest[0] != b'\'' {
             return at;
         }
@@ -144,20 +148,20 @@ impl Scan<'_> {
     #[inline(always)]
     fn blanks(&self, at: usize, newlines: bool) -> usize {
         let (mut to, mut last, mut after_newline) = (at, at, at);
-        loop {
+        let at_end = loop {
             let (class, len) = self.class(to);
             if class == END || !is_space(class) {
-                break;
+                break class == END;
             }
             last = to;
             to += len;
             if class == NEWLINE {
                 after_newline = to;
             }
-        }
+        };
         if newlines && after_newline > at {
             after_newline
-        } else if to == self.end || last == at {
+        } else if at_end || last == at {
             to
         } else {
             last
@@ -263,53 +267,27 @@ impl Scan<'_> {
     }
 
     /// DeepSeek's three splits: numbers, then Han and kana, then words within what is left.
-    fn deepseek(self, piece: &mut impl FnMut(&[u8])) {
-        let mut at = 0;
-        while at < self.end {
-            let kind = self.fragment_kind(at);
-            if kind == Fragment::Numbers {
-                let to = self.numbers(at, 3);
-                piece(&self.text[at..to]);
-                at = to;
-                continue;
-            }
-            let mut to = at;
-            while to < self.end && self.fragment_kind(to) == kind {
-                to += decode(self.text, to).1;
-            }
-            Scan { end: to, ..self }.deepseek_fragment(at, piece);
-            at = to;
-        }
-    }
-
-    fn fragment_kind(&self, at: usize) -> Fragment {
+    fn deepseek(&self, at: usize) -> usize {
         let (c, _) = decode(self.text, at);
-        if self.table.class(c) == NUMBER {
-            Fragment::Numbers
-        } else if matches!(c, 0x4e00..=0x9fa5 | 0x3040..=0x30ff) {
-            Fragment::HanKana
-        } else {
-            Fragment::Rest
+        match fragment(c, self.table.class(c)) {
+            NUMBERS => self.numbers(at, 3),
+            HAN_KANA => Scan::<HAN_KANA> { text: self.text, table: self.table }.deepseek_piece(at),
+            _ => Scan::<REST> { text: self.text, table: self.table }.deepseek_piece(at),
         }
     }
 
     /// The third split within one fragment; what it does not match comes out in pieces of its own.
-    fn deepseek_fragment(self, mut at: usize, piece: &mut impl FnMut(&[u8])) {
-        let mut unmatched = at;
-        while at < self.end {
-            match self.deepseek_match(at) {
-                Some(to) => {
-                    if unmatched < at {
-                        piece(&self.text[unmatched..at]);
-                    }
-                    piece(&self.text[at..to]);
-                    (at, unmatched) = (to, to);
-                }
-                None => at += decode(self.text, at).1,
+    fn deepseek_piece(&self, at: usize) -> usize {
+        let mut to = at;
+        loop {
+            match self.deepseek_match(to) {
+                Some(end) if to == at => return end,
+                Some(_) => return to,
+                None => to += decode(self.text, to).1,
             }
-        }
-        if unmatched < self.end {
-            piece(&self.text[unmatched..self.end]);
+            if self.class(to).0 == END {
+                return to;
+            }
         }
     }
 
@@ -317,7 +295,7 @@ impl Scan<'_> {
         let (class, len) = self.class(at);
         let word = |c: u8| c != END && (is_letter(c) || c == MARK);
         if self.text[at].is_ascii_punctuation() {
-            let letters = self.text[at + 1..self.end].iter().take_while(|b| b.is_ascii_alphabetic()).count();
+            let letters = self.text[at + 1..].iter().take_while(|b| b.is_ascii_alphabetic()).count();
             if letters > 0 {
                 return Some(at + 1 + letters);
             }
@@ -336,9 +314,12 @@ impl Scan<'_> {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Fragment {
-    Numbers,
-    HanKana,
-    Rest,
+/// The fragment that a character belongs to.
+#[inline(always)]
+fn fragment(c: u32, class: u8) -> u8 {
+    match c {
+        _ if class == NUMBER => NUMBERS,
+        0x4e00..=0x9fa5 | 0x3040..=0x30ff => HAN_KANA,
+        _ => REST,
+    }
 }

@@ -1,0 +1,132 @@
+//! Where a pre-token may be cut because no token holds what lies on both sides.
+
+use super::unicode::decode;
+
+/// A hashed bit for each pair of neighbouring characters that some token spans: a collision only joins two
+/// pieces, so cutting stays exact.
+///
+/// A token that begins or ends within a character is entered for every character it could hold a part of. After
+/// an ASCII character nothing is cut.
+pub(super) struct Boundaries {
+    pairs: Box<[u64; 1 << (PAIR_BITS - 6)]>,
+    /// Characters joined with whatever is left of them, by the low 16 bits of the code point.
+    joined: Box<[u64; 1 << 10]>,
+    /// Whether all characters of four bytes are joined so.
+    joined_wide: bool,
+}
+
+const PAIR_BITS: u32 = 20;
+
+impl Boundaries {
+    pub(super) fn new() -> Self {
+        let zeros = |n: usize| vec![0u64; n].into_boxed_slice();
+        Self {
+            pairs: zeros(1 << (PAIR_BITS - 6)).try_into().expect("made with this length"),
+            joined: zeros(1 << 10).try_into().expect("made with this length"),
+            joined_wide: false,
+        }
+    }
+
+    /// Enters a token.
+    pub(super) fn add(&mut self, token: &[u8]) {
+        if token.is_ascii() {
+            return;
+        }
+        let mut start = 0;
+        for at in 1..token.len() {
+            if is_continuation(token[at]) {
+                continue;
+            }
+            let (left, right) = (&token[start..at], &token[at..token.len().min(at + char_len(token[at]))]);
+            start = at;
+            if left[0] < 0x80 {
+                continue;
+            }
+            match (whole_char(left), whole_char(right)) {
+                (Some(left), Some(right)) => self.join_pair(left, right),
+                (Some(left), None) if !is_four_byte_lead(right) => {
+                    each_completion(right, &mut |c| self.join_pair(left, c))
+                }
+                (None, Some(right)) => self.join_left_of(right),
+                (None, None) if !is_four_byte_lead(right) => each_completion(right, &mut |c| self.join_left_of(c)),
+                _ => self.joined_wide = true,
+            }
+        }
+    }
+
+    fn join_pair(&mut self, left: u32, right: u32) {
+        let bit = pair_bit(left, right);
+        self.pairs[bit >> 6] |= 1 << (bit & 63);
+    }
+
+    fn join_left_of(&mut self, c: u32) {
+        let low = c as usize & 0xffff;
+        self.joined[low >> 6] |= 1 << (low & 63);
+    }
+
+    /// Whether some token may hold the end of `left` and the beginning of `right`, two neighbouring characters.
+    #[inline(always)]
+    pub(super) fn spanned(&self, left: u32, right: u32) -> bool {
+        let bit = pair_bit(left, right);
+        let low = right as usize & 0xffff;
+        let paired = self.pairs[bit >> 6] >> (bit & 63);
+        let joined = self.joined[low >> 6] >> (low & 63);
+        (paired | joined) & 1 != 0 || left < 0x80 || self.joined_wide && right > 0xffff
+    }
+
+    /// End of the piece of `text[..end]` (UTF-8) from `at`.
+    #[inline]
+    pub(super) fn piece(&self, text: &[u8], at: usize, end: usize) -> usize {
+        let (mut left, len) = decode(text, at);
+        let mut to = at + len;
+        while to < end {
+            let (right, len) = decode(text, to);
+            if !self.spanned(left, right) {
+                return to;
+            }
+            (left, to) = (right, to + len);
+        }
+        end
+    }
+}
+
+#[inline(always)]
+fn pair_bit(left: u32, right: u32) -> usize {
+    let mixed = (left as u64) << 32 | right as u64;
+    (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (left as u64).wrapping_mul(0xc2b2_ae3d_27d4_eb4f)) as usize
+        >> (64 - PAIR_BITS)
+}
+
+fn is_continuation(byte: u8) -> bool {
+    byte & 0xc0 == 0x80
+}
+
+fn is_four_byte_lead(part: &[u8]) -> bool {
+    part.len() == 1 && part[0] >= 0xf0
+}
+
+/// Length of the character that a byte starts.
+fn char_len(lead: u8) -> usize {
+    match lead {
+        0..0xc0 => 1,
+        0xc0..0xe0 => 2,
+        0xe0..0xf0 => 3,
+        _ => 4,
+    }
+}
+
+/// The code point, if all its bytes are there.
+fn whole_char(bytes: &[u8]) -> Option<u32> {
+    (!is_continuation(bytes[0]) && bytes.len() == char_len(bytes[0])).then(|| decode(bytes, 0).0)
+}
+
+/// Calls `each` on every character that begins with `part`.
+fn each_completion(part: &[u8], each: &mut impl FnMut(u32)) {
+    let missing = char_len(part[0]) - part.len();
+    let mut bytes = [0x80; 4];
+    bytes[..part.len()].copy_from_slice(part);
+    let (first, _) = decode(&bytes[..char_len(part[0])], 0);
+    for c in first..first + (1 << (6 * missing)) {
+        each(c);
+    }
+}
