@@ -48,7 +48,9 @@ impl Boundaries {
                     each_completion(right, &mut |c| self.join_pair(left, c))
                 }
                 (None, Some(right)) => self.join_left_of(right),
-                (None, None) if !is_four_byte_lead(right) => each_completion(right, &mut |c| self.join_left_of(c)),
+                (None, None) if !is_four_byte_lead(right) => {
+                    each_completion(right, &mut |c| self.join_left_of(c))
+                }
                 _ => self.joined_wide = true,
             }
         }
@@ -71,22 +73,8 @@ impl Boundaries {
         let low = right as usize & 0xffff;
         let paired = self.pairs[bit >> 6] >> (bit & 63);
         let joined = self.joined[low >> 6] >> (low & 63);
-        (paired | joined) & 1 != 0 || left < 0x80 || self.joined_wide && right > 0xffff
-    }
-
-    /// End of the piece of `text[..end]` (UTF-8) from `at`.
-    #[inline]
-    pub(super) fn piece(&self, text: &[u8], at: usize, end: usize) -> usize {
-        let (mut left, len) = decode(text, at);
-        let mut to = at + len;
-        while to < end {
-            let (right, len) = decode(text, to);
-            if !self.spanned(left, right) {
-                return to;
-            }
-            (left, to) = (right, to + len);
-        }
-        end
+        // Without branches: which boundaries are cut is hard to predict.
+        ((paired | joined) & 1 != 0) | (left < 0x80) | (self.joined_wide & (right > 0xffff))
     }
 }
 

@@ -8,9 +8,9 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 /// A BPE model over bytes.
 pub(super) struct Bpe {
-    /// The id of each byte's own token.
+    /// The place of each byte's own token.
     bytes: [u32; 256],
-    merges: PairMap,
+    merges: Merges,
     /// With `ignore_merges`, the byte strings that are one token whatever the merges say.
     whole: Option<ByteSet>,
     /// Where no token spans.
@@ -38,19 +38,13 @@ const SHORT: usize = 32;
 impl Bpe {
     /// The tables of a model, or why the fast path can't stand for it. Whatever is wrong with the model itself
     /// is also only a reason: the `tokenizers` crate then says what.
-    pub(super) fn build(model: &Model, ignore_merges: bool) -> Result<Self, String> {
+    ///
+    /// Tokens are known by their place in the vocabulary here, not by their ids.
+    pub(super) fn build(model: &Model, vocab: &Vocab, ignore_merges: bool) -> Result<Self, String> {
+        if model.vocab.len() >= 1 << ID_BITS || model.merges.len() >= 1 << RANK_BITS {
+            return Err("a vocabulary of more than two million tokens".into());
+        }
         let alphabet = Alphabet::new();
-        let mut ids: HashMap<&str, u32> = HashMap::with_capacity(model.vocab.len());
-        for (token, id) in &model.vocab {
-            ids.insert(&token.0, *id);
-        }
-        let mut owners =
-            HashMap::with_capacity_and_hasher(ids.len(), BuildHasherDefault::<PairHasher>::default());
-        for (token, id) in &ids {
-            if owners.insert(*id as u64, *token).is_some() {
-                return Err(format!("two tokens of the vocabulary share the id {id}"));
-            }
-        }
         let mut bytes = [NONE; 256];
         for byte in 0..=255u8 {
             // These never occur in UTF-8.
@@ -58,30 +52,31 @@ impl Bpe {
                 continue;
             }
             let c = alphabet.char_of[byte as usize];
-            bytes[byte as usize] = *ids
-                .get(c.encode_utf8(&mut [0; 4]) as &str)
-                .ok_or_else(|| format!("no token for the byte {byte:#04x}"))?;
+            let place = vocab.get(c.encode_utf8(&mut [0; 4]));
+            bytes[byte as usize] = place.ok_or_else(|| format!("no token for the byte {byte:#04x}"))?;
         }
-        let mut merges = PairMap::with_capacity(model.merges.len());
+        let mut merges = Merges::with_capacity(model.merges.len());
         let mut boundaries = Boundaries::new();
         let (mut joined, mut decoded) = (String::new(), Vec::new());
         for (rank, (a, b)) in model.merges.iter().enumerate() {
-            let id_of = |t: &str| {
-                ids.get(t).copied().ok_or_else(|| format!("the merge token {t:?} is not in the vocabulary"))
+            let place = |t: &str| {
+                vocab.get(t).ok_or_else(|| format!("the merge token {t:?} is not in the vocabulary"))
             };
             joined.clear();
             joined.push_str(&a.0);
             joined.push_str(&b.0);
-            let (a, b, new) = (id_of(&a.0)?, id_of(&b.0)?, id_of(&joined)?);
+            let (a, b, new) = (place(&a.0)?, place(&b.0)?, place(&joined)?);
+            merges.made.push(new);
+            // Other tokens can't come of bytes.
             if alphabet.decode(&joined, &mut decoded) {
                 boundaries.add(&decoded);
-                merges.insert(a, b, Merge { rank: rank as u32, new });
+                merges.insert(a, b, rank as u32);
             }
         }
         let whole = ignore_merges.then(|| {
-            let mut whole = ByteSet::with_capacity(ids.len());
-            for token in ids.keys() {
-                if alphabet.decode(token, &mut decoded) {
+            let mut whole = ByteSet::with_capacity(model.vocab.len());
+            for (token, _) in &model.vocab {
+                if alphabet.decode(&token.0, &mut decoded) {
                     boundaries.add(&decoded);
                     whole.insert(&decoded);
                 }
@@ -104,32 +99,35 @@ impl Bpe {
 
     fn count_short(&self, piece: &[u8]) -> u32 {
         let mut ids = [0u32; SHORT];
-        let mut merges = [Merge::NONE; SHORT];
+        // The rank of the merge of each symbol with the next.
+        let mut ranks = [NONE; SHORT];
         let mut n = piece.len();
         for (id, &byte) in ids.iter_mut().zip(piece) {
             *id = self.bytes[byte as usize];
         }
         for i in 0..n.saturating_sub(1) {
-            merges[i] = self.merges.get(ids[i], ids[i + 1]);
+            ranks[i] = self.merges.rank(ids[i], ids[i + 1]);
         }
         while n > 1 {
-            let mut best = 0;
-            for i in 1..n - 1 {
-                if merges[i].rank < merges[best].rank {
-                    best = i;
+            let (mut best, mut lowest) = (0, ranks[0]);
+            for (i, &rank) in ranks[1..n - 1].iter().enumerate() {
+                if rank < lowest {
+                    (best, lowest) = (i + 1, rank);
                 }
             }
-            if merges[best].rank == NONE {
+            if lowest == NONE {
                 break;
             }
-            ids[best] = merges[best].new;
-            ids.copy_within(best + 2..n, best + 1);
-            merges.copy_within((best + 2).min(n)..n, best + 1);
             n -= 1;
-            if best > 0 {
-                merges[best - 1] = self.merges.get(ids[best - 1], ids[best]);
+            ids[best] = self.merges.made[lowest as usize];
+            for i in best + 1..n {
+                ids[i] = ids[i + 1];
+                ranks[i] = ranks[i + 1];
             }
-            merges[best] = if best + 1 < n { self.merges.get(ids[best], ids[best + 1]) } else { Merge::NONE };
+            if best > 0 {
+                ranks[best - 1] = self.merges.rank(ids[best - 1], ids[best]);
+            }
+            ranks[best] = if best + 1 < n { self.merges.rank(ids[best], ids[best + 1]) } else { NONE };
         }
         n as u32
     }
@@ -145,9 +143,9 @@ impl Bpe {
             next: i as u32 + 1,
         }));
         let push = |heap: &mut BinaryHeap<_>, at: u32, a: u32, b: u32| {
-            let merge = self.merges.get(a, b);
-            if merge.rank != NONE {
-                heap.push(Reverse((merge.rank, at)));
+            let rank = self.merges.rank(a, b);
+            if rank != NONE {
+                heap.push(Reverse((rank, at)));
             }
         };
         for (i, pair) in symbols.windows(2).enumerate() {
@@ -160,23 +158,119 @@ impl Bpe {
                 continue;
             }
             let right = symbols[symbol.next as usize];
-            let merge = self.merges.get(symbol.id, right.id);
             // An entry whose symbols have changed since it was pushed.
-            if merge.rank != rank {
+            if self.merges.rank(symbol.id, right.id) != rank {
                 continue;
             }
+            let new = self.merges.made[rank as usize];
             symbols[symbol.next as usize].id = NONE;
-            symbols[at as usize] = Symbol { id: merge.new, next: right.next, ..symbol };
+            symbols[at as usize] = Symbol { id: new, next: right.next, ..symbol };
             count -= 1;
             if right.next < len {
                 symbols[right.next as usize].prev = at;
-                push(heap, at, merge.new, symbols[right.next as usize].id);
+                push(heap, at, new, symbols[right.next as usize].id);
             }
             if symbol.prev != NONE {
-                push(heap, symbol.prev, symbols[symbol.prev as usize].id, merge.new);
+                push(heap, symbol.prev, symbols[symbol.prev as usize].id, new);
             }
         }
         count
+    }
+}
+
+/// The places of tokens in a vocabulary.
+pub(super) struct Vocab<'a>(HashMap<&'a str, u32, BuildHasherDefault<StrHasher>>);
+
+impl<'a> Vocab<'a> {
+    /// The places of a model's tokens, a repeated one at its last; an error if two tokens share an id.
+    pub(super) fn new(model: &'a Model) -> Result<Self, String> {
+        let mut places = HashMap::with_capacity_and_hasher(model.vocab.len(), BuildHasherDefault::default());
+        for (place, (token, _)) in model.vocab.iter().enumerate() {
+            places.insert(&*token.0, place as u32);
+        }
+        let mut ids: Vec<u32> = places.values().map(|&place| model.vocab[place as usize].1).collect();
+        ids.sort_unstable();
+        match ids.windows(2).find(|pair| pair[0] == pair[1]) {
+            Some(pair) => Err(format!("two tokens of the vocabulary share the id {}", pair[0])),
+            None => Ok(Self(places)),
+        }
+    }
+
+    /// The place of a token.
+    pub(super) fn get(&self, token: &str) -> Option<u32> {
+        self.0.get(token).copied()
+    }
+
+    /// The number of different tokens.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// Hashes one string.
+#[derive(Default)]
+struct StrHasher(u64);
+
+impl Hasher for StrHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 ^= hash_bytes(bytes);
+    }
+    // What ends a string: strings are hashed alone.
+    fn write_u8(&mut self, _: u8) {}
+}
+
+const ID_BITS: u32 = 21;
+const RANK_BITS: u32 = 22;
+
+/// Merges by pair: open addressing, at most two thirds full. A slot holds both ids and the rank.
+struct Merges {
+    slots: Vec<u64>,
+    shift: u32,
+    /// The token that the merge of each rank makes.
+    made: Vec<u32>,
+}
+
+const EMPTY: u64 = u64::MAX;
+
+impl Merges {
+    fn with_capacity(n: usize) -> Self {
+        let bits = (n.max(4) * 3 / 2).next_power_of_two().trailing_zeros();
+        Self { slots: vec![EMPTY; 1 << bits], shift: 64 - bits, made: Vec::with_capacity(n) }
+    }
+
+    #[inline]
+    fn slot(&self, pair: u64) -> usize {
+        (pair.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> self.shift) as usize
+    }
+
+    /// A later merge of the same pair replaces the earlier.
+    fn insert(&mut self, a: u32, b: u32, rank: u32) {
+        let pair = (a as u64) << ID_BITS | b as u64;
+        let mut at = self.slot(pair);
+        while self.slots[at] != EMPTY && self.slots[at] >> RANK_BITS != pair {
+            at = (at + 1) & (self.slots.len() - 1);
+        }
+        self.slots[at] = pair << RANK_BITS | rank as u64;
+    }
+
+    /// The rank of the merge of two tokens, or [`NONE`].
+    #[inline]
+    fn rank(&self, a: u32, b: u32) -> u32 {
+        let pair = (a as u64) << ID_BITS | b as u64;
+        let mut at = self.slot(pair);
+        loop {
+            let slot = self.slots[at];
+            if slot == EMPTY {
+                return NONE;
+            }
+            if slot >> RANK_BITS == pair {
+                return slot as u32 & ((1 << RANK_BITS) - 1);
+            }
+            at = (at + 1) & (self.slots.len() - 1);
+        }
     }
 }
 
@@ -229,80 +323,6 @@ pub(super) fn hash_bytes(bytes: &[u8]) -> u64 {
         hash = (mixed >> 64) as u64 ^ mixed as u64;
     }
     hash
-}
-
-/// A merge: its rank, and the id of the token it makes.
-#[derive(Clone, Copy)]
-struct Merge {
-    rank: u32,
-    new: u32,
-}
-
-impl Merge {
-    const NONE: Self = Self { rank: NONE, new: NONE };
-}
-
-/// Merges by pair: open addressing, at most half full.
-struct PairMap {
-    slots: Vec<(u64, Merge)>,
-    shift: u32,
-}
-
-const EMPTY: u64 = u64::MAX;
-
-impl PairMap {
-    fn with_capacity(n: usize) -> Self {
-        let bits = (2 * n.max(4)).next_power_of_two().trailing_zeros();
-        Self { slots: vec![(EMPTY, Merge::NONE); 1 << bits], shift: 64 - bits }
-    }
-
-    #[inline]
-    fn slot(&self, key: u64) -> usize {
-        (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> self.shift) as usize
-    }
-
-    /// A later merge of the same pair replaces the earlier.
-    fn insert(&mut self, a: u32, b: u32, merge: Merge) {
-        let key = (a as u64) << 32 | b as u64;
-        let mut at = self.slot(key);
-        while self.slots[at].0 != EMPTY && self.slots[at].0 != key {
-            at = (at + 1) & (self.slots.len() - 1);
-        }
-        self.slots[at] = (key, merge);
-    }
-
-    #[inline]
-    fn get(&self, a: u32, b: u32) -> Merge {
-        let key = (a as u64) << 32 | b as u64;
-        let mut at = self.slot(key);
-        loop {
-            let (k, merge) = self.slots[at];
-            if k == key {
-                return merge;
-            }
-            if k == EMPTY {
-                return Merge::NONE;
-            }
-            at = (at + 1) & (self.slots.len() - 1);
-        }
-    }
-}
-
-/// Hashes a `u64` by one multiplication.
-#[derive(Default)]
-struct PairHasher(u64);
-
-impl Hasher for PairHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-    fn write(&mut self, _: &[u8]) {
-        unreachable!("only u64 keys are hashed")
-    }
-    fn write_u64(&mut self, key: u64) {
-        let mixed = key.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        self.0 = mixed ^ mixed >> 32;
-    }
 }
 
 /// The characters that stand for bytes in a byte-level vocabulary.

@@ -1,6 +1,8 @@
 //! Counts of pieces already seen, kept inline in two fixed tables: one that stays in the nearest processor caches,
 //! and one for what falls out of it.
 
+use super::bpe::hash_bytes;
+
 /// Longest key, in bytes.
 pub(super) const MAX_KEY: usize = 15;
 
@@ -85,12 +87,34 @@ impl Entry {
 }
 
 /// Sets of the first table, 2 entries each: 256 KiB.
-const NEAR_BITS: u32 = 13;
+const NEAR_BITS: u32 = 14;
 /// Sets of the second table, 4 entries each: 2 MiB.
 const FAR_BITS: u32 = 15;
 
-/// Two set-associative tables. (A piece of n bytes has at most n tokens, so a byte holds the count.)
+/// Longest piece that is kept beyond [`MAX_KEY`].
+const MAX_LONG: usize = 62;
+/// Entries for long pieces: 256 KiB.
+const LONG_BITS: u32 = 12;
+
+/// A long piece: its bytes, its length (0 if the entry is empty), its count.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+struct Long {
+    bytes: [u8; MAX_LONG],
+    len: u8,
+    count: u8,
+}
+
+impl Default for Long {
+    fn default() -> Self {
+        Self { bytes: [0; MAX_LONG], len: 0, count: 0 }
+    }
+}
+
+/// Two set-associative tables, and a plain one for pieces too long for them. (A piece of n bytes has at most n
+/// tokens, so a byte holds the count.)
 pub(super) struct Cache {
+    long: Box<[Long]>,
     near: Box<[[Entry; 2]; 1 << NEAR_BITS]>,
     far: Box<[[Entry; 4]; 1 << FAR_BITS]>,
     victim: usize,
@@ -103,8 +127,23 @@ impl Cache {
         Self {
             near: near.try_into().unwrap_or_else(|_| unreachable!("made with this length")),
             far: far.try_into().unwrap_or_else(|_| unreachable!("made with this length")),
+            long: zeroed(1 << LONG_BITS),
             victim: 0,
         }
+    }
+
+    /// The count of a piece longer than [`MAX_KEY`], made by `count` if it is not kept.
+    pub(super) fn long(&mut self, piece: &[u8], count: impl FnOnce() -> u32) -> u32 {
+        if piece.len() > MAX_LONG {
+            return count();
+        }
+        let entry = &mut self.long[hash_bytes(piece) as usize & ((1 << LONG_BITS) - 1)];
+        if entry.len as usize != piece.len() || entry.bytes[..piece.len()] != *piece {
+            entry.bytes[..piece.len()].copy_from_slice(piece);
+            entry.len = piece.len() as u8;
+            entry.count = count() as u8;
+        }
+        entry.count as u32
     }
 
     /// The count kept for `key` in the first table, or 0.

@@ -1,7 +1,7 @@
 //! The fast path: byte-level BPE with a known pre-tokenizer.
 
 use super::added::{Matcher, matchers};
-use super::bpe::{Bpe, BpeScratch};
+use super::bpe::{Bpe, BpeScratch, Vocab};
 use super::cache::Cache;
 use super::config::File;
 use super::hot::Hot;
@@ -41,11 +41,11 @@ impl Fast {
         let (family, prefix_space) = recognise(rest.get("pre_tokenizer"))?;
         check_model(&model.rest)?;
         let flag = |name: &str| model.rest.get(name).and_then(Value::as_bool).unwrap_or(false);
-        let bpe = Bpe::build(&model, flag("ignore_merges"))?;
-        let ids: std::collections::HashMap<&str, u32> =
-            model.vocab.iter().map(|(t, id)| (&*t.0, *id)).collect();
+        let vocab = Vocab::new(&model)?;
+        let bpe = Bpe::build(&model, &vocab, flag("ignore_merges"))?;
+        let id_of = |token: &str| vocab.get(token).map(|place| model.vocab[place as usize].1);
         let normalise = |s: &str| if nfc_on { nfc(s) } else { s.to_owned() };
-        let (raw, normalised) = matchers(added_tokens, |t| ids.get(t).copied(), ids.len(), normalise)?;
+        let (raw, normalised) = matchers(added_tokens, id_of, vocab.len(), normalise)?;
         Ok(Self { raw, normalised, nfc: nfc_on, family, prefix_space, bpe })
     }
 

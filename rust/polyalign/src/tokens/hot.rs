@@ -4,7 +4,7 @@ use super::bpe::Bpe;
 use super::cache::{Key, MAX_KEY};
 use super::fast::FastScratch;
 use super::pretokens::{BLOCK, Family, Masks, starts};
-use super::unicode::TABLE;
+use super::unicode::{TABLE, decode};
 
 /// What the loop reads.
 #[derive(Clone, Copy)]
@@ -13,6 +13,9 @@ pub(super) struct Hot<'a> {
     pub(super) bpe: &'a Bpe,
 }
 
+/// Cuts of a pre-token that are found before the pieces are looked up.
+const MAX_CUTS: usize = 64;
+
 /// A block and enough beyond it to load 16 bytes from each of its positions.
 const WINDOW: usize = BLOCK + 16;
 
@@ -20,7 +23,10 @@ impl Hot<'_> {
     /// The number of tokens of a text that holds no added tokens and needs no normalising.
     pub(super) fn count(self, text: &[u8], scratch: &mut FastScratch) -> u32 {
         #[cfg(target_arch = "x86_64")]
-        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("bmi2") && is_x86_feature_detected!("lzcnt") {
+        if is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("bmi2")
+            && is_x86_feature_detected!("lzcnt")
+        {
             // SAFETY: the processor has these features.
             return unsafe { self.count_avx2(text, scratch) };
         }
@@ -40,7 +46,12 @@ impl Hot<'_> {
 
     /// One copy of the loop for each family.
     #[inline(always)]
-    fn each_family(self, text: &[u8], scratch: &mut FastScratch, masks: impl Fn(&[u8; BLOCK]) -> Masks) -> u32 {
+    fn each_family(
+        self,
+        text: &[u8],
+        scratch: &mut FastScratch,
+        masks: impl Fn(&[u8; BLOCK]) -> Masks,
+    ) -> u32 {
         match self.family {
             Family::Gpt2 => self.run(Family::Gpt2, text, scratch, masks),
             Family::Cl100k => self.run(Family::Cl100k, text, scratch, masks),
@@ -112,29 +123,55 @@ impl Hot<'_> {
         if len > MAX_KEY {
             return self.long_pre_token(&window[from..to], scratch);
         }
-        let bytes = window[from & 63..].first_chunk::<16>().expect("a window is 16 bytes longer than a block");
+        let bytes =
+            window[from & 63..].first_chunk::<16>().expect("a window is 16 bytes longer than a block");
         let key = Key::of(bytes, len);
         let count = scratch.cache.near(key);
         if count > 0 { count } else { self.miss(key, &window[from..to], true, scratch) }
     }
 
-    /// A pre-token of any characters.
+    /// A pre-token of any characters: first where it is cut, then the counts of its pieces, so that the look-ups
+    /// overlap.
     #[inline(always)]
-    fn pre_token(self, text: &[u8], mut at: usize, to: usize, scratch: &mut FastScratch) -> u32 {
-        let (start, mut count) = (at, 0);
+    fn pre_token(self, text: &[u8], start: usize, to: usize, scratch: &mut FastScratch) -> u32 {
+        let mut cuts = [0; MAX_CUTS];
+        let (mut found, mut from, mut count) = (0, start, 0);
+        let (mut left, len) = decode(text, start);
+        let mut at = start + len;
         while at < to {
-            let end = self.bpe.boundaries.piece(text, at, to);
-            let whole = (at, end) == (start, to);
-            count += if end - at > MAX_KEY {
-                self.long_piece(&text[at..end], whole, scratch)
-            } else {
-                let key = Key::at(text, at, end);
-                let count = scratch.cache.near(key);
-                if count > 0 { count } else { self.miss(key, &text[at..end], whole, scratch) }
-            };
-            at = end;
+            let (right, len) = decode(text, at);
+            cuts[found] = at;
+            found += !self.bpe.boundaries.spanned(left, right) as usize;
+            if found == MAX_CUTS {
+                count += self.pieces(text, from, &cuts, scratch);
+                (found, from) = (0, at);
+            }
+            (left, at) = (right, at + len);
+        }
+        count += self.pieces(text, from, &cuts[..found], scratch);
+        from = if found > 0 { cuts[found - 1] } else { from };
+        count + self.piece(text, from, to, from == start, scratch)
+    }
+
+    #[inline(always)]
+    fn pieces(self, text: &[u8], mut from: usize, cuts: &[usize], scratch: &mut FastScratch) -> u32 {
+        let mut count = 0;
+        for &to in cuts {
+            count += self.piece(text, from, to, false, scratch);
+            from = to;
         }
         count
+    }
+
+    /// A piece; `whole` if it is all of a pre-token.
+    #[inline(always)]
+    fn piece(self, text: &[u8], from: usize, to: usize, whole: bool, scratch: &mut FastScratch) -> u32 {
+        if to - from > MAX_KEY {
+            return self.long_piece(&text[from..to], whole, scratch);
+        }
+        let key = Key::at(text, from, to);
+        let count = scratch.cache.near(key);
+        if count > 0 { count } else { self.miss(key, &text[from..to], whole, scratch) }
     }
 
     #[cold]
@@ -143,9 +180,14 @@ impl Hot<'_> {
         self.long_piece(piece, true, scratch)
     }
 
-    /// A piece too long for the cache; `whole` if it is all of a pre-token.
+    /// A piece too long for a key.
+    #[inline(never)]
     fn long_piece(self, piece: &[u8], whole: bool, scratch: &mut FastScratch) -> u32 {
-        if whole && self.bpe.is_whole(piece) { 1 } else { self.bpe.count(piece, &mut scratch.bpe) }
+        if whole && self.bpe.is_whole(piece) {
+            return 1;
+        }
+        let FastScratch { cache, bpe } = scratch;
+        cache.long(piece, || self.bpe.count(piece, bpe))
     }
 
     /// A piece that is not in the nearest table.

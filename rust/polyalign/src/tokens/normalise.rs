@@ -5,11 +5,86 @@ use unicode_normalization_alignments::{IsNormalized, UnicodeNormalization, is_nf
 
 /// Whether NFC would change nothing; may say false of a text that is normalised.
 pub(super) fn is_nfc(text: &str) -> bool {
-    let suspect = |c: char| c >= '\u{300}' && TABLE.byte(c as u32) & NFC_SUSPECT != 0;
+    if !may_hold_suspects(text.as_bytes()) {
+        return true;
+    }
+    let table = &*TABLE;
+    let suspect = |c: char| c >= '\u{300}' && table.byte(c as u32) & NFC_SUSPECT != 0;
     !text.chars().any(suspect) || is_nfc_quick(text.chars()) == IsNormalized::Yes
+}
+
+/// Whether some character is neither ASCII nor of the ranges that Chinese, Japanese and most Latin text is made of.
+fn may_hold_suspects(text: &[u8]) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx2") {
+        // SAFETY: the processor has the feature.
+        return unsafe { may_hold_suspects_avx2(text) };
+    }
+    any_suspect_start(text)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn may_hold_suspects_avx2(text: &[u8]) -> bool {
+    any_suspect_start(text)
+}
+
+/// Without branches within a chunk, so that it is compiled to vector instructions.
+#[inline(always)]
+fn any_suspect_start(text: &[u8]) -> bool {
+    const CHUNK: usize = 64;
+    let mut at = 0;
+    while let Some(window) = text[at..].first_chunk::<{ CHUNK + 2 }>() {
+        let mut any = false;
+        for i in 0..CHUNK {
+            any |= suspect_start(window[i], window[i + 1], window[i + 2]);
+        }
+        if any {
+            return true;
+        }
+        at += CHUNK;
+    }
+    let byte = |i: usize| text.get(i).copied().unwrap_or(0);
+    (at..text.len()).any(|i| suspect_start(byte(i), byte(i + 1), byte(i + 2)))
+}
+
+/// Whether a character that starts with these bytes may be changed by NFC or change its neighbours.
+#[inline(always)]
+fn suspect_start(a: u8, b: u8, c: u8) -> bool {
+    let plain = (a.wrapping_sub(0xe4) <= 5) // U+4000 to U+9FFF
+        | ((a == 0xef) & ((b == 0xbc) | (b == 0xbd))) // full-width forms
+        | ((a == 0xe2) & (b == 0x80) & (c >= 0x90)) // quotation marks, dashes
+        | ((a == 0xe3) & (b == 0x80) & (c < 0xaa)) // ideographic punctuation
+        | ((a == 0xe3) & ((b == 0x81) | (b == 0x83) | (b == 0x82) & (c.wrapping_sub(0x99) > 1))); // kana
+    (a >= 0xcc) & !plain
 }
 
 /// The text in NFC.
 pub(super) fn nfc(text: &str) -> String {
     text.nfc().map(|(c, _)| c).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_suspect_is_seen() {
+        for c in '\0'..=char::MAX {
+            if TABLE.byte(c as u32) & NFC_SUSPECT != 0 {
+                for text in [format!("{c}"), format!("{}{c}{}", "a".repeat(63), "你".repeat(50))] {
+                    assert!(
+                        any_suspect_start(text.as_bytes()) && may_hold_suspects(text.as_bytes()),
+                        "{c:?}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn ordinary_texts_hold_no_suspects() {
+        let text = "“Hello” – it’s 你好，世界！「カタカナ」。 naïve".repeat(9);
+        assert!(!any_suspect_start(text.as_bytes()) && !may_hold_suspects(text.as_bytes()));
+    }
 }

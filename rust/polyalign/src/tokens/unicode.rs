@@ -91,17 +91,21 @@ pub(super) fn is_space(class: u8) -> bool {
 /// character, or panics.
 #[inline(always)]
 pub(super) fn decode(text: &[u8], at: usize) -> (u32, usize) {
-    let b0 = text[at];
-    if b0 < 0x80 {
-        return (b0 as u32, 1);
-    }
-    let tail = |i: usize| (text[at + i] & 0x3f) as u32;
-    if b0 < 0xe0 {
-        (((b0 & 0x1f) as u32) << 6 | tail(1), 2)
-    } else if b0 < 0xf0 {
-        (((b0 & 0x0f) as u32) << 12 | tail(1) << 6 | tail(2), 3)
-    } else {
-        (((b0 & 0x07) as u32) << 18 | tail(1) << 12 | tail(2) << 6 | tail(3), 4)
+    // One check of the bounds where there are four bytes.
+    let bytes = match text[at..].first_chunk::<4>() {
+        Some(bytes) => *bytes,
+        None => {
+            let mut bytes = [0; 4];
+            bytes[..text.len() - at].copy_from_slice(&text[at..]);
+            bytes
+        }
+    };
+    let [b0, b1, b2, b3] = bytes.map(u32::from);
+    match b0 {
+        0..0x80 => (b0, 1),
+        0xe0..0xf0 => ((b0 & 0x0f) << 12 | (b1 & 0x3f) << 6 | (b2 & 0x3f), 3),
+        0x80..0xe0 => ((b0 & 0x1f) << 6 | (b1 & 0x3f), 2),
+        _ => ((b0 & 0x07) << 18 | (b1 & 0x3f) << 12 | (b2 & 0x3f) << 6 | (b3 & 0x3f), 4),
     }
 }
 

@@ -105,7 +105,13 @@ impl Masks {
 /// first of them counts as a start too.
 /// `None` if the masks can't tell.
 #[inline(always)]
-pub(in super::super) fn starts(family: Family, m: &Masks, block: &[u8; BLOCK], len: usize, end: bool) -> Option<u64> {
+pub(in super::super) fn starts(
+    family: Family,
+    m: &Masks,
+    block: &[u8; BLOCK],
+    len: usize,
+    end: bool,
+) -> Option<u64> {
     let stop = match family {
         Family::DeepSeek => m.wide | m.control,
         _ => m.wide,

@@ -86,6 +86,10 @@ impl<const FRAGMENT: u8> Scan<'_, FRAGMENT> {
     #[inline(always)]
     fn run(&self, mut at: usize, belongs: impl Fn(u8) -> bool) -> usize {
         loop {
+            // U+5000 to U+8FFF are all letters without case, and most of Chinese.
+            while FRAGMENT != REST && matches!(self.text.get(at), Some(0xe5..=0xe8)) && belongs(UNCASED) {
+                at += 3;
+            }
             let (class, len) = self.class(at);
             if class == END || !belongs(class) {
                 return at;
