@@ -36,6 +36,9 @@ impl Fast {
     /// The fast path for a tokenizer, or why it has none.
     pub(super) fn build(file: File) -> Result<Self, String> {
         let File { added_tokens, model, rest } = file;
+        if rest.get("version").is_some_and(|v| v != "1.0") {
+            return Err("an unknown version".into());
+        }
         check_post_processor(rest.get("post_processor"))?;
         let nfc_on = is_nfc_normalizer(rest.get("normalizer"))?;
         let (family, prefix_space) = recognise(rest.get("pre_tokenizer"))?;
@@ -140,10 +143,11 @@ fn check_model(rest: &serde_json::Map<String, Value>) -> Result<(), String> {
             return Err(format!("{name} is not a boolean"));
         }
     }
-    for name in ["unk_token"] {
-        if !matches!(rest.get(name), None | Some(Value::Null | Value::String(_))) {
-            return Err(format!("{name} is not a string"));
-        }
+    if !matches!(rest.get("unk_token"), None | Some(Value::Null | Value::String(_))) {
+        return Err("unk_token is not a string".into());
+    }
+    if !matches!(rest.get("dropout"), None | Some(Value::Null | Value::Number(_))) {
+        return Err("dropout is not a number".into());
     }
     Ok(())
 }
