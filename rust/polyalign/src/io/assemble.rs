@@ -662,6 +662,9 @@ impl<'a, S: Source<'a>> Reader<'a, '_, S> {
     /// The first of a label's fields that says something. Missing, null and blank say nothing.
     fn label(&mut self, label: &Label, accepts: Accepts, consume: bool) -> Result<Option<&'a str>, Reject> {
         for field in &label.fields {
+            if field.ways.iter().all(|(slot, _)| self.source.slot(*slot).is_none()) {
+                continue;
+            }
             let Some(found) = self.find(field)? else { continue };
             let node = found.node;
             let text = match node.kind() {
@@ -824,10 +827,10 @@ fn map_role(role: &str) -> &str {
         ("system", &["system"]),
         ("tool", &["tool", "function", "observation", "function_response", "tool_response"]),
     ];
-    let role = role.trim();
     if matches!(role, "user" | "assistant") {
         return role;
     }
+    let role = role.trim();
     let known = |(_, words): &&(&str, &[&str])| words.iter().any(|word| role.eq_ignore_ascii_case(word));
     KNOWN.iter().find(known).map_or(role, |(name, _)| name)
 }

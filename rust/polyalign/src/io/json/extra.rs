@@ -1,36 +1,30 @@
 //! A record's remaining members, each value's bytes as they stood.
 
-use super::node::{JsonKey, JsonNode};
-use super::tape::Tape;
+use super::node::{JsonKey, JsonNode, JsonRecord};
 use crate::io::assemble::{Assembled, Kind, Node, ReadList, is_read_member};
 use bumpalo::Bump;
 use bumpalo::collections::{String as ArenaString, Vec as ArenaVec};
 
 /// The record's own members.
-pub(super) fn top_level<'a>(
-    text: &'a str,
-    tape: &'a Tape,
-) -> impl Iterator<Item = (JsonKey<'a>, JsonNode<'a>)> {
-    let record = JsonNode { text, tokens: &tape.tokens, at: 0 };
-    record.pairs(0, tape.tokens.len())
+pub(super) fn top_level<'a>(record: &'a JsonRecord<'a>) -> impl Iterator<Item = (JsonKey<'a>, JsonNode<'a>)> {
+    JsonNode { record, at: 0 }.pairs(0, record.tape.tokens.len())
 }
 
 /// What is left of the record as one object; `None` if nothing is.
 pub(super) fn extra<'a>(
-    text: &'a str,
-    tape: &'a Tape,
+    record: &'a JsonRecord<'a>,
     read: &Assembled<'a>,
     arena: &'a Bump,
 ) -> Option<&'a str> {
     // The consumed values' tokens and slots, in the order of the text.
     let mut consumed = ArenaVec::with_capacity_in(read.consumed.count_ones() as usize, arena);
-    let slots = tape.slots.iter().enumerate();
+    let slots = record.tape.slots.iter().enumerate();
     consumed.extend(slots.filter(|(slot, _)| read.consumed >> slot & 1 == 1).map(|(slot, &at)| (at, slot)));
     consumed.sort_unstable();
     let mut next = consumed.iter().copied().peekable();
     let mut slot_of = |value: JsonNode<'_>| next.next_if(|(at, _)| *at as usize == value.at);
-    let mut object = Object::new(ArenaString::with_capacity_in(text.len().min(1 << 10), arena));
-    for (key, value) in top_level(text, tape) {
+    let mut object = Object::new(ArenaString::with_capacity_in(record.text.len().min(1 << 10), arena));
+    for (key, value) in top_level(record) {
         match slot_of(value) {
             None => object.member(key, value.raw().len()).push_str(value.raw()),
             Some((_, slot)) => {

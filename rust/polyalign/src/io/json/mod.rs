@@ -10,15 +10,15 @@ mod scan;
 mod tape;
 mod unescape;
 
-use super::assemble::{Source, assemble};
+use super::assemble::assemble;
 use super::fields::{Names, Plan};
 use super::record::Record;
 pub use super::record::Reject;
 use super::shape::{FieldSpec, Shape};
 use crate::Result;
 use bumpalo::Bump;
-use node::JsonNode;
-use tape::{MAX_BYTES, NONE, Tape};
+use node::JsonRecord;
+use tape::{MAX_BYTES, Tape};
 
 /// Reads records of one shape from JSON objects.
 ///
@@ -59,20 +59,6 @@ impl Scratch {
     }
 }
 
-struct JsonSource<'a> {
-    text: &'a str,
-    tape: &'a Tape,
-}
-
-impl<'a> Source<'a> for JsonSource<'a> {
-    type Node = JsonNode<'a>;
-
-    fn slot(&self, slot: usize) -> Option<JsonNode<'a>> {
-        let at = self.tape.slots[slot];
-        (at != NONE).then_some(JsonNode { text: self.text, tokens: &self.tape.tokens, at: at as usize })
-    }
-}
-
 impl JsonRecords {
     /// `fields.shape` must be decided, unless `prompt` and `response` are both given.
     ///
@@ -91,15 +77,14 @@ impl JsonRecords {
     /// The reason to reject the record.
     pub fn parse<'a>(&self, record: &'a str, scratch: &'a mut Scratch) -> Result<Record<'a>, Reject> {
         scratch.clear();
-        let text = record;
-        read(&mut scratch.tape, text, &self.plan.names)?;
+        read(&mut scratch.tape, record, &self.plan.names)?;
         let (tape, arena) = (&scratch.tape, &scratch.arena);
-        let read = assemble(&self.plan, &JsonSource { text, tape }, arena)?;
-        let mut record = read.record;
+        let json: &JsonRecord<'_> = arena.alloc(JsonRecord { text: record, tape });
+        let mut read = assemble(&self.plan, &json, arena)?;
         if self.plan.spec.keep_extra {
-            record.extra = extra::extra(text, tape, &read, arena);
+            read.record.extra = extra::extra(json, &read, arena);
         }
-        Ok(record)
+        Ok(read.record)
     }
 
     /// As [`parse`](Self::parse), for bytes that may not be UTF-8 (rejected as `utf8`).
@@ -142,7 +127,7 @@ pub fn field_names(record: &[u8]) -> Result<Vec<String>, Reject> {
     let mut tape = Tape::default();
     let text = utf8(record)?;
     read(&mut tape, text, &Names::default())?;
-    Ok(extra::top_level(text, &tape).map(|(key, _)| key.lossy()).collect())
+    Ok(extra::top_level(&JsonRecord { text, tape: &tape }).map(|(key, _)| key.lossy()).collect())
 }
 
 /// The shape of a corpus, from up to 100 of its first records (broken ones are passed over).
