@@ -38,7 +38,7 @@ impl Layout {
     /// # Errors
     /// An axis that is named as another of our columns.
     pub fn new(schema: &BucketSchema, texts: bool, preference: bool, extra: bool) -> Result<Self> {
-        let axes: Vec<String> = schema.axis_names().iter().map(|a| (*a).to_owned()).collect();
+        let axes: Vec<String> = schema.axes.iter().map(|axis| axis.column().to_owned()).collect();
         let taken = |axis: &&String| {
             let axis = axis.as_str();
             FIRST.contains(&axis) || COUNTS.contains(&axis) || TEXTS.contains(&axis)
