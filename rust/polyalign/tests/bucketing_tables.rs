@@ -21,7 +21,7 @@ fn table(range: std::ops::Range<usize>) -> RecordBatch {
     let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
     let messages = |key: &str| -> ArrayRef {
         let all = records.iter().flat_map(|r| r["messages"].as_array().unwrap());
-        Arc::new(StringArray::from_iter_values(all.map(|m| text(&m[key]))))
+        Arc::new(StringArray::from(all.map(|m| text(&m[key])).collect::<Vec<_>>()))
     };
     let fields = Fields::from(vec![
         Field::new("role", DataType::Utf8, true),
