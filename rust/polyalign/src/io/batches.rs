@@ -7,7 +7,9 @@ use arrow::array::{Array, RecordBatch, RecordBatchReader};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::ipc::reader::{FileReader, StreamReader};
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+};
 use std::fs::File;
 use std::io::BufReader;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -61,7 +63,7 @@ impl TableBlocks {
             if self.cancel.load(Ordering::Relaxed) {
                 return Err(Error::Interrupted);
             }
-            match self.next_piece(target) {
+            match self.next_piece() {
                 Ok(Some((batch, bytes))) => self.push(&mut block, batch, bytes),
                 Ok(None) => self.next_file(),
                 Err(reason) => {
@@ -84,7 +86,7 @@ impl TableBlocks {
         self.rows_left == 0 || self.position.file as usize >= self.inputs.files.len()
     }
 
-    fn next_piece(&mut self, target: u64) -> Result<Option<(RecordBatch, u64)>, String> {
+    fn next_piece(&mut self) -> Result<Option<(RecordBatch, u64)>, String> {
         let input = &self.inputs.files[self.position.file as usize];
         if input.size == 0 {
             return Ok(None);
@@ -92,7 +94,6 @@ impl TableBlocks {
         if self.open.is_none() {
             self.open = Some(Pieces::open(input, &self.schema, self.position.row, self.limits.block_bytes)?);
         }
-        let _ = target;
         self.open.as_mut().map_or(Ok(None), Pieces::next)
     }
 
@@ -119,15 +120,14 @@ struct Pieces {
     reader: Reader,
     schema: SchemaRef,
     block_bytes: u64,
-    /// Rows of Arrow batches still to be passed over.
+    /// Rows still to be passed over.
     skip: u64,
     /// The Arrow batch being cut, and from where on.
     batch: Option<(RecordBatch, usize)>,
 }
 
 enum Reader {
-    /// With the mean bytes of a row.
-    Parquet(ParquetRecordBatchReader, f64),
+    Parquet(Groups),
     File(FileReader<BufReader<File>>),
     Stream(StreamReader<BufReader<File>>),
 }
@@ -136,7 +136,10 @@ impl Pieces {
     fn open(input: &Input, schema: &SchemaRef, row: u64, block_bytes: u64) -> Result<Self, String> {
         let open = || -> Result<(Reader, u64), String> {
             match input.format {
-                Format::Parquet => Ok((open_parquet(input, row, block_bytes)?, 0)),
+                Format::Parquet => {
+                    let (groups, skip) = Groups::open(input, row, block_bytes)?;
+                    Ok((Reader::Parquet(groups), skip))
+                }
                 Format::ArrowFile => {
                     Ok((Reader::File(FileReader::try_new(buffered(input)?, None).map_err(text)?), row))
                 }
@@ -163,20 +166,24 @@ impl Pieces {
             if rows == 0 {
                 continue;
             }
-            if let Reader::Parquet(_, row_bytes) = self.reader {
-                return Ok(Some((batch, (row_bytes * rows as f64).ceil() as u64)));
-            }
             let skipped = self.skip.min(rows);
             self.skip -= skipped;
-            if skipped < rows {
-                self.batch = Some((batch, skipped as usize));
+            if skipped == rows {
+                continue;
             }
+            if let Reader::Parquet(groups) = &self.reader {
+                // Small enough already.
+                let batch = batch.slice(skipped as usize, (rows - skipped) as usize);
+                let bytes = (groups.row_bytes * batch.num_rows() as f64).ceil() as u64;
+                return Ok(Some((batch, bytes)));
+            }
+            self.batch = Some((batch, skipped as usize));
         }
     }
 
     fn read(&mut self) -> Option<Result<RecordBatch, ArrowError>> {
         match &mut self.reader {
-            Reader::Parquet(reader, _) => reader.next(),
+            Reader::Parquet(groups) => groups.next(),
             Reader::File(reader) => reader.next(),
             Reader::Stream(reader) => reader.next(),
         }
@@ -198,17 +205,61 @@ impl Pieces {
     }
 }
 
-fn open_parquet(input: &Input, row: u64, block_bytes: u64) -> Result<Reader, String> {
-    let file = File::open(&input.path).map_err(text)?;
-    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(text)?;
-    let groups = builder.metadata().row_groups();
-    let rows: i64 = groups.iter().map(|g| g.num_rows().max(0)).sum();
-    let bytes: i64 = groups.iter().map(|g| g.total_byte_size().max(0)).sum();
-    let row_bytes = (bytes as f64 / rows.max(1) as f64).max(1.0);
-    let piece = ((block_bytes as f64 / row_bytes) as u64).clamp(1, MAX_ROWS);
-    let builder = builder.with_batch_size(piece as usize);
-    let builder = if row > 0 { builder.with_offset(row as usize) } else { builder };
-    Ok(Reader::Parquet(builder.build().map_err(text)?, row_bytes))
+/// A Parquet file's row groups, one after the other, so that batches begin at the same rows wherever
+/// reading starts.
+struct Groups {
+    file: File,
+    metadata: ArrowReaderMetadata,
+    next: usize,
+    reader: Option<ParquetRecordBatchReader>,
+    batch_rows: usize,
+    /// The mean bytes of a row.
+    row_bytes: f64,
+}
+
+impl Groups {
+    /// Opens the row group that holds `row`; the result's rows before it are to be passed over.
+    fn open(input: &Input, row: u64, block_bytes: u64) -> Result<(Self, u64), String> {
+        let file = File::open(&input.path).map_err(text)?;
+        let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::default()).map_err(text)?;
+        let groups = metadata.metadata().row_groups();
+        let rows: i64 = groups.iter().map(|g| g.num_rows().max(0)).sum();
+        let bytes: i64 = groups.iter().map(|g| g.total_byte_size().max(0)).sum();
+        let row_bytes = (bytes as f64 / rows.max(1) as f64).max(1.0);
+        let batch_rows = ((block_bytes as f64 / row_bytes) as u64).clamp(1, MAX_ROWS) as usize;
+        let (mut next, mut skip) = (0, row);
+        while next < groups.len() && skip >= groups[next].num_rows().max(0) as u64 {
+            skip -= groups[next].num_rows().max(0) as u64;
+            next += 1;
+        }
+        Ok((Self { file, metadata, next, reader: None, batch_rows, row_bytes }, skip))
+    }
+
+    fn next(&mut self) -> Option<Result<RecordBatch, ArrowError>> {
+        loop {
+            if let Some(reader) = &mut self.reader {
+                match reader.next() {
+                    Some(batch) => return Some(batch),
+                    None => self.reader = None,
+                }
+            }
+            if self.next == self.metadata.metadata().num_row_groups() {
+                return None;
+            }
+            match self.open_group() {
+                Ok(reader) => self.reader = Some(reader),
+                Err(e) => return Some(Err(e)),
+            }
+        }
+    }
+
+    fn open_group(&mut self) -> Result<ParquetRecordBatchReader, ArrowError> {
+        let builder =
+            ParquetRecordBatchReaderBuilder::new_with_metadata(self.file.try_clone()?, self.metadata.clone());
+        let reader = builder.with_row_groups(vec![self.next]).with_batch_size(self.batch_rows).build()?;
+        self.next += 1;
+        Ok(reader)
+    }
 }
 
 fn buffered(input: &Input) -> Result<BufReader<File>, String> {
