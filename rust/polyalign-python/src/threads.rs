@@ -10,7 +10,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 /// (`datasets` with `num_proc`, `multiprocessing`) gets its own.
 ///
 /// Locked only while the GIL is held, so no other thread can hold it while this one forks.
-static POOLS: Mutex<Option<HashMap<(u32, usize), Arc<ThreadPool>>>> = Mutex::new(None);
+type Pools = HashMap<(u32, usize), Arc<ThreadPool>>;
+
+static POOLS: Mutex<Option<Pools>> = Mutex::new(None);
 
 /// Asking the system takes longer than counting a sentence.
 static CORES: OnceLock<usize> = OnceLock::new();

@@ -29,7 +29,7 @@ pub struct Blocks {
 
 enum Source {
     Text(TextBlocks),
-    Table(TableBlocks),
+    Table(Box<TableBlocks>),
 }
 
 impl Blocks {
@@ -40,7 +40,7 @@ impl Blocks {
 
     /// From tables.
     pub fn table(source: TableBlocks) -> Self {
-        Self { seen: VecDeque::new(), source: Source::Table(source) }
+        Self { seen: VecDeque::new(), source: Source::Table(Box::new(source)) }
     }
 
     fn read(&mut self, buffer: Vec<u8>) -> Result<Option<Block>> {

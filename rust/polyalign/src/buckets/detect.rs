@@ -116,7 +116,6 @@ impl Detector {
                 return found;
             }
         }
-        let mut counts = counts;
         for message in record.prompt.iter().filter(|message| is_spoken(message)) {
             counts.add(message.content);
         }

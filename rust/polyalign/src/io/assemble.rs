@@ -802,10 +802,10 @@ fn inside<'a, N: Node<'a>>(node: N, path: &str, whole: &str) -> Result<Option<N>
         return Ok(Some(found));
     }
     for (dot, _) in path.rmatch_indices('.') {
-        if let Some(next) = member(node, &path[..dot], whole)? {
-            if let Some(found) = inside(next, &path[dot + 1..], whole)? {
-                return Ok(Some(found));
-            }
+        if let Some(next) = member(node, &path[..dot], whole)?
+            && let Some(found) = inside(next, &path[dot + 1..], whole)?
+        {
+            return Ok(Some(found));
         }
     }
     Ok(None)

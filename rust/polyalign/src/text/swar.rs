@@ -37,13 +37,13 @@ impl Block {
     /// Which bytes are ASCII letters; as [`Block::within`].
     #[inline]
     pub fn letters(self) -> u64 {
-        Self(self.0 | EACH * 0x20).within(b'a', b'z')
+        Self(self.0 | (EACH * 0x20)).within(b'a', b'z')
     }
 
     /// Which bytes are this one; as [`Block::within`].
     #[inline]
     pub fn equal(self, byte: u8) -> u64 {
-        !(self.0 ^ EACH * u64::from(byte)).wrapping_add(EACH * 0x7F) & HIGH
+        !(self.0 ^ (EACH * u64::from(byte))).wrapping_add(EACH * 0x7F) & HIGH
     }
 }
 

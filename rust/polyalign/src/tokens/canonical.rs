@@ -104,7 +104,7 @@ impl Hashing {
     }
 
     /// Members must come sorted.
-    fn object<'k, T>(&mut self, members: Vec<(&'k str, T)>, mut each: impl FnMut(&mut Self, T)) {
+    fn object<T>(&mut self, members: Vec<(&str, T)>, mut each: impl FnMut(&mut Self, T)) {
         self.buffer.push(b'{');
         for (i, (name, member)) in members.into_iter().enumerate() {
             if i > 0 {

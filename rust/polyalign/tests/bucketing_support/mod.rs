@@ -33,14 +33,14 @@ pub fn bucket(job: &Job) -> Result<Report> {
 /// The `i`th record of a corpus, of very different lengths.
 pub fn record(i: usize) -> String {
     let words = "the quick brown fox jumps over the lazy dog and runs away ".repeat(1 + i * 7919 % 97);
-    let question = if i % 3 == 0 {
+    let question = if i.is_multiple_of(3) {
         "你今天过得怎么样？我们去公园散步吧。"
     } else {
         "How was your day, my friend?"
     };
     format!(
         r#"{{"id": "r{i}", "messages": [{{"role": "user", "content": "{question} \n{i}"}}, {{"role": "assistant", "content": "{words}"}}], "language": "{}", "note": {{"n": {i}}}}}"#,
-        if i % 3 == 0 { "zh" } else { "en" }
+        if i.is_multiple_of(3) { "zh" } else { "en" }
     )
 }
 
