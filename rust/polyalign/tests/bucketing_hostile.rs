@@ -52,6 +52,7 @@ fn rejects_say_where_and_why() {
         assert_eq!(reject["offset"], places[i]);
         assert!(!reject["reason"].as_str().unwrap().is_empty());
     }
+    assert_eq!(rejects.last().unwrap()["kind"], "language");
     assert!(report.unreadable.is_empty());
 }
 
@@ -176,6 +177,31 @@ fn a_record_of_100_megabytes_is_bucketed() {
         bucket(&job(&write(dir.path(), "in.jsonl", format!("{}{long}\n", lines(0..3))), &out)).unwrap();
     assert_eq!((report.rows, report.bucketed), (4, 4));
     assert!(rows(&out)[3].length > 20_000_000);
+}
+
+#[test]
+fn cancelling_does_not_wait_for_a_giant_record() {
+    let dir = tempdir().unwrap();
+    let text = "a few words and more ".repeat(4_000_000);
+    let long = record(1).replacen("the quick", &text, 1);
+    let input = write(dir.path(), "in.jsonl", format!("{}{long}\n", lines(0..3)));
+    let out = dir.path().join("out");
+    for milliseconds in [1, 50, 200, 400] {
+        let progress = polyalign::bucketing::Progress::default();
+        std::thread::scope(|scope| {
+            let running =
+                scope.spawn(|| polyalign::bucketing::run(&job(&input, &out), &bucketer(), &progress));
+            std::thread::sleep(std::time::Duration::from_millis(milliseconds));
+            progress.cancel.store(true, std::sync::atomic::Ordering::Relaxed);
+            let start = std::time::Instant::now();
+            let result = running.join().unwrap();
+            assert!(start.elapsed().as_millis() < 1000, "{:?}", start.elapsed());
+            assert!(matches!(result, Err(polyalign::Error::Interrupted)) || out.exists());
+        });
+        if out.exists() {
+            return;
+        }
+    }
 }
 
 #[test]

@@ -178,6 +178,11 @@ impl Worker {
     }
 }
 
+/// The kind of a reason that the bucketer gave: the axis at fault, if it is one of these.
+fn kind_of(reason: &str) -> &'static str {
+    ["language", "track"].into_iter().find(|axis| reason.starts_with(axis)).unwrap_or("bucket")
+}
+
 /// Where a record is.
 struct Place {
     file: u32,
@@ -235,7 +240,7 @@ impl<'p> Sheet<'p> {
                 true
             }
             Err(reason) => {
-                self.reject(&place, "bucket", &reason);
+                self.reject(&place, kind_of(&reason), &reason);
                 false
             }
         }
