@@ -28,6 +28,7 @@ use crate::io::table::TableRecords;
 use crate::{Error, Result};
 use arrow::datatypes::SchemaRef;
 use columns::Layout;
+use crossbeam_channel::RecvTimeoutError;
 use encode::Encoder;
 use journal::Header;
 use output::{Output, Paths};
@@ -39,6 +40,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 use table::OwnColumns;
 use worker::{Done, Pass, Plan, Records};
 
@@ -111,6 +113,11 @@ const BARE_IN_FLIGHT: u64 = 320 << 20;
 /// Records that the shape is decided from.
 const SAMPLES: usize = 100;
 
+/// How long a cancelled job may go unnoticed, and how long it is waited for before it is left to end on
+/// its own.
+const TICK: Duration = Duration::from_millis(50);
+const PATIENCE: Duration = Duration::from_millis(500);
+
 /// Runs the job.
 ///
 /// # Errors
@@ -120,6 +127,43 @@ const SAMPLES: usize = 100;
 /// and listed in the rejects file.
 pub fn run(job: &Job, bucketer: &Bucketer, progress: &Progress) -> Result<Report> {
     check(job)?;
+    // The job has a thread of its own, so that cancelling works while that waits for a pipe or a disk.
+    let inner = Arc::new(Progress::default());
+    let (sender, receiver) = crossbeam_channel::bounded(1);
+    let (job, bucketer, shared) = (job.clone(), bucketer.clone(), Arc::clone(&inner));
+    let thread = std::thread::spawn(move || sender.send(run_job(&job, &bucketer, &shared)));
+    let mut cancelled: Option<Instant> = None;
+    loop {
+        let result = receiver.recv_timeout(TICK);
+        inner.copy_to(progress);
+        match result {
+            Ok(result) => {
+                let _ = thread.join();
+                return result;
+            }
+            Err(RecvTimeoutError::Disconnected) => return Err(Error::Input("the job ended early".into())),
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        if progress.cancel.load(Ordering::Relaxed) {
+            inner.cancel.store(true, Ordering::Relaxed);
+            if cancelled.get_or_insert_with(Instant::now).elapsed() > PATIENCE {
+                return Err(Error::Interrupted);
+            }
+        }
+    }
+}
+
+impl Progress {
+    fn copy_to(&self, other: &Self) {
+        let copy =
+            |from: &AtomicU64, to: &AtomicU64| to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
+        copy(&self.bytes_read, &other.bytes_read);
+        copy(&self.bytes_total, &other.bytes_total);
+        copy(&self.rows, &other.rows);
+    }
+}
+
+fn run_job(job: &Job, bucketer: &Bucketer, progress: &Progress) -> Result<Report> {
     let job = &Job { fields: resolved(&job.fields, bucketer, !job.assignments_only), ..job.clone() };
     let paths = job.output.as_deref().map(Paths::new).transpose()?;
     let mut own = Vec::new();

@@ -338,7 +338,7 @@ impl Output {
     ///
     /// # Errors
     /// Output that can't be written.
-    pub fn publish(self, manifest: &[u8]) -> Result<()> {
+    pub fn publish(&mut self, manifest: &[u8]) -> Result<()> {
         let work = self.paths.work();
         let path = work.join("manifest.json");
         let write = || -> io::Result<()> {
@@ -361,6 +361,16 @@ impl Output {
         fs::remove_dir_all(partial).map_err(|e| {
             Error::Output(format!("the output is complete, but {} can't be removed: {e}", partial.display()))
         })
+    }
+}
+
+impl Drop for Output {
+    /// What is on its way to the disk gets there before another job may work in the folder.
+    fn drop(&mut self) {
+        if let Some(committer) = self.committer.take() {
+            // The job has failed or is stopped already; that is what the caller is told.
+            let _ = committer.finish();
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! One reader, several workers, and the caller's thread, which takes the output in input order.
 
-use super::Progress;
 use super::worker::{Done, Plan, Worker};
+use super::{Progress, TICK};
 use crate::io::batches::TableBlocks;
 use crate::io::block::{Block, Item, Position};
 use crate::io::split::TextBlocks;
@@ -12,10 +12,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
-
-/// How long a cancelled job may go unnoticed.
-const TICK: Duration = Duration::from_millis(50);
 
 /// Samples are taken from at most this many bytes.
 const SAMPLE_BYTES: u64 = 64 << 20;
