@@ -13,7 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 use tempfile::tempdir;
 
-const N: usize = 900;
+const N: usize = 5000;
 
 /// The records of the JSONL corpus as a table.
 fn table(range: std::ops::Range<usize>) -> RecordBatch {
@@ -92,15 +92,15 @@ fn all_tables_agree_with_jsonl() {
     let expected = assignments(&out);
     let halves = [table(0..N / 2), table(N / 2..N)];
     let input = |name: &str| dir.path().join("in").join(name);
-    let small: Vec<_> = (0..N).step_by(50).map(|start| table(start..start + 50)).collect();
+    let small: Vec<_> = (0..N).step_by(100).map(|start| table(start..start + 100)).collect();
     write(&input("parquet"), "a.parquet", parquet(&halves, 100));
     write(&input("file"), "a.arrow", file(&small));
     write(&input("stream"), "a.arrow", stream(&small));
     write(&input("two"), "1.parquet", parquet(&halves[..1], 100));
     write(&input("two"), "2.arrow", stream(&halves[1..]));
     dataset(&input("dataset"), &small);
-    dataset(&input("dict/train"), &small[..9]);
-    dataset(&input("dict/validation"), &small[9..]);
+    dataset(&input("dict/train"), &small[..20]);
+    dataset(&input("dict/validation"), &small[20..]);
     write(&input("dict"), "dataset_dict.json", r#"{"splits": ["train", "validation"]}"#);
     for name in ["parquet", "file", "stream", "two", "dataset", "dict"] {
         let out = dir.path().join("out").join(name);

@@ -115,7 +115,7 @@ const SAMPLES: usize = 100;
 
 /// How long a cancelled job may go unnoticed, and how long it is waited for before it is left to end on
 /// its own.
-const TICK: Duration = Duration::from_millis(50);
+const TICK: Duration = Duration::from_millis(20);
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Runs the job.

@@ -77,6 +77,9 @@ impl Paths {
 
 /// Wraps an error with the path and what to do.
 fn failed(path: &Path, e: &dyn std::fmt::Display) -> Error {
+    let e = e.to_string();
+    // How the Parquet writer introduces an error of the disk.
+    let e = e.strip_prefix("External: ").unwrap_or(&e);
     Error::Output(format!(
         "{}: {e}; make room or another output and run the same command again: it goes on where it stopped",
         path.display()
