@@ -2,6 +2,7 @@
 
 mod bucketing_support;
 
+use arrow::array::{Array, AsArray};
 use bucketing_support::*;
 use std::fs;
 use tempfile::tempdir;
@@ -153,7 +154,7 @@ fn outputs_have_the_stated_columns_and_files() {
     assert_eq!(files, ["data/train-00000.parquet", "manifest.json", "rejects.jsonl"]);
     assert!(!dir.path().join("full.partial").exists());
     let extra = batches(&full)[0].column_by_name("extra").unwrap().clone();
-    assert_eq!(arrow::array::AsArray::as_string::<i32>(&extra).value(7), r#"{"note":{"n": 7}}"#);
+    assert_eq!(extra.as_string::<i32>().value(7), r#"{"note":{"n": 7}}"#);
 
     let mut bare = job(&input, &dir.path().join("bare"));
     bare.assignments_only = true;
@@ -213,4 +214,60 @@ fn dry_run_and_limit() {
     look.chunk_bytes = 4000;
     assert_eq!(bucket(&look).unwrap().rows, 120);
     assert_eq!(rows(&dir.path().join("out")).len(), 120);
+}
+
+#[test]
+fn preference_rows_keep_both_responses() {
+    let dir = tempdir().unwrap();
+    let line = |i: usize| {
+        format!(
+            r#"{{"prompt": "question {i}", "chosen": "good answer {i}", "rejected": "bad {i}", "group": "g{i}"}}"#
+        )
+    };
+    let input = write(dir.path(), "in.jsonl", (0..5).map(|i| line(i) + "\n").collect::<String>());
+    let out = dir.path().join("out");
+    let report = bucket(&job(&input, &out)).unwrap();
+    assert_eq!((report.bucketed, report.shape), (5, Some(polyalign::io::shape::Shape::Preference)));
+    let batch = &batches(&out)[0];
+    let text = |column: &str, i: usize| {
+        let messages = batch.column_by_name(column).unwrap().as_list::<i32>().value(i);
+        let messages = messages.as_struct();
+        assert_eq!(messages.len(), 1);
+        let value =
+            |name: &str| messages.column_by_name(name).unwrap().as_string::<i32>().value(0).to_owned();
+        (value("role"), value("content"))
+    };
+    assert_eq!(text("prompt", 3), ("user".into(), "question 3".into()));
+    assert_eq!(text("chosen", 3), ("assistant".into(), "good answer 3".into()));
+    assert_eq!(text("rejected", 3), ("assistant".into(), "bad 3".into()));
+    assert!(batch.column_by_name("completion").is_none());
+    assert_eq!(batch.column_by_name("group").unwrap().as_string::<i32>().value(4), "g4");
+    assert_eq!(rows(&out)[2].id, "in.jsonl:2");
+}
+
+#[test]
+fn columns_of_the_users_are_axes() {
+    let dir = tempdir().unwrap();
+    let line =
+        |i: usize| record(i).replace("\"note\"", &format!("\"Team Size\": \"T {}/%\", \"note\"", i % 2));
+    let input = write(dir.path(), "in.jsonl", (0..40).map(|i| line(i) + "\n").collect::<String>());
+    let schema = r#"{"axes": ["language", "length", {"name": "team", "column": "Team Size"}]}"#;
+    let schema: polyalign::buckets::BucketSchema = serde_json::from_str(schema).unwrap();
+    let bucketer = polyalign::buckets::Bucketer::new(schema, None, true).unwrap();
+    let out = dir.path().join("out");
+    let mut job = job(&input, &out);
+    job.partition_by = vec!["team".into(), "length".into()];
+    let report = polyalign::bucketing::run(&job, &bucketer, &Default::default()).unwrap();
+    assert_eq!(report.bucketed, 40, "{:?}", rejects(&out));
+    assert!(
+        report.buckets.iter().all(|b| b.parts.len() == 3 && b.parts[2].starts_with("t ")),
+        "{:?}",
+        report.buckets
+    );
+    // A part's own escapes are escaped again, so that readers give the part back.
+    let files: Vec<_> = tree(&out.join("data")).into_keys().collect();
+    assert!(
+        files.iter().all(|f| f.starts_with("team=t%20") && f.contains("%2F%2525/length_bin=")),
+        "{files:?}"
+    );
 }
