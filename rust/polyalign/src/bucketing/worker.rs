@@ -14,6 +14,8 @@ use crate::io::table::TableRecords;
 use crate::{Error, Result};
 use arrow::array::{ArrayRef, BooleanArray};
 use serde::Serialize;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -198,7 +200,7 @@ struct Sheet<'p> {
     table: BucketTable,
     counts: Vec<BucketCounts>,
     file: Option<(u32, FileStats)>,
-    groups: Vec<(String, RowGroup)>,
+    groups: BTreeMap<String, RowGroup>,
     done: Done,
 }
 
@@ -210,7 +212,7 @@ impl<'p> Sheet<'p> {
             table: BucketTable::default(),
             counts: Vec::new(),
             file: None,
-            groups: Vec::new(),
+            groups: BTreeMap::new(),
             done: Done::default(),
         })
     }
@@ -337,12 +339,9 @@ impl<'p> Sheet<'p> {
             return Ok(());
         };
         for (folder, columns) in partitions.split(columns)? {
-            let group = match self.groups.iter().position(|(known, _)| *known == folder) {
-                Some(i) => &mut self.groups[i].1,
-                None => {
-                    self.groups.push((folder, encoder.row_group()?));
-                    &mut self.groups.last_mut().expect("just pushed").1
-                }
+            let group = match self.groups.entry(folder) {
+                Entry::Occupied(group) => group.into_mut(),
+                Entry::Vacant(place) => place.insert(encoder.row_group()?),
             };
             group.write(&columns)?;
         }
@@ -365,7 +364,6 @@ impl<'p> Sheet<'p> {
         for (folder, group) in self.groups {
             self.done.groups.push((folder, group.finish()?));
         }
-        self.done.groups.sort_by(|a, b| a.0.cmp(&b.0));
         Ok(self.done)
     }
 }
