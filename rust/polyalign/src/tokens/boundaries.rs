@@ -66,6 +66,19 @@ impl Boundaries {
         self.joined[low >> 6] |= 1 << (low & 63);
     }
 
+    /// Whether `c` is joined with whatever is left of it.
+    pub(super) fn joined(&self, c: u16) -> bool {
+        self.joined[c as usize >> 6] >> (c & 63) & 1 != 0
+    }
+
+    /// In bit 0, whether some token holds both of two neighbouring characters of three bytes; [`Self::joined`]
+    /// comes beside it.
+    #[inline(always)]
+    pub(super) fn paired(&self, left: u32, right: u32) -> u64 {
+        let bit = pair_bit(left, right);
+        self.pairs[bit >> 6] >> (bit & 63)
+    }
+
     /// Whether some token may hold the end of `left` and the beginning of `right`, two neighbouring characters.
     #[inline(always)]
     pub(super) fn spanned(&self, left: u32, right: u32) -> bool {

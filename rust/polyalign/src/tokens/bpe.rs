@@ -15,6 +15,46 @@ pub(super) struct Bpe {
     whole: Option<ByteSet>,
     /// Where no token spans.
     pub(super) boundaries: Boundaries,
+    pub(super) triples: Triples,
+}
+
+/// What is known of characters of three bytes.
+pub(super) struct Triples(Box<[u8; 1 << 16]>);
+
+impl Triples {
+    /// Joined with whatever is left of it.
+    pub(super) const JOINED: u8 = 0x80;
+    /// One token alone, but several beside others: not for tables.
+    pub(super) const ODD: u8 = 0x40;
+    /// The tokens of the character where it is cut off from its neighbours.
+    pub(super) const COUNT: u8 = 0x03;
+
+    fn new(bpe: &Bpe) -> Self {
+        let mut of = vec![0; 1 << 16].into_boxed_slice();
+        for c in [
+            '\u{2000}'..='\u{206f}',
+            '\u{3000}'..='\u{30ff}',
+            '\u{4e00}'..='\u{9fff}',
+            '\u{ff00}'..='\u{ffef}',
+        ]
+        .into_iter()
+        .flatten()
+        {
+            let mut bytes = [0; 4];
+            let piece = c.encode_utf8(&mut bytes).as_bytes();
+            let count = bpe.count_short(piece);
+            let odd = if count > 1 && bpe.is_whole(piece) { Self::ODD } else { 0 };
+            let joined = if bpe.boundaries.joined(c as u16) { Self::JOINED } else { 0 };
+            of[c as usize] = count as u8 | odd | joined;
+        }
+        Self(of.try_into().unwrap_or_else(|_| unreachable!("made with this length")))
+    }
+
+    /// The flags and the count of a code point below 0x10000.
+    #[inline(always)]
+    pub(super) fn of(&self, c: u32) -> u8 {
+        self.0[c as usize & 0xffff]
+    }
 }
 
 /// Working memory for long pre-tokens.
@@ -83,7 +123,10 @@ impl Bpe {
             }
             whole
         });
-        Ok(Self { bytes, merges, whole, boundaries })
+        let triples = Triples(vec![0; 1 << 16].try_into().unwrap_or_else(|_| unreachable!("this length")));
+        let mut bpe = Self { bytes, merges, whole, boundaries, triples };
+        bpe.triples = Triples::new(&bpe);
+        Ok(bpe)
     }
 
     /// Whether the pre-token is one token whatever the merges say.

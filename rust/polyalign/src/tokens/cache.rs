@@ -150,8 +150,8 @@ impl Cache {
     #[inline(always)]
     pub(super) fn near(&self, key: Key) -> u32 {
         let [a, b] = &self.near[(key.hash() >> (64 - NEAR_BITS)) as usize];
-        let second = if b.is(key) { b.count() } else { 0 };
-        if a.is(key) { a.count() } else { second }
+        // Without branches: which of the two it is is hard to predict.
+        (a.count() & 0u32.wrapping_sub(a.is(key) as u32)) | (b.count() & 0u32.wrapping_sub(b.is(key) as u32))
     }
 
     /// The count kept for `key` in the second table, or 0; a count found moves to the first.

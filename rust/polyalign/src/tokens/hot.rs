@@ -1,9 +1,11 @@
 //! The hot loop: from text to pre-tokens, from pre-tokens to counts.
 
-use super::bpe::Bpe;
+use super::bpe::{Bpe, Triples};
 use super::cache::{Key, MAX_KEY};
 use super::fast::FastScratch;
-use super::pretokens::{BLOCK, Family, Masks, starts};
+#[cfg(target_arch = "x86_64")]
+use super::pretokens::Avx2;
+use super::pretokens::{BLOCK, Family, Machine, Portable, WINDOW, Wide, below, starts, stops};
 use super::unicode::{TABLE, decode};
 
 /// What the loop reads.
@@ -13,127 +15,265 @@ pub(super) struct Hot<'a> {
     pub(super) bpe: &'a Bpe,
 }
 
+/// What has been counted of a block.
+#[derive(Default)]
+struct Step {
+    tokens: u32,
+    bytes: usize,
+    /// Whether it ends within a pre-token.
+    inside: bool,
+}
+
+/// Where the pieces of a block begin.
+struct Cuts {
+    all: u64,
+    /// Characters of three bytes that are more than one token.
+    several: u64,
+}
+
+/// Whether masks may know the first character.
+#[inline(always)]
+fn may_begin_block<M: Machine>(_: M, text: &[u8]) -> bool {
+    match text[0] {
+        0..0x80 => true,
+        0xe4..=0xe9 | 0xe2 | 0xef => M::WIDE,
+        0xe3 => M::WIDE && text[1] == 0x80,
+        _ => false,
+    }
+}
+
+/// The code point of three bytes.
+#[inline(always)]
+fn triple(window: &[u8; WINDOW], at: usize) -> u32 {
+    let bytes = window[at & 63..].first_chunk::<4>().expect("a window is 16 bytes longer than a block");
+    let word = u32::from_be_bytes(*bytes);
+    word >> 12 & 0xf000 | word >> 10 & 0xfc0 | word >> 8 & 0x3f
+}
+
 /// Cuts of a pre-token that are found before the pieces are looked up.
 const MAX_CUTS: usize = 64;
-
-/// A block and enough beyond it to load 16 bytes from each of its positions.
-const WINDOW: usize = BLOCK + 16;
 
 impl Hot<'_> {
     /// The number of tokens of a text that holds no added tokens and needs no normalising.
     pub(super) fn count(self, text: &[u8], scratch: &mut FastScratch) -> u32 {
         #[cfg(target_arch = "x86_64")]
-        if is_x86_feature_detected!("avx2")
-            && is_x86_feature_detected!("bmi2")
-            && is_x86_feature_detected!("lzcnt")
-        {
+        if let Some(machine) = Avx2::detect() {
             // SAFETY: the processor has these features.
-            return unsafe { self.count_avx2(text, scratch) };
+            return unsafe { self.count_avx2(machine, text, scratch) };
         }
         self.count_portable(text, scratch)
     }
 
     /// The loop as any processor runs it.
     pub(super) fn count_portable(self, text: &[u8], scratch: &mut FastScratch) -> u32 {
-        self.each_family(text, scratch, Masks::portable)
+        self.each_family(Portable, text, scratch)
     }
 
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
-    fn count_avx2(self, text: &[u8], scratch: &mut FastScratch) -> u32 {
-        self.each_family(text, scratch, |block| Masks::avx2(block))
+    fn count_avx2(self, machine: Avx2, text: &[u8], scratch: &mut FastScratch) -> u32 {
+        self.each_family(machine, text, scratch)
     }
 
     /// One copy of the loop for each family.
     #[inline(always)]
-    fn each_family(
-        self,
-        text: &[u8],
-        scratch: &mut FastScratch,
-        masks: impl Fn(&[u8; BLOCK]) -> Masks,
-    ) -> u32 {
+    fn each_family(self, machine: impl Machine, text: &[u8], scratch: &mut FastScratch) -> u32 {
         match self.family {
-            Family::Gpt2 => self.run(Family::Gpt2, text, scratch, masks),
-            Family::Cl100k => self.run(Family::Cl100k, text, scratch, masks),
-            Family::Qwen2 => self.run(Family::Qwen2, text, scratch, masks),
-            Family::O200k => self.run(Family::O200k, text, scratch, masks),
-            Family::Tekken => self.run(Family::Tekken, text, scratch, masks),
-            Family::DeepSeek => self.run(Family::DeepSeek, text, scratch, masks),
+            Family::Gpt2 => self.run(Family::Gpt2, machine, text, scratch),
+            Family::Cl100k => self.run(Family::Cl100k, machine, text, scratch),
+            Family::Qwen2 => self.run(Family::Qwen2, machine, text, scratch),
+            Family::O200k => self.run(Family::O200k, machine, text, scratch),
+            Family::Tekken => self.run(Family::Tekken, machine, text, scratch),
+            Family::DeepSeek => self.run(Family::DeepSeek, machine, text, scratch),
         }
     }
 
     #[inline(always)]
-    fn run(
-        self,
-        family: Family,
-        text: &[u8],
-        scratch: &mut FastScratch,
-        masks: impl Fn(&[u8; BLOCK]) -> Masks,
-    ) -> u32 {
+    fn run(self, family: Family, machine: impl Machine, text: &[u8], scratch: &mut FastScratch) -> u32 {
         let table = &*TABLE;
-        let (mut count, mut at) = (0, 0);
+        let (mut count, mut at, mut inside) = (0, 0, false);
         while at < text.len() {
-            if text[at] < 0x80 {
-                let (tokens, bytes) = self.block(family, &text[at..], scratch, &masks);
-                if bytes > 0 {
-                    count += tokens;
-                    at += bytes;
+            if may_begin_block(machine, &text[at..]) {
+                let step = self.block(family, machine, &text[at..], inside, scratch);
+                if step.bytes > 0 {
+                    count += step.tokens;
+                    at += step.bytes;
+                    inside = step.inside;
                     continue;
                 }
             }
             let to = family.next(text, table, at);
-            count += self.pre_token(text, at, to, scratch);
-            at = to;
+            count += self.pre_token(text, at, to, !inside, scratch);
+            (at, inside) = (to, false);
         }
         count
     }
 
-    /// Counts the pre-tokens of a block that are certain: tokens and bytes, (0, 0) if there is none.
+    /// Counts what is certain of a block: nothing if no pre-token is.
     #[inline(always)]
-    fn block(
+    fn block<M: Machine>(
         self,
         family: Family,
+        machine: M,
         text: &[u8],
+        inside: bool,
         scratch: &mut FastScratch,
-        masks: impl Fn(&[u8; BLOCK]) -> Masks,
-    ) -> (u32, usize) {
+    ) -> Step {
         let mut tail = [b' '; WINDOW];
         let window = text.first_chunk::<WINDOW>().unwrap_or_else(|| {
             tail[..text.len()].copy_from_slice(text);
             &tail
         });
         let block = window.first_chunk::<BLOCK>().expect("a window is longer than a block");
-        let found = starts(family, &masks(block), block, text.len().min(BLOCK), text.len() <= BLOCK);
-        let Some(mut bits) = found else { return (0, 0) };
-        bits &= !1;
+        let masks = machine.masks(block);
+        let (len, end) = (text.len().min(BLOCK), text.len() <= BLOCK);
+        if M::WIDE && masks.wide != 0 {
+            let wide = machine.wide(&masks, window);
+            return self.wide(family, machine, &wide, window, len, end, inside, scratch);
+        }
+        let Some(found) = starts(family, &masks, block, len, end) else { return Step::default() };
+        let (tokens, bytes) = self.ascii_pieces(window, found, scratch);
+        Step { tokens, bytes, inside: false }
+    }
+
+    /// Counts what lies between the starts of pre-tokens in ASCII: tokens and bytes.
+    #[inline(always)]
+    fn ascii_pieces(self, window: &[u8; WINDOW], starts: u64, scratch: &mut FastScratch) -> (u32, usize) {
+        let mut bits = starts & !1;
         let (mut count, mut from) = (0, 0);
         while bits != 0 {
             let to = bits.trailing_zeros() as usize;
             bits &= bits - 1;
-            count += self.ascii_piece(window, from, to, scratch);
+            count += self.block_piece(window, from, to, true, scratch);
             from = to;
         }
         (count, from)
     }
 
-    /// A pre-token within a block.
+    /// A block with Han or other characters beyond ASCII. If `inside`, it begins at a Han character within a
+    /// pre-token: where what follows starts is the same as if the pre-token began there.
     #[inline(always)]
-    fn ascii_piece(self, window: &[u8; WINDOW], from: usize, to: usize, scratch: &mut FastScratch) -> u32 {
+    #[allow(clippy::too_many_arguments)]
+    fn wide(
+        self,
+        family: Family,
+        machine: impl Machine,
+        wide: &Wide,
+        window: &[u8; WINDOW],
+        len: usize,
+        end: bool,
+        inside: bool,
+        scratch: &mut FastScratch,
+    ) -> Step {
+        let chars = (wide.leads & below(len)).count_ones() as usize;
+        // Apostrophes stop the masks, and slashes after newlines are taken for granted.
+        let Some(found) = starts(family, &wide.masks, &[b'/'; BLOCK], chars, end) else {
+            return Step::default();
+        };
+        let starts = machine.spread(found, wide.leads);
+        let stop = machine.spread(stops(family, &wide.masks), wide.leads);
+        let known = (stop.trailing_zeros() as usize).min(len);
+        let Some(cuts) = self.cuts(wide, window, starts, known) else { return Step::default() };
+        // Where the pre-tokens of a family depend on what precedes within a word, only whole ones count.
+        let resumable = match family {
+            Family::O200k | Family::Tekken => 0,
+            _ => wide.han & cuts.all & below(known),
+        };
+        let last = 63 - (starts | resumable | 1).leading_zeros() as usize;
+        if last == 0 {
+            return Step::default();
+        }
+        let ends = cuts.all & below(last) | 1 << last;
+        let whole = starts & !(inside as u64);
+        let tokens = self.wide_pieces(wide, &cuts, ends, whole, window, scratch);
+        Step { tokens, bytes: last, inside: starts >> last & 1 == 0 }
+    }
+
+    /// Where pre-tokens start and where no token spans; `None` if a character is not for tables.
+    #[inline(always)]
+    fn cuts(self, wide: &Wide, window: &[u8; WINDOW], starts: u64, known: usize) -> Option<Cuts> {
+        let Bpe { boundaries, triples, .. } = self.bpe;
+        let (mut cut, mut several, mut seen) = (0, 0, 0);
+        let mut bits = wide.triples & below(known);
+        let mut left = 0;
+        while bits != 0 {
+            let at = bits.trailing_zeros() as usize;
+            bits &= bits - 1;
+            let right = triple(window, at);
+            let of = triples.of(right);
+            seen |= of;
+            let apart = !(boundaries.paired(left, right) | (of >> 7) as u64) & 1;
+            cut |= apart << at;
+            several |= ((of & Triples::COUNT != 1) as u64) << at;
+            left = right;
+        }
+        // Only where the character before is such a one too.
+        cut &= wide.triples << 3;
+        let mut bits = wide.triples << 3 & wide.ascii & below(known);
+        while bits != 0 {
+            let at = bits.trailing_zeros() as usize;
+            bits &= bits - 1;
+            cut |= (!boundaries.spanned(triple(window, at - 3), window[at] as u32) as u64) << at;
+        }
+        (seen & Triples::ODD == 0).then_some(Cuts { all: starts | cut, several })
+    }
+
+    /// Counts the pieces between `ends`, the first of which begins the block.
+    #[inline(always)]
+    fn wide_pieces(
+        self,
+        wide: &Wide,
+        cuts: &Cuts,
+        ends: u64,
+        whole: u64,
+        window: &[u8; WINDOW],
+        scratch: &mut FastScratch,
+    ) -> u32 {
+        let ends = ends | 1;
+        let lone = wide.triples & ends & ends >> 3;
+        let mut count = lone.count_ones();
+        let mut bits = lone & cuts.several;
+        while bits != 0 {
+            let of = self.bpe.triples.of(triple(window, bits.trailing_zeros() as usize));
+            count += (of & Triples::COUNT) as u32 - 1;
+            bits &= bits - 1;
+        }
+        let mut bits = ends & !lone & !(1 << (63 - ends.leading_zeros()));
+        while bits != 0 {
+            let from = bits.trailing_zeros() as usize;
+            bits &= bits - 1;
+            let to = (ends & u64::MAX << 1 << from).trailing_zeros() as usize;
+            let is_whole = whole >> from & whole >> to & 1 != 0;
+            count += self.block_piece(window, from, to, is_whole, scratch);
+        }
+        count
+    }
+
+    /// A piece within a block; `whole` if it is all of a pre-token.
+    #[inline(always)]
+    fn block_piece(
+        self,
+        window: &[u8; WINDOW],
+        from: usize,
+        to: usize,
+        whole: bool,
+        scratch: &mut FastScratch,
+    ) -> u32 {
         let len = to - from;
         if len > MAX_KEY {
-            return self.long_pre_token(&window[from..to], scratch);
+            return self.long_block_piece(&window[from..to], whole, scratch);
         }
         let bytes =
             window[from & 63..].first_chunk::<16>().expect("a window is 16 bytes longer than a block");
         let key = Key::of(bytes, len);
         let count = scratch.cache.near(key);
-        if count > 0 { count } else { self.miss(key, &window[from..to], true, scratch) }
+        if count > 0 { count } else { self.miss(key, &window[from..to], whole, scratch) }
     }
 
-    /// A pre-token of any characters: first where it is cut, then the counts of its pieces, so that the look-ups
+    /// A pre-token of any characters, or if not `whole` the rest of one: first where it is cut, then the counts of its pieces, so that the look-ups
     /// overlap.
     #[inline(always)]
-    fn pre_token(self, text: &[u8], start: usize, to: usize, scratch: &mut FastScratch) -> u32 {
+    fn pre_token(self, text: &[u8], start: usize, to: usize, whole: bool, scratch: &mut FastScratch) -> u32 {
         let mut cuts = [0; MAX_CUTS];
         let (mut found, mut from, mut count) = (0, start, 0);
         let (mut left, len) = decode(text, start);
@@ -150,7 +290,7 @@ impl Hot<'_> {
         }
         count += self.pieces(text, from, &cuts[..found], scratch);
         from = if found > 0 { cuts[found - 1] } else { from };
-        count + self.piece(text, from, to, from == start, scratch)
+        count + self.piece(text, from, to, whole && from == start, scratch)
     }
 
     #[inline(always)]
@@ -176,8 +316,8 @@ impl Hot<'_> {
 
     #[cold]
     #[inline(never)]
-    fn long_pre_token(self, piece: &[u8], scratch: &mut FastScratch) -> u32 {
-        self.long_piece(piece, true, scratch)
+    fn long_block_piece(self, piece: &[u8], whole: bool, scratch: &mut FastScratch) -> u32 {
+        self.long_piece(piece, whole, scratch)
     }
 
     /// A piece too long for a key.
@@ -205,5 +345,126 @@ impl Hot<'_> {
         }
         scratch.cache.insert(key, count);
         count
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::bpe::Vocab;
+    use super::super::config::File;
+    use super::*;
+    use proptest::prelude::*;
+    use proptest::test_runner::{Config, TestRunner};
+    use serde_json::{Value, json};
+
+    const FAMILIES: [Family; 6] =
+        [Family::Gpt2, Family::Cl100k, Family::Qwen2, Family::O200k, Family::Tekken, Family::DeepSeek];
+
+    /// Bytes as a byte-level vocabulary spells them.
+    fn spell(bytes: &[u8]) -> String {
+        let mut spare = 0x100;
+        let chars: Vec<char> = (0..=255u8)
+            .map(|b| match b {
+                b'!'..=b'~' | 0xa1..=0xac | 0xae.. => b as char,
+                _ => {
+                    spare += 1;
+                    char::from_u32(spare - 1).unwrap()
+                }
+            })
+            .collect();
+        bytes.iter().map(|&b| chars[b as usize]).collect()
+    }
+
+    /// A model that merges each of some words from its first byte on.
+    fn model() -> String {
+        let words = "the he  the   ing ll 12 123 ... \n\n \n 你好 好吗 天气 很好， ，我 我们 们去 。” 是的 龥a a龥 的a ——  。\n é";
+        let words = words.split(' ').map(str::as_bytes).chain([
+            &b" the"[..],
+            b" a",
+            b"  ",
+            "气很".as_bytes(),
+            &[0xa5, 0xe4],
+        ]);
+        let mut vocab = serde_json::Map::new();
+        for byte in 0..=255u8 {
+            vocab.insert(spell(&[byte]), byte.into());
+        }
+        let mut merges: Vec<Value> = Vec::new();
+        for word in words {
+            for len in 2..=word.len() {
+                merges.push(json!([spell(&word[..len - 1]), spell(&word[len - 1..len])]));
+                let id = vocab.len();
+                vocab.entry(spell(&word[..len])).or_insert(id.into());
+            }
+        }
+        // No merges make these.
+        for whole in ["吧", "公园", "hello"] {
+            vocab.insert(spell(whole.as_bytes()), vocab.len().into());
+        }
+        json!({"added_tokens": [], "model": {"type": "BPE", "vocab": vocab, "merges": merges}}).to_string()
+    }
+
+    fn texts() -> impl Strategy<Value = String> {
+        let words = "the| the|a|A|aB|ing|hello|HELLO|'s|'ll|'|12|1234|  |   |\n|\n\n|\r\n| \n|\t|/|.|...|\u{1}|\u{7f}|\
+             你|好|吗|天气|很好|，|我们|我们去|公园|吧|。|”|“|——|……|是的|龥|龦|鿿|〇|一|\u{3000}|！|A|1|・|か|カナ|é|Ω|ſ|’|😀|\u{301}|\u{2028}|㐀|𠮷|가";
+        let word = proptest::sample::select(words.split('|').collect::<Vec<_>>());
+        let some = proptest::collection::vec((word, 1..5usize), 0..60);
+        let mixed = some.prop_map(|v| v.into_iter().map(|(w, n)| w.repeat(n)).collect::<String>());
+        let han = "你好吗天气很我们去公园吧是的龥一，。！”— \na1";
+        let han = proptest::sample::select(han.chars().collect::<Vec<_>>());
+        let han = (han, prop_oneof![3 => Just(1), 1 => 1..9usize]);
+        let dense = proptest::collection::vec(han, 0..200)
+            .prop_map(|v| v.into_iter().flat_map(|(c, n)| std::iter::repeat_n(c, n)).collect::<String>())
+            .boxed();
+        let cut = (dense.clone(), 60..70usize)
+            .prop_map(|(text, len)| text[..text.floor_char_boundary(len)].to_owned());
+        prop_oneof![3 => mixed, 2 => dense, 2 => cut, 1 => any::<String>()]
+    }
+
+    /// Pre-token by pre-token, without masks, cuts or caches.
+    fn plainly(hot: Hot, text: &[u8], scratch: &mut FastScratch) -> u32 {
+        let (mut at, mut count) = (0, 0);
+        while at < text.len() {
+            let to = hot.family.next(text, &TABLE, at);
+            let piece = &text[at..to];
+            count += if hot.bpe.is_whole(piece) { 1 } else { hot.bpe.count(piece, &mut scratch.bpe) };
+            at = to;
+        }
+        count
+    }
+
+    #[test]
+    fn any_processor_counts_the_same() {
+        let json = model();
+        let file = File::parse(json.as_bytes()).unwrap();
+        let vocab = Vocab::new(&file.model).unwrap();
+        let cases = std::env::var("POLYALIGN_LONG").ok().and_then(|n| n.parse().ok()).unwrap_or(300);
+        for ignore_merges in [false, true] {
+            let bpe = Bpe::build(&file.model, &vocab, ignore_merges).unwrap();
+            for family in FAMILIES {
+                let hot = Hot { family, bpe: &bpe };
+                let scratches = std::cell::RefCell::new([FastScratch::new(), FastScratch::new()]);
+                let config = Config { cases, failure_persistence: None, ..Config::default() };
+                let agree = |text: String| {
+                    let [here, portable] = &mut *scratches.borrow_mut();
+                    let plain = plainly(hot, text.as_bytes(), here);
+                    prop_assert_eq!(hot.count(text.as_bytes(), here), plain, "{:?}", family);
+                    prop_assert_eq!(hot.count_portable(text.as_bytes(), portable), plain, "{:?}", family);
+                    Ok(())
+                };
+                TestRunner::new(config).run(&texts(), agree).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn masks_of_any_processor_are_the_same() {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(machine) = Avx2::detect() {
+            for shift in 0..=u8::MAX {
+                let block = std::array::from_fn(|i| (i as u8).wrapping_add(shift));
+                assert_eq!(machine.masks(&block), Portable.masks(&block));
+            }
+        }
     }
 }

@@ -21,8 +21,12 @@ pub(in super::super) struct Masks {
     pub apostrophe: u64,
     /// Controls that are not blanks.
     pub control: u64,
-    /// Not ASCII.
+    /// Not ASCII, and in none of the following.
     pub wide: u64,
+    /// Han. These two are only ever found by character.
+    pub han: u64,
+    /// Punctuation that is not ASCII.
+    pub marks: u64,
 }
 
 impl Masks {
@@ -66,6 +70,7 @@ impl Masks {
             apostrophe: join(low[6], high[6]),
             control: join(low[7], high[7]),
             wide: join(low[8], high[8]),
+            ..Self::default()
         }
     }
 
@@ -112,10 +117,7 @@ pub(in super::super) fn starts(
     len: usize,
     end: bool,
 ) -> Option<u64> {
-    let stop = match family {
-        Family::DeepSeek => m.wide | m.control,
-        _ => m.wide,
-    };
+    let stop = stops(family, m);
     let known = (stop.trailing_zeros() as usize).min(len);
     let blank = m.space | m.tab;
     let white = blank | m.newline;
@@ -138,16 +140,28 @@ pub(in super::super) fn starts(
     Some(starts & below(if edge < known { edge + 1 } else { known }))
 }
 
+/// The characters that masks can't deal with.
+#[inline(always)]
+pub(in super::super) fn stops(family: Family, m: &Masks) -> u64 {
+    match family {
+        // Only ASCII punctuation takes the letters after it along.
+        Family::DeepSeek => m.wide | m.control | (m.upper | m.lower) & m.marks << 1,
+        // Whether Han and a capital are one word depends on what follows and what precedes.
+        Family::O200k | Family::Tekken => m.wide | m.upper & m.han << 1,
+        _ => m.wide,
+    }
+}
+
 /// The lowest `n` bits.
 #[inline(always)]
-fn below(n: usize) -> u64 {
+pub(in super::super) fn below(n: usize) -> u64 {
     if n >= 64 { u64::MAX } else { (1 << n) - 1 }
 }
 
 /// Punctuation: all ASCII that is nothing else.
 #[inline(always)]
 fn punctuation(m: &Masks) -> u64 {
-    !(m.upper | m.lower | m.digit | m.space | m.tab | m.newline | m.wide)
+    !(m.upper | m.lower | m.digit | m.space | m.tab | m.newline | m.wide | m.han)
 }
 
 /// Every third digit of a run.
@@ -165,7 +179,7 @@ fn groups_of_three(digit: u64) -> u64 {
 
 #[inline(always)]
 fn gpt2(m: &Masks, block: &[u8; BLOCK], seen: usize) -> u64 {
-    let letter = m.upper | m.lower;
+    let letter = m.upper | m.lower | m.han;
     let white = m.space | m.tab | m.newline;
     let other = punctuation(m);
     let begins = |class: u64| class & !(class << 1) & !(m.space << 1);
@@ -191,7 +205,10 @@ fn gpt2(m: &Masks, block: &[u8; BLOCK], seen: usize) -> u64 {
 /// The families whose words take along one character before them.
 #[inline(always)]
 fn words(family: Family, m: &Masks, block: &[u8; BLOCK], seen: usize) -> Option<u64> {
-    let letter = m.upper | m.lower;
+    let letter = match family {
+        Family::DeepSeek => m.upper | m.lower,
+        _ => m.upper | m.lower | m.han,
+    };
     let blank = m.space | m.tab;
     let other = punctuation(m);
     let mut other_start = other & !(other << 1) & !(m.space << 1);
@@ -205,10 +222,13 @@ fn words(family: Family, m: &Masks, block: &[u8; BLOCK], seen: usize) -> Option<
     }
     let mut last = blank & !((blank | m.newline) >> 1 | 1 << 63);
     if family == Family::DeepSeek {
-        // Numbers are cut out first, so that the blanks before them stay whole.
-        last &= !(m.digit >> 1);
+        // Numbers and Han are cut out first, so that the blanks before them stay whole.
+        last &= !((m.digit | m.han) >> 1);
     }
     let mut word_start = letter & !(letter << 1) & !((blank | other_start) << 1);
+    if family == Family::DeepSeek {
+        word_start |= m.han & !(m.han << 1);
+    }
     let cased = matches!(family, Family::O200k | Family::Tekken);
     if cased {
         word_start |= m.upper & m.lower << 1;

@@ -1,0 +1,179 @@
+//! Masks of text that mixes ASCII with Han and the common punctuation of three bytes, one bit per character.
+
+use super::blocks::{BLOCK, Masks, below};
+
+/// A block and enough beyond it to load 16 bytes from each of its positions.
+pub(in super::super) const WINDOW: usize = BLOCK + 16;
+
+/// The characters that start in a block.
+pub(in super::super) struct Wide {
+    /// By character. What is neither ASCII, Han nor common punctuation is `wide`, and so are apostrophes.
+    pub masks: Masks,
+    /// The bytes that start a character; the other masks are of such bytes too.
+    pub leads: u64,
+    /// Han and common punctuation: characters of three bytes.
+    pub triples: u64,
+    pub han: u64,
+    pub ascii: u64,
+}
+
+/// What the loop does with the instructions that a processor has.
+pub(in super::super) trait Machine: Copy {
+    /// Whether there are instructions for [`Self::wide`].
+    const WIDE: bool;
+    fn masks(self, block: &[u8; BLOCK]) -> Masks;
+    fn wide(self, masks: &Masks, window: &[u8; WINDOW]) -> Wide;
+    /// Puts the lowest bits where `places` has its bits.
+    fn spread(self, bits: u64, places: u64) -> u64;
+}
+
+/// Any processor.
+#[derive(Clone, Copy)]
+pub(in super::super) struct Portable;
+
+impl Machine for Portable {
+    const WIDE: bool = false;
+    #[inline(always)]
+    fn masks(self, block: &[u8; BLOCK]) -> Masks {
+        Masks::portable(block)
+    }
+    #[inline(always)]
+    fn wide(self, _: &Masks, _: &[u8; WINDOW]) -> Wide {
+        unreachable!("asked for only where WIDE is set")
+    }
+    #[inline(always)]
+    fn spread(self, _: u64, _: u64) -> u64 {
+        0
+    }
+}
+
+/// Proof that the processor has AVX2 and BMI2.
+#[cfg(target_arch = "x86_64")]
+#[derive(Clone, Copy)]
+pub(in super::super) struct Avx2(());
+
+#[cfg(target_arch = "x86_64")]
+impl Avx2 {
+    /// The proof, on such a processor.
+    pub(in super::super) fn detect() -> Option<Self> {
+        let has = is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("bmi1")
+            && is_x86_feature_detected!("bmi2")
+            && is_x86_feature_detected!("lzcnt")
+            && is_x86_feature_detected!("popcnt");
+        has.then_some(Self(()))
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Machine for Avx2 {
+    const WIDE: bool = true;
+    #[inline(always)]
+    fn masks(self, block: &[u8; BLOCK]) -> Masks {
+        // SAFETY: `self` proves that the processor has AVX2.
+        unsafe { Masks::avx2(block) }
+    }
+    #[inline(always)]
+    fn wide(self, masks: &Masks, window: &[u8; WINDOW]) -> Wide {
+        // SAFETY: `self` proves that the processor has AVX2 and BMI2.
+        unsafe { Wide::avx2(masks, window) }
+    }
+    #[inline(always)]
+    fn spread(self, bits: u64, places: u64) -> u64 {
+        // SAFETY: `self` proves that the processor has BMI2.
+        unsafe { std::arch::x86_64::_pdep_u64(bits, places) }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Wide {
+    /// From the masks of the block's bytes.
+    #[target_feature(enable = "avx2,bmi2")]
+    #[inline]
+    fn avx2(m: &Masks, window: &[u8; WINDOW]) -> Self {
+        let first: &[u8; 34] = window[..34].try_into().expect("34 of 80 bytes");
+        let second: &[u8; 34] = window[32..66].try_into().expect("34 of 80 bytes");
+        let [first, second] = [Self::half(first), Self::half(second)];
+        let join = |i: usize| first[i] as u64 | (second[i] as u64) << 32;
+        let (leads, han, punctuation) = (join(0), join(1), join(2));
+        let triples = han | punctuation;
+        let by_char = |bytes: u64| std::arch::x86_64::_pext_u64(bytes, leads);
+        let masks = Masks {
+            upper: by_char(m.upper),
+            lower: by_char(m.lower),
+            digit: by_char(m.digit),
+            // As in a block of bytes, spaces follow the end.
+            space: by_char(m.space) | !below(leads.count_ones() as usize),
+            tab: by_char(m.tab),
+            newline: by_char(m.newline),
+            apostrophe: 0,
+            control: by_char(m.control),
+            wide: by_char(m.wide & !triples | m.apostrophe),
+            han: by_char(han),
+            marks: by_char(punctuation),
+        };
+        Self { masks, leads, triples, han, ascii: !m.wide }
+    }
+
+    /// Leads, Han and punctuation among 32 bytes that two more follow.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn half(bytes: &[u8; 34]) -> [u32; 3] {
+        use std::arch::x86_64::*;
+        // SAFETY: the loads read 32 bytes at 0, 1 and 2 of the 34 and need no alignment.
+        let [a, b, c] = [0, 1, 2].map(|i| unsafe { _mm256_loadu_si256(bytes.as_ptr().add(i).cast()) });
+        let bits = |v| _mm256_movemask_epi8(v) as u32;
+        let is = |x, byte: u8| _mm256_cmpeq_epi8(x, _mm256_set1_epi8(byte as i8));
+        let within = |x, first: u8, last: u8| {
+            let from = _mm256_sub_epi8(x, _mm256_set1_epi8(first as i8));
+            _mm256_cmpeq_epi8(_mm256_min_epu8(from, _mm256_set1_epi8((last - first) as i8)), from)
+        };
+        let or = |x, y| _mm256_or_si256(x, y);
+        let and = |x, y| _mm256_and_si256(x, y);
+        // U+4E00 to U+9F7F.
+        let han = or(
+            within(a, 0xe5, 0xe8),
+            or(and(is(a, 0xe4), within(b, 0xb8, 0xbf)), and(is(a, 0xe9), within(b, 0x80, 0xbd))),
+        );
+        // U+2010 to U+2027.
+        let quotes = and(and(is(a, 0xe2), is(b, 0x80)), within(c, 0x90, 0xa7));
+        // U+3001 to U+3003 and U+3008 to U+3011.
+        let stops = and(and(is(a, 0xe3), is(b, 0x80)), or(within(c, 0x81, 0x83), within(c, 0x88, 0x91)));
+        // U+FF01 to U+FF0F and U+FF1A to U+FF20.
+        let full = and(and(is(a, 0xef), is(b, 0xbc)), or(within(c, 0x81, 0x8f), within(c, 0x9a, 0xa0)));
+        [!bits(within(a, 0x80, 0xbf)), bits(han), bits(or(quotes, or(stops, full)))]
+    }
+}
+
+#[cfg(all(test, target_arch = "x86_64"))]
+mod tests {
+    use super::super::super::unicode::{PUNCTUATION, TABLE, UNCASED};
+    use super::*;
+
+    #[test]
+    fn classes_of_three_bytes_agree_with_the_table() {
+        let Some(machine) = Avx2::detect() else { return };
+        let (mut han, mut marks) = (0, 0);
+        for c in '\u{80}'..=char::MAX {
+            for before in [0, 1, 29, 30, 31, 59, 60, 61, 62, 63] {
+                let mut window = [b' '; WINDOW];
+                c.encode_utf8(&mut window[before..]);
+                let bytes: [u8; BLOCK] = window[..BLOCK].try_into().unwrap();
+                let wide = machine.wide(&Masks::portable(&bytes), &window);
+                let at = |mask: u64| mask >> before & 1 != 0;
+                assert!(at(wide.leads) && at(wide.masks.wide | wide.masks.han | wide.masks.marks), "{c:?}");
+                assert_eq!(at(wide.masks.han | wide.masks.marks), at(wide.triples), "{c:?}");
+                let class = TABLE.class(c as u32);
+                if at(wide.masks.han) {
+                    assert!(class == UNCASED && ('\u{4e00}'..='\u{9fa5}').contains(&c), "{c:?}");
+                    han += 1;
+                }
+                if at(wide.masks.marks) {
+                    assert_eq!(class, PUNCTUATION, "{c:?}");
+                    marks += 1;
+                }
+            }
+        }
+        assert_eq!((han, marks), (10 * (0x9f80 - 0x4e00), 10 * (24 + 3 + 10 + 15 + 7)));
+    }
+}
