@@ -57,9 +57,8 @@ impl Key {
 
     #[inline(always)]
     fn hash(self) -> u64 {
-        let low = self.low.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let high = self.high.wrapping_mul(0xc2b2_ae3d_27d4_eb4f);
-        low ^ high.rotate_left(32)
+        let mixed = (self.low ^ 0x9e37_79b9_7f4a_7c15) as u128 * (self.high ^ 0xc2b2_ae3d_27d4_eb4f) as u128;
+        (mixed >> 64) as u64 ^ mixed as u64
     }
 }
 
@@ -87,7 +86,7 @@ impl Entry {
 }
 
 /// Sets of the first table, 2 entries each: 256 KiB.
-const NEAR_BITS: u32 = 14;
+const NEAR_BITS: u32 = 13;
 /// Sets of the second table, 4 entries each: 2 MiB.
 const FAR_BITS: u32 = 15;
 
