@@ -131,7 +131,10 @@ pub fn run(job: &Job, bucketer: &Bucketer, progress: &Progress) -> Result<Report
     let inner = Arc::new(Progress::default());
     let (sender, receiver) = crossbeam_channel::bounded(1);
     let (job, bucketer, shared) = (job.clone(), bucketer.clone(), Arc::clone(&inner));
-    let thread = std::thread::spawn(move || sender.send(run_job(&job, &bucketer, &shared)));
+    let thread = std::thread::spawn(move || {
+        // Nobody listens any more to a job that was left to end on its own.
+        let _ = sender.send(run_job(&job, &bucketer, &shared));
+    });
     let mut cancelled: Option<Instant> = None;
     loop {
         let result = receiver.recv_timeout(TICK);
