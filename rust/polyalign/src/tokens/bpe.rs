@@ -61,7 +61,8 @@ impl Triples {
 #[derive(Default)]
 pub(super) struct BpeScratch {
     symbols: Vec<Symbol>,
-    heap: BinaryHeap<Reverse<(u32, u32)>>,
+    /// Rank and place of the merges that may come next, as one number each.
+    heap: BinaryHeap<Reverse<u64>>,
 }
 
 #[derive(Clone, Copy)]
@@ -188,14 +189,19 @@ impl Bpe {
         let push = |heap: &mut BinaryHeap<_>, at: u32, a: u32, b: u32| {
             let rank = self.merges.rank(a, b);
             if rank != NONE {
-                heap.push(Reverse((rank, at)));
+                heap.push(Reverse((rank as u64) << 32 | at as u64));
             }
         };
-        for (i, pair) in symbols.windows(2).enumerate() {
-            push(heap, i as u32, pair[0].id, pair[1].id);
-        }
+        // Filled at once, in linear time.
+        let mut first = std::mem::take(heap).into_vec();
+        first.extend(symbols.windows(2).enumerate().filter_map(|(i, pair)| {
+            let rank = self.merges.rank(pair[0].id, pair[1].id);
+            (rank != NONE).then_some(Reverse((rank as u64) << 32 | i as u64))
+        }));
+        *heap = BinaryHeap::from(first);
         let mut count = len;
-        while let Some(Reverse((rank, at))) = heap.pop() {
+        while let Some(Reverse(next)) = heap.pop() {
+            let (rank, at) = ((next >> 32) as u32, next as u32);
             let symbol = symbols[at as usize];
             if symbol.id == NONE || symbol.next == len {
                 continue;
