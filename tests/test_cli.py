@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import gzip
 import json
 import os
 import pty
@@ -204,6 +205,10 @@ def test_bad_configuration_is_named(cli: Cli, corpus: Path, tmp_path: Path, cont
         (["bucket", "x.jsonl", "--dry-run", "--chunk-bytes", "big"], "is not a size such as 64MiB"),
         (["bucket", "x.jsonl", "--dry-run", "--threads", "0"], "--threads"),
         (["bucket", "x.jsonl", "--dry-run", "--max-rejects", "2"], "--max-rejects"),
+        (["bucket", "x.jsonl", "--dry-run", "--languages", "xyzzy"], "is no language"),
+        (["bucket", "x.jsonl", "--dry-run", "--length-edges", "9,3"], "edges must rise"),
+        (["bucket", "x.jsonl", "--dry-run", "--shape", "round"], "round"),
+        (["bucket", "x.jsonl", "--dry-run", "--count", "some"], "'all', 'completion'"),
         (["count", "x.txt"], "--tokenizer"),
         (["show"], "OUT"),
     ],
@@ -224,14 +229,11 @@ def test_usage_errors_exit_with_2(cli: Cli, arguments: list[str], message: str) 
         (["bucket", "some/dataset", "--dry-run"], "HF_HUB_OFFLINE"),
         (["bucket", "hf://datasets/some/dataset", "--dry-run"], "HF_HUB_OFFLINE"),
         (["bucket", "hf://datasets/some", "--dry-run"], "OWNER/NAME"),
-        (["bucket", "corpus.jsonl", "--dry-run", "--languages", "xyzzy"], "is no language"),
-        (["bucket", "corpus.jsonl", "--dry-run", "--length-edges", "9,3"], "edges must rise"),
-        (["bucket", "corpus.jsonl", "--dry-run", "--shape", "round"], "round"),
-        (["bucket", "corpus.jsonl", "--dry-run", "--count", "some"], "'all' or 'completion'"),
         (["bucket", "corpus.jsonl", "--dry-run", "--length-unit", "tokens"], "tokenizer"),
         (["bucket", "corpus.jsonl", "--out", "corpus.jsonl"], "corpus.jsonl"),
         (["bucket", "corpus.jsonl", "--out", "/proc/nope/out"], "/proc/nope"),
-        (["show", "nothing-here"], "nothing-here: not an output of polyalign bucket"),
+        (["show", "nothing-here"], "nothing-here: no such folder"),
+        (["show", "."], ".: not an output of polyalign bucket"),
         (["count", "nothing-here.txt", "--text", "--tokenizer", "nothing.json"], "nothing.json"),
     ],
 )
@@ -414,11 +416,26 @@ def test_count_standard_input(cli: Cli, tokenizer_file: Path) -> None:
     counter = polyalign.TokenCounter(tokenizer_file)
     lines = ["fox fox", "", "你好"]
     stdin = "\r\n".join(lines)
-    for flags, texts in (([], [stdin]), (["--lines"], lines), (["--lines", "--limit", "1"], lines[:1])):
+    for flags, texts in ((["--text"], [stdin]), (["--lines"], lines), (["--lines", "--limit", "1"], lines[:1])):
         result = cli("count", "-", "-t", tokenizer_file, "--json", *flags, stdin=stdin)
         assert result.returncode == 0, result.stderr
         total = json.loads(result.stdout)["total"]
         assert (total["texts"], total["tokens"]) == (len(texts), int(counter.count(texts).sum()))
+
+
+def test_count_reads_records_from_standard_input_as_bucket_does(cli: Cli, corpus: Path, tokenizer_file: Path) -> None:
+    def total(*arguments: object, stdin: str | None = None) -> dict[str, int]:
+        result = cli("count", *arguments, "-t", tokenizer_file, "--json", stdin=stdin)
+        assert result.returncode == 0, result.stderr
+        return dict(json.loads(result.stdout)["total"])
+
+    assert total("-", stdin=corpus.read_text("utf-8")) == total(corpus)
+
+
+def test_count_says_how_to_count_plain_text(cli: Cli, tokenizer_file: Path) -> None:
+    result = cli("count", "-", "-t", tokenizer_file, stdin="Hello, world!\nHow are you?\n")
+    assert result.returncode == 1
+    assert "--text" in one_line(result.stderr)
 
 
 def test_count_completion_only(cli: Cli, corpus: Path, tokenizer_file: Path) -> None:
@@ -435,6 +452,19 @@ def test_count_bad_text(cli: Cli, tmp_path: Path, tokenizer_file: Path) -> None:
     result = cli("count", "bad.txt", "--lines", "-t", tokenizer_file)
     assert result.returncode == 1
     assert "bad.txt:2: not UTF-8 at byte 0" in one_line(result.stderr)
+
+
+def test_count_packed_text_says_how_to_unpack_it(cli: Cli, tmp_path: Path, tokenizer_file: Path) -> None:
+    (tmp_path / "notes.txt.gz").write_bytes(gzip.compress(b"some notes"))
+    result = cli("count", "notes.txt.gz", "-t", tokenizer_file)
+    assert result.returncode == 1
+    assert "zcat notes.txt.gz | polyalign count - --text" in one_line(result.stderr)
+
+
+def test_count_exits_with_4_when_much_is_rejected(cli: Cli, tmp_path: Path, tokenizer_file: Path) -> None:
+    write_jsonl(tmp_path / "mixed.jsonl", [conversation(1), {"x": 1}])
+    assert cli("count", "mixed.jsonl", "-t", tokenizer_file).returncode == 4
+    assert cli("count", "mixed.jsonl", "-t", tokenizer_file, "--max-rejects", "0.5").returncode == 0
 
 
 # Hub data sets

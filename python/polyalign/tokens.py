@@ -73,7 +73,7 @@ class TokenCounter:
         try:
             self._core = _core.TokenCounter(self._json)
         except ValueError as error:
-            raise ValueError(f"{origin}: {error}") from None
+            raise ValueError(f"{origin}: {str(error).removeprefix('tokenizer: ')}") from None
         reason = self._core.slow_reason
         if reason is not None and self.sha256 not in _slow_tokenizers_logged:
             _slow_tokenizers_logged.add(self.sha256)

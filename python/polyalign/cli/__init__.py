@@ -29,11 +29,11 @@ def run(arguments: list[str]) -> int:
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ERROR
-    except KeyboardInterrupt:
+    except KeyboardInterrupt:  # before or after the command itself
         result = INTERRUPTED
-    except Exception as error:
-        if type(error).__name__ == "Abort":  # what older versions of typer make of Ctrl-C
-            return _interrupted(arguments)
+    except BaseException as error:
+        if not (isinstance(error, Exception) or type(error).__name__ == "PanicException"):
+            raise
         return _report(error, debug="--debug" in arguments)
     if result == INTERRUPTED:
         return _interrupted(arguments)
@@ -43,13 +43,15 @@ def run(arguments: list[str]) -> int:
 def _interrupted(arguments: list[str]) -> int:
     resumable = arguments[:1] == ["bucket"] and not {"-", "--dry-run"} & set(arguments)
     hint = "; the same command goes on where it was" if resumable else ""
+    if sys.stderr.isatty():
+        print(file=sys.stderr)  # a line of its own after the terminal's ^C
     print(f"polyalign: interrupted{hint}", file=sys.stderr)
     return INTERRUPTED
 
 
-def _report(error: Exception, *, debug: bool) -> int:
-    if hasattr(error, "format_message"):  # a usage error of typer
-        line, code = error.format_message(), USAGE
+def _report(error: BaseException, *, debug: bool) -> int:
+    if hasattr(error, "format_message"):  # a usage error of click
+        line, code = " ".join(error.format_message().split()), USAGE
     elif isinstance(error, (ValueError, TypeError, OSError, ImportError)):
         line, code = _one_line(error), ERROR
     else:
@@ -62,7 +64,7 @@ def _report(error: Exception, *, debug: bool) -> int:
     return code
 
 
-def _one_line(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
+def _one_line(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
     return " ".join(str(error).split()) or type(error).__name__

@@ -2,62 +2,72 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Any
 
-import typer
+import click
 
+from polyalign.cli import INTERRUPTED
+from polyalign.cli import _options as options
 from polyalign.cli._bucket import bucket
 from polyalign.cli._count import count
+from polyalign.cli._help import SETTINGS, command, option, write_as_it_is
 from polyalign.cli._show import show
 
-app = typer.Typer(
-    name="polyalign",
-    no_args_is_help=False,
-    invoke_without_command=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-    context_settings={"help_option_names": ["--help", "-h"]},
-    epilog="[bold]polyalign COMMAND --help[/bold] explains each, with examples. Documentation: docs/cli.md",
-)
-app.command()(bucket)
-app.command()(count)
-app.command()(show)
+_START = """
+Start here:
+  polyalign demo                                                a small corpus, bucketed in seconds
+  polyalign bucket corpus.jsonl --limit 1000 --dry-run          what is in it? (writes nothing)
+  polyalign bucket corpus.jsonl --tokenizer Qwen/Qwen2.5-1.5B --out bucketed/
+  polyalign show bucketed/ --bucket 'en|single|qa|short'        look at rows
+  polyalign count *.txt --tokenizer tokenizer.json              tokens per file
+
+polyalign COMMAND --help explains each command, with examples.
+"""
 
 
-@app.command()
-def demo(
-    output: Annotated[str, typer.Option("--out", "-o", help="Folder to write to.", metavar="DIR")] = "demo",
-    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback on errors.")] = False,
-) -> None:
-    """Bucket a small bilingual corpus of human conversations, in under a minute and without network.
+class _App(click.Group):
+    """The group: examples shown as they are written, and Ctrl-C as an exit code."""
 
-    Needs the extra [bold]demo[/bold]: pip install 'polyalign[demo]'
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            return INTERRUPTED
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        write_as_it_is(_START, formatter)
+
+
+@click.group(cls=_App, invoke_without_command=True, context_settings=SETTINGS)
+@click.option("--version", is_flag=True, help="Print the version and exit.")
+@click.pass_context
+def app(context: click.Context, version: bool) -> None:
+    """Bucket a corpus of human interactions by language, track, family and length."""
+    if version:
+        import polyalign
+
+        click.echo(f"polyalign {polyalign.__version__}")
+        context.exit()
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+@command("""
+Examples:
+  pip install 'polyalign[demo]' && polyalign demo
+  polyalign show demo/bucketed
+""")
+@option("--out", "-o", "output", default="demo", metavar="DIR", help="Folder to write to. Default: demo.")
+@options.debug
+def demo(output: str) -> None:
+    """Bucket a small bilingual corpus and draw it.
+
+    Takes seconds, and no network: the human conversations are those of the package chatterbot-corpus.
     """
     from polyalign.demo import run_demo
 
     run_demo(output)
 
 
-@app.callback()
-def polyalign(
-    context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
-) -> None:
-    """Bucket a corpus of human interactions by language, track, family and length.
-
-    [bold]Start here[/bold]
-
-    polyalign bucket corpus.jsonl --limit 1000 --dry-run     what is in it? (writes nothing)
-
-    polyalign bucket corpus.jsonl --tokenizer Qwen/Qwen2.5-1.5B --out bucketed/
-
-    polyalign show bucketed/ --bucket "en|single|qa|short"     look at rows
-
-    polyalign count *.txt --tokenizer tokenizer.json     tokens per file
-    """
-    if version:
-        import polyalign as package
-
-        typer.echo(f"polyalign {package.__version__}")
-    elif context.invoked_subcommand is None:
-        typer.echo(context.get_help())
+for _command in (bucket, count, show, demo):
+    app.add_command(_command)

@@ -2,240 +2,177 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
+import click
 
 from polyalign.cli import _options as options
+from polyalign.cli._exit import complain, exit_code
+from polyalign.cli._help import BUCKETS, OUTPUT, READING, command, flag, option
 
 if TYPE_CHECKING:
-    from polyalign.buckets import Report
+    from polyalign.buckets import BucketSchema, Report
 
-_UNREADABLE, _TOO_MANY_REJECTS = 3, 4
-_BUCKETS = "Buckets"
-_OUTPUT = "Output"
 _TABLE_ROWS = 40
 _EXAMPLE_CHARACTERS = 300
+_EXAMPLES = """
+Examples:
+  polyalign bucket corpus.jsonl --limit 1000 --dry-run            what is in it? (writes nothing)
+  polyalign bucket 'corpus/*.jsonl.zst' --tokenizer Qwen/Qwen2.5-1.5B --languages en,zh --out bucketed/
+  polyalign bucket chats/ --shape sharegpt --length-unit words --length-edges auto --out bucketed/
+  zcat big.jsonl.gz | polyalign bucket - --tokenizer tokenizer.json --assignments-only --out lengths/
+
+Exit codes: 0 fine, 1 error, 2 usage, 3 part of the input could not be read, 4 too many rejects, 130 interrupted.
+"""
+
+_schema_options = options.together(
+    option(
+        "--length-edges",
+        panel=BUCKETS,
+        metavar="N,N,…|auto",
+        default="40,120,240",
+        help="Upper ends of the length bins, inclusive, or auto: quartiles per language. Default: 40,120,240.",
+    ),
+    option(
+        "--length-unit",
+        panel=BUCKETS,
+        metavar="UNIT",
+        type=click.Choice(["tokens", "words", "words-paper", "characters"]),
+        help="tokens, words, words-paper or characters. Default: tokens with a tokenizer, else words.",
+    ),
+    option(
+        "--length-bins",
+        panel=BUCKETS,
+        metavar="NAME,…",
+        help="Names of the length bins, one more than edges. Default: short,medium,long,xlong.",
+    ),
+    option(
+        "--languages",
+        panel=BUCKETS,
+        metavar="CODE,…",
+        help="The languages there may be, such as en,zh. Default: any.",
+    ),
+    option(
+        "--default-language",
+        panel=BUCKETS,
+        metavar="CODE",
+        default="und",
+        help="For records of which nothing tells the language. Default: und.",
+    ),
+    option(
+        "--family-map",
+        panel=BUCKETS,
+        metavar="SOURCE=FAMILY",
+        multiple=True,
+        help="Family of a source, for records that name none. Repeatable.",
+    ),
+    option(
+        "--axes",
+        panel=BUCKETS,
+        metavar="AXIS,…",
+        default="language,track,family,length",
+        help="The axes, in the order of an id's parts. Default: language,track,family,length.",
+    ),
+    option(
+        "--axis",
+        panel=BUCKETS,
+        metavar="NAME=COLUMN",
+        multiple=True,
+        help="One more axis, from a column of the records. Repeatable.",
+    ),
+)
+
+_reading_options = options.together(
+    options.shape,
+    options.prompt_field,
+    options.response_field,
+    options.field("--language-field", "Default: language, then lang."),
+    options.field("--track-field", "Default: track."),
+    options.field("--family-field", "Default: family."),
+    options.field("--source-field", "Default: source, then dataset."),
+    options.field("--group-field", "Conversation or paragraph. Default: group."),
+    options.field("--id-field", "Default: id; where missing, file:row."),
+    options.keep_thinking,
+    options.limit,
+    option(
+        "--max-record-bytes",
+        panel=READING,
+        metavar="SIZE",
+        default="256MiB",
+        help="Larger records are rejected without being held. Default: 256MiB.",
+    ),
+    options.max_rejects,
+)
+
+_output_options = options.together(
+    option(
+        "--out",
+        "-o",
+        "output",
+        panel=OUTPUT,
+        metavar="DIR",
+        type=click.Path(path_type=Path),
+        help="Folder to make.",
+    ),
+    flag("--dry-run", "Show shape, fields, buckets and three rows; write nothing.", OUTPUT),
+    flag("--overwrite", "Replace an existing output.", OUTPUT),
+    flag("--assignments-only", "Write no texts, only ids, buckets and lengths.", OUTPUT),
+    option("--partition-by", panel=OUTPUT, metavar="AXIS,…", help="Hive-style folders by these axes."),
+    option(
+        "--chunk-bytes",
+        panel=OUTPUT,
+        metavar="SIZE",
+        default="64MiB",
+        help="Decompressed input per output file. Default: 64MiB.",
+    ),
+)
 
 
+@command(_EXAMPLES)
+@options.inputs
+@_output_options
+@options.tokenizer(required=False)
+@options.count
+@_schema_options
+@_reading_options
+@options.threads
+@options.json_
+@options.config
+@options.debug
 def bucket(
-    inputs: Annotated[
-        list[str],
-        typer.Argument(
-            help="Files, folders, globs, hub data sets (OWNER/NAME), or - for standard input.",
-            metavar="INPUT...",
-        ),
-    ],
-    output: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", help="Folder to make.", metavar="DIR", rich_help_panel=_OUTPUT),
-    ] = None,
-    tokenizer: options.Tokenizer = None,
-    count: options.Count = "all",
-    length_edges: Annotated[
-        str,
-        typer.Option(
-            "--length-edges",
-            help="Upper ends of the length bins, or [b]auto[/b]: quartiles per language.",
-            metavar="N,N,…|auto",
-            rich_help_panel=_BUCKETS,
-        ),
-    ] = "40,120,240",
-    length_unit: Annotated[
-        str | None,
-        typer.Option(
-            "--length-unit",
-            help="tokens, words, words-paper or characters. Default: tokens with a tokenizer, else words.",
-            rich_help_panel=_BUCKETS,
-            metavar="UNIT",
-        ),
-    ] = None,
-    length_bins: Annotated[
-        str | None,
-        typer.Option(
-            "--length-bins",
-            help="Names of the length bins, one more than edges.",
-            metavar="NAME,…",
-            rich_help_panel=_BUCKETS,
-        ),
-    ] = None,
-    languages: Annotated[
-        str | None,
-        typer.Option(
-            "--languages",
-            help="The languages there may be, such as en,zh. Default: any.",
-            metavar="CODE,…",
-            rich_help_panel=_BUCKETS,
-        ),
-    ] = None,
-    default_language: Annotated[
-        str,
-        typer.Option(
-            "--default-language",
-            help="For records of which nothing tells the language.",
-            metavar="CODE",
-            rich_help_panel=_BUCKETS,
-        ),
-    ] = "und",
-    family_map: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--family-map",
-            help="Family of a source, for records that name none. Repeatable.",
-            metavar="SOURCE=FAMILY",
-            rich_help_panel=_BUCKETS,
-        ),
-    ] = None,
-    axes: Annotated[
-        str,
-        typer.Option(
-            "--axes",
-            help="The axes, in the order of an id's parts.",
-            metavar="AXIS,…",
-            rich_help_panel=_BUCKETS,
-        ),
-    ] = "language,track,family,length",
-    axis: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--axis",
-            help="One more axis, from a column of the records. Repeatable.",
-            metavar="NAME=COLUMN",
-            rich_help_panel=_BUCKETS,
-        ),
-    ] = None,
-    shape: options.Shape = None,
-    prompt_field: options.PromptField = None,
-    response_field: options.ResponseField = None,
-    language_field: options.LanguageField = None,
-    track_field: options.TrackField = None,
-    family_field: options.FamilyField = None,
-    source_field: options.SourceField = None,
-    group_field: options.GroupField = None,
-    id_field: options.IdField = None,
-    keep_thinking: options.KeepThinking = False,
-    max_record_bytes: Annotated[
-        str,
-        typer.Option(
-            "--max-record-bytes",
-            help="Larger records are rejected without being held.",
-            metavar="SIZE",
-            rich_help_panel=options.READING,
-        ),
-    ] = "256MiB",
-    max_rejects: Annotated[
-        float,
-        typer.Option(
-            "--max-rejects",
-            help="Exit with 4 if more than this part of the rows is rejected.",
-            min=0.0,
-            max=1.0,
-            metavar="SHARE",
-            rich_help_panel=options.READING,
-        ),
-    ] = 0.01,
-    limit: Annotated[
-        int | None,
-        typer.Option("--limit", help="Stop after this many rows.", min=1, metavar="N", rich_help_panel=options.READING),
-    ] = None,
-    assignments_only: Annotated[
-        bool,
-        typer.Option(
-            "--assignments-only",
-            help="Write no texts, only ids, buckets and lengths.",
-            rich_help_panel=_OUTPUT,
-        ),
-    ] = False,
-    partition_by: Annotated[
-        str | None,
-        typer.Option(
-            "--partition-by",
-            help="Hive-style folders by these axes.",
-            metavar="AXIS,…",
-            rich_help_panel=_OUTPUT,
-        ),
-    ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an existing output.", rich_help_panel=_OUTPUT)
-    ] = False,
-    chunk_bytes: Annotated[
-        str,
-        typer.Option(
-            "--chunk-bytes",
-            help="Decompressed input per output file.",
-            metavar="SIZE",
-            rich_help_panel=_OUTPUT,
-        ),
-    ] = "64MiB",
-    dry_run: Annotated[
-        bool,
-        typer.Option(
-            "--dry-run",
-            help="Show shape, fields, buckets and three rows; write nothing.",
-            rich_help_panel=_OUTPUT,
-        ),
-    ] = False,
-    threads: options.Threads = None,
-    json: options.Json = False,
-    config: options.Config = None,
-    debug: options.Debug = False,
+    inputs: tuple[str, ...],
+    output: Path | None,
+    tokenizer: str | None,
+    count: Any,
+    shape: Any,
+    keep_thinking: bool,
+    limit: int | None,
+    max_record_bytes: str,
+    max_rejects: float,
+    dry_run: bool,
+    overwrite: bool,
+    assignments_only: bool,
+    partition_by: str | None,
+    chunk_bytes: str,
+    threads: int | None,
+    json: bool,
+    **rest: Any,
 ) -> int:
     """Sort a corpus into buckets by language, track, family and length.
 
-    Reads JSONL, JSON arrays (also .gz and .zst), Parquet, Arrow and datasets folders; writes Parquet that
-    load_dataset and TRL's SFTTrainer take as it is. What can't be used goes to OUT/rejects.jsonl with file, line,
-    byte offset and reason. Interrupt it as you like: the same command goes on where it was.
-
-    [bold]Examples[/bold]
-
-    polyalign bucket corpus.jsonl --limit 1000 --dry-run
-
-    polyalign bucket 'corpus/*.jsonl.zst' --tokenizer Qwen/Qwen2.5-1.5B --languages en,zh --out bucketed/
-
-    polyalign bucket chats/ --shape sharegpt --length-unit words --length-edges auto --out bucketed/
-
-    zcat big.jsonl.gz | polyalign bucket - --tokenizer tokenizer.json --assignments-only --out lengths/
-
-    [bold]Exit codes[/bold]: 0 fine, 1 error, 2 usage, 3 part of the input could not be read, 4 too many rejects,
-    130 interrupted.
+    INPUT is a file, a folder, a quoted glob, a hub data set (OWNER/NAME) or - for standard input: JSONL, JSON
+    arrays (also .gz and .zst), Parquet, Arrow or datasets folders. The output is Parquet that load_dataset and
+    TRL's SFTTrainer take as it is. What can't be used goes to DIR/rejects.jsonl with file, line, byte offset and
+    reason. Interrupt it as you like: the same command goes on where it was.
     """
-    from polyalign.buckets import Bucketer, BucketSchema
+    from polyalign.buckets import Bucketer
 
     if output is None and not dry_run:
-        raise typer.BadParameter("say where to write, or --dry-run to look without writing", param_hint="--out")
-    extra_axes = options.pairs(axis or [], "--axis", "NAME=COLUMN")
-    schema = BucketSchema(
-        length_edges=options.edges(length_edges),
-        length_unit=length_unit,  # type: ignore[arg-type]  # the engine checks it
-        length_bins=options.words(length_bins),
-        languages=options.words(languages),
-        default_language=default_language,
-        families=options.pairs(family_map or [], "--family-map", "SOURCE=FAMILY"),
-        axes=[
-            *(options.words(axes) or []),
-            *({"name": name, "column": extra_axes[name]} for name in extra_axes),
-        ],
-    )
-    fields = {
-        "prompt": prompt_field,
-        "response": response_field,
-        "language": language_field,
-        "track": track_field,
-        "family": family_field,
-        "source": source_field,
-        "group": group_field,
-        "id": id_field,
-    }
+        raise click.BadParameter("say where to write, or --dry-run to look without writing", param_hint="'--out'")
     bucketer = Bucketer(
-        schema,
-        tokenizer,
-        count=count,  # type: ignore[arg-type]  # checked there
-        shape=shape,  # type: ignore[arg-type]  # the engine checks it
-        fields={name: path for name, path in fields.items() if path is not None},
-        keep_thinking=keep_thinking,
+        _schema(rest), tokenizer, count=count, shape=shape, fields=_fields(rest), keep_thinking=keep_thinking
     )
     started = time.perf_counter()
     report = bucketer.bucket_files(
@@ -251,10 +188,37 @@ def bucket(
         progress=True,
     )
     if json:
-        typer.echo(report.to_json())
+        click.echo(report.to_json())
     else:
         _print(report, time.perf_counter() - started)
-    return _exit_code(report, max_rejects)
+    for warning in report.warnings:
+        complain(f"warning: {warning}")
+    return exit_code(report, max_rejects)
+
+
+def _schema(given: dict[str, Any]) -> BucketSchema:
+    from polyalign.buckets import BucketSchema
+
+    axes = options.pairs(given["axis"], "--axis", "NAME=COLUMN")
+    members = {
+        "length_edges": options.edges(given["length_edges"]),
+        "length_unit": given["length_unit"],
+        "length_bins": options.words(given["length_bins"]),
+        "languages": options.words(given["languages"]),
+        "default_language": given["default_language"],
+        "families": options.pairs(given["family_map"], "--family-map", "SOURCE=FAMILY"),
+        "axes": [*(options.words(given["axes"]) or []), *({"name": name, "column": axes[name]} for name in axes)],
+    }
+    try:
+        return BucketSchema(**members)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+
+
+def _fields(given: dict[str, Any]) -> dict[str, str]:
+    """Return what the options ``--…-field`` say."""
+    fields = {name.removesuffix("_field"): path for name, path in given.items() if name.endswith("_field")}
+    return {name: path for name, path in fields.items() if path is not None}
 
 
 def _print(report: Report, seconds: float) -> None:
@@ -287,24 +251,3 @@ def _print_examples(report: Report, console: Any) -> None:
         messages = [tuple(message) for message in [*example["prompt"], example["completion"]]]
         title = f"{example['id']}  {example['bucket']}  length {example['length']:,}"
         print_row(console, title, messages, longest=_EXAMPLE_CHARACTERS)
-
-
-def _exit_code(report: Report, max_rejects: float) -> int:
-    for warning in report.warnings:
-        _complain(f"warning: {warning}")
-    for file in report.unreadable:
-        _complain(f"{file['file']}: unreadable from byte or row {file['offset']:,} on: {file['reason']}")
-    if report.unreadable:
-        return _UNREADABLE
-    if report.rejected_share > max_rejects:
-        where = "" if report.output is None else f"; see {Path(report.output) / 'rejects.jsonl'}"
-        _complain(
-            f"{report.rejected:,} of {report.rows:,} rows rejected ({report.rejected_share:.1%}), "
-            f"more than --max-rejects {max_rejects:g}{where}"
-        )
-        return _TOO_MANY_REJECTS
-    return 0
-
-
-def _complain(line: str) -> None:
-    print(f"polyalign: {line}", file=sys.stderr)

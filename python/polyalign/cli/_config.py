@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-import yaml
+import click
+
+if TYPE_CHECKING:
+    import yaml
 
 _NOT_IN_FILES = {"config", "help", "debug"}
+_NULLS = {"", "~", "null", "Null", "NULL"}
 
 
-def load_config(context: typer.Context, path: Path | None) -> Path | None:
+def load_config(context: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
     """Make a YAML file's values the defaults of the command (an eager option's callback)."""
     if path is None or context.resilient_parsing:
         return path
@@ -24,14 +27,14 @@ def load_config(context: typer.Context, path: Path | None) -> Path | None:
     }
     defaults: dict[str, Any] = {}
     for key, value, line in _read(path):
-        parameter = parameters.get(key.replace("_", "-"))
-        if parameter is None:
+        known = parameters.get(key.replace("_", "-"))
+        if known is None:
             raise ValueError(f"{path}:{line}: unknown key {key!r}; known are {', '.join(sorted(parameters))}")
-        option = str(parameter.name)
+        option = str(known.name)
         if option in defaults:
             raise ValueError(f"{path}:{line}: key {key!r} is there twice")
-        many = getattr(parameter, "multiple", False) or parameter.nargs == -1
-        defaults[option] = _as_option(value, many=many)
+        many = getattr(known, "multiple", False) or known.nargs == -1
+        defaults[option] = None if _is_null(value) else _as_option(value, many=many)
     context.default_map = {**(context.default_map or {}), **defaults}
     return path
 
@@ -44,6 +47,8 @@ def _names(parameter: Any) -> list[str]:
 
 def _read(path: Path) -> list[tuple[str, yaml.Node, int]]:
     """Top-level keys and values, each with its line."""
+    import yaml
+
     try:
         root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
     except yaml.MarkedYAMLError as error:
@@ -59,8 +64,15 @@ def _read(path: Path) -> list[tuple[str, yaml.Node, int]]:
     return [(str(key.value), value, key.start_mark.line + 1) for key, value in root.value]
 
 
+def _is_null(node: yaml.Node) -> bool:
+    """Whether a key has no value: the option is then as if it were not there."""
+    return getattr(node, "style", "") is None and node.value in _NULLS
+
+
 def _as_option(node: yaml.Node, *, many: bool) -> Any:
     """Return a YAML value as the flag takes it: as text, so that the language `no` is no Boolean."""
+    import yaml
+
     if isinstance(node, yaml.MappingNode):
         members = {str(key.value): _as_option(value, many=False) for key, value in node.value}
         return [f"{name}={member}" for name, member in members.items()] if many else json.dumps(members)

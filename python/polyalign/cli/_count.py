@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import glob
+import io
 import json as json_module
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
-import typer
+import click
 
 from polyalign.cli import _options as options
+from polyalign.cli._exit import exit_code
+from polyalign.cli._help import READING, command, flag
 
 if TYPE_CHECKING:
     from polyalign.buckets import Bucketer, Report
@@ -20,6 +23,15 @@ if TYPE_CHECKING:
 
 _RECORD_SUFFIXES = (".jsonl", ".ndjson", ".json", ".parquet", ".arrow", ".feather", ".ipc")
 _LINES_PER_BATCH = 10_000
+_PACKED = {b"\x1f\x8b": "zcat", b"\x28\xb5\x2f\xfd": "zstdcat"}
+
+_EXAMPLES = """
+Examples:
+  polyalign count corpus.jsonl.zst --tokenizer Qwen/Qwen2.5-1.5B
+  polyalign count *.txt --tokenizer tokenizer.json --json
+  cat corpus.jsonl | polyalign count - --tokenizer tokenizer.json
+  echo "Hello, world!" | polyalign count - --lines --tokenizer tokenizer.json
+"""
 
 Kind = Literal["records", "text", "lines"]
 
@@ -35,61 +47,55 @@ class _Row:
     rejected: int = 0
 
 
+@command(_EXAMPLES)
+@options.inputs
+@options.tokenizer(required=True)
+@options.count
+@flag("--text", "Every input is one plain text, whatever its name.", READING)
+@flag("--lines", "Every line is a text of its own, whatever the input's name.", READING)
+@options.shape
+@options.prompt_field
+@options.response_field
+@options.keep_thinking
+@options.limit
+@options.max_rejects
+@options.threads
+@options.json_
+@options.config
+@options.debug
 def count(
-    inputs: Annotated[
-        list[str],
-        typer.Argument(
-            help="Files of records or of plain text, folders, globs, hub data sets, or - for standard input.",
-            metavar="INPUT...",
-        ),
-    ],
-    tokenizer: options.Tokenizer = None,
-    count: options.Count = "all",
-    text: Annotated[bool, typer.Option("--text", help="Every file is one plain text, whatever its name.")] = False,
-    lines: Annotated[
-        bool, typer.Option("--lines", help="Every line is a text of its own, whatever the file's name.")
-    ] = False,
-    shape: options.Shape = None,
-    prompt_field: options.PromptField = None,
-    response_field: options.ResponseField = None,
-    keep_thinking: options.KeepThinking = False,
-    limit: Annotated[
-        int | None,
-        typer.Option("--limit", help="Count at most this many records or lines of each input.", min=1, metavar="N"),
-    ] = None,
-    threads: options.Threads = None,
-    json: options.Json = False,
-    config: options.Config = None,
-    debug: options.Debug = False,
+    inputs: tuple[str, ...],
+    tokenizer: str,
+    count: Any,
+    text: bool,
+    lines: bool,
+    shape: Any,
+    prompt_field: str | None,
+    response_field: str | None,
+    keep_thinking: bool,
+    limit: int | None,
+    max_rejects: float,
+    threads: int | None,
+    json: bool,
 ) -> int:
     """Count the tokens of texts or records, per input and in total.
 
-    JSONL, JSON, Parquet and Arrow files (also .gz, .zst) are read as records, like [bold]polyalign bucket[/bold]
-    reads them; any other file, and standard input, is one plain text. Counts are exactly those of the tokenizers
-    library, without special tokens.
-
-    [bold]Examples[/bold]
-
-    polyalign count corpus.jsonl.zst --tokenizer Qwen/Qwen2.5-1.5B
-
-    polyalign count *.txt --tokenizer tokenizer.json --json
-
-    echo "Hello, world!" | polyalign count - --lines --tokenizer tokenizer.json
+    JSONL, JSON, Parquet and Arrow files (also .gz, .zst), folders, hub data sets and standard input (-) are read
+    as records, as polyalign bucket reads them; a file of another name is one plain text. Counts are exactly those of
+    the tokenizers library, without special tokens.
     """
     from polyalign.buckets import Bucketer, BucketSchema
     from polyalign.tokens import TokenCounter
 
-    if tokenizer is None:
-        raise typer.BadParameter("say which tokenizer counts", param_hint="--tokenizer")
     if text and lines:
-        raise typer.BadParameter("give one of --text and --lines", param_hint="--lines")
+        raise click.UsageError("give one of --text and --lines")
     counter = TokenCounter(tokenizer)
     fields = {"prompt": prompt_field, "response": response_field}
     bucketer = Bucketer(
         BucketSchema(axes=["length"]),
         counter,
-        count=count,  # type: ignore[arg-type]  # checked there
-        shape=shape,  # type: ignore[arg-type]  # the engine checks it
+        count=count,
+        shape=shape,
         fields={name: path for name, path in fields.items() if path is not None},
         keep_thinking=keep_thinking,
     )
@@ -99,8 +105,9 @@ def count(
     for file in _files(inputs):
         kind = forced or _kind(file)
         if kind == "records":
-            row, problem = _count_records(file, bucketer, limit, threads)
-            code = max(code, problem)
+            report = _read_records(bucketer, file, limit, threads)
+            row = _records_row(file, report)
+            code = _worse(code, exit_code(report, max_rejects))
         else:
             row = _count_texts(file, kind, counter, limit, threads)
         rows.append(row)
@@ -108,7 +115,7 @@ def count(
     return code
 
 
-def _files(inputs: list[str]) -> Iterator[str]:
+def _files(inputs: Iterable[str]) -> Iterator[str]:
     """Patterns are expanded; folders and hub data sets stay one input each."""
     for name in inputs:
         matches = sorted(glob.glob(name, recursive=True)) if glob.has_magic(name) else []  # noqa: PTH207 (`**/x`, absolute)
@@ -117,9 +124,7 @@ def _files(inputs: list[str]) -> Iterator[str]:
 
 def _kind(file: str) -> Kind:
     path = Path(file)
-    if file == "-" or (path.is_file() and not _holds_records(path)):
-        return "text"
-    return "records"
+    return "text" if path.is_file() and not _holds_records(path) else "records"
 
 
 def _holds_records(path: Path) -> bool:
@@ -127,14 +132,23 @@ def _holds_records(path: Path) -> bool:
     return name.endswith(_RECORD_SUFFIXES)
 
 
-def _count_records(file: str, bucketer: Bucketer, limit: int | None, threads: int | None) -> tuple[_Row, int]:
-    report: Report = bucketer.bucket_files(file, None, limit=limit, threads=threads, progress=True)
-    for problem in report.unreadable:
-        _complain(f"{file}: unreadable from byte or row {problem['offset']:,} on: {problem['reason']}")
-    if report.rejected:
-        _complain(f"{file}: {report.rejected:,} of {report.rows:,} records can't be used; polyalign bucket lists them")
+def _read_records(bucketer: Bucketer, file: str, limit: int | None, threads: int | None) -> Report:
+    try:
+        return bucketer.bucket_files(file, None, limit=limit, threads=threads, progress=True)
+    except ValueError as error:
+        if file != "-":
+            raise
+        raise ValueError(f"{error}; --text or --lines counts plain text") from None
+
+
+def _records_row(file: str, report: Report) -> _Row:
     tokens = (report.prompt_tokens or 0) + (report.completion_tokens or 0)
-    return _Row(file, "records", report.bucketed, tokens, report.rejected), 3 if report.unreadable else 0
+    return _Row(file, "records", report.bucketed, tokens, report.rejected)
+
+
+def _worse(code: int, other: int) -> int:
+    """Return the exit code of two inputs: what could not be read matters more than what was rejected."""
+    return min(filter(None, (code, other)), default=0)
 
 
 def _count_texts(file: str, kind: Kind, counter: TokenCounter, limit: int | None, threads: int | None) -> _Row:
@@ -147,7 +161,8 @@ def _count_texts(file: str, kind: Kind, counter: TokenCounter, limit: int | None
 
 
 def _texts(file: str, kind: Kind) -> Iterator[str]:
-    with sys.stdin.buffer if file == "-" else Path(file).open("rb") as stream:
+    with cast("io.BufferedReader", sys.stdin.buffer) if file == "-" else Path(file).open("rb") as stream:
+        _check_unpacked(file, stream.peek(4))
         pieces: Iterable[bytes] = [stream.read()] if kind == "text" else stream
         for number, piece in enumerate(pieces, start=1):
             try:
@@ -156,6 +171,13 @@ def _texts(file: str, kind: Kind) -> Iterator[str]:
                 where = f"{file}:{number}" if kind == "lines" else file
                 raise ValueError(f"{where}: not UTF-8 at byte {error.start:,}") from None
             yield text.removesuffix("\n").removesuffix("\r") if kind == "lines" else text
+
+
+def _check_unpacked(file: str, head: bytes) -> None:
+    """Refuse packed text, with the command that unpacks it."""
+    for magic, unpack in _PACKED.items():
+        if head.startswith(magic):
+            raise ValueError(f"{file}: packed text is not read: {unpack} {file} | polyalign count - --text")
 
 
 def _batches(texts: Iterator[str], limit: int | None) -> Iterator[list[str]]:
@@ -178,7 +200,7 @@ def _print(rows: list[_Row], *, as_json: bool) -> None:
         "rejected": sum(row.rejected for row in rows),
     }
     if as_json:
-        typer.echo(
+        click.echo(
             json_module.dumps({"files": [asdict(row) for row in rows], "total": total}, ensure_ascii=False, indent=2)
         )
         return
@@ -194,7 +216,3 @@ def _print(rows: list[_Row], *, as_json: bool) -> None:
     for row in rows:
         table.add_row(row.file, row.kind, f"{row.texts:,}", f"{row.tokens:,}")
     _tables.console().print(table)
-
-
-def _complain(line: str) -> None:
-    print(f"polyalign: {line}", file=sys.stderr)

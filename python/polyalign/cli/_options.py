@@ -3,84 +3,93 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any, TypeVar
 
-import typer
+import click
 
 from polyalign.cli._config import load_config
+from polyalign.cli._help import READING, TOKENS, flag, option
 
-READING = "Reading records"
+_F = TypeVar("_F", bound=Callable[..., Any])
 
-Config = Annotated[
-    Path | None,
-    typer.Option(
-        "--config",
-        help="YAML file of these options by their long names; flags override it.",
-        metavar="FILE",
-        is_eager=True,
-        callback=load_config,
-        exists=True,
-        dir_okay=False,
-    ),
-]
-Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback on errors.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of a table.")]
-Threads = Annotated[
-    int | None,
-    typer.Option(
-        "--threads",
-        envvar="POLYALIGN_NUM_THREADS",
-        min=1,
-        help="Worker threads. Default: every core.",
-        metavar="N",
-    ),
-]
-Tokenizer = Annotated[
-    str | None,
-    typer.Option(
-        "--tokenizer",
-        "-t",
-        help="tokenizer.json, a folder with one, or a model name on the hub. Without it lengths are in words.",
-        metavar="NAME",
-    ),
-]
-Count = Annotated[
-    str, typer.Option("--count", help="Count tokens of whole conversations ([b]all[/b]) or of responses "
-                      "([b]completion[/b]).", metavar="all|completion")
-]  # fmt: skip
-Shape = Annotated[
-    str | None,
-    typer.Option(
-        "--shape",
-        help="How records hold prompt and response: messages, prompt_completion, sharegpt, alpaca, polyalign or "
-        "preference. Default: decided from the first 100 records.",
-        rich_help_panel=READING,
-    ),
-]
+SHAPES = ("messages", "prompt_completion", "sharegpt", "alpaca", "polyalign", "preference")
+
+inputs = click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+config = option(
+    "--config",
+    metavar="FILE",
+    is_eager=True,
+    callback=load_config,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    expose_value=False,
+    help="YAML file of these options by their long names; flags override it.",
+)
+# Read by `polyalign.cli.run`, which sees the errors.
+debug = option("--debug", is_flag=True, expose_value=False, help="Show a traceback on errors.")
+json_ = flag("--json", "Print JSON for machines instead of a table.")
+threads = option(
+    "--threads",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="Worker threads. Default: POLYALIGN_NUM_THREADS, else every core.",
+)
 
 
-def _field(flag: str, what: str) -> Any:
-    return typer.Option(flag, help=what, metavar="PATH", rich_help_panel=READING)
+def tokenizer(*, required: bool) -> Callable[[_F], _F]:
+    """Give a command the option `--tokenizer`."""
+    without = "" if required else " Without it lengths are in words."
+    what = f"tokenizer.json, a folder with one, or a model name on the hub.{without}"
+    return option("--tokenizer", "-t", panel=TOKENS, metavar="NAME", required=required, help=what)
 
 
-PromptField = Annotated[str | None, _field("--prompt-field", "Dotted path of the prompt (text or messages).")]
-ResponseField = Annotated[str | None, _field("--response-field", "Dotted path of the response.")]
-LanguageField = Annotated[str | None, _field("--language-field", "Default: language, then lang.")]
-TrackField = Annotated[str | None, _field("--track-field", "Default: track.")]
-FamilyField = Annotated[str | None, _field("--family-field", "Default: family.")]
-SourceField = Annotated[str | None, _field("--source-field", "Default: source, then dataset.")]
-GroupField = Annotated[str | None, _field("--group-field", "Conversation or paragraph. Default: group.")]
-IdField = Annotated[str | None, _field("--id-field", "Default: id; where missing, file:row.")]
-KeepThinking = Annotated[
-    bool,
-    typer.Option(
-        "--keep-thinking",
-        help="Count a leading <think>…</think> as part of the response.",
-        rich_help_panel=READING,
-    ),
-]
+count = option(
+    "--count",
+    panel=TOKENS,
+    type=click.Choice(["all", "completion"]),
+    default="all",
+    help="Count the tokens of whole conversations (all, the default) or of responses (completion).",
+)
+shape = option(
+    "--shape",
+    panel=READING,
+    metavar="SHAPE",
+    type=click.Choice(SHAPES),
+    help=f"How records hold prompt and response: {', '.join(SHAPES)}. Default: decided from the first 100 records.",
+)
+limit = option(
+    "--limit", panel=READING, metavar="N", type=click.IntRange(min=1), help="Stop after this many rows of input."
+)
+max_rejects = option(
+    "--max-rejects",
+    panel=READING,
+    metavar="SHARE",
+    type=click.FloatRange(0, 1),
+    default=0.01,
+    help="Exit with 4 if more than this part of the rows is rejected. Default: 0.01.",
+)
+keep_thinking = flag("--keep-thinking", "Count reasoning as part of the response.", READING)
+
+
+def field(name: str, what: str) -> Callable[[_F], _F]:
+    """Give a command an option that names a field of the records."""
+    return option(name, panel=READING, metavar="PATH", help=what)
+
+
+prompt_field = field("--prompt-field", "Dotted path of the prompt (text or messages).")
+response_field = field("--response-field", "Dotted path of the response.")
+
+
+def together(*options: Callable[[_F], _F]) -> Callable[[_F], _F]:
+    """Several options as one decorator; help shows them in this order."""
+
+    def decorate(function: _F) -> _F:
+        for each in reversed(options):
+            function = each(function)
+        return function
+
+    return decorate
 
 
 def words(text: str | None) -> list[str] | None:
@@ -94,7 +103,7 @@ def pairs(items: Iterable[str], flag: str, form: str) -> dict[str, str]:
     for item in (part for text in items for part in text.split(",")):
         name, equals, value = item.partition("=")
         if not (name.strip() and equals and value.strip()):
-            raise typer.BadParameter(f"{item!r} is not of the form {form}", param_hint=flag)
+            raise click.BadParameter(f"{item!r} is not of the form {form}", param_hint=flag)
         result[name.strip()] = value.strip()
     return result
 
@@ -110,7 +119,7 @@ def edges(text: str) -> Any:
         return _numbers(text)
     except ValueError:
         form = "whole numbers such as 40,120,240, or auto"
-        raise typer.BadParameter(f"{text!r} is not {form}", param_hint="--length-edges") from None
+        raise click.BadParameter(f"{text!r} is not {form}", param_hint="--length-edges") from None
 
 
 def _numbers(text: str) -> list[int]:
@@ -127,7 +136,7 @@ def byte_count(text: str, flag: str) -> int:
     try:
         count = int(float(digits) * units[unit])
     except (ValueError, KeyError, OverflowError):
-        raise typer.BadParameter(f"{text!r} is not a size such as 64MiB", param_hint=flag) from None
+        raise click.BadParameter(f"{text!r} is not a size such as 64MiB", param_hint=flag) from None
     if count < 1:
-        raise typer.BadParameter("must be at least one byte", param_hint=flag)
+        raise click.BadParameter("must be at least one byte", param_hint=flag)
     return count

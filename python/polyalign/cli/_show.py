@@ -5,34 +5,35 @@ from __future__ import annotations
 import json as json_module
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
+import click
 
 from polyalign.cli import _options as options
+from polyalign.cli._help import command, option
 
 _TEXTS = ("prompt", "completion", "chosen", "rejected")
 _IN_TITLE = ("id", "bucket", "length")
 
 
-def show(
-    output: Annotated[Path, typer.Argument(help="A folder made by polyalign bucket.", metavar="OUT")],
-    bucket: Annotated[
-        str | None, typer.Option("--bucket", "-b", help="Id of the bucket to look into.", metavar="ID")
-    ] = None,
-    rows: Annotated[int, typer.Option("--rows", "-n", help="How many rows.", min=1, metavar="N")] = 5,
-    json: options.Json = False,
-    debug: options.Debug = False,
-) -> None:
+_EXAMPLES = """
+Examples:
+  polyalign show bucketed/                                               the buckets
+  polyalign show bucketed/ --bucket 'zh|multi|dialogue|short' -n 5       five of its rows
+  polyalign show bucketed/ --bucket 'en|single|qa|long' -n 100 --json | jq .completion
+"""
+
+
+@command(_EXAMPLES)
+@click.argument("output", metavar="OUT", type=click.Path(path_type=Path))
+@option("--bucket", "-b", metavar="ID", help="Id of the bucket to look into; without it, all buckets are listed.")
+@option("--rows", "-n", metavar="N", type=click.IntRange(min=1), default=5, help="How many rows. Default: 5.")
+@options.json_
+@options.debug
+def show(output: Path, bucket: str | None, rows: int, json: bool) -> None:
     """Look at the buckets of an output, or at the rows of one.
 
-    [bold]Examples[/bold]
-
-    polyalign show bucketed/
-
-    polyalign show bucketed/ --bucket "zh|multi|dialogue|short" -n 5
-
-    polyalign show bucketed/ --bucket "en|single|qa|long" -n 100 --json | jq .completion
+    OUT is a folder made by polyalign bucket.
     """
     manifest = _manifest(output)
     if bucket is None:
@@ -42,7 +43,7 @@ def show(
     found = _rows(output, bucket, rows)
     if json:
         for row in found:
-            typer.echo(json_module.dumps(row, ensure_ascii=False))
+            click.echo(json_module.dumps(row, ensure_ascii=False))
         return
     from polyalign import _tables
 
@@ -58,6 +59,8 @@ def _manifest(output: Path) -> dict[str, Any]:
             raise FileNotFoundError(
                 f"{output}: its run was interrupted; give the same bucket command again to finish it"
             )
+        if not output.exists():
+            raise FileNotFoundError(f"{output}: no such folder; polyalign bucket makes one with --out {output}")
         raise FileNotFoundError(f"{output}: not an output of polyalign bucket (it has no manifest.json)")
     try:
         manifest = json_module.loads(path.read_text(encoding="utf-8"))
@@ -85,7 +88,7 @@ def _rows(output: Path, bucket: str, limit: int) -> list[dict[str, Any]]:
 
 def _show_buckets(manifest: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
-        typer.echo(json_module.dumps(manifest["buckets"], ensure_ascii=False, indent=2))
+        click.echo(json_module.dumps(manifest["buckets"], ensure_ascii=False, indent=2))
         return
     from polyalign import _tables
     from polyalign.buckets import BucketSchema, BucketSummary
