@@ -184,6 +184,29 @@ def test_kinds_of_files_agree(bucketer: Bucketer, tmp_path: Path) -> None:
     assert all(found == seen["plain.jsonl"] for found in seen.values())
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("suffix", ["jsonl", "json", "parquet", "arrow"])
+def test_no_row_is_lost_where_a_block_is_full_at_the_end(
+    bucketer: Bucketer, tmp_path: Path, suffix: str, count: int
+) -> None:
+    """Texts of 4 MiB and a little: two fill a block."""
+    records = [{"prompt": f"{number}", "completion": f"{number}é " * (1 << 20)} for number in range(count)]
+    path = tmp_path / f"long.{suffix}"
+    table = pa.Table.from_pylist(records)
+    if suffix == "parquet":
+        pq.write_table(table, path, use_dictionary=False)
+    elif suffix == "arrow":
+        with pa.ipc.new_file(path, table.schema) as writer:
+            writer.write(table)
+    elif suffix == "json":
+        path.write_text(json.dumps(records), "utf-8")
+    else:
+        write_jsonl(path, records)
+    report = bucketer.bucket_files(path, tmp_path / "out")
+    assert (report.rows, report.bucketed) == (count, count)
+    assert len(ds.dataset(tmp_path / "out" / "data").to_table(columns=["id"])) == count
+
+
 def test_several_inputs_globs_and_folders(bucketer: Bucketer, tmp_path: Path) -> None:
     data = tmp_path / "data" / "deep"
     data.mkdir(parents=True)

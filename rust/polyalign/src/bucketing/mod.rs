@@ -286,11 +286,17 @@ impl Run<'_> {
             output.append(encoder, done)?;
             if ends_chunk { output.end_chunk(end) } else { Ok(()) }
         })?;
+        // The last block need not know that it is the last: it may be full where the input ends.
+        let mut under_way = None;
         output.settle(encoder)?;
         let mut report = self.report(&bucketer, header.fields, shape, output.totals());
         report.output.clone_from(&job.output);
+            under_way = (!ends_chunk).then_some(end);
         report.shards = output.shards().len() as u64;
         report.resumed_from = (resume.chunks > 0).then_some(resume.chunks);
+        if let Some(end) = under_way {
+            output.end_chunk(end)?;
+        }
         report.warnings.splice(0..0, warnings);
         let (totals, shards, rejects) = (output.totals(), output.shards(), output.rejects());
         let manifest =
