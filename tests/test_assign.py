@@ -157,6 +157,21 @@ def test_what_is_no_table(bucketer: Bucketer, table: Any) -> None:
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("messages", "remedy"),
+    [
+        (pa.array(['[{"role": "user", "content": "Hi"}]']), "parse it first if it holds JSON"),
+        (pa.array([b"Hi"]), "cast or rename it"),
+        (pa.array([[[("role", "user"), ("content", "Hi")]]], pa.list_(pa.map_(pa.string(), pa.string()))), "structs"),
+    ],
+    ids=["json", "binary", "maps"],
+)
+def test_columns_that_hold_no_messages_say_what_to_do(bucketer: Bucketer, messages: pa.Array, remedy: str) -> None:
+    with pytest.raises(ValueError, match="column `messages` has ") as error:
+        bucketer.assign(pa.table({"messages": messages}))
+    assert remedy in str(error.value)
+
+
 def test_unknown_columns_are_named(bucketer: Bucketer) -> None:
     with pytest.raises(ValueError, match="foo"):
         bucketer.assign(pa.table({"foo": [1]}))

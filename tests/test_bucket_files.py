@@ -239,6 +239,46 @@ def test_outputs_are_rebucketed(bucketer: Bucketer, corpus: Path, tmp_path: Path
     assert not [name for name in second if name.startswith("source_")]
 
 
+def test_an_output_folder_is_an_input(bucketer: Bucketer, corpus: Path, tmp_path: Path) -> None:
+    bucketer.bucket_files(corpus, tmp_path / "first")
+    report = bucketer.bucket_files(tmp_path / "first", tmp_path / "second")
+    assert (report.rows, report.bucketed) == (60, 60)
+    assert [row["bucket"] for row in rows(tmp_path / "second")] == [row["bucket"] for row in rows(tmp_path / "first")]
+
+
+def test_parts_of_an_output_are_not_escaped_twice(tmp_path: Path) -> None:
+    records = [{"prompt": "Where?", "completion": "Here", "family": "Q|A 50%", "tone": "a|b"}]
+    path = write_jsonl(tmp_path / "corpus.jsonl", records)
+    bucketer = Bucketer(BucketSchema(axes=["family", "tone"]))
+    bucketer.bucket_files(path, tmp_path / "first")
+    (row,) = rows(tmp_path / "first")
+    assert row["bucket"] == "q%7Ca 50%25|a%7Cb"
+    bucketer.bucket_files(tmp_path / "first", tmp_path / "second")
+    assert rows(tmp_path / "second") == [{**row, "file": "data/train-00000.parquet"}]
+    table = pq.read_table(tmp_path / "first" / "data" / "train-00000.parquet")
+    assert bucketer.assign(table)["bucket"].to_pylist() == [row["bucket"]]
+
+
+def test_no_records_is_said(bucketer: Bucketer, tmp_path: Path) -> None:
+    (tmp_path / "empty.jsonl").write_bytes(b"\n\n")
+    report = bucketer.bucket_files(tmp_path / "empty.jsonl", tmp_path / "out")
+    assert report.warnings == ("the input holds no records",)
+    assert rows(tmp_path / "out") == []
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"id,text\n1,hello\n", "corpus.jsonl: not JSON records: none of the first 2 is a JSON object"),
+        (b'{"a": 1}\n', "corpus.jsonl: no known record shape: fields seen: a"),
+    ],
+)
+def test_what_is_no_corpus_is_named(bucketer: Bucketer, tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "corpus.jsonl").write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        bucketer.bucket_files(tmp_path / "corpus.jsonl", None)
+
+
 def test_bad_records_are_rejected_and_counted(bucketer: Bucketer, tmp_path: Path) -> None:
     good = json.dumps(conversation(1)).encode()
     bad = [b'{"messages": [', b"[1]", b"\xff", b'{"messages": 3}', b'{"x": 1}', good.replace(b'"id"', b'"id":1,"id"')]
@@ -252,6 +292,8 @@ def test_bad_records_are_rejected_and_counted(bucketer: Bucketer, tmp_path: Path
     assert [reject["line"] for reject in rejects] == [2, 3, 4, 5, 6, 7]
     assert {reject["file"] for reject in rejects} == {"mixed.jsonl"}
     assert all(reject["reason"] and "\n" not in reject["reason"] for reject in rejects)
+    firsts = {reject["kind"]: reject for reject in reversed(rejects)}
+    assert {reject["kind"]: dict(reject) for reject in report.first_rejects} == firsts
 
 
 def test_unreadable_rest_of_a_file(bucketer: Bucketer, tmp_path: Path) -> None:
@@ -298,7 +340,12 @@ def test_output_must_be_new(bucketer: Bucketer, corpus: Path, tmp_path: Path) ->
 
 
 def test_settings_that_cannot_be(bucketer: Bucketer, corpus: Path, tmp_path: Path) -> None:
-    for options in ({"partition_by": ["nope"]}, {"chunk_bytes": -1}, {"limit": "many"}):
+    for options in (
+        {"partition_by": ["nope"]},
+        {"partition_by": ["language", "language"]},
+        {"chunk_bytes": -1},
+        {"limit": "many"},
+    ):
         with pytest.raises((ValueError, TypeError)) as error:
             bucketer.bucket_files(corpus, tmp_path / "out", **options)
         assert "\n" not in str(error.value)

@@ -8,12 +8,14 @@ import gzip
 import json
 import os
 import pty
+import resource
 import signal
 import struct
 import subprocess
 import sys
 import termios
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -163,6 +165,14 @@ def test_settings_from_yaml_and_flags_over_them(cli: Cli, corpus: Path, tmp_path
     assert schema["axes"][-1] == {"name": "half", "column": "score"}
 
 
+def test_a_key_without_a_value_is_as_if_it_were_not_there(cli: Cli, corpus: Path, tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("tokenizer: null\nlimit:\nlanguages: ~\n")
+    result = cli("bucket", corpus, "--dry-run", "--json", "--config", config)
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["rows"] == 60
+
+
 def test_edges_by_language_from_yaml(cli: Cli, corpus: Path, tmp_path: Path) -> None:
     config = tmp_path / "config.yaml"
     config.write_text("length-edges:\n  default: [8, 20]\n  zh: [5, 10]\n")
@@ -287,6 +297,53 @@ def test_interruption_exits_with_130(tmp_path: Path) -> None:
     assert process.stderr is not None
     assert one_line(process.stderr.read()).startswith("interrupted")
     assert not (tmp_path / "out").exists()
+
+
+def limited_to(size: int) -> Callable[[], None]:
+    """Let no file of a child process grow above `size`: what a full disk does, without one."""
+
+    def limit() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+    return limit
+
+
+def test_a_full_disk_is_said_and_the_run_goes_on_later(cli: Cli, corpus: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "polyalign", "bucket", corpus, "--out", "out", "--chunk-bytes", "4000"]
+    assert cli(*command[3:-4], "--out", "whole", "--chunk-bytes", "4000").returncode == 0
+    full = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env=clean_environment(),
+        preexec_fn=limited_to(5000),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert full.returncode == 1, full.stderr
+    assert "File too large" in full.stderr
+    assert "goes on where it stopped" in one_line(full.stderr)
+    assert not (tmp_path / "out").exists()
+    assert cli(*command[3:]).returncode == 0
+    for path in (tmp_path / "whole").rglob("*.parquet"):
+        assert (tmp_path / "out" / path.relative_to(tmp_path / "whole")).read_bytes() == path.read_bytes()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"]], ids=" ".join)
+def test_output_that_cannot_be_printed(tmp_path: Path, arguments: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "polyalign", *arguments]
+        result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert result.returncode == 1
+    assert one_line(result.stderr) == "No space left on device"
+
+
+def test_the_first_reject_of_each_kind_is_shown(cli: Cli, corpus: Path) -> None:
+    result = cli("bucket", corpus, "--dry-run", "--axes", "language,tone")
+    assert result.returncode == 4
+    assert "60 for bucket, the first at corpus.jsonl:1: no value for axis `tone`" in result.stdout
 
 
 def test_a_closed_pipe_is_no_error(tmp_path: Path, corpus: Path) -> None:

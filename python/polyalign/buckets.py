@@ -349,6 +349,8 @@ class Report:
     """Records that could not be used: the lines of the rejects file."""
     rejected_by_kind: Mapping[str, int]
     """Rejected records by the kind of reason."""
+    first_rejects: tuple[Mapping[str, Any], ...]
+    """The first rejected record of each kind: file, line, row, offset, kind, reason."""
     prompt_tokens: int | None
     """Tokens of all prompts; ``None`` if not counted."""
     completion_tokens: int | None

@@ -231,8 +231,10 @@ def _print(report: Report, seconds: float) -> None:
         _print_examples(report, console)
     if report.buckets:
         console.print(_tables.bucket_table(report.buckets, _tables.length_unit(report), _TABLE_ROWS))
-    for kind, rows in report.rejected_by_kind.items():
-        console.print(f"rejected: {rows:,} for {kind}")
+    for first in report.first_rejects:
+        rows = report.rejected_by_kind[first["kind"]]
+        where = f"{first['file']}:{first['line']}" if "line" in first else f"{first['file']}, row {first['row']}"
+        console.print(f"rejected: {rows:,} for {first['kind']}, the first at {where}: {first['reason']}", markup=False)
     for skipped in report.skipped:
         console.print(f"passed over: {skipped['file']}: {skipped['reason']}", markup=False)
     if report.resumed_from:

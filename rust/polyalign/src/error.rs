@@ -1,5 +1,6 @@
 //! The one error type of the engine.
 
+use std::any::Any;
 use std::path::{Path, PathBuf};
 
 /// What went wrong, in one line that says what, where and what to do.
@@ -28,6 +29,14 @@ pub enum Error {
     /// An Arrow or Parquet error in otherwise usable data.
     #[error(transparent)]
     Arrow(#[from] arrow::error::ArrowError),
+    /// A bug: something panicked.
+    #[error("internal error in {place}, please report it: {message}")]
+    Internal {
+        /// What was being done.
+        place: &'static str,
+        /// What the panic said.
+        message: String,
+    },
     /// The caller asked to stop.
     #[error("interrupted")]
     Interrupted,
@@ -38,6 +47,18 @@ impl Error {
     pub fn io(path: impl AsRef<Path>, source: std::io::Error) -> Self {
         Self::Io { path: path.as_ref().to_path_buf(), source }
     }
+
+    /// What a caught panic said, as an error.
+    pub(crate) fn panic(place: &'static str, panic: &(dyn Any + Send)) -> Self {
+        Self::Internal { place, message: panic_text(panic) }
+    }
+}
+
+/// What a caught panic said, in one line.
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// The engine's result.

@@ -1,7 +1,7 @@
 //! Buckets for a table in memory.
 
 use super::columns::axis_columns;
-use super::table::OwnColumns;
+use super::table::{OwnColumns, with_plain_parts};
 use crate::buckets::{Assignment, BucketTable, Bucketer};
 use crate::io::shape::FieldSpec;
 use crate::io::table::TableRecords;
@@ -42,7 +42,8 @@ pub fn assign_table(
         ));
     }
     let records = TableRecords::new(schema, &super::resolved(fields, bucketer, false))?;
-    let pieces = cut(batches);
+    let labels = batches.iter().map(|batch| with_plain_parts(batch, bucketer.schema()));
+    let pieces = cut(&labels.collect::<Result<Vec<_>>>()?);
     let results = assign_all(&pieces, &records, bucketer, worker_count(threads, pieces.len()))?;
     let table = merge(&results, bucketer)?;
     let with_errors = results.iter().flat_map(|r| &r.rows).any(Result::is_err);

@@ -15,7 +15,7 @@ mod worker;
 
 pub use crate::io::input::Skipped;
 pub use assign::assign_table;
-pub use report::{BucketReport, Example, Quantiles, Report, Unreadable};
+pub use report::{BucketReport, Example, Quantiles, Rejected, Report, Unreadable};
 
 use crate::buckets::{BucketTable, Bucketer, LengthHistograms};
 use crate::io::batches::{TableBlocks, table_schema};
@@ -144,7 +144,10 @@ pub fn run(job: &Job, bucketer: &Bucketer, progress: &Progress) -> Result<Report
                 let _ = thread.join();
                 return result;
             }
-            Err(RecvTimeoutError::Disconnected) => return Err(Error::Input("the job ended early".into())),
+            Err(RecvTimeoutError::Disconnected) => {
+                let panic = thread.join().err();
+                return Err(panic.map_or(Error::Interrupted, |panic| Error::panic("the job", &*panic)));
+            }
             Err(RecvTimeoutError::Timeout) => {}
         }
         if progress.cancel.load(Ordering::Relaxed) {
@@ -228,6 +231,8 @@ impl Run<'_> {
         let mut blocks = self.all_blocks();
         let fields = self.with_shape(&self.job.fields, &mut blocks)?;
         let (records, shape) = self.records(&fields)?;
+        // What could not be written is not promised.
+        self.output_columns(&bucketer, shape)?;
         let layout = Layout::new(bucketer.schema(), false, false, false)?;
         let plan = self.plan(&bucketer, records, layout, Pass::Look { examples: EXAMPLES });
         let mut totals = Stats::default();
@@ -281,22 +286,22 @@ impl Run<'_> {
         check_buckets(&mut buckets, output.totals(), &bucketer)?;
         let done_rows = output.totals().bucketed() + output.totals().rejects();
         self.progress.rows.fetch_add(done_rows, Ordering::Relaxed);
+        // The last block need not know that it is the last: it may be full where the input ends.
+        let mut under_way = None;
         self.pump(blocks, &plan, |done: Done, ends_chunk, end| {
             check_buckets(&mut buckets, &done.stats, &bucketer)?;
             output.append(encoder, done)?;
+            under_way = (!ends_chunk).then_some(end);
             if ends_chunk { output.end_chunk(end) } else { Ok(()) }
         })?;
-        // The last block need not know that it is the last: it may be full where the input ends.
-        let mut under_way = None;
-        output.settle(encoder)?;
-        let mut report = self.report(&bucketer, header.fields, shape, output.totals());
-        report.output.clone_from(&job.output);
-            under_way = (!ends_chunk).then_some(end);
-        report.shards = output.shards().len() as u64;
-        report.resumed_from = (resume.chunks > 0).then_some(resume.chunks);
         if let Some(end) = under_way {
             output.end_chunk(end)?;
         }
+        output.settle(encoder)?;
+        let mut report = self.report(&bucketer, header.fields, shape, output.totals());
+        report.output.clone_from(&job.output);
+        report.shards = output.shards().len() as u64;
+        report.resumed_from = (resume.chunks > 0).then_some(resume.chunks);
         report.warnings.splice(0..0, warnings);
         let (totals, shards, rejects) = (output.totals(), output.shards(), output.rejects());
         let manifest =
@@ -392,9 +397,15 @@ impl Run<'_> {
         if self.table.is_none() && fields.needs_shape() {
             let samples = blocks.first(SAMPLES)?;
             // No record at all is no error: nothing in, nothing out.
-            let shape =
-                if samples.is_empty() { Shape::PromptCompletion } else { decide_shape(&samples, &fields)? };
-            fields.shape = Some(shape);
+            let shape = match samples.is_empty() {
+                true => Ok(Shape::PromptCompletion),
+                false => decide_shape(&samples, &fields),
+            };
+            let place = |error: Error| match blocks.first_file() {
+                Some(file) => Error::Input(format!("{}: {error}", self.inputs.files[file as usize].name)),
+                None => error,
+            };
+            fields.shape = Some(shape.map_err(place)?);
         }
         Ok(fields)
     }
@@ -476,9 +487,10 @@ impl Run<'_> {
             bucketed: stats.bucketed(),
             rejected: stats.rejects(),
             rejected_by_kind: stats.rejected.clone(),
+            first_rejects: stats.first_rejects.values().cloned().collect(),
             prompt_tokens,
             completion_tokens,
-            warnings: report::warnings(&buckets, bucketer.schema()),
+            warnings: report::warnings(&buckets, bucketer.schema(), stats),
             buckets,
             shards: 0,
             unreadable: unreadable

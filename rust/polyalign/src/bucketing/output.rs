@@ -521,7 +521,7 @@ impl Committer {
 
     fn finish(self) -> Result<()> {
         drop(self.commits);
-        self.thread.join().unwrap_or_else(|_| Err(Error::Output("the output's disk failed".into())))
+        self.thread.join().unwrap_or_else(|panic| Err(Error::panic("writing the output", &*panic)))
     }
 }
 

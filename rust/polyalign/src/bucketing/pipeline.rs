@@ -3,7 +3,7 @@
 use super::worker::{Done, Plan, Worker};
 use super::{Progress, TICK};
 use crate::io::batches::TableBlocks;
-use crate::io::block::{Block, Item, Position};
+use crate::io::block::{Block, Item, Position, Segment};
 use crate::io::split::TextBlocks;
 use crate::{Error, Result};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
@@ -67,15 +67,24 @@ impl Blocks {
         }
         Ok(self.seen.iter().flat_map(spans).take(count).collect())
     }
+
+    /// The file of the first JSON record that was looked at.
+    pub fn first_file(&self) -> Option<u32> {
+        self.seen.iter().flat_map(segments).next().map(|segment| segment.file)
+    }
+}
+
+/// A block's JSON.
+fn segments(block: &Block) -> impl Iterator<Item = &Segment> {
+    block.items.iter().filter_map(|item| match item {
+        Item::Json(segment) => Some(segment),
+        _ => None,
+    })
 }
 
 /// The bytes of a block's JSON records.
 fn spans(block: &Block) -> impl Iterator<Item = &[u8]> {
-    let segments = block.items.iter().filter_map(|item| match item {
-        Item::Json(segment) => Some(segment),
-        _ => None,
-    });
-    segments.flat_map(|s| &s.records).map(|span| &block.data[span.range.clone()])
+    segments(block).flat_map(|s| &s.records).map(|span| &block.data[span.range.clone()])
 }
 
 /// What a running job's threads share.
@@ -188,7 +197,7 @@ pub fn run(
         return Err(Error::Input("a worker thread ended early".into()));
     }
     for handle in handles {
-        handle.join().map_err(|_| Error::Input("a worker thread ended early".into()))?;
+        handle.join().map_err(|panic| Error::panic("a worker thread", &*panic))?;
     }
     stop.disarm();
     progress.bytes_read.store(shared.bytes_read.load(Ordering::Relaxed), Ordering::Relaxed);
@@ -239,8 +248,8 @@ fn read_all(
                 let _ = results.send((number, Err(e)));
                 return;
             }
-            Err(_) => {
-                let _ = results.send((number, Err(Error::Input("reading the input failed".into()))));
+            Err(panic) => {
+                let _ = results.send((number, Err(Error::panic("reading the input", &*panic))));
                 return;
             }
         }
@@ -253,7 +262,7 @@ fn work_all(plan: &Arc<Plan>, work: &Receiver<Work>, results: &Results, free: &S
     let mut worker = Worker::new(plan);
     for Work { number, taken, mut block } in work {
         let result = catch_unwind(AssertUnwindSafe(|| worker.work(&block)))
-            .unwrap_or_else(|_| Err(Error::Input(format!("bucketing failed in block {number}"))));
+            .unwrap_or_else(|panic| Err(Error::panic("bucketing", &*panic)));
         let failed = result.is_err();
         let (ends_chunk, end) = (block.ends_chunk, block.end);
         // The buffer of an unusually long record is not kept.

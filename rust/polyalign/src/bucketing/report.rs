@@ -1,5 +1,6 @@
 //! What a job did, for a summary table or for machines.
 
+use super::stats::Stats;
 use crate::buckets::{Axis, BucketSchema};
 use crate::io::input::Skipped;
 use crate::io::shape::{FieldSpec, Shape};
@@ -40,6 +41,8 @@ pub struct Report {
     pub rejected: u64,
     /// Rejected records by kind.
     pub rejected_by_kind: BTreeMap<String, u64>,
+    /// The first rejected record of each kind.
+    pub first_rejects: Vec<Rejected>,
     /// Tokens of all prompts; `None` if not counted.
     pub prompt_tokens: Option<u64>,
     /// Tokens of all responses; `None` if not counted.
@@ -96,6 +99,25 @@ pub struct Quantiles {
     pub max: u32,
 }
 
+/// A rejected record: a line of the rejects file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rejected {
+    /// Relative to the inputs' common root.
+    pub file: String,
+    /// Its line, from 1; `None` in tables.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<u64>,
+    /// Its number in the file, from 0.
+    pub row: u64,
+    /// Its first byte after decompression; `None` in tables.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offset: Option<u64>,
+    /// The kind of reason.
+    pub kind: String,
+    /// Why.
+    pub reason: String,
+}
+
 /// A file whose rest could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unreadable {
@@ -131,8 +153,11 @@ const CROWDED: f64 = 0.9;
 /// Fewer rows than this are no corpus to judge bins by.
 const FEW_ROWS: u64 = 100;
 
-/// What the user should know of the buckets.
-pub(super) fn warnings(buckets: &[BucketReport], schema: &BucketSchema) -> Vec<String> {
+/// What the user should know of the run.
+pub(super) fn warnings(buckets: &[BucketReport], schema: &BucketSchema, stats: &Stats) -> Vec<String> {
+    if stats.bucketed() + stats.rejects() == 0 {
+        return vec!["the input holds no records".into()];
+    }
     let rows: u64 = buckets.iter().map(|b| b.rows).sum();
     let Some(axis) = schema.axes.iter().position(|axis| matches!(axis, Axis::Length)) else {
         return Vec::new();

@@ -1,6 +1,6 @@
 //! Exact counts per bucket and per file; adding them up is all there is to merging.
 
-use super::report::Quantiles;
+use super::report::{Quantiles, Rejected};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -107,6 +107,9 @@ pub struct Stats {
     pub files: BTreeMap<u32, FileStats>,
     /// Rejected records by kind.
     pub rejected: BTreeMap<String, u64>,
+    /// The first rejected record of each kind.
+    #[serde(default)]
+    pub first_rejects: BTreeMap<String, Rejected>,
     /// Files whose rest could not be read.
     pub unreadable: Vec<Rest>,
 }
@@ -131,16 +134,20 @@ impl Stats {
         for (kind, count) in other.rejected {
             *self.rejected.entry(kind).or_default() += count;
         }
+        for (kind, reject) in other.first_rejects {
+            self.first_rejects.entry(kind).or_insert(reject);
+        }
         self.unreadable.extend(other.unreadable);
     }
 
     /// Counts a rejected record.
-    pub fn reject(&mut self, file: u32, kind: &str) {
+    pub fn reject(&mut self, file: u32, rejected: Rejected) {
         self.files.entry(file).or_default().rejected += 1;
-        match self.rejected.get_mut(kind) {
+        match self.rejected.get_mut(&rejected.kind) {
             Some(count) => *count += 1,
             None => {
-                self.rejected.insert(kind.to_owned(), 1);
+                self.rejected.insert(rejected.kind.clone(), 1);
+                self.first_rejects.insert(rejected.kind.clone(), rejected);
             }
         }
     }

@@ -2,12 +2,54 @@
 
 use super::columns::Layout;
 use super::encode::Storage;
-use arrow::datatypes::{Field, Schema};
+use crate::Result;
+use crate::buckets::{BucketSchema, unescape_part};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, Schema};
 use std::collections::HashSet;
+use std::sync::Arc;
 
 /// Columns that only an output of ours has together.
 const MARKS: [&str; 8] =
     ["id", "file", "row", "bucket", "length", "prompt_tokens", "completion_tokens", "group"];
+
+/// Whether a table is an output of ours, or part of one.
+fn is_output(schema: &Schema) -> bool {
+    MARKS.iter().all(|mark| schema.column_with_name(mark).is_some())
+}
+
+/// The table with the parts of buckets as labels again: an output of ours holds them as they stand in ids,
+/// and what is read from a table is escaped.
+///
+/// # Errors
+/// Columns of parts that are no text.
+pub fn with_plain_parts(batch: &RecordBatch, schema: &BucketSchema) -> Result<RecordBatch> {
+    if !is_output(batch.schema_ref()) {
+        return Ok(batch.clone());
+    }
+    let is_axis = |name: &str| schema.axes.iter().any(|axis| axis.column() == name);
+    let columns = batch.schema_ref().fields().iter().zip(batch.columns());
+    let columns = columns.map(|(field, column)| match is_axis(field.name()) {
+        true => unescaped(column),
+        false => Ok(Arc::clone(column)),
+    });
+    let columns = columns.collect::<Result<_>>()?;
+    Ok(RecordBatch::try_new(batch.schema(), columns)?)
+}
+
+fn unescaped(column: &ArrayRef) -> Result<ArrayRef> {
+    if let Some(dictionary) = column.as_any_dictionary_opt() {
+        return Ok(dictionary.with_values(unescaped(dictionary.values())?));
+    }
+    let texts = cast(column, &DataType::Utf8)?;
+    let parts = texts.as_string::<i32>();
+    if !parts.iter().flatten().any(|part| part.contains('%')) {
+        return Ok(Arc::clone(column));
+    }
+    let plain: StringArray = parts.iter().map(|part| part.map(unescape_part)).collect();
+    Ok(cast(&plain, column.data_type())?)
+}
 
 /// The columns of a table that stay in the output.
 #[derive(Default)]
@@ -28,7 +70,7 @@ impl OwnColumns {
 
     /// As [`new`](Self::new), beside columns of these names.
     pub fn beside(schema: &Schema, ours: &HashSet<String>) -> Self {
-        let is_output = MARKS.iter().all(|mark| schema.column_with_name(mark).is_some());
+        let is_output = is_output(schema);
         let mut own = Self::default();
         let mut taken: HashSet<String> = schema.fields().iter().map(|f| f.name().clone()).collect();
         for (i, field) in schema.fields().iter().enumerate() {

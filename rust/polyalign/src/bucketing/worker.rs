@@ -3,8 +3,9 @@
 use super::columns::{Columns, Layout};
 use super::encode::{Encoded, Encoder, RowGroup};
 use super::partition::Partitions;
-use super::report::Example;
+use super::report::{Example, Rejected};
 use super::stats::{BucketStats, FileStats, Histogram, Stats};
+use super::table::with_plain_parts;
 use crate::buckets::{self, Assignment, BucketTable, Bucketer, LengthHistograms};
 use crate::io::block::{Bad, Block, Item, Rows, Segment, Span};
 use crate::io::input::Inputs;
@@ -13,7 +14,6 @@ use crate::io::record::{Record, Reject};
 use crate::io::table::TableRecords;
 use crate::{Error, Result};
 use arrow::array::{ArrayRef, BooleanArray};
-use serde::Serialize;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::sync::Arc;
@@ -79,19 +79,6 @@ pub struct Done {
     pub lengths: LengthHistograms,
     /// Example rows.
     pub examples: Vec<Example>,
-}
-
-/// One line of the rejects file.
-#[derive(Serialize)]
-struct RejectLine<'a> {
-    file: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    line: Option<u64>,
-    row: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    offset: Option<u64>,
-    kind: &'a str,
-    reason: &'a str,
 }
 
 /// One thread's working memory.
@@ -166,7 +153,8 @@ impl Worker {
         sheet.columns.set_file(&plan.inputs.files[rows.file as usize].name);
         let mut kept = vec![false; rows.batch.num_rows()];
         let mut interrupted = false;
-        records.for_each(&rows.batch, &mut |i, record| {
+        let batch = with_plain_parts(&rows.batch, plan.bucketer.schema())?;
+        records.for_each(&batch, &mut |i, record| {
             interrupted |= plan.cancel.load(Ordering::Relaxed);
             if !interrupted {
                 let place = Place { file: rows.file, row: rows.row + i as u64, line: None, offset: None };
@@ -293,12 +281,18 @@ impl<'p> Sheet<'p> {
     }
 
     fn reject(&mut self, place: &Place, kind: &str, reason: &str) {
-        self.done.stats.reject(place.file, kind);
-        let file = &self.plan.inputs.files[place.file as usize].name;
-        let line = RejectLine { file, line: place.line, row: place.row, offset: place.offset, kind, reason };
+        let rejected = Rejected {
+            file: self.plan.inputs.files[place.file as usize].name.clone(),
+            line: place.line,
+            row: place.row,
+            offset: place.offset,
+            kind: kind.to_owned(),
+            reason: reason.to_owned(),
+        };
         // Writing to memory, and of strings and numbers, can't fail.
-        let _ = serde_json::to_writer(&mut self.done.rejects, &line);
+        let _ = serde_json::to_writer(&mut self.done.rejects, &rejected);
         self.done.rejects.push(b'\n');
+        self.done.stats.reject(place.file, rejected);
     }
 
     fn unreadable(&mut self, bad: &Bad) {

@@ -269,6 +269,7 @@ impl Walk {
             return Ok(());
         }
         let dataset = dataset_files(folder)?;
+        let is_output = is_output(folder);
         let mut entries = Vec::new();
         for entry in fs::read_dir(folder).map_err(|e| Error::io(folder, e))? {
             entries.push(entry.map_err(|e| Error::io(folder, e))?.path());
@@ -290,6 +291,8 @@ impl Walk {
                 }
             } else if DATASET_FILES.contains(&name.as_str()) {
                 self.skip(&path, "metadata of a dataset");
+            } else if is_output && OUTPUT_FILES.contains(&name.as_str()) {
+                self.skip(&path, "metadata of an output of polyalign");
             } else if known_name(&name) {
                 self.add_file(path);
             } else {
@@ -317,6 +320,14 @@ impl Walk {
 
 /// Names in a `datasets` folder that hold no rows.
 const DATASET_FILES: [&str; 3] = ["state.json", "dataset_info.json", "dataset_dict.json"];
+
+/// Names in an output of ours that hold no rows.
+const OUTPUT_FILES: [&str; 2] = ["manifest.json", "rejects.jsonl"];
+
+/// Whether a folder is an output of ours.
+fn is_output(folder: &Path) -> bool {
+    OUTPUT_FILES.iter().all(|name| folder.join(name).is_file()) && folder.join("data").is_dir()
+}
 
 /// The data files of a folder that `Dataset.save_to_disk` made; `None` for any other folder.
 fn dataset_files(folder: &Path) -> Result<Option<HashSet<String>>> {

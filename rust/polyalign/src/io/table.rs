@@ -10,7 +10,7 @@ use crate::{Error, Result};
 use arrow::array::cast::AsArray;
 use arrow::array::{Array, ArrayRef, RecordBatch, downcast_integer_array};
 use arrow::datatypes::{ArrowDictionaryKeyType, Int8Type, Int16Type, Int32Type, Int64Type};
-use arrow::datatypes::{DataType, Float16Type, Float32Type, Float64Type, Schema};
+use arrow::datatypes::{DataType, Field as ArrowField, Float16Type, Float32Type, Float64Type, Schema};
 use arrow::datatypes::{UInt8Type, UInt16Type, UInt32Type, UInt64Type};
 use bumpalo::Bump;
 use bumpalo::collections::String as ArenaString;
@@ -197,12 +197,35 @@ fn expect(schema: &Schema, index: usize, classes: &[Class]) -> Result<()> {
     let field = schema.field(index);
     let class = Class::of(field.data_type());
     if class == Class::Null || classes.contains(&class) {
-        return Ok(());
+        return expect_messages(field);
     }
     let expected: Vec<&str> = classes.iter().map(|class| class.name()).collect();
     let (name, found) = (field.name(), field.data_type());
     let expected = expected.join(" or ");
-    Err(Error::Input(format!("the column `{name}` has type {found}, expected {expected}: cast or rename it")))
+    let remedy = match class {
+        Class::Text => "parse it first if it holds JSON, else rename it",
+        _ => "cast or rename it",
+    };
+    Err(Error::Input(format!("the column `{name}` has type {found}, expected {expected}: {remedy}")))
+}
+
+/// Refuses lists whose elements can hold neither messages nor turns.
+fn expect_messages(field: &ArrowField) -> Result<()> {
+    let (DataType::List(item)
+    | DataType::LargeList(item)
+    | DataType::FixedSizeList(item, _)
+    | DataType::ListView(item)
+    | DataType::LargeListView(item)) = field.data_type()
+    else {
+        return Ok(());
+    };
+    if Class::of(item.data_type()) != Class::Other {
+        return Ok(());
+    }
+    let (name, found) = (field.name(), item.data_type());
+    Err(Error::Input(format!(
+        "the column `{name}` has lists of {found}, expected lists of structs (role, content): cast or rename it"
+    )))
 }
 
 /// A column of known type.

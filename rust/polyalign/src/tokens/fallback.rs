@@ -1,5 +1,6 @@
 //! The slow path: the `tokenizers` crate itself.
 
+use crate::error::panic_text;
 use crate::{Error, Result};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use tokenizers::Tokenizer;
@@ -8,7 +9,7 @@ use tokenizers::Tokenizer;
 pub(super) fn load(json: &[u8]) -> Result<Tokenizer> {
     // Hostile files reach `expect`s inside the crate.
     let loaded = catch_unwind(|| Tokenizer::from_bytes(json))
-        .map_err(|_| Error::Tokenizer("the `tokenizers` crate panics on this tokenizer.json".into()))?;
+        .map_err(|panic| Error::Tokenizer(format!("not a usable tokenizer.json: {}", panic_text(&*panic))))?;
     let mut tokenizer = loaded.map_err(|e| Error::Tokenizer(format!("not a usable tokenizer.json: {e}")))?;
     tokenizer.with_truncation(None).map_err(|e| Error::Tokenizer(e.to_string()))?;
     tokenizer.with_padding(None);
@@ -18,8 +19,9 @@ pub(super) fn load(json: &[u8]) -> Result<Tokenizer> {
 /// The number of ids the crate gives.
 pub(super) fn count(tokenizer: &Tokenizer, text: &str) -> Result<u32> {
     // Oniguruma gives up on some texts (its retry limit), which its binding turns into a panic.
-    let encoded = catch_unwind(AssertUnwindSafe(|| tokenizer.encode_fast(text, false))).map_err(|_| {
-        Error::Tokenizer(format!("the `tokenizers` crate panics on a text of {} bytes", text.len()))
+    let encoded = catch_unwind(AssertUnwindSafe(|| tokenizer.encode_fast(text, false))).map_err(|panic| {
+        let (bytes, why) = (text.len(), panic_text(&*panic));
+        Error::Tokenizer(format!("the `tokenizers` crate can't count a text of {bytes} bytes: {why}"))
     })?;
     let encoding = encoded.map_err(|e| Error::Tokenizer(e.to_string()))?;
     Ok(encoding.get_ids().len() as u32)

@@ -15,7 +15,7 @@ use super::fields::{Names, Plan};
 use super::record::Record;
 pub use super::record::Reject;
 use super::shape::{FieldSpec, Shape};
-use crate::Result;
+use crate::{Error, Result};
 use bumpalo::Bump;
 use node::JsonRecord;
 use tape::{MAX_BYTES, Tape};
@@ -135,8 +135,24 @@ pub fn field_names(record: &[u8]) -> Result<Vec<String>, Reject> {
 /// Not needed when [`FieldSpec::needs_shape`] says so.
 ///
 /// # Errors
-/// If no record has a known shape: lists the fields seen and the shapes known.
+/// If no record has a known shape: lists the fields seen and the shapes known. If none is a JSON object:
+/// says what is wrong with the first.
 pub fn decide_shape(samples: &[&[u8]], fields: &FieldSpec) -> Result<Shape> {
-    let names: Vec<Vec<String>> = samples.iter().filter_map(|sample| field_names(sample).ok()).collect();
-    Shape::decide(&names, fields)
+    let mut broken = None;
+    let mut names = Vec::with_capacity(samples.len());
+    for sample in samples {
+        match field_names(sample) {
+            Ok(fields) => names.push(fields),
+            Err(reject) => broken = broken.or(Some(reject)),
+        }
+    }
+    match broken {
+        Some(reject) if names.is_empty() => Err(Error::Input(format!(
+            "not JSON records: none of the first {} is a JSON object; of the first, byte {}: {}",
+            samples.len(),
+            reject.offset,
+            reject.reason
+        ))),
+        _ => Shape::decide(&names, fields),
+    }
 }
