@@ -41,7 +41,7 @@ test-rust:
 
 test-python: build
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 test: check test-rust test-python
 

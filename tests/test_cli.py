@@ -330,6 +330,20 @@ def test_a_full_disk_is_said_and_the_run_goes_on_later(cli: Cli, corpus: Path, t
         assert (tmp_path / "out" / path.relative_to(tmp_path / "whole")).read_bytes() == path.read_bytes()
 
 
+def test_a_text_that_the_tokenizer_fails_on_is_a_reject(cli: Cli, tmp_path: Path) -> None:
+    from tokenizers import Regex, Tokenizer, models, pre_tokenizers
+
+    tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("(x+x+)+y"), "isolated")
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    write_jsonl(tmp_path / "corpus.jsonl", [{"prompt": "a", "completion": text} for text in ("b", "x" * 60)])
+    result = cli("bucket", "corpus.jsonl", "--dry-run", "-t", "tokenizer.json", "--max-rejects", "1", RUST_BACKTRACE="")
+    assert result.returncode == 0, result.stderr
+    assert "the first at corpus.jsonl:2: " in result.stdout
+    assert "retry-limit-in-match" in result.stdout
+    assert "panicked" not in result.stderr
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"]], ids=" ".join)
 def test_output_that_cannot_be_printed(tmp_path: Path, arguments: list[str]) -> None:
@@ -402,6 +416,17 @@ def test_show_rows(cli: Cli, output: Path) -> None:
     assert len(rows) == 3
     assert {row["bucket"] for row in rows} == {bucket}
     assert rows[0]["completion"][0]["content"].startswith("法国")
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120, 200])
+def test_bucket_ids_are_whole_in_a_narrow_terminal(cli: Cli, corpus: Path, tokenizer_file: Path, columns: int) -> None:
+    assert cli("bucket", corpus, "--out", "out", "-t", tokenizer_file).returncode == 0
+    shown = in_terminal("show", corpus.parent / "out", columns=columns)
+    for bucket in json.loads(cli("show", "out", "--json").stdout):
+        assert bucket["bucket"] in shown
+    for name in ("rows", "median"):
+        assert name in shown
+    assert ("of responses" in shown) == (columns >= 120)
 
 
 def test_show_wide_characters_fit_the_terminal(cli: Cli, output: Path) -> None:

@@ -6,6 +6,8 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
 
 _QUANTILES = ("min", "q10", "q25", "q50", "q75", "q90", "max")
 _WIDE = 200
+# What a narrow terminal does without, first things first.
+_DISPENSABLE = (("of responses",), ("q25", "q75"), ("min", "max"), ("q10", "q90"), ("tokens",), ("share",))
 
 
 def console(file: Any = None) -> Console:
@@ -22,33 +26,49 @@ def console(file: Any = None) -> Console:
     return probe if probe.is_terminal else Console(file=file, highlight=False, width=_WIDE)
 
 
-def bucket_table(buckets: Sequence[BucketSummary], unit: str, limit: int | None = None) -> Table:
-    """One line a bucket: rows, share, tokens, quantiles of its lengths."""
-    shown = buckets if limit is None else buckets[:limit]
-    has_tokens = any(bucket.completion_tokens is not None for bucket in buckets)
-    table = Table(caption=f"lengths in {unit}", caption_justify="right", header_style="bold")
-    table.add_column("bucket", overflow="fold")
-    numbers = ["rows", "share", *(["tokens", "of responses"] if has_tokens else []), *_QUANTILES]
-    for name in numbers:
-        table.add_column(name.replace("q50", "median"), justify="right", no_wrap=True)
-    for bucket in shown:
-        tokens = _tokens(bucket.prompt_tokens, bucket.completion_tokens) if has_tokens else []
-        lengths = [f"{bucket.length[name]:,}" for name in _QUANTILES]
-        table.add_row(bucket.bucket, f"{bucket.rows:,}", f"{bucket.share:.1%}", *tokens, *lengths)
-    left = len(buckets) - len(shown)
+def bucket_table(buckets: Sequence[BucketSummary], unit: str, width: int, limit: int | None = None) -> Table:
+    """One line a bucket: rows, share, tokens, quantiles of its lengths; as many columns as fit into `width`."""
+    columns = _columns(buckets if limit is None else buckets[:limit])
+    left = [] if limit is None else buckets[limit:]
     if left:
-        table.add_section()
-        rows = sum(bucket.rows for bucket in buckets[len(shown) :])
-        share = sum(bucket.share for bucket in buckets[len(shown) :])
-        table.add_row(f"… {left:,} more", f"{rows:,}", f"{share:.1%}", *[""] * (len(numbers) - 2))
+        rows, share = sum(bucket.rows for bucket in left), sum(bucket.share for bucket in left)
+        more = {"bucket": f"… {len(left):,} more", "rows": f"{rows:,}", "share": f"{share:.1%}"}
+        for name, cells in columns.items():
+            cells.append(more.get(name, ""))
+    for names in _DISPENSABLE:
+        if 1 + sum(max(map(cell_len, [name, *cells])) + 3 for name, cells in columns.items()) <= width:
+            break
+        for name in names:
+            columns.pop(name, None)
+    table = Table(caption=f"lengths in {unit}", caption_justify="right", header_style="bold", box=box.SIMPLE_HEAD)
+    for name in columns:
+        is_id = name == "bucket"
+        table.add_column(name, justify="left" if is_id else "right", no_wrap=not is_id, overflow="fold")
+    for row in zip(*columns.values(), strict=True):
+        table.add_row(*row)
     return table
 
 
-def _tokens(prompt: int | None, completion: int | None) -> list[str]:
+def _columns(buckets: Sequence[BucketSummary]) -> dict[str, list[str]]:
+    """Return the table's columns by name."""
+    columns = {
+        "bucket": [bucket.bucket for bucket in buckets],
+        "rows": [f"{bucket.rows:,}" for bucket in buckets],
+        "share": [f"{bucket.share:.1%}" for bucket in buckets],
+    }
+    if any(bucket.completion_tokens is not None for bucket in buckets):
+        tokens = [_tokens(bucket.prompt_tokens, bucket.completion_tokens) for bucket in buckets]
+        columns["tokens"] = [whole for whole, _ in tokens]
+        columns["of responses"] = [completion for _, completion in tokens]
+    for name in _QUANTILES:
+        columns[name.replace("q50", "median")] = [f"{bucket.length[name]:,}" for bucket in buckets]
+    return columns
+
+
+def _tokens(prompt: int | None, completion: int | None) -> tuple[str, str]:
     if completion is None:
-        return ["", ""]
-    total = "" if prompt is None else f"{prompt + completion:,}"
-    return [total, f"{completion:,}"]
+        return "", ""
+    return "" if prompt is None else f"{prompt + completion:,}", f"{completion:,}"
 
 
 def length_unit(report: Report) -> str:
@@ -85,5 +105,5 @@ def report_text(report: Report) -> str:
     out = io.StringIO()
     plain = Console(file=out, width=_WIDE, no_color=True, highlight=False)
     plain.print(headline(report))
-    plain.print(bucket_table(report.buckets, length_unit(report)))
+    plain.print(bucket_table(report.buckets, length_unit(report), _WIDE))
     return out.getvalue().rstrip("\n")

@@ -227,10 +227,11 @@ def _print(report: Report, seconds: float) -> None:
     console = _tables.console()
     console.print(_tables.headline(report), style="bold")
     console.print(f"{seconds:.1f} s, {_tables.size(int(report.bytes / max(seconds, 1e-3)))}/s")
+    console.print(_reading(report), markup=False)
     if report.output is None:
         _print_examples(report, console)
     if report.buckets:
-        console.print(_tables.bucket_table(report.buckets, _tables.length_unit(report), _TABLE_ROWS))
+        console.print(_tables.bucket_table(report.buckets, _tables.length_unit(report), console.width, _TABLE_ROWS))
     for first in report.first_rejects:
         rows = report.rejected_by_kind[first["kind"]]
         where = f"{first['file']}:{first['line']}" if "line" in first else f"{first['file']}, row {first['row']}"
@@ -243,12 +244,16 @@ def _print(report: Report, seconds: float) -> None:
         console.print(f"written to {report.output}", markup=False)
 
 
+def _reading(report: Report) -> str:
+    """Say how the records were read."""
+    given = {name: path for name, path in report.fields.items() if path and name not in ("shape", "keep_extra")}
+    fields = ", ".join(f"{name}: {path if isinstance(path, str) else ' '.join(path)}" for name, path in given.items())
+    return f"shape: {report.shape or 'given by fields'}" + (f" ({fields})" if fields else "")
+
+
 def _print_examples(report: Report, console: Any) -> None:
     from polyalign.cli._rows import print_row
 
-    given = {name: path for name, path in report.fields.items() if path and name not in ("shape", "keep_extra")}
-    fields = ", ".join(f"{name}: {path if isinstance(path, str) else ' '.join(path)}" for name, path in given.items())
-    console.print(f"shape: {report.shape or 'given by fields'}" + (f" ({fields})" if fields else ""), markup=False)
     for example in report.examples:
         messages = [tuple(message) for message in [*example["prompt"], example["completion"]]]
         title = f"{example['id']}  {example['bucket']}  length {example['length']:,}"

@@ -204,11 +204,12 @@ def _print(rows: list[_Row], *, as_json: bool) -> None:
             json_module.dumps({"files": [asdict(row) for row in rows], "total": total}, ensure_ascii=False, indent=2)
         )
         return
+    from rich import box
     from rich.table import Table
 
     from polyalign import _tables
 
-    table = Table(header_style="bold", show_footer=len(rows) > 1)
+    table = Table(header_style="bold", show_footer=len(rows) > 1, box=box.SIMPLE_HEAD)
     table.add_column("input", "total", overflow="fold")
     table.add_column("read as", "")
     table.add_column("texts", f"{total['texts']:,}", justify="right")

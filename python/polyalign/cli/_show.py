@@ -101,7 +101,9 @@ def _show_buckets(manifest: dict[str, Any], *, as_json: bool) -> None:
     ]
     has_tokens = any(bucket.completion_tokens is not None for bucket in buckets)
     unit = schema.length_unit or ("tokens" if has_tokens else "words")
-    _tables.console().print(_tables.bucket_table(buckets, unit))
+    buckets.sort(key=lambda bucket: -bucket.rows)
+    console = _tables.console()
+    console.print(_tables.bucket_table(buckets, unit, console.width))
 
 
 def _show_row(console: Any, row: dict[str, Any]) -> None:

@@ -23,7 +23,7 @@ mod _core {
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         // A panic reaches Python as an exception; what Rust would print beside it is for those who ask.
-        if std::env::var_os("RUST_BACKTRACE").is_none() {
+        if std::env::var_os("RUST_BACKTRACE").is_none_or(|value| value.is_empty() || value == "0") {
             std::panic::set_hook(Box::new(|_| {}));
         }
         module.add("__version__", env!("CARGO_PKG_VERSION"))
