@@ -241,6 +241,9 @@ def test_usage_errors_exit_with_2(cli: Cli, arguments: list[str], message: str) 
         (["bucket", "hf://datasets/some", "--dry-run"], "OWNER/NAME"),
         (["bucket", "corpus.jsonl", "--dry-run", "--length-unit", "tokens"], "tokenizer"),
         (["bucket", "corpus.jsonl", "--out", "corpus.jsonl"], "corpus.jsonl"),
+        (["bucket", "corpus.jsonl", "--out", "s3://bucket/out"], "s3://bucket/out: an output is a folder of this"),
+        (["bucket", "https://example.com/x.jsonl", "--dry-run"], "download it, or pipe it to polyalign bucket -"),
+        (["bucket", "", "--dry-run"], "name of an input or output is empty"),
         (["bucket", "corpus.jsonl", "--out", "/proc/nope/out"], "/proc/nope"),
         (["show", "nothing-here"], "nothing-here: no such folder"),
         (["show", "."], ".: not an output of polyalign bucket"),
@@ -252,6 +255,14 @@ def test_errors_are_one_line_and_exit_with_1(cli: Cli, corpus: Path, arguments: 
     assert result.returncode == 1, result.stderr
     assert message in one_line(result.stderr)
     assert result.stdout == ""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such file names")
+def test_a_name_that_is_not_utf8(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "polyalign", "bucket", b"\xff.jsonl", "--dry-run"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert "the name is not UTF-8; rename the file" in one_line(result.stderr)
 
 
 def test_debug_shows_a_traceback(cli: Cli) -> None:

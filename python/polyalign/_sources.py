@@ -14,6 +14,8 @@ _DATA_PATTERNS = [f"*.{suffix}{zip_}" for suffix in _DATA_SUFFIXES for zip_ in (
 _NOT_DATA = ["dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json", ".*"]
 _REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+
 _T = TypeVar("_T")
 
 
@@ -77,7 +79,27 @@ def local_inputs(inputs: list[str]) -> list[str]:
     return [_local_input(name) for name in inputs]
 
 
+def local_output(name: str) -> str:
+    """Return the name of an output, if one can be made there."""
+    _check_name(name)
+    if _URL.match(name):
+        raise ValueError(f"{name}: an output is a folder of this machine; copy it there afterwards")
+    return name
+
+
+def _check_name(name: str) -> None:
+    if not name:
+        raise ValueError("the name of an input or output is empty")
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{name!a}: the name is not UTF-8; rename the file") from None
+
+
 def _local_input(name: str) -> str:
+    _check_name(name)
+    if _URL.match(name) and not name.startswith(_DATASET_URL):
+        raise ValueError(f"{name}: not a file of this machine; download it, or pipe it to polyalign bucket -")
     if not name.startswith(_DATASET_URL):
         if name == "-" or not _REPO_ID.fullmatch(name) or Path(name).exists() or _is_data_file(name):
             return name

@@ -261,12 +261,12 @@ class Bucketer:
         ValueError
             The settings or inputs can't be used as a whole.
         """
-        from polyalign._sources import local_inputs
+        from polyalign._sources import local_inputs, local_output
 
         paths = [inputs] if isinstance(inputs, (str, os.PathLike)) else list(inputs)
         job = {
             "inputs": local_inputs([os.fspath(path) for path in paths]),
-            "output": None if output is None else os.fspath(output),
+            "output": None if output is None else local_output(os.fspath(output)),
             "overwrite": overwrite,
             "fields": {**self._fields, "keep_extra": not assignments_only},
             "assignments_only": assignments_only,

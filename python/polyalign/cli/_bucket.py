@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -113,7 +112,6 @@ _output_options = options.together(
         "output",
         panel=OUTPUT,
         metavar="DIR",
-        type=click.Path(path_type=Path),
         help="Folder to make.",
     ),
     flag("--dry-run", "Show shape, fields, buckets and three rows; write nothing.", OUTPUT),
@@ -143,7 +141,7 @@ _output_options = options.together(
 @options.debug
 def bucket(
     inputs: tuple[str, ...],
-    output: Path | None,
+    output: str | None,
     tokenizer: str | None,
     count: Any,
     shape: Any,

@@ -154,9 +154,11 @@ def _worse(code: int, other: int) -> int:
 def _count_texts(file: str, kind: Kind, counter: TokenCounter, limit: int | None, threads: int | None) -> _Row:
     texts = tokens = 0
     for batch in _batches(_texts(file, kind), limit):
-        counts = counter.count(batch, threads=threads)
-        texts += len(counts)
-        tokens += int(counts.sum(dtype="uint64"))
+        texts += len(batch)
+        if len(batch) == 1:  # without numpy, which takes longer to import than most texts to count
+            tokens += counter.count(batch[0], threads=threads)
+        else:
+            tokens += int(counter.count(batch, threads=threads).sum(dtype="uint64"))
     return _Row(file, kind, texts, tokens)
 
 
