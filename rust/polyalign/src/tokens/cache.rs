@@ -13,11 +13,11 @@ pub(super) struct Key {
     high: u64,
 }
 
-/// What to set beyond a piece of a given length.
-static PAD: [(u64, u64); 16] = {
-    let mut pad = [(0, 0); 16];
+/// What to set beyond a piece of a given length; where that is too long for a key, everything.
+static PAD: [(u64, u64); MAX_KEY + 2] = {
+    let mut pad = [(u64::MAX, u64::MAX); MAX_KEY + 2];
     let mut len = 0;
-    while len < 16 {
+    while len <= MAX_KEY {
         pad[len] = match len {
             0..8 => (u64::MAX << (8 * len), u64::MAX),
             _ => (0, u64::MAX << (8 * (len - 8))),
@@ -28,31 +28,31 @@ static PAD: [(u64, u64); 16] = {
 };
 
 impl Key {
-    /// The key of the first `len` of 16 bytes, 1 to [`MAX_KEY`].
+    /// The key of the first `len` of 16 bytes, 1 to [`MAX_KEY`]; of a longer piece, one that is never kept.
     #[inline(always)]
-    pub(super) fn of(window: &[u8; 16], len: usize) -> Self {
+    fn of(window: &[u8; 16], len: usize) -> Self {
         let (low, high) = window.split_at(8);
-        let pad = PAD[len & 15];
+        let pad = PAD[len.min(MAX_KEY + 1)];
         Self {
             low: u64::from_le_bytes(low.try_into().expect("8 of 16 bytes")) | pad.0,
             high: u64::from_le_bytes(high.try_into().expect("8 of 16 bytes")) | pad.1,
         }
     }
 
-    /// The key of `text[at..to]`, 1 to [`MAX_KEY`] bytes.
+    /// The key of `text[at..at + len]`.
     #[inline(always)]
-    pub(super) fn at(text: &[u8], at: usize, to: usize) -> Self {
-        match text.get(at..at + 16).and_then(|w| w.try_into().ok()) {
-            Some(window) => Self::of(window, to - at),
-            None => Self::near_end(text, at, to),
+    pub(super) fn at(text: &[u8], at: usize, len: usize) -> Self {
+        match text[at..].first_chunk::<16>() {
+            Some(window) => Self::of(window, len),
+            None => Self::near_end(&text[at..at + len]),
         }
     }
 
     #[cold]
-    fn near_end(text: &[u8], at: usize, to: usize) -> Self {
+    fn near_end(piece: &[u8]) -> Self {
         let mut window = [0; 16];
-        window[..to - at].copy_from_slice(&text[at..to]);
-        Self::of(&window, to - at)
+        window[..piece.len()].copy_from_slice(piece);
+        Self::of(&window, piece.len())
     }
 
     #[inline(always)]
@@ -62,32 +62,42 @@ impl Key {
     }
 }
 
-/// A key with its count in the last byte, which no key uses. An empty entry counts 0.
+/// Four pieces with their counts, in one line of the processor's caches. A count is in the last byte of a key,
+/// which no key uses; an empty entry counts 0.
 #[derive(Clone, Copy, Default)]
-struct Entry {
-    low: u64,
-    high: u64,
+#[repr(align(64))]
+struct Set {
+    low: [u64; WAYS],
+    high: [u64; WAYS],
 }
 
-impl Entry {
-    fn new(key: Key, count: u32) -> Self {
-        Self { low: key.low, high: (key.high << 8) >> 8 | (count as u64) << 56 }
+const WAYS: usize = 4;
+const COUNT_SHIFT: u32 = 56;
+
+impl Set {
+    /// The count kept for `key`, or 0. Without branches: which of the entries it is is hard to predict.
+    #[inline(always)]
+    fn get(&self, key: Key) -> u32 {
+        let mut count = 0;
+        for way in 0..WAYS {
+            let differ = (self.low[way] ^ key.low) | (self.high[way] ^ key.high) << 8;
+            count |= if differ == 0 { self.high[way] >> COUNT_SHIFT } else { 0 };
+        }
+        count as u32
     }
 
-    #[inline(always)]
-    fn is(&self, key: Key) -> bool {
-        (self.high ^ key.high) << 8 | (self.low ^ key.low) == 0
-    }
-
-    #[inline(always)]
-    fn count(&self) -> u32 {
-        (self.high >> 56) as u32
+    /// Keeps a count in the place of the oldest.
+    fn push(&mut self, key: Key, count: u32) {
+        self.low.rotate_right(1);
+        self.high.rotate_right(1);
+        self.low[0] = key.low;
+        self.high[0] = (key.high << 8) >> 8 | (count as u64) << COUNT_SHIFT;
     }
 }
 
-/// Sets of the first table, 2 entries each: 256 KiB.
-const NEAR_BITS: u32 = 13;
-/// Sets of the second table, 4 entries each: 2 MiB.
+/// Sets of the first table: 256 KiB.
+const NEAR_BITS: u32 = 12;
+/// Sets of the second table: 2 MiB.
 const FAR_BITS: u32 = 15;
 
 /// Longest piece that is kept beyond [`MAX_KEY`].
@@ -114,20 +124,18 @@ impl Default for Long {
 /// tokens, so a byte holds the count.)
 pub(super) struct Cache {
     long: Box<[Long]>,
-    near: Box<[[Entry; 2]; 1 << NEAR_BITS]>,
-    far: Box<[[Entry; 4]; 1 << FAR_BITS]>,
-    victim: usize,
+    near: Box<[Set; 1 << NEAR_BITS]>,
+    far: Box<[Set; 1 << FAR_BITS]>,
 }
 
 impl Cache {
     pub(super) fn new() -> Self {
-        let far: Box<[[Entry; 4]]> = zeroed(1 << FAR_BITS);
-        let near: Box<[[Entry; 2]]> = zeroed(1 << NEAR_BITS);
+        let far: Box<[Set]> = zeroed(1 << FAR_BITS);
+        let near: Box<[Set]> = zeroed(1 << NEAR_BITS);
         Self {
             near: near.try_into().unwrap_or_else(|_| unreachable!("made with this length")),
             far: far.try_into().unwrap_or_else(|_| unreachable!("made with this length")),
             long: zeroed(1 << LONG_BITS),
-            victim: 0,
         }
     }
 
@@ -148,38 +156,53 @@ impl Cache {
     /// The count kept for `key` in the first table, or 0.
     #[inline(always)]
     pub(super) fn near(&self, key: Key) -> u32 {
-        let [a, b] = &self.near[(key.hash() >> (64 - NEAR_BITS)) as usize];
-        // Without branches: which of the two it is is hard to predict.
-        (a.count() & 0u32.wrapping_sub(a.is(key) as u32)) | (b.count() & 0u32.wrapping_sub(b.is(key) as u32))
+        self.near[near_set(key)].get(key)
     }
 
-    /// The count kept for `key` in the second table, or 0; a count found moves to the first.
-    #[inline]
-    pub(super) fn far(&mut self, key: Key) -> u32 {
-        let set = &self.far[(key.hash() >> (64 - FAR_BITS)) as usize];
-        let count = set.iter().find(|e| e.is(key)).map_or(0, Entry::count);
-        if count > 0 {
-            self.promote(key, count);
+    /// The count kept for `key` in the second table, or 0.
+    #[inline(always)]
+    pub(super) fn far(&self, key: Key) -> u32 {
+        self.far[far_set(key)].get(key)
+    }
+
+    /// Has what [`Self::far`] reads fetched.
+    #[inline(always)]
+    pub(super) fn prefetch(&self, key: Key) {
+        #[cfg(target_arch = "x86_64")]
+        {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            let set: *const Set = &self.far[far_set(key)];
+            // SAFETY: the processor has SSE, as all of its kind do; a prefetch reads nothing.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(set.cast()) };
         }
-        count
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = key;
     }
 
-    fn promote(&mut self, key: Key, count: u32) {
-        let near = &mut self.near[(key.hash() >> (64 - NEAR_BITS)) as usize];
-        near[1] = near[0];
-        near[0] = Entry::new(key, count);
+    /// Moves a count to the first table.
+    #[inline]
+    pub(super) fn promote(&mut self, key: Key, count: u32) {
+        let set = &mut self.near[near_set(key)];
+        if set.get(key) == 0 {
+            set.push(key, count);
+        }
     }
 
-    /// Keeps a count, in the place of another if its set is full.
+    /// Keeps a count.
     pub(super) fn insert(&mut self, key: Key, count: u32) {
-        let set = &mut self.far[(key.hash() >> (64 - FAR_BITS)) as usize];
-        let way = set.iter().position(|e| e.count() == 0).unwrap_or_else(|| {
-            self.victim = (self.victim + 1) % set.len();
-            self.victim
-        });
-        set[way] = Entry::new(key, count);
+        self.far[far_set(key)].push(key, count);
         self.promote(key, count);
     }
+}
+
+#[inline(always)]
+fn near_set(key: Key) -> usize {
+    (key.hash() >> (64 - NEAR_BITS)) as usize
+}
+
+#[inline(always)]
+fn far_set(key: Key) -> usize {
+    (key.hash() >> (64 - FAR_BITS)) as usize
 }
 
 /// Empty entries, without a copy of them on the stack.

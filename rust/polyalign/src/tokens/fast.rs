@@ -6,6 +6,7 @@ use super::cache::Cache;
 use super::config::File;
 use super::hot::Hot;
 use super::normalise::{is_nfc, nfc};
+use super::pieces::Pieces;
 use super::pretokens::{Family, recognise};
 use serde_json::Value;
 use std::convert::Infallible;
@@ -24,11 +25,12 @@ pub(super) struct Fast {
 pub(super) struct FastScratch {
     pub(super) cache: Cache,
     pub(super) bpe: BpeScratch,
+    pub(super) pieces: Pieces,
 }
 
 impl FastScratch {
     pub(super) fn new() -> Self {
-        Self { cache: Cache::new(), bpe: BpeScratch::default() }
+        Self { cache: Cache::new(), bpe: BpeScratch::default(), pieces: Pieces::default() }
     }
 }
 

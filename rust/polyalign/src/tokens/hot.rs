@@ -1,8 +1,8 @@
 //! The hot loop: from text to pre-tokens, from pre-tokens to counts.
 
 use super::bpe::{Bpe, Triples};
-use super::cache::{Key, MAX_KEY};
 use super::fast::FastScratch;
+use super::pieces::Pieces;
 #[cfg(target_arch = "x86_64")]
 use super::pretokens::Avx2;
 use super::pretokens::{BLOCK, Family, Machine, Portable, WINDOW, Wide, below, starts, stops};
@@ -15,9 +15,10 @@ pub(super) struct Hot<'a> {
     pub(super) bpe: &'a Bpe,
 }
 
-/// What has been counted of a block.
+/// What is known of a block.
 #[derive(Default)]
 struct Step {
+    /// Tokens counted at once; other pieces wait.
     tokens: u32,
     bytes: usize,
     /// Whether it ends within a pre-token.
@@ -49,9 +50,6 @@ fn triple(window: &[u8; WINDOW], at: usize) -> u32 {
     let word = u32::from_be_bytes(*bytes);
     word >> 12 & 0xf000 | word >> 10 & 0xfc0 | word >> 8 & 0x3f
 }
-
-/// Cuts of a pre-token that are found before the pieces are looked up.
-const MAX_CUTS: usize = 64;
 
 impl Hot<'_> {
     /// The number of tokens of a text that holds no added tokens and needs no normalising.
@@ -93,8 +91,11 @@ impl Hot<'_> {
         let table = &*TABLE;
         let (mut count, mut at, mut inside) = (0, 0, false);
         while at < text.len() {
+            if scratch.pieces.is_full(at) {
+                count += self.drain(machine, text, at, scratch);
+            }
             if may_begin_block(machine, &text[at..]) {
-                let step = self.block(family, machine, &text[at..], inside, scratch);
+                let step = self.block(family, machine, text, at, inside, &mut scratch.pieces);
                 if step.bytes > 0 {
                     count += step.tokens;
                     at += step.bytes;
@@ -103,51 +104,47 @@ impl Hot<'_> {
                 }
             }
             let to = family.next(text, table, at);
-            count += self.pre_token(text, at, to, !inside, scratch);
+            count += self.pre_token(machine, text, at, to, !inside, scratch);
             (at, inside) = (to, false);
         }
-        count
+        count + self.drain(machine, text, 0, scratch)
     }
 
-    /// Counts what is certain of a block: nothing if no pre-token is.
+    /// One copy of the look-ups for each machine.
+    #[inline(never)]
+    fn drain<M: Machine>(self, machine: M, text: &[u8], next: usize, scratch: &mut FastScratch) -> u32 {
+        machine.run(
+            #[inline(always)]
+            || self.count_pieces(text, next, scratch),
+        )
+    }
+
+    /// Finds the pieces that are certain of a block: none if no pre-token is.
     #[inline(always)]
     fn block<M: Machine>(
         self,
         family: Family,
         machine: M,
         text: &[u8],
+        at: usize,
         inside: bool,
-        scratch: &mut FastScratch,
+        pieces: &mut Pieces,
     ) -> Step {
+        let rest = &text[at..];
         let mut tail = [b' '; WINDOW];
-        let window = text.first_chunk::<WINDOW>().unwrap_or_else(|| {
-            tail[..text.len()].copy_from_slice(text);
+        let window = rest.first_chunk::<WINDOW>().unwrap_or_else(|| {
+            tail[..rest.len()].copy_from_slice(rest);
             &tail
         });
         let block = window.first_chunk::<BLOCK>().expect("a window is longer than a block");
         let masks = machine.masks(block);
-        let (len, end) = (text.len().min(BLOCK), text.len() <= BLOCK);
+        let (len, end) = (rest.len().min(BLOCK), rest.len() <= BLOCK);
         if M::WIDE && masks.wide != 0 {
             let wide = machine.wide(&masks, window);
-            return self.wide(family, machine, &wide, window, len, end, inside, scratch);
+            return self.wide(family, machine, &wide, window, at, len, end, inside, pieces);
         }
         let Some(found) = starts(family, &masks, block, len, end) else { return Step::default() };
-        let (tokens, bytes) = self.ascii_pieces(window, found, scratch);
-        Step { tokens, bytes, inside: false }
-    }
-
-    /// Counts what lies between the starts of pre-tokens in ASCII: tokens and bytes.
-    #[inline(always)]
-    fn ascii_pieces(self, window: &[u8; WINDOW], starts: u64, scratch: &mut FastScratch) -> (u32, usize) {
-        let mut bits = starts & !1;
-        let (mut count, mut from) = (0, 0);
-        while bits != 0 {
-            let to = bits.trailing_zeros() as usize;
-            bits &= bits - 1;
-            count += self.block_piece(window, from, to, true, scratch);
-            from = to;
-        }
-        (count, from)
+        Step { tokens: 0, bytes: pieces.add_whole(at, found), inside: false }
     }
 
     /// A block with Han or other characters beyond ASCII. If `inside`, it begins at a Han character within a
@@ -160,10 +157,11 @@ impl Hot<'_> {
         machine: impl Machine,
         wide: &Wide,
         window: &[u8; WINDOW],
+        at: usize,
         len: usize,
         end: bool,
         inside: bool,
-        scratch: &mut FastScratch,
+        pieces: &mut Pieces,
     ) -> Step {
         let chars = (wide.leads & below(len)).count_ones() as usize;
         // Apostrophes stop the masks, and slashes after newlines are taken for granted.
@@ -185,7 +183,7 @@ impl Hot<'_> {
         }
         let ends = cuts.all & below(last) | 1 << last;
         let whole = starts & !(inside as u64);
-        let tokens = self.wide_pieces(wide, &cuts, ends, whole, window, scratch);
+        let tokens = self.wide_pieces(wide, &cuts, ends, whole, window, at, pieces);
         Step { tokens, bytes: last, inside: starts >> last & 1 == 0 }
     }
 
@@ -218,8 +216,9 @@ impl Hot<'_> {
         (seen & Triples::ODD == 0).then_some(Cuts { all: starts | cut, several })
     }
 
-    /// Counts the pieces between `ends`, the first of which begins the block.
+    /// Counts lone characters between `ends`, the first of which begins the block; other pieces wait.
     #[inline(always)]
+    #[allow(clippy::too_many_arguments)]
     fn wide_pieces(
         self,
         wide: &Wide,
@@ -227,7 +226,8 @@ impl Hot<'_> {
         ends: u64,
         whole: u64,
         window: &[u8; WINDOW],
-        scratch: &mut FastScratch,
+        at: usize,
+        pieces: &mut Pieces,
     ) -> u32 {
         let ends = ends | 1;
         let lone = wide.triples & ends & ends >> 3;
@@ -244,106 +244,36 @@ impl Hot<'_> {
             bits &= bits - 1;
             let to = (ends & u64::MAX << 1 << from).trailing_zeros() as usize;
             let is_whole = whole >> from & whole >> to & 1 != 0;
-            count += self.block_piece(window, from, to, is_whole, scratch);
+            pieces.add_if(true, at + from, to - from, is_whole);
         }
         count
     }
 
-    /// A piece within a block; `whole` if it is all of a pre-token.
+    /// Finds the pieces of a pre-token of any characters, or if not `whole` of the rest of one.
     #[inline(always)]
-    fn block_piece(
+    fn pre_token(
         self,
-        window: &[u8; WINDOW],
-        from: usize,
+        machine: impl Machine,
+        text: &[u8],
+        start: usize,
         to: usize,
         whole: bool,
         scratch: &mut FastScratch,
     ) -> u32 {
-        let len = to - from;
-        if len > MAX_KEY {
-            return self.long_block_piece(&window[from..to], whole, scratch);
-        }
-        let bytes =
-            window[from & 63..].first_chunk::<16>().expect("a window is 16 bytes longer than a block");
-        let key = Key::of(bytes, len);
-        let count = scratch.cache.near(key);
-        if count > 0 { count } else { self.miss(key, &window[from..to], whole, scratch) }
-    }
-
-    /// A pre-token of any characters, or if not `whole` the rest of one: first where it is cut, then the counts of its pieces, so that the look-ups
-    /// overlap.
-    #[inline(always)]
-    fn pre_token(self, text: &[u8], start: usize, to: usize, whole: bool, scratch: &mut FastScratch) -> u32 {
-        let mut cuts = [0; MAX_CUTS];
-        let (mut found, mut from, mut count) = (0, start, 0);
+        let (mut from, mut count) = (start, 0);
         let (mut left, len) = decode(text, start);
         let mut at = start + len;
         while at < to {
-            let (right, len) = decode(text, at);
-            cuts[found] = at;
-            found += !self.bpe.boundaries.spanned(left, right) as usize;
-            if found == MAX_CUTS {
-                count += self.pieces(text, from, &cuts, scratch);
-                (found, from) = (0, at);
+            if scratch.pieces.is_full(at) {
+                count += self.drain(machine, text, from, scratch);
             }
+            let (right, len) = decode(text, at);
+            let apart = !self.bpe.boundaries.spanned(left, right);
+            scratch.pieces.add_if(apart, from, at - from, false);
+            from = if apart { at } else { from };
             (left, at) = (right, at + len);
         }
-        count += self.pieces(text, from, &cuts[..found], scratch);
-        from = if found > 0 { cuts[found - 1] } else { from };
-        count + self.piece(text, from, to, whole && from == start, scratch)
-    }
-
-    #[inline(always)]
-    fn pieces(self, text: &[u8], mut from: usize, cuts: &[usize], scratch: &mut FastScratch) -> u32 {
-        let mut count = 0;
-        for &to in cuts {
-            count += self.piece(text, from, to, false, scratch);
-            from = to;
-        }
-        count
-    }
-
-    /// A piece; `whole` if it is all of a pre-token.
-    #[inline(always)]
-    fn piece(self, text: &[u8], from: usize, to: usize, whole: bool, scratch: &mut FastScratch) -> u32 {
-        if to - from > MAX_KEY {
-            return self.long_piece(&text[from..to], whole, scratch);
-        }
-        let key = Key::at(text, from, to);
-        let count = scratch.cache.near(key);
-        if count > 0 { count } else { self.miss(key, &text[from..to], whole, scratch) }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn long_block_piece(self, piece: &[u8], whole: bool, scratch: &mut FastScratch) -> u32 {
-        self.long_piece(piece, whole, scratch)
-    }
-
-    /// A piece too long for a key.
-    #[inline(never)]
-    fn long_piece(self, piece: &[u8], whole: bool, scratch: &mut FastScratch) -> u32 {
-        if whole && self.bpe.is_whole(piece) {
-            return 1;
-        }
-        let FastScratch { cache, bpe } = scratch;
-        cache.long(piece, || self.bpe.count(piece, bpe))
-    }
-
-    /// A piece that is not in the nearest table.
-    #[cold]
-    #[inline(never)]
-    fn miss(self, key: Key, piece: &[u8], whole: bool, scratch: &mut FastScratch) -> u32 {
-        let count = scratch.cache.far(key);
-        if count > 0 {
-            return count;
-        }
-        let count = self.bpe.count(piece, &mut scratch.bpe);
-        if count > 1 && self.bpe.is_whole(piece) {
-            // One token as a whole pre-token, several as a part of one: not for the cache.
-            return if whole { 1 } else { count };
-        }
-        scratch.cache.insert(key, count);
+        scratch.pieces.add_if(true, from, to - from, whole && from == start);
         count
     }
 }

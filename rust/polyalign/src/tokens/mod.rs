@@ -13,6 +13,7 @@ mod fallback;
 mod fast;
 mod hot;
 mod normalise;
+mod pieces;
 mod pretokens;
 mod unicode;
 mod unicode_table;

@@ -29,24 +29,39 @@ fn may_hold_suspects_avx2(text: &[u8]) -> bool {
     any_suspect_start(text)
 }
 
-/// Without branches within a chunk, so that it is compiled to vector instructions.
 #[inline(always)]
 fn any_suspect_start(text: &[u8]) -> bool {
-    const CHUNK: usize = 64;
+    const WINDOW: usize = CHUNK + 2;
     let mut at = 0;
-    while let Some(window) = text[at..].first_chunk::<{ CHUNK + 2 }>() {
-        let mut any = false;
-        for i in 0..CHUNK {
-            any |= suspect_start(window[i], window[i + 1], window[i + 2]);
-        }
-        if any {
+    while let Some(window) = text[at..].first_chunk::<WINDOW>() {
+        if any_suspect_in(window) {
             return true;
         }
         at += CHUNK;
     }
-    let byte = |i: usize| text.get(i).copied().unwrap_or(0);
-    (at..text.len()).any(|i| suspect_start(byte(i), byte(i + 1), byte(i + 2)))
+    let mut last = [0; WINDOW + CHUNK];
+    last[..text.len() - at].copy_from_slice(&text[at..]);
+    let [first, second] = [0, CHUNK].map(|i| last[i..].first_chunk::<WINDOW>().expect("twice as long"));
+    any_suspect_in(first) || any_suspect_in(second)
 }
+
+const CHUNK: usize = 64;
+
+/// Without branches within a chunk, so that it is compiled to vector instructions.
+#[inline(always)]
+fn any_suspect_in(window: &[u8; CHUNK + 2]) -> bool {
+    if window[..CHUNK].iter().fold(0, |highest, &byte| highest.max(byte)) < FIRST_SUSPECT {
+        return false;
+    }
+    let mut any = false;
+    for i in 0..CHUNK {
+        any |= suspect_start(window[i], window[i + 1], window[i + 2]);
+    }
+    any
+}
+
+/// Characters that start with a lower byte are not changed.
+const FIRST_SUSPECT: u8 = 0xcc;
 
 /// Whether a character that starts with these bytes may be changed by NFC or change its neighbours.
 #[inline(always)]
@@ -56,7 +71,7 @@ fn suspect_start(a: u8, b: u8, c: u8) -> bool {
         | ((a == 0xe2) & (b == 0x80) & (c >= 0x90)) // quotation marks, dashes
         | ((a == 0xe3) & (b == 0x80) & (c < 0xaa)) // ideographic punctuation
         | ((a == 0xe3) & ((b == 0x81) | (b == 0x83) | (b == 0x82) & (c.wrapping_sub(0x99) > 1))); // kana
-    (a >= 0xcc) & !plain
+    (a >= FIRST_SUSPECT) & !plain
 }
 
 /// The text in NFC.

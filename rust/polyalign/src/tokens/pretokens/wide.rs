@@ -25,6 +25,8 @@ pub(in super::super) trait Machine: Copy {
     fn wide(self, masks: &Masks, window: &[u8; WINDOW]) -> Wide;
     /// Puts the lowest bits where `places` has its bits.
     fn spread(self, bits: u64, places: u64) -> u64;
+    /// Runs code that is compiled for the machine.
+    fn run<R>(self, code: impl FnOnce() -> R) -> R;
 }
 
 /// Any processor.
@@ -44,6 +46,10 @@ impl Machine for Portable {
     #[inline(always)]
     fn spread(self, _: u64, _: u64) -> u64 {
         0
+    }
+    #[inline(always)]
+    fn run<R>(self, code: impl FnOnce() -> R) -> R {
+        code()
     }
 }
 
@@ -82,6 +88,15 @@ impl Machine for Avx2 {
     fn spread(self, bits: u64, places: u64) -> u64 {
         // SAFETY: `self` proves that the processor has BMI2.
         unsafe { std::arch::x86_64::_pdep_u64(bits, places) }
+    }
+    #[inline(always)]
+    fn run<R>(self, code: impl FnOnce() -> R) -> R {
+        #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
+        fn compiled<R>(code: impl FnOnce() -> R) -> R {
+            code()
+        }
+        // SAFETY: `self` proves that the processor has these features.
+        unsafe { compiled(code) }
     }
 }
 

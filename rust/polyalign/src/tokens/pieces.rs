@@ -1,0 +1,152 @@
+//! Pieces found but not yet counted. They are looked up in groups, so that the look-ups overlap and only rare
+//! pieces wait for memory or take a branch of their own.
+
+use super::cache::{Key, MAX_KEY};
+use super::fast::FastScratch;
+use super::hot::Hot;
+use super::pretokens::BLOCK;
+
+/// Pieces that are kept before they are looked up.
+const GROUP: usize = 512;
+/// What one block may add to them, and what writing eight at a time may touch beyond.
+const SPARE: usize = BLOCK + 8;
+/// Bytes from the first piece to the start of the last; the top bit of a length is a flag.
+const MAX_REACH: usize = u32::MAX as usize >> 1;
+const WHOLE: u32 = 1 << 31;
+
+/// Places of pieces in a text.
+pub(super) struct Pieces {
+    /// What `at` counts from.
+    base: usize,
+    n: usize,
+    at: [u32; GROUP + SPARE],
+    /// Bytes, and the flag [`WHOLE`] on a piece that is all of a pre-token.
+    len: [u32; GROUP + SPARE],
+    missed: [u16; GROUP + SPARE],
+}
+
+impl Default for Pieces {
+    fn default() -> Self {
+        Self {
+            base: 0,
+            n: 0,
+            at: [0; GROUP + SPARE],
+            len: [0; GROUP + SPARE],
+            missed: [0; GROUP + SPARE],
+        }
+    }
+}
+
+impl Pieces {
+    /// Whether the pieces so far must be counted before those from `at` on are added.
+    #[inline(always)]
+    pub(super) fn is_full(&self, at: usize) -> bool {
+        self.n >= GROUP || at - self.base > MAX_REACH
+    }
+
+    /// Adds the whole pre-tokens between the bits of `starts`, of which bit 0 is at `at`; where the last starts.
+    #[inline(always)]
+    pub(super) fn add_whole(&mut self, at: usize, starts: u64) -> usize {
+        let mut bits = starts & !1;
+        let count = bits.count_ones() as usize;
+        let base = (at - self.base) as u32;
+        let (ats, lens) = (room(&mut self.at, self.n), room(&mut self.len, self.n));
+        let (mut i, mut from) = (0, 0);
+        // Eight at a time: what is written beyond the last is overwritten later.
+        while i < count {
+            for _ in 0..8 {
+                let to = bits.trailing_zeros();
+                ats[i] = base + from;
+                lens[i] = to.wrapping_sub(from) | WHOLE;
+                from = to;
+                bits &= bits.wrapping_sub(1);
+                i += 1;
+            }
+        }
+        self.n += count;
+        63 - (starts | 1).leading_zeros() as usize
+    }
+
+    /// Adds a piece if `keep`. There must be room, see [`Self::is_full`].
+    #[inline(always)]
+    pub(super) fn add_if(&mut self, keep: bool, at: usize, len: usize, whole: bool) {
+        self.at[self.n] = (at - self.base) as u32;
+        self.len[self.n] = len as u32 | if whole { WHOLE } else { 0 };
+        self.n += keep as usize;
+    }
+
+    #[inline(always)]
+    fn key(&self, text: &[u8], i: usize) -> Key {
+        Key::at(text, self.base + self.at[i] as usize, (self.len[i] & !WHOLE) as usize)
+    }
+}
+
+/// What a block may write.
+#[inline(always)]
+fn room(places: &mut [u32; GROUP + SPARE], n: usize) -> &mut [u32; SPARE] {
+    places[n..].first_chunk_mut().expect("counted when full")
+}
+
+impl Hot<'_> {
+    /// Counts the pieces that wait, and makes room for those from `next` on.
+    #[inline(always)]
+    pub(super) fn count_pieces(self, text: &[u8], next: usize, scratch: &mut FastScratch) -> u32 {
+        let FastScratch { cache, pieces, .. } = scratch;
+        let (mut count, mut missed) = (0, 0);
+        for i in 0..pieces.n {
+            let kept = cache.near(pieces.key(text, i));
+            count += kept;
+            pieces.missed[missed] = i as u16;
+            missed += (kept == 0) as usize;
+        }
+        for &i in &pieces.missed[..missed] {
+            cache.prefetch(pieces.key(text, i as usize));
+        }
+        let mut rare = 0;
+        for i in 0..missed {
+            let piece = pieces.missed[i];
+            let key = pieces.key(text, piece as usize);
+            let kept = cache.far(key);
+            count += kept;
+            pieces.missed[rare] = piece;
+            rare += (kept == 0) as usize;
+            if kept > 0 {
+                cache.promote(key, kept);
+            }
+        }
+        for i in 0..rare {
+            count += self.rare(text, scratch.pieces.missed[i] as usize, scratch);
+        }
+        scratch.pieces.n = 0;
+        scratch.pieces.base = next;
+        count
+    }
+
+    /// A piece in neither table.
+    #[inline(never)]
+    fn rare(self, text: &[u8], i: usize, scratch: &mut FastScratch) -> u32 {
+        let FastScratch { cache, pieces, bpe } = scratch;
+        let (at, len, whole) =
+            (pieces.base + pieces.at[i] as usize, pieces.len[i] & !WHOLE, pieces.len[i] & WHOLE != 0);
+        let piece = &text[at..at + len as usize];
+        if piece.len() > MAX_KEY {
+            if whole && self.bpe.is_whole(piece) {
+                return 1;
+            }
+            return cache.long(piece, || self.bpe.count(piece, bpe));
+        }
+        let key = pieces.key(text, i);
+        // It may have come twice since.
+        let kept = cache.far(key);
+        if kept > 0 {
+            return kept;
+        }
+        let count = self.bpe.count(piece, bpe);
+        if count > 1 && self.bpe.is_whole(piece) {
+            // One token as a whole pre-token, several as a part of one: not for the cache.
+            return if whole { 1 } else { count };
+        }
+        cache.insert(key, count);
+        count
+    }
+}
