@@ -1,5 +1,6 @@
 //! Where a pre-token may be cut because no token holds what lies on both sides.
 
+use super::triples::code;
 use super::unicode::decode;
 
 /// A hashed bit for each pair of neighbouring characters that some token spans: a collision only joins two
@@ -13,7 +14,13 @@ pub(super) struct Boundaries {
     joined: Box<[u64; 1 << 10]>,
     /// Whether all characters of four bytes are joined so.
     joined_wide: bool,
+    /// The pairs of which both characters have a [`code`], as one number, with whether a token that is not of whole
+    /// characters spans them.
+    coded: Vec<(u32, bool)>,
 }
+
+/// Most pairs that are kept so: no real vocabulary has a hundredth.
+const MAX_CODED: usize = 1 << 22;
 
 const PAIR_BITS: u32 = 20;
 
@@ -24,6 +31,7 @@ impl Boundaries {
             pairs: zeros(1 << (PAIR_BITS - 6)).try_into().expect("made with this length"),
             joined: zeros(1 << 10).try_into().expect("made with this length"),
             joined_wide: false,
+            coded: Vec::new(),
         }
     }
 
@@ -32,6 +40,7 @@ impl Boundaries {
         if token.is_ascii() {
             return;
         }
+        let partial = std::str::from_utf8(token).is_err();
         let mut start = 0;
         for at in 1..token.len() {
             if is_continuation(token[at]) {
@@ -43,9 +52,9 @@ impl Boundaries {
                 continue;
             }
             match (whole_char(left), whole_char(right)) {
-                (Some(left), Some(right)) => self.join_pair(left, right),
+                (Some(left), Some(right)) => self.join_pair(left, right, partial),
                 (Some(left), None) if !is_four_byte_lead(right) => {
-                    each_completion(right, &mut |c| self.join_pair(left, c))
+                    each_completion(right, &mut |c| self.join_pair(left, c, partial))
                 }
                 (None, Some(right)) => self.join_left_of(right),
                 (None, None) if !is_four_byte_lead(right) => {
@@ -56,7 +65,12 @@ impl Boundaries {
         }
     }
 
-    fn join_pair(&mut self, left: u32, right: u32) {
+    fn join_pair(&mut self, left: u32, right: u32, partial: bool) {
+        if let (Some(left), Some(right)) = (code(left), code(right)) {
+            if self.coded.len() < MAX_CODED {
+                self.coded.push((left << 15 | right, partial));
+            }
+        }
         let bit = pair_bit(left, right);
         self.pairs[bit >> 6] |= 1 << (bit & 63);
     }
@@ -71,12 +85,9 @@ impl Boundaries {
         self.joined[c as usize >> 6] >> (c & 63) & 1 != 0
     }
 
-    /// In bit 0, whether some token holds both of two neighbouring characters of three bytes; [`Self::joined`]
-    /// comes beside it.
-    #[inline(always)]
-    pub(super) fn paired(&self, left: u32, right: u32) -> u64 {
-        let bit = pair_bit(left, right);
-        self.pairs[bit >> 6] >> (bit & 63)
+    /// The pairs for [`Triples`](super::triples::Triples), out of here; `None` if they are too many.
+    pub(super) fn take_pairs(&mut self) -> Option<Vec<(u32, bool)>> {
+        Some(std::mem::take(&mut self.coded)).filter(|pairs| pairs.len() < MAX_CODED)
     }
 
     /// Whether some token may hold the end of `left` and the beginning of `right`, two neighbouring characters.

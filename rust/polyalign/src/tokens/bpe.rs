@@ -2,6 +2,7 @@
 
 use super::boundaries::Boundaries;
 use super::config::Model;
+use super::triples::Triples;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
@@ -15,46 +16,11 @@ pub(super) struct Bpe {
     whole: Option<ByteSet>,
     /// Where no token spans.
     pub(super) boundaries: Boundaries,
-    pub(super) triples: Triples,
-}
-
-/// What is known of characters of three bytes.
-pub(super) struct Triples(Box<[u8; 1 << 16]>);
-
-impl Triples {
-    /// Joined with whatever is left of it.
-    pub(super) const JOINED: u8 = 0x80;
-    /// One token alone, but several beside others: not for tables.
-    pub(super) const ODD: u8 = 0x40;
-    /// The tokens of the character where it is cut off from its neighbours.
-    pub(super) const COUNT: u8 = 0x03;
-
-    fn new(bpe: &Bpe) -> Self {
-        let mut of = vec![0; 1 << 16].into_boxed_slice();
-        for c in [
-            '\u{2000}'..='\u{206f}',
-            '\u{3000}'..='\u{30ff}',
-            '\u{4e00}'..='\u{9fff}',
-            '\u{ff00}'..='\u{ffef}',
-        ]
-        .into_iter()
-        .flatten()
-        {
-            let mut bytes = [0; 4];
-            let piece = c.encode_utf8(&mut bytes).as_bytes();
-            let count = bpe.count_short(piece);
-            let odd = if count > 1 && bpe.is_whole(piece) { Self::ODD } else { 0 };
-            let joined = if bpe.boundaries.joined(c as u16) { Self::JOINED } else { 0 };
-            of[c as usize] = count as u8 | odd | joined;
-        }
-        Self(of.try_into().unwrap_or_else(|_| unreachable!("made with this length")))
-    }
-
-    /// The flags and the count of a code point below 0x10000.
-    #[inline(always)]
-    pub(super) fn of(&self, c: u32) -> u8 {
-        self.0[c as usize & 0xffff]
-    }
+    /// What is known of Han, if it is not too much for tables.
+    pub(super) triples: Option<Triples>,
+    /// Whether what a merge makes is never merged by an earlier one: then merges by rank and merges as they come are
+    /// the same, and those of one character don't depend on what surrounds it.
+    pub(super) ordered: bool,
 }
 
 /// Working memory for long pre-tokens.
@@ -72,7 +38,8 @@ struct Symbol {
     next: u32,
 }
 
-const NONE: u32 = u32::MAX;
+/// No token, no merge.
+pub(super) const NONE: u32 = u32::MAX;
 /// Up to this many bytes merges are found by scanning, beyond it by a heap.
 const SHORT: usize = 32;
 
@@ -99,6 +66,7 @@ impl Bpe {
         let mut merges = Merges::with_capacity(model.merges.len());
         let mut boundaries = Boundaries::new();
         let (mut joined, mut decoded) = (String::new(), Vec::new());
+        let (mut merged, mut ordered) = (vec![false; model.vocab.len()], true);
         for (rank, (a, b)) in model.merges.iter().enumerate() {
             let place = |t: &str| {
                 vocab.get(t).ok_or_else(|| format!("the merge token {t:?} is not in the vocabulary"))
@@ -108,6 +76,9 @@ impl Bpe {
             joined.push_str(&b.0);
             let (a, b, new) = (place(&a.0)?, place(&b.0)?, place(&joined)?);
             merges.made.push(new);
+            ordered &= !merged[new as usize];
+            merged[a as usize] = true;
+            merged[b as usize] = true;
             // Other tokens can't come of bytes.
             if alphabet.decode(&joined, &mut decoded) {
                 boundaries.add(&decoded);
@@ -124,9 +95,9 @@ impl Bpe {
             }
             whole
         });
-        let triples = Triples(vec![0; 1 << 16].try_into().unwrap_or_else(|_| unreachable!("this length")));
-        let mut bpe = Self { bytes, merges, whole, boundaries, triples };
-        bpe.triples = Triples::new(&bpe);
+        let pairs = boundaries.take_pairs();
+        let mut bpe = Self { bytes, merges, whole, boundaries, triples: None, ordered };
+        bpe.triples = pairs.and_then(|pairs| Triples::build(&bpe, &bpe.boundaries, pairs));
         Ok(bpe)
     }
 
@@ -138,17 +109,36 @@ impl Bpe {
 
     /// The number of tokens of a pre-token, or of a part of it that no token crosses. `is_whole` comes first.
     pub(super) fn count(&self, piece: &[u8], scratch: &mut BpeScratch) -> u32 {
-        if piece.len() <= SHORT { self.count_short(piece) } else { self.count_long(piece, scratch) }
+        if piece.len() > SHORT {
+            return self.count_long(piece, scratch);
+        }
+        let mut ids = [0; SHORT];
+        if let Some(ids) = self.triples.as_ref().and_then(|triples| triples.tokens(piece, &mut ids)) {
+            return self.merge(ids);
+        }
+        self.encode_short(piece).0
     }
 
-    fn count_short(&self, piece: &[u8]) -> u32 {
-        let mut ids = [0u32; SHORT];
-        // The rank of the merge of each symbol with the next.
-        let mut ranks = [NONE; SHORT];
-        let mut n = piece.len();
+    /// The number of tokens of a piece of at most [`SHORT`] bytes, and the first of them.
+    pub(super) fn encode_short(&self, piece: &[u8]) -> (u32, u32) {
+        let mut ids = [0; SHORT];
         for (id, &byte) in ids.iter_mut().zip(piece) {
             *id = self.bytes[byte as usize];
         }
+        let count = self.merge(&mut ids[..piece.len()]);
+        (count, ids[0])
+    }
+
+    /// Whether two tokens are merged.
+    pub(super) fn merges_to_one(&self, left: u32, right: u32) -> bool {
+        self.merges.rank(left, right) != NONE
+    }
+
+    /// Merges at most [`SHORT`] tokens, and returns how many are left.
+    fn merge(&self, ids: &mut [u32]) -> u32 {
+        // The rank of the merge of each symbol with the next.
+        let mut ranks = [NONE; SHORT];
+        let mut n = ids.len();
         for i in 0..n.saturating_sub(1) {
             ranks[i] = self.merges.rank(ids[i], ids[i + 1]);
         }

@@ -1,11 +1,12 @@
 //! The hot loop: from text to pre-tokens, from pre-tokens to counts.
 
-use super::bpe::{Bpe, Triples};
+use super::bpe::Bpe;
 use super::fast::FastScratch;
 use super::pieces::Pieces;
 #[cfg(target_arch = "x86_64")]
 use super::pretokens::Avx2;
-use super::pretokens::{BLOCK, Family, Machine, Portable, WINDOW, Wide, below, starts, stops};
+use super::pretokens::{BLOCK, Family, MOST_TRIPLES, Machine, Portable, WINDOW, Wide, below, starts, stops};
+use super::triples::Triples;
 use super::unicode::{TABLE, decode};
 
 /// What the loop reads.
@@ -25,11 +26,14 @@ struct Step {
     inside: bool,
 }
 
-/// Where the pieces of a block begin.
+/// Where the pieces of a block begin, and what is known of characters and pairs of three bytes.
 struct Cuts {
     all: u64,
-    /// Characters of three bytes that are more than one token.
-    several: u64,
+    /// The second characters of pairs of which it is known that the two alone are one token, or two.
+    one: u64,
+    two: u64,
+    /// Characters of three bytes that are not simply one token.
+    special: u64,
 }
 
 /// Whether masks may know the first character.
@@ -41,14 +45,6 @@ fn may_begin_block<M: Machine>(_: M, text: &[u8]) -> bool {
         0xe3 => M::WIDE && text[1] == 0x80,
         _ => false,
     }
-}
-
-/// The code point of three bytes.
-#[inline(always)]
-fn triple(window: &[u8; WINDOW], at: usize) -> u32 {
-    let bytes = window[at & 63..].first_chunk::<4>().expect("a window is 16 bytes longer than a block");
-    let word = u32::from_be_bytes(*bytes);
-    word >> 12 & 0xf000 | word >> 10 & 0xfc0 | word >> 8 & 0x3f
 }
 
 impl Hot<'_> {
@@ -140,8 +136,9 @@ impl Hot<'_> {
         let masks = machine.masks(block);
         let (len, end) = (rest.len().min(BLOCK), rest.len() <= BLOCK);
         if M::WIDE && masks.wide != 0 {
+            let Some(triples) = &self.bpe.triples else { return Step::default() };
             let wide = machine.wide(&masks, window);
-            return self.wide(family, machine, &wide, window, at, len, end, inside, pieces);
+            return self.wide(family, machine, triples, &wide, window, at, len, end, inside, pieces);
         }
         let Some(found) = starts(family, &masks, block, len, end) else { return Step::default() };
         Step { tokens: 0, bytes: pieces.add_whole(at, found), inside: false }
@@ -155,6 +152,7 @@ impl Hot<'_> {
         self,
         family: Family,
         machine: impl Machine,
+        triples: &Triples,
         wide: &Wide,
         window: &[u8; WINDOW],
         at: usize,
@@ -171,7 +169,10 @@ impl Hot<'_> {
         let starts = machine.spread(found, wide.leads);
         let stop = machine.spread(stops(family, &wide.masks), wide.leads);
         let known = (stop.trailing_zeros() as usize).min(len);
-        let Some(cuts) = self.cuts(wide, window, starts, known) else { return Step::default() };
+        let codes = machine.codes(window);
+        let Some(cuts) = self.cuts(machine, triples, wide, &codes, window, starts, known) else {
+            return Step::default();
+        };
         // Where the pre-tokens of a family depend on what precedes within a word, only whole ones count.
         let resumable = match family {
             Family::O200k | Family::Tekken => 0,
@@ -183,70 +184,60 @@ impl Hot<'_> {
         }
         let ends = cuts.all & below(last) | 1 << last;
         let whole = starts & !(inside as u64);
-        let tokens = self.wide_pieces(wide, &cuts, ends, whole, window, at, pieces);
+        let tokens = wide_pieces(triples, wide, &cuts, ends, whole, &codes, at, pieces);
         Step { tokens, bytes: last, inside: starts >> last & 1 == 0 }
     }
 
     /// Where pre-tokens start and where no token spans; `None` if a character is not for tables.
     #[inline(always)]
-    fn cuts(self, wide: &Wide, window: &[u8; WINDOW], starts: u64, known: usize) -> Option<Cuts> {
-        let Bpe { boundaries, triples, .. } = self.bpe;
-        let (mut cut, mut several, mut seen) = (0, 0, 0);
-        let mut bits = wide.triples & below(known);
-        let mut left = 0;
+    #[allow(clippy::too_many_arguments)]
+    fn cuts(
+        self,
+        machine: impl Machine,
+        triples: &Triples,
+        wide: &Wide,
+        codes: &[u16; BLOCK],
+        window: &[u8; WINDOW],
+        starts: u64,
+        known: usize,
+    ) -> Option<Cuts> {
+        let places = wide.triples & below(known);
+        let mut flags = [u32::MAX; MOST_TRIPLES];
+        let (mut bits, mut left, mut special) = (places, 0, 0);
+        for (i, flags) in flags.iter_mut().enumerate() {
+            if bits == 0 {
+                break;
+            }
+            let right = codes[bits.trailing_zeros() as usize & (BLOCK - 1)];
+            bits &= bits - 1;
+            special |= triples.special(right) << i;
+            *flags = triples.pairs.find(left, right as u32);
+            left = right as u32;
+        }
+        let [joined, one, odd] = machine.found(&flags).map(|found| machine.spread(found, places));
+        let special = machine.spread(special, places);
+        // Only where the character before is of three bytes too.
+        let second = places & wide.triples << 3;
+        let mut cut = second & !joined;
+        let mut bits = special;
         while bits != 0 {
             let at = bits.trailing_zeros() as usize;
             bits &= bits - 1;
-            let right = triple(window, at);
-            let of = triples.of(right);
-            seen |= of;
-            let apart = !(boundaries.paired(left, right) | (of >> 7) as u64) & 1;
-            cut |= apart << at;
-            several |= ((of & Triples::COUNT != 1) as u64) << at;
-            left = right;
+            let of = triples.of(codes[at & (BLOCK - 1)]);
+            if of & Triples::ODD != 0 {
+                return None;
+            }
+            cut &= !(((of & Triples::JOINED != 0) as u64) << at);
         }
-        // Only where the character before is such a one too.
-        cut &= wide.triples << 3;
         let mut bits = wide.triples << 3 & wide.ascii & below(known);
         while bits != 0 {
             let at = bits.trailing_zeros() as usize;
             bits &= bits - 1;
-            cut |= (!boundaries.spanned(triple(window, at - 3), window[at] as u32) as u64) << at;
+            let (left, _) = decode(window, at - 3);
+            cut |= (!self.bpe.boundaries.spanned(left, window[at] as u32) as u64) << at;
         }
-        (seen & Triples::ODD == 0).then_some(Cuts { all: starts | cut, several })
-    }
-
-    /// Counts lone characters between `ends`, the first of which begins the block; other pieces wait.
-    #[inline(always)]
-    #[allow(clippy::too_many_arguments)]
-    fn wide_pieces(
-        self,
-        wide: &Wide,
-        cuts: &Cuts,
-        ends: u64,
-        whole: u64,
-        window: &[u8; WINDOW],
-        at: usize,
-        pieces: &mut Pieces,
-    ) -> u32 {
-        let ends = ends | 1;
-        let lone = wide.triples & ends & ends >> 3;
-        let mut count = lone.count_ones();
-        let mut bits = lone & cuts.several;
-        while bits != 0 {
-            let of = self.bpe.triples.of(triple(window, bits.trailing_zeros() as usize));
-            count += (of & Triples::COUNT) as u32 - 1;
-            bits &= bits - 1;
-        }
-        let mut bits = ends & !lone & !(1 << (63 - ends.leading_zeros()));
-        while bits != 0 {
-            let from = bits.trailing_zeros() as usize;
-            bits &= bits - 1;
-            let to = (ends & u64::MAX << 1 << from).trailing_zeros() as usize;
-            let is_whole = whole >> from & whole >> to & 1 != 0;
-            pieces.add_if(true, at + from, to - from, is_whole);
-        }
-        count
+        let known = second & joined & !odd;
+        Some(Cuts { all: starts | cut, one: known & one, two: known & !one, special })
     }
 
     /// Finds the pieces of a pre-token of any characters, or if not `whole` of the rest of one.
@@ -276,6 +267,42 @@ impl Hot<'_> {
         scratch.pieces.add_if(true, from, to - from, whole && from == start);
         count
     }
+}
+
+/// Counts lone characters and pairs between `ends`, the first of which begins the block; other pieces wait.
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+fn wide_pieces(
+    triples: &Triples,
+    wide: &Wide,
+    cuts: &Cuts,
+    ends: u64,
+    whole: u64,
+    codes: &[u16; BLOCK],
+    at: usize,
+    pieces: &mut Pieces,
+) -> u32 {
+    let ends = ends | 1;
+    let first = wide.triples & ends;
+    let lone = first & ends >> 3;
+    let pair = first & !(ends >> 3) & ends >> 6;
+    let [one, two] = [pair & cuts.one >> 3, pair & cuts.two >> 3];
+    let mut count = lone.count_ones() + one.count_ones() + 2 * two.count_ones();
+    let mut bits = lone & cuts.special;
+    while bits != 0 {
+        let of = triples.of(codes[bits.trailing_zeros() as usize & (BLOCK - 1)]);
+        count += (of & Triples::COUNT) as u32 - 1;
+        bits &= bits - 1;
+    }
+    let mut bits = ends & !lone & !one & !two & !(1 << (63 - ends.leading_zeros()));
+    while bits != 0 {
+        let from = bits.trailing_zeros() as usize;
+        bits &= bits - 1;
+        let to = (ends & u64::MAX << 1 << from).trailing_zeros() as usize;
+        let is_whole = whole >> from & whole >> to & 1 != 0;
+        pieces.add_if(true, at + from, to - from, is_whole);
+    }
+    count
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ mod hot;
 mod normalise;
 mod pieces;
 mod pretokens;
+mod triples;
 mod unicode;
 mod unicode_table;
 

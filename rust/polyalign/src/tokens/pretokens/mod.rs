@@ -10,7 +10,7 @@ pub(super) use blocks::{BLOCK, below, starts, stops};
 pub(super) use recognise::recognise;
 #[cfg(target_arch = "x86_64")]
 pub(super) use wide::Avx2;
-pub(super) use wide::{Machine, Portable, WINDOW, Wide};
+pub(super) use wide::{MOST_TRIPLES, Machine, Portable, WINDOW, Wide};
 
 use super::unicode::{
     LOWER, MARK, NEWLINE, NUMBER, PUNCTUATION, Table, UNCASED, UPPER, decode, is_letter, is_space,

@@ -1,9 +1,13 @@
 //! Masks of text that mixes ASCII with Han and the common punctuation of three bytes, one bit per character.
 
+use super::super::triples::Pairs;
 use super::blocks::{BLOCK, Masks, below};
 
 /// A block and enough beyond it to load 16 bytes from each of its positions.
 pub(in super::super) const WINDOW: usize = BLOCK + 16;
+
+/// As many characters of three bytes as start in a block, and a few more.
+pub(in super::super) const MOST_TRIPLES: usize = 24;
 
 /// The characters that start in a block.
 pub(in super::super) struct Wide {
@@ -23,6 +27,11 @@ pub(in super::super) trait Machine: Copy {
     const WIDE: bool;
     fn masks(self, block: &[u8; BLOCK]) -> Masks;
     fn wide(self, masks: &Masks, window: &[u8; WINDOW]) -> Wide;
+    /// The number ([`code`](super::super::triples::code)) of the character that starts at each byte, where it is
+    /// one of those that have one.
+    fn codes(self, window: &[u8; WINDOW]) -> [u16; BLOCK];
+    /// Of what [`Pairs::find`] gave: which are there, which are [`Pairs::ONE`], which are [`Pairs::ODD`].
+    fn found(self, flags: &[u32; MOST_TRIPLES]) -> [u64; 3];
     /// Puts the lowest bits where `places` has its bits.
     fn spread(self, bits: u64, places: u64) -> u64;
     /// Runs code that is compiled for the machine.
@@ -41,6 +50,14 @@ impl Machine for Portable {
     }
     #[inline(always)]
     fn wide(self, _: &Masks, _: &[u8; WINDOW]) -> Wide {
+        unreachable!("asked for only where WIDE is set")
+    }
+    #[inline(always)]
+    fn codes(self, _: &[u8; WINDOW]) -> [u16; BLOCK] {
+        unreachable!("asked for only where WIDE is set")
+    }
+    #[inline(always)]
+    fn found(self, _: &[u32; MOST_TRIPLES]) -> [u64; 3] {
         unreachable!("asked for only where WIDE is set")
     }
     #[inline(always)]
@@ -83,6 +100,16 @@ impl Machine for Avx2 {
     fn wide(self, masks: &Masks, window: &[u8; WINDOW]) -> Wide {
         // SAFETY: `self` proves that the processor has AVX2 and BMI2.
         unsafe { Wide::avx2(masks, window) }
+    }
+    #[inline(always)]
+    fn codes(self, window: &[u8; WINDOW]) -> [u16; BLOCK] {
+        // SAFETY: `self` proves that the processor has AVX2.
+        unsafe { codes_avx2(window) }
+    }
+    #[inline(always)]
+    fn found(self, flags: &[u32; MOST_TRIPLES]) -> [u64; 3] {
+        // SAFETY: `self` proves that the processor has AVX2.
+        unsafe { found_avx2(flags) }
     }
     #[inline(always)]
     fn spread(self, bits: u64, places: u64) -> u64 {
@@ -160,8 +187,57 @@ impl Wide {
     }
 }
 
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+#[inline]
+fn codes_avx2(window: &[u8; WINDOW]) -> [u16; BLOCK] {
+    use std::arch::x86_64::*;
+    let mut codes = [0; BLOCK];
+    for half in [0, 32] {
+        // SAFETY: the loads read 32 bytes at 0 to 34 of the 80 and need no alignment.
+        let [a, b, c] =
+            [0, 1, 2].map(|i| unsafe { _mm256_loadu_si256(window.as_ptr().add(half + i).cast()) });
+        let all = |byte: u8| _mm256_set1_epi8(byte as i8);
+        let and = |x, byte| _mm256_and_si256(x, all(byte));
+        let or = |x, y| _mm256_or_si256(x, y);
+        // Shifts of 16 bits at once: what crosses bytes is masked away.
+        let high = or(and(_mm256_slli_epi16::<4>(a), 0xf0), and(_mm256_srli_epi16::<2>(b), 0x0f));
+        let low = or(and(_mm256_slli_epi16::<6>(b), 0xc0), and(c, 0x3f));
+        let full = _mm256_cmpeq_epi8(high, all(0xff));
+        let high = _mm256_blendv_epi8(_mm256_sub_epi8(high, all(0x20)), all(0x01), full);
+        let (even, odd) = (_mm256_unpacklo_epi8(low, high), _mm256_unpackhi_epi8(low, high));
+        let first = _mm256_permute2x128_si256::<0x20>(even, odd);
+        let second = _mm256_permute2x128_si256::<0x31>(even, odd);
+        // SAFETY: the stores write 16 numbers each, at 0, 16, 32 and 48 of the 64, and need no alignment.
+        unsafe {
+            _mm256_storeu_si256(codes.as_mut_ptr().add(half).cast(), first);
+            _mm256_storeu_si256(codes.as_mut_ptr().add(half + 16).cast(), second);
+        }
+    }
+    codes
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+#[inline]
+fn found_avx2(flags: &[u32; MOST_TRIPLES]) -> [u64; 3] {
+    use std::arch::x86_64::*;
+    let mut found = [0; 3];
+    for (i, flags) in flags.as_chunks::<8>().0.iter().enumerate() {
+        // SAFETY: the load reads the 8 numbers and needs no alignment.
+        let x = unsafe { _mm256_loadu_si256(flags.as_ptr().cast()) };
+        let bits = |v| _mm256_movemask_ps(_mm256_castsi256_ps(v)) as u64;
+        let is = |x, number| bits(_mm256_cmpeq_epi32(x, _mm256_set1_epi32(number)));
+        found[0] |= is(_mm256_srli_epi32::<2>(x), 0) << (8 * i);
+        found[1] |= is(x, Pairs::ONE as i32) << (8 * i);
+        found[2] |= is(_mm256_srli_epi32::<1>(x), (Pairs::ODD >> 1) as i32) << (8 * i);
+    }
+    found
+}
+
 #[cfg(all(test, target_arch = "x86_64"))]
 mod tests {
+    use super::super::super::triples::code;
     use super::super::super::unicode::{PUNCTUATION, TABLE, UNCASED};
     use super::*;
 
@@ -176,6 +252,10 @@ mod tests {
                 let bytes: [u8; BLOCK] = window[..BLOCK].try_into().unwrap();
                 let wide = machine.wide(&Masks::portable(&bytes), &window);
                 let at = |mask: u64| mask >> before & 1 != 0;
+                if let Some(code) = code(c as u32) {
+                    assert_eq!(machine.codes(&window)[before] as u32, code, "{c:?}");
+                }
+                assert!(!at(wide.triples) || code(c as u32).is_some(), "{c:?}");
                 assert!(at(wide.leads) && at(wide.masks.wide | wide.masks.han | wide.masks.marks), "{c:?}");
                 assert_eq!(at(wide.masks.han | wide.masks.marks), at(wide.triples), "{c:?}");
                 let class = TABLE.class(c as u32);

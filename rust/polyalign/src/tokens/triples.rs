@@ -1,0 +1,256 @@
+//! What is known of the characters of three bytes that Chinese is made of: alone, and in pairs.
+
+use super::boundaries::Boundaries;
+use super::bpe::{Bpe, NONE};
+
+const CODES: usize = 1 << 15;
+
+/// The number, below 2¹⁵, of a code point: Han, and the marks that come with it.
+#[inline]
+pub(super) fn code(c: u32) -> Option<u32> {
+    match c {
+        0x2010..=0x2027 | 0x3001..=0x3011 | 0x4e00..=0x9f7f => Some(c - 0x2000),
+        0xff01..=0xff20 => Some(c & 0xff | 0x100),
+        _ => None,
+    }
+}
+
+/// The code points that have a number.
+pub(super) fn coded() -> impl Iterator<Item = (u32, u32)> {
+    (0x2000..=0xffff).filter_map(|c| Some((c, code(c)?)))
+}
+
+/// Tables by the numbers of [`code`].
+pub(super) struct Triples {
+    /// Flags, and the tokens of a character that is cut off from its neighbours.
+    of: Box<[u8; CODES]>,
+    /// A bit for each character that is not simply one token.
+    special: Box<[u64; CODES / 64]>,
+    /// The token that a character is, or [`NONE`].
+    places: Box<[u32; CODES]>,
+    pub(super) pairs: Pairs,
+}
+
+impl Triples {
+    /// Joined with whatever is left of it.
+    pub(super) const JOINED: u8 = 0x80;
+    /// One token alone, but several beside others: not for tables.
+    pub(super) const ODD: u8 = 0x40;
+    /// The tokens of the character where it is cut off from its neighbours.
+    pub(super) const COUNT: u8 = 0x03;
+
+    pub(super) fn empty() -> Self {
+        Self {
+            of: filled(0),
+            special: filled(0),
+            places: filled(NONE),
+            pairs: Pairs::build(Vec::new()).unwrap_or_else(|| unreachable!("no pairs")),
+        }
+    }
+
+    /// The tables of a model; `None` if they would be too large.
+    ///
+    /// `pairs` are all that some token spans, each with whether a token does that is not of whole characters.
+    pub(super) fn build(bpe: &Bpe, boundaries: &Boundaries, pairs: Vec<(u32, bool)>) -> Option<Self> {
+        let mut triples = Self::empty();
+        for (c, code) in coded() {
+            let (bytes, at) = (utf8(c), code as usize);
+            let (count, place) = bpe.encode_short(&bytes);
+            let odd = if count > 1 && bpe.is_whole(&bytes) { Self::ODD } else { 0 };
+            let joined = if boundaries.joined(c as u16) { Self::JOINED } else { 0 };
+            triples.of[at] = count as u8 | odd | joined;
+            if triples.of[at] == 1 {
+                triples.places[at] = place;
+            } else {
+                triples.special[at / 64] |= 1 << (at % 64);
+            }
+        }
+        triples.pairs = Pairs::build(triples.with_flags(bpe, pairs))?;
+        Some(triples)
+    }
+
+    /// The pairs, each once, with what is known of a piece that is only the two.
+    fn with_flags(&self, bpe: &Bpe, mut pairs: Vec<(u32, bool)>) -> Vec<u32> {
+        // Of two that are the same the one with the flag comes first.
+        pairs.sort_unstable_by_key(|&(key, partial)| (key, !partial));
+        pairs.dedup_by_key(|pair| pair.0);
+        let flags = |&(key, partial): &(u32, bool)| {
+            let [left, right] = [key >> 15, key & 0x7fff].map(|code| self.places[code as usize]);
+            let simple = bpe.ordered && !partial && left != NONE && right != NONE;
+            let one = simple && bpe.merges_to_one(left, right);
+            let whole = || {
+                let pair = [key >> 15, key & 0x7fff].map(|code| utf8(decode(code)));
+                bpe.is_whole(pair.as_flattened())
+            };
+            match (simple, one) {
+                (true, true) => key << 2 | Pairs::ONE,
+                (true, false) if !whole() => key << 2,
+                _ => key << 2 | Pairs::ODD,
+            }
+        };
+        pairs.iter().map(flags).collect()
+    }
+
+    /// The flags and the count of a character.
+    #[inline(always)]
+    pub(super) fn of(&self, code: u16) -> u8 {
+        self.of[code as usize & (CODES - 1)]
+    }
+
+    /// In bit 0, whether a character is anything but one token that is cut from what is left of it.
+    #[inline(always)]
+    pub(super) fn special(&self, code: u16) -> u64 {
+        self.special[code as usize >> 6 & (CODES / 64 - 1)] >> (code & 63) & 1
+    }
+
+    /// The tokens that characters of three bytes are, if merging may begin with them: no merge is of parts of them.
+    pub(super) fn tokens<'a>(&self, piece: &[u8], ids: &'a mut [u32]) -> Option<&'a mut [u32]> {
+        let (chars, rest) = piece.as_chunks::<3>();
+        if !rest.is_empty() || chars.len() > ids.len() {
+            return None;
+        }
+        let mut left = None;
+        for (id, &[a, b, c]) in ids.iter_mut().zip(chars) {
+            if a & 0xf0 != 0xe0 {
+                return None;
+            }
+            let right = code((a as u32 & 0xf) << 12 | (b as u32 & 0x3f) << 6 | c as u32 & 0x3f)?;
+            *id = self.places[right as usize];
+            if *id == NONE || left.is_some_and(|left| self.pairs.find(left, right) & !1 == Pairs::ODD) {
+                return None;
+            }
+            left = Some(right);
+        }
+        Some(&mut ids[..chars.len()])
+    }
+}
+
+fn filled<T: Copy, const N: usize>(value: T) -> Box<[T; N]> {
+    vec![value; N].try_into().unwrap_or_else(|_| unreachable!("made with this length"))
+}
+
+/// The code point of a number.
+fn decode(code: u32) -> u32 {
+    if (0x101..=0x120).contains(&code) { code & 0xff | 0xff00 } else { code + 0x2000 }
+}
+
+fn utf8(c: u32) -> [u8; 3] {
+    [0xe0 | c >> 12, 0x80 | c >> 6 & 0x3f, 0x80 | c & 0x3f].map(|byte| byte as u8)
+}
+
+/// Pairs of neighbouring characters in a perfect hash: one probe says whether a pair is there.
+pub(super) struct Pairs {
+    /// A multiplier for each group of keys.
+    seeds: Box<[u16]>,
+    /// Keys and flags.
+    slots: Box<[u32]>,
+    seed_shift: u32,
+    slot_shift: u32,
+}
+
+const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
+/// Most slots, 4 bytes each.
+const MAX_SLOT_BITS: u32 = 18;
+/// No key: no character has this number.
+const EMPTY: u32 = u32::MAX;
+
+impl Pairs {
+    /// Alone the two are one token.
+    pub(super) const ONE: u32 = 1;
+    /// How many tokens the two are alone is not known here.
+    pub(super) const ODD: u32 = 2;
+
+    /// The hash of keys with their flags; `None` if they are too many.
+    fn build(entries: Vec<u32>) -> Option<Self> {
+        let bits = (entries.len() * 9 / 8).max(64).next_power_of_two().trailing_zeros();
+        (bits..=MAX_SLOT_BITS).find_map(|bits| Self::with_slots(&entries, bits))
+    }
+
+    fn with_slots(entries: &[u32], bits: u32) -> Option<Self> {
+        let seed_bits = bits - 2;
+        let mut hash = Self {
+            seeds: vec![1; 1 << seed_bits].into(),
+            slots: vec![EMPTY; 1 << bits].into(),
+            seed_shift: 64 - seed_bits,
+            slot_shift: 64 - bits,
+        };
+        let mut groups = vec![Vec::new(); 1 << seed_bits];
+        for &entry in entries {
+            groups[hash.group(entry >> 2)].push(entry);
+        }
+        let mut order: Vec<usize> = (0..groups.len()).collect();
+        order.sort_by_key(|&group| std::cmp::Reverse(groups[group].len()));
+        for group in order {
+            hash.place(group, &groups[group])?;
+        }
+        Some(hash)
+    }
+
+    /// Finds a multiplier that puts all of a group into empty slots.
+    fn place(&mut self, group: usize, entries: &[u32]) -> Option<()> {
+        'seeds: for seed in (1..=u16::MAX).step_by(2) {
+            for (i, &entry) in entries.iter().enumerate() {
+                let slot = self.slot(entry >> 2, seed);
+                if self.slots[slot] != EMPTY {
+                    for &entry in &entries[..i] {
+                        let slot = self.slot(entry >> 2, seed);
+                        self.slots[slot] = EMPTY;
+                    }
+                    continue 'seeds;
+                }
+                self.slots[slot] = entry;
+            }
+            self.seeds[group] = seed;
+            return Some(());
+        }
+        None
+    }
+
+    #[inline(always)]
+    fn group(&self, key: u32) -> usize {
+        ((key as u64).wrapping_mul(MIX) >> self.seed_shift) as usize
+    }
+
+    #[inline(always)]
+    fn slot(&self, key: u32, seed: u16) -> usize {
+        ((key as u64).wrapping_mul(MIX).wrapping_mul(seed as u64) >> self.slot_shift) as usize
+    }
+
+    /// The flags of a pair; 4 or more if no token spans it.
+    #[inline(always)]
+    pub(super) fn find(&self, left: u32, right: u32) -> u32 {
+        let key = left << 15 | right;
+        let slot = self.slot(key, self.seeds[self.group(key)]);
+        self.slots[slot] ^ key << 2
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_distinct_and_decode() {
+        let mut seen = std::collections::HashSet::new();
+        for (c, code) in coded() {
+            assert!(code < 0x7fff && seen.insert(code));
+            assert_eq!(decode(code), c);
+            assert_eq!(utf8(c), *char::from_u32(c).unwrap().to_string().as_bytes());
+        }
+    }
+
+    #[test]
+    fn pairs_are_found_and_others_are_not() {
+        for n in [0, 1, 2, 60, 3_000, 40_000] {
+            let entries: Vec<u32> = (0..n).map(|i: u32| i.wrapping_mul(0x9e37_79b1) & !3 | i % 3).collect();
+            let pairs = Pairs::build(entries.clone()).unwrap();
+            let kept: std::collections::HashSet<u32> = entries.iter().map(|entry| entry >> 2).collect();
+            for entry in entries {
+                assert_eq!(pairs.find(entry >> 17, entry >> 2 & 0x7fff), entry & 3);
+            }
+            for key in (0..1 << 30).step_by(99_991).filter(|key| !kept.contains(key)) {
+                assert!(pairs.find(key >> 15, key & 0x7fff) >= 4);
+            }
+        }
+    }
+}
