@@ -1,7 +1,7 @@
 //! Where a pre-token may be cut because no token holds what lies on both sides.
 
 use super::triples::code;
-use super::unicode::decode;
+use super::unicode::{decode, is_continuation};
 
 /// A hashed bit for each pair of neighbouring characters that some token spans: a collision only joins two
 /// pieces, so cutting stays exact.
@@ -107,10 +107,6 @@ fn pair_bit(left: u32, right: u32) -> usize {
     let mixed = (left as u64) << 32 | right as u64;
     (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (left as u64).wrapping_mul(0xc2b2_ae3d_27d4_eb4f)) as usize
         >> (64 - PAIR_BITS)
-}
-
-fn is_continuation(byte: u8) -> bool {
-    byte & 0xc0 == 0x80
 }
 
 fn is_four_byte_lead(part: &[u8]) -> bool {

@@ -6,8 +6,8 @@ use super::pieces::Pieces;
 #[cfg(target_arch = "x86_64")]
 use super::pretokens::Avx2;
 use super::pretokens::{BLOCK, Family, MOST_TRIPLES, Machine, Portable, WINDOW, Wide, below, starts, stops};
-use super::triples::Triples;
-use super::unicode::{TABLE, decode};
+use super::triples::{NO_CODE, Triples};
+use super::unicode::{TABLE, decode, is_continuation};
 
 /// What the loop reads.
 #[derive(Clone, Copy)]
@@ -16,14 +16,30 @@ pub(super) struct Hot<'a> {
     pub(super) bpe: &'a Bpe,
 }
 
-/// What is known of a block.
-#[derive(Default)]
+/// The piece that the loop is in: it begins before, or at, where the loop is.
+#[derive(Clone, Copy)]
+struct Open {
+    from: usize,
+    /// Whether a pre-token starts there.
+    starts: bool,
+    /// Whether the loop is within that pre-token, at a Han character. What follows starts where it would if a
+    /// pre-token started here.
+    inside: bool,
+    /// The number of the character before, if that is of three bytes too.
+    left: u32,
+}
+
+impl Open {
+    fn at(from: usize) -> Self {
+        Self { from, starts: true, inside: false, left: NO_CODE }
+    }
+}
+
+/// What is certain of a block.
 struct Step {
     /// Tokens counted at once; other pieces wait.
     tokens: u32,
     bytes: usize,
-    /// Whether it ends within a pre-token.
-    inside: bool,
 }
 
 /// Where the pieces of a block begin, and what is known of characters and pairs of three bytes.
@@ -85,23 +101,21 @@ impl Hot<'_> {
     #[inline(always)]
     fn run(self, family: Family, machine: impl Machine, text: &[u8], scratch: &mut FastScratch) -> u32 {
         let table = &*TABLE;
-        let (mut count, mut at, mut inside) = (0, 0, false);
+        let (mut count, mut at, mut open) = (0, 0, Open::at(0));
         while at < text.len() {
             if scratch.pieces.is_full(at) {
-                count += self.drain(machine, text, at, scratch);
+                count += self.drain(machine, text, open.from, scratch);
             }
             if may_begin_block(machine, &text[at..]) {
-                let step = self.block(family, machine, text, at, inside, &mut scratch.pieces);
-                if step.bytes > 0 {
+                if let Some(step) = self.block(family, machine, text, at, &mut open, &mut scratch.pieces) {
                     count += step.tokens;
                     at += step.bytes;
-                    inside = step.inside;
                     continue;
                 }
             }
             let to = family.next(text, table, at);
-            count += self.pre_token(machine, text, at, to, !inside, scratch);
-            (at, inside) = (to, false);
+            count += self.pre_token(machine, text, open, at, to, scratch);
+            (at, open) = (to, Open::at(to));
         }
         count + self.drain(machine, text, 0, scratch)
     }
@@ -115,7 +129,7 @@ impl Hot<'_> {
         )
     }
 
-    /// Finds the pieces that are certain of a block: none if no pre-token is.
+    /// Finds the pieces that are certain of a block; `None` if no pre-token is.
     #[inline(always)]
     fn block<M: Machine>(
         self,
@@ -123,9 +137,9 @@ impl Hot<'_> {
         machine: M,
         text: &[u8],
         at: usize,
-        inside: bool,
+        open: &mut Open,
         pieces: &mut Pieces,
-    ) -> Step {
+    ) -> Option<Step> {
         let rest = &text[at..];
         let mut tail = [b' '; WINDOW];
         let window = rest.first_chunk::<WINDOW>().unwrap_or_else(|| {
@@ -136,59 +150,64 @@ impl Hot<'_> {
         let masks = machine.masks(block);
         let (len, end) = (rest.len().min(BLOCK), rest.len() <= BLOCK);
         if M::WIDE && masks.wide != 0 {
-            let Some(triples) = &self.bpe.triples else { return Step::default() };
             let wide = machine.wide(&masks, window);
-            return self.wide(family, machine, triples, &wide, window, at, len, end, inside, pieces);
+            return self.wide(family, machine, &wide, window, at, len, end, open, pieces);
         }
-        let Some(found) = starts(family, &masks, block, len, end) else { return Step::default() };
-        Step { tokens: 0, bytes: pieces.add_whole(at, found), inside: false }
+        let bytes = pieces.add_whole(at, starts(family, &masks, block, len, end)?);
+        *open = Open::at(at + bytes);
+        (bytes > 0).then_some(Step { tokens: 0, bytes })
     }
 
-    /// A block with Han or other characters beyond ASCII. If `inside`, it begins at a Han character within a
-    /// pre-token: where what follows starts is the same as if the pre-token began there.
+    /// A block with Han or other characters beyond ASCII.
     #[inline(always)]
     #[allow(clippy::too_many_arguments)]
     fn wide(
         self,
         family: Family,
         machine: impl Machine,
-        triples: &Triples,
         wide: &Wide,
         window: &[u8; WINDOW],
         at: usize,
         len: usize,
         end: bool,
-        inside: bool,
+        open: &mut Open,
         pieces: &mut Pieces,
-    ) -> Step {
+    ) -> Option<Step> {
+        let triples = self.bpe.triples.as_ref()?;
         let chars = (wide.leads & below(len)).count_ones() as usize;
         // Apostrophes stop the masks, and slashes after newlines are taken for granted.
-        let Some(found) = starts(family, &wide.masks, &[b'/'; BLOCK], chars, end) else {
-            return Step::default();
-        };
+        let found = starts(family, &wide.masks, &[b'/'; BLOCK], chars, end)?;
         let starts = machine.spread(found, wide.leads);
         let stop = machine.spread(stops(family, &wide.masks), wide.leads);
         let known = (stop.trailing_zeros() as usize).min(len);
-        let codes = machine.codes(window);
-        let Some(cuts) = self.cuts(machine, triples, wide, &codes, window, starts, known) else {
-            return Step::default();
-        };
-        // Where the pre-tokens of a family depend on what precedes within a word, only whole ones count.
+        // Where the pre-tokens of a family depend on what precedes within a word, only whole ones are certain.
         let resumable = match family {
             Family::O200k | Family::Tekken => 0,
-            _ => wide.han & cuts.all & below(known),
+            _ => wide.han & below(known),
         };
         let last = 63 - (starts | resumable | 1).leading_zeros() as usize;
         if last == 0 {
-            return Step::default();
+            return None;
         }
-        let ends = cuts.all & below(last) | 1 << last;
-        let whole = starts & !(inside as u64);
-        let tokens = wide_pieces(triples, wide, &cuts, ends, whole, &codes, at, pieces);
-        Step { tokens, bytes: last, inside: starts >> last & 1 == 0 }
+        let inside = starts >> last & 1 == 0;
+        let starts = starts & !(open.inside as u64);
+        let codes = machine.codes(window);
+        let cuts = self.cuts(machine, triples, wide, &codes, window, open.left, known)?;
+        let ends = (starts | cuts.all) & below(last) | (!inside as u64) << last;
+        let left = if inside && wide.triples << 3 >> last & 1 != 0 { codes[last - 3] as u32 } else { NO_CODE };
+        let mut tokens = 0;
+        if ends != 0 {
+            let (first, top) = (ends.trailing_zeros() as usize, 63 - ends.leading_zeros() as usize);
+            let whole = open.starts && starts >> first & 1 != 0;
+            pieces.add_if(at + first > open.from, open.from, at + first - open.from, whole);
+            tokens = wide_pieces(triples, wide, &cuts, ends, starts, &codes, at, pieces);
+            (open.from, open.starts) = (at + top, starts >> top & 1 != 0);
+        }
+        (open.inside, open.left) = (inside, left);
+        Some(Step { tokens, bytes: last })
     }
 
-    /// Where pre-tokens start and where no token spans; `None` if a character is not for tables.
+    /// Where no token spans; `None` if a character is not for tables. `left` comes before the block.
     #[inline(always)]
     #[allow(clippy::too_many_arguments)]
     fn cuts(
@@ -198,26 +217,29 @@ impl Hot<'_> {
         wide: &Wide,
         codes: &[u16; BLOCK],
         window: &[u8; WINDOW],
-        starts: u64,
+        mut left: u32,
         known: usize,
     ) -> Option<Cuts> {
         let places = wide.triples & below(known);
+        // Only where the character before is of three bytes too.
+        let second = places & (wide.triples << 3 | (left != NO_CODE) as u64);
         let mut flags = [u32::MAX; MOST_TRIPLES];
-        let (mut bits, mut left, mut special) = (places, 0, 0);
-        for (i, flags) in flags.iter_mut().enumerate() {
+        let (mut bits, mut special) = (places, 0);
+        // Eight at a time, so that the number of rounds is easy to predict: those beyond the last are not read.
+        for (round, flags) in flags.as_chunks_mut::<8>().0.iter_mut().enumerate() {
+            for (i, flags) in flags.iter_mut().enumerate() {
+                let right = codes[bits.trailing_zeros() as usize & (BLOCK - 1)];
+                bits &= bits.wrapping_sub(1);
+                special |= triples.special(right) << (8 * round + i);
+                *flags = triples.pairs.find(left, right as u32);
+                left = right as u32;
+            }
             if bits == 0 {
                 break;
             }
-            let right = codes[bits.trailing_zeros() as usize & (BLOCK - 1)];
-            bits &= bits - 1;
-            special |= triples.special(right) << i;
-            *flags = triples.pairs.find(left, right as u32);
-            left = right as u32;
         }
         let [joined, one, odd] = machine.found(&flags).map(|found| machine.spread(found, places));
         let special = machine.spread(special, places);
-        // Only where the character before is of three bytes too.
-        let second = places & wide.triples << 3;
         let mut cut = second & !joined;
         let mut bits = special;
         while bits != 0 {
@@ -237,23 +259,24 @@ impl Hot<'_> {
             cut |= (!self.bpe.boundaries.spanned(left, window[at] as u32) as u64) << at;
         }
         let known = second & joined & !odd;
-        Some(Cuts { all: starts | cut, one: known & one, two: known & !one, special })
+        Some(Cuts { all: cut, one: known & one, two: known & !one, special })
     }
 
-    /// Finds the pieces of a pre-token of any characters, or if not `whole` of the rest of one.
+    /// Finds the pieces of a pre-token of any characters, from `start` on, where the open piece begins or goes on.
     #[inline(always)]
     fn pre_token(
         self,
         machine: impl Machine,
         text: &[u8],
+        open: Open,
         start: usize,
         to: usize,
-        whole: bool,
         scratch: &mut FastScratch,
     ) -> u32 {
-        let (mut from, mut count) = (start, 0);
-        let (mut left, len) = decode(text, start);
-        let mut at = start + len;
+        let (mut from, mut count) = (open.from, 0);
+        let before = if open.inside { text[..start].iter().rposition(|&b| !is_continuation(b)) } else { None };
+        let (mut left, len) = decode(text, before.unwrap_or(start));
+        let mut at = before.unwrap_or(start) + len;
         while at < to {
             if scratch.pieces.is_full(at) {
                 count += self.drain(machine, text, from, scratch);
@@ -264,12 +287,12 @@ impl Hot<'_> {
             from = if apart { at } else { from };
             (left, at) = (right, at + len);
         }
-        scratch.pieces.add_if(true, from, to - from, whole && from == start);
+        scratch.pieces.add_if(true, from, to - from, open.starts && from == open.from);
         count
     }
 }
 
-/// Counts lone characters and pairs between `ends`, the first of which begins the block; other pieces wait.
+/// Counts lone characters and pairs between `ends`; other pieces wait.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
 fn wide_pieces(
@@ -277,12 +300,11 @@ fn wide_pieces(
     wide: &Wide,
     cuts: &Cuts,
     ends: u64,
-    whole: u64,
+    starts: u64,
     codes: &[u16; BLOCK],
     at: usize,
     pieces: &mut Pieces,
 ) -> u32 {
-    let ends = ends | 1;
     let first = wide.triples & ends;
     let lone = first & ends >> 3;
     let pair = first & !(ends >> 3) & ends >> 6;
@@ -299,7 +321,7 @@ fn wide_pieces(
         let from = bits.trailing_zeros() as usize;
         bits &= bits - 1;
         let to = (ends & u64::MAX << 1 << from).trailing_zeros() as usize;
-        let is_whole = whole >> from & whole >> to & 1 != 0;
+        let is_whole = starts >> from & starts >> to & 1 != 0;
         pieces.add_if(true, at + from, to - from, is_whole);
     }
     count

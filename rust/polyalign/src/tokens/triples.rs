@@ -4,6 +4,8 @@ use super::boundaries::Boundaries;
 use super::bpe::{Bpe, NONE};
 
 const CODES: usize = 1 << 15;
+/// No character has this number.
+pub(super) const NO_CODE: u32 = CODES as u32 - 1;
 
 /// The number, below 2¹⁵, of a code point: Han, and the marks that come with it.
 #[inline]
@@ -151,7 +153,7 @@ pub(super) struct Pairs {
 const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
 /// Most slots, 4 bytes each.
 const MAX_SLOT_BITS: u32 = 18;
-/// No key: no character has this number.
+/// No key: both would be [`NO_CODE`].
 const EMPTY: u32 = u32::MAX;
 
 impl Pairs {

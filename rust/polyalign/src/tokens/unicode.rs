@@ -85,6 +85,12 @@ pub(super) fn is_space(class: u8) -> bool {
     class == SPACE || class == NEWLINE
 }
 
+/// Whether a byte of UTF-8 does not start a character.
+#[inline(always)]
+pub(super) fn is_continuation(byte: u8) -> bool {
+    byte & 0xc0 == 0x80
+}
+
 /// Decodes the character at `text[at..]`: its code point and length.
 ///
 /// `text` must be UTF-8 and `at` the start of a character; anything else gives an unspecified
