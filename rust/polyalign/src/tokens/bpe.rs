@@ -9,8 +9,6 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 /// A BPE model over bytes.
 pub(super) struct Bpe {
-    /// The place of each byte's own token.
-    bytes: [u32; 256],
     merges: Merges,
     /// With `ignore_merges`, the byte strings that are one token whatever the merges say.
     whole: Option<ByteSet>,
@@ -47,10 +45,10 @@ impl Bpe {
     /// The tables of a model, or why the fast path can't stand for it. Whatever is wrong with the model itself
     /// is also only a reason: the `tokenizers` crate then says what.
     ///
-    /// Tokens are known by their place in the vocabulary here, not by their ids.
+    /// Tokens are known by numbers of our own here, see [`Ids`].
     pub(super) fn build(model: &Model, vocab: &Vocab, ignore_merges: bool) -> Result<Self, String> {
-        if model.vocab.len() >= 1 << ID_BITS || model.merges.len() >= 1 << RANK_BITS {
-            return Err("a vocabulary of more than two million tokens".into());
+        if model.vocab.len() + model.merges.len() + 256 > 1 << ID_BITS {
+            return Err("more than two million tokens and merges".into());
         }
         let alphabet = Alphabet::new();
         let mut bytes = [NONE; 256];
@@ -65,6 +63,7 @@ impl Bpe {
         }
         let mut merges = Merges::with_capacity(model.merges.len());
         let mut boundaries = Boundaries::new();
+        let mut ids = Ids::new(&bytes, model);
         let (mut joined, mut decoded) = (String::new(), Vec::new());
         let (mut merged, mut ordered) = (vec![false; model.vocab.len()], true);
         for (rank, (a, b)) in model.merges.iter().enumerate() {
@@ -75,16 +74,18 @@ impl Bpe {
             joined.push_str(&a.0);
             joined.push_str(&b.0);
             let (a, b, new) = (place(&a.0)?, place(&b.0)?, place(&joined)?);
-            merges.made.push(new);
             ordered &= !merged[new as usize];
             merged[a as usize] = true;
             merged[b as usize] = true;
+            let (a, b) = (ids.operand(a), ids.operand(b));
+            merges.made.push(ids.made(new, rank));
             // Other tokens can't come of bytes.
             if alphabet.decode(&joined, &mut decoded) {
                 boundaries.add(&decoded);
                 merges.insert(a, b, rank as u32);
             }
         }
+        merges.index_bytes();
         let whole = ignore_merges.then(|| {
             let mut whole = ByteSet::with_capacity(model.vocab.len());
             for (token, _) in &model.vocab {
@@ -96,7 +97,7 @@ impl Bpe {
             whole
         });
         let pairs = boundaries.take_pairs();
-        let mut bpe = Self { bytes, merges, whole, boundaries, triples: None, ordered };
+        let mut bpe = Self { merges, whole, boundaries, triples: None, ordered };
         bpe.triples = pairs.and_then(|pairs| Triples::build(&bpe, &bpe.boundaries, pairs));
         Ok(bpe)
     }
@@ -112,36 +113,31 @@ impl Bpe {
         if piece.len() > SHORT {
             return self.count_long(piece, scratch);
         }
-        let mut ids = [0; SHORT];
-        if let Some(ids) = self.triples.as_ref().and_then(|triples| triples.tokens(piece, &mut ids)) {
-            return self.merge(ids);
+        let mut symbols = Symbols::default();
+        if self.triples.as_ref().is_some_and(|triples| triples.symbols(piece, &mut symbols)) {
+            return self.merge(&mut symbols);
         }
         self.encode_short(piece).0
     }
 
     /// The number of tokens of a piece of at most [`SHORT`] bytes, and the first of them.
     pub(super) fn encode_short(&self, piece: &[u8]) -> (u32, u32) {
-        let mut ids = [0; SHORT];
-        for (id, &byte) in ids.iter_mut().zip(piece) {
-            *id = self.bytes[byte as usize];
+        let mut symbols = Symbols { n: piece.len(), ..Symbols::default() };
+        for (i, &byte) in piece.iter().enumerate() {
+            symbols.ids[i] = byte as u32;
+            symbols.ranks[i] = piece.get(i + 1).map_or(NONE, |&next| self.merges.rank_of_bytes(byte, next));
         }
-        let count = self.merge(&mut ids[..piece.len()]);
-        (count, ids[0])
+        (self.merge(&mut symbols), symbols.ids[0])
     }
 
-    /// Whether two tokens are merged.
-    pub(super) fn merges_to_one(&self, left: u32, right: u32) -> bool {
-        self.merges.rank(left, right) != NONE
+    /// The rank of the merge of two tokens, or [`NONE`].
+    pub(super) fn rank(&self, left: u32, right: u32) -> u32 {
+        self.merges.rank(left, right)
     }
 
-    /// Merges at most [`SHORT`] tokens, and returns how many are left.
-    fn merge(&self, ids: &mut [u32]) -> u32 {
-        // The rank of the merge of each symbol with the next.
-        let mut ranks = [NONE; SHORT];
-        let mut n = ids.len();
-        for i in 0..n.saturating_sub(1) {
-            ranks[i] = self.merges.rank(ids[i], ids[i + 1]);
-        }
+    /// Merges until nothing can be merged, and returns how many tokens are left.
+    fn merge(&self, Symbols { ids, ranks, n }: &mut Symbols) -> u32 {
+        let mut n = *n;
         while n > 1 {
             let (mut best, mut lowest) = (0, ranks[0]);
             for (i, &rank) in ranks[1..n - 1].iter().enumerate() {
@@ -153,7 +149,7 @@ impl Bpe {
                 break;
             }
             n -= 1;
-            ids[best] = self.merges.made[lowest as usize];
+            ids[best] = self.merges.made(lowest);
             for i in best + 1..n {
                 ids[i] = ids[i + 1];
                 ranks[i] = ranks[i + 1];
@@ -172,7 +168,7 @@ impl Bpe {
         symbols.clear();
         heap.clear();
         symbols.extend(piece.iter().enumerate().map(|(i, &byte)| Symbol {
-            id: self.bytes[byte as usize],
+            id: byte as u32,
             prev: (i as u32).wrapping_sub(1),
             next: i as u32 + 1,
         }));
@@ -201,7 +197,7 @@ impl Bpe {
             if self.merges.rank(symbol.id, right.id) != rank {
                 continue;
             }
-            let new = self.merges.made[rank as usize];
+            let new = self.merges.made(rank);
             symbols[symbol.next as usize].id = NONE;
             symbols[at as usize] = Symbol { id: new, next: right.next, ..symbol };
             count -= 1;
@@ -214,6 +210,57 @@ impl Bpe {
             }
         }
         count
+    }
+}
+
+/// The tokens of a short piece while it is merged.
+pub(super) struct Symbols {
+    pub(super) ids: [u32; SHORT],
+    /// The rank of the merge of each with the next, or [`NONE`].
+    pub(super) ranks: [u32; SHORT],
+    pub(super) n: usize,
+}
+
+impl Default for Symbols {
+    fn default() -> Self {
+        Self { ids: [0; SHORT], ranks: [NONE; SHORT], n: 0 }
+    }
+}
+
+/// Numbers tokens so that what a merge makes need not be looked up: a byte's own token is the byte, and what a
+/// merge makes for the first time is 256 and the rank of the merge.
+struct Ids {
+    by_place: Vec<u32>,
+    merges: usize,
+    others: u32,
+}
+
+impl Ids {
+    fn new(bytes: &[u32; 256], model: &Model) -> Self {
+        let mut by_place = vec![NONE; model.vocab.len()];
+        for (byte, &place) in bytes.iter().enumerate().filter(|(_, place)| **place != NONE) {
+            by_place[place as usize] = byte as u32;
+        }
+        Self { by_place, merges: model.merges.len(), others: 0 }
+    }
+
+    /// The token at a place of the vocabulary, made by a merge or not.
+    fn operand(&mut self, place: u32) -> u32 {
+        let id = &mut self.by_place[place as usize];
+        if *id == NONE {
+            *id = 256 + self.merges as u32 + self.others;
+            self.others += 1;
+        }
+        *id
+    }
+
+    /// The same, made by the merge of a rank.
+    fn made(&mut self, place: u32, rank: usize) -> u32 {
+        let id = &mut self.by_place[place as usize];
+        if *id == NONE {
+            *id = 256 + rank as u32;
+        }
+        *id
     }
 }
 
@@ -270,6 +317,10 @@ struct Merges {
     shift: u32,
     /// The token that the merge of each rank makes.
     made: Vec<u32>,
+    /// Whether that is always 256 and the rank.
+    in_order: bool,
+    /// The rank of the merge of each two bytes, or [`NONE`].
+    of_bytes: Box<[u32]>,
 }
 
 const EMPTY: u64 = u64::MAX;
@@ -277,7 +328,23 @@ const EMPTY: u64 = u64::MAX;
 impl Merges {
     fn with_capacity(n: usize) -> Self {
         let bits = (n.max(4) * 3 / 2).next_power_of_two().trailing_zeros();
-        Self { slots: vec![EMPTY; 1 << bits], shift: 64 - bits, made: Vec::with_capacity(n) }
+        Self { slots: vec![EMPTY; 1 << bits], shift: 64 - bits, made: Vec::with_capacity(n), in_order: false, of_bytes: Box::default() }
+    }
+
+    /// When all merges are there.
+    fn index_bytes(&mut self) {
+        self.in_order = self.made.iter().enumerate().all(|(rank, &id)| id == 256 + rank as u32);
+        self.of_bytes = (0..1 << 16).map(|pair| self.rank(pair >> 8, pair & 0xff)).collect();
+    }
+
+    #[inline]
+    fn made(&self, rank: u32) -> u32 {
+        if self.in_order { 256 + rank } else { self.made[rank as usize] }
+    }
+
+    #[inline]
+    fn rank_of_bytes(&self, a: u8, b: u8) -> u32 {
+        self.of_bytes[(a as usize) << 8 | b as usize]
     }
 
     #[inline]

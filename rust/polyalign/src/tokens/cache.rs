@@ -42,17 +42,20 @@ impl Key {
     /// The key of `text[at..at + len]`.
     #[inline(always)]
     pub(super) fn at(text: &[u8], at: usize, len: usize) -> Self {
-        match text[at..].first_chunk::<16>() {
-            Some(window) => Self::of(window, len),
-            None => Self::near_end(&text[at..at + len]),
+        if let Some(window) = text[at..].first_chunk::<16>() {
+            return Self::of(window, len);
         }
+        // From the last 16 bytes, the first of which are not of the piece.
+        let Some(last) = text.last_chunk::<16>() else { return Self::short(text, at, len) };
+        let before = 16 - (text.len() - at);
+        Self::of(&(u128::from_le_bytes(*last) >> (8 * before)).to_le_bytes(), len)
     }
 
     #[cold]
-    fn near_end(piece: &[u8]) -> Self {
+    fn short(text: &[u8], at: usize, len: usize) -> Self {
         let mut window = [0; 16];
-        window[..piece.len()].copy_from_slice(piece);
-        Self::of(&window, piece.len())
+        window[..len].copy_from_slice(&text[at..at + len]);
+        Self::of(&window, len)
     }
 
     #[inline(always)]

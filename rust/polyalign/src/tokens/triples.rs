@@ -1,7 +1,7 @@
 //! What is known of the characters of three bytes that Chinese is made of: alone, and in pairs.
 
 use super::boundaries::Boundaries;
-use super::bpe::{Bpe, NONE};
+use super::bpe::{Bpe, NONE, Symbols};
 
 const CODES: usize = 1 << 15;
 /// No character has this number.
@@ -46,7 +46,7 @@ impl Triples {
             of: filled(0),
             special: filled(0),
             places: filled(NONE),
-            pairs: Pairs::build(Vec::new()).unwrap_or_else(|| unreachable!("no pairs")),
+            pairs: Pairs::build(&[]).unwrap_or_else(|| unreachable!("no pairs")),
         }
     }
 
@@ -67,30 +67,31 @@ impl Triples {
                 triples.special[at / 64] |= 1 << (at % 64);
             }
         }
-        triples.pairs = Pairs::build(triples.with_flags(bpe, pairs))?;
+        triples.pairs = Pairs::build(&triples.with_ranks(bpe, pairs))?;
         Some(triples)
     }
 
-    /// The pairs, each once, with what is known of a piece that is only the two.
-    fn with_flags(&self, bpe: &Bpe, mut pairs: Vec<(u32, bool)>) -> Vec<u32> {
+    /// The pairs, each once, with what is known of a piece that is only the two, and the rank of their merge.
+    fn with_ranks(&self, bpe: &Bpe, mut pairs: Vec<(u32, bool)>) -> Vec<(u32, u32)> {
         // Of two that are the same the one with the flag comes first.
         pairs.sort_unstable_by_key(|&(key, partial)| (key, !partial));
         pairs.dedup_by_key(|pair| pair.0);
-        let flags = |&(key, partial): &(u32, bool)| {
-            let [left, right] = [key >> 15, key & 0x7fff].map(|code| self.places[code as usize]);
-            let simple = bpe.ordered && !partial && left != NONE && right != NONE;
-            let one = simple && bpe.merges_to_one(left, right);
-            let whole = || {
-                let pair = [key >> 15, key & 0x7fff].map(|code| utf8(decode(code)));
-                bpe.is_whole(pair.as_flattened())
-            };
-            match (simple, one) {
-                (true, true) => key << 2 | Pairs::ONE,
-                (true, false) if !whole() => key << 2,
-                _ => key << 2 | Pairs::ODD,
+        let with_rank = |&(key, partial): &(u32, bool)| {
+            let codes = [key >> 15, key & 0x7fff];
+            let [left, right] = codes.map(|code| self.places[code as usize]);
+            if !bpe.ordered || partial || left == NONE || right == NONE {
+                return (key << 2 | Pairs::ODD, NONE);
             }
+            let rank = bpe.rank(left, right);
+            let whole = || bpe.is_whole(codes.map(|code| utf8(decode(code))).as_flattened());
+            let flags = match rank {
+                NONE if whole() => Pairs::ODD,
+                NONE => 0,
+                _ => Pairs::ONE,
+            };
+            (key << 2 | flags, rank)
         };
-        pairs.iter().map(flags).collect()
+        pairs.iter().map(with_rank).collect()
     }
 
     /// The flags and the count of a character.
@@ -105,25 +106,29 @@ impl Triples {
         self.special[code as usize >> 6 & (CODES / 64 - 1)] >> (code & 63) & 1
     }
 
-    /// The tokens that characters of three bytes are, if merging may begin with them: no merge is of parts of them.
-    pub(super) fn tokens<'a>(&self, piece: &[u8], ids: &'a mut [u32]) -> Option<&'a mut [u32]> {
+    /// The characters of a piece as tokens, if merging may begin with them: all are of three bytes and one token, and
+    /// no merge is of parts of them.
+    pub(super) fn symbols(&self, piece: &[u8], symbols: &mut Symbols) -> bool {
         let (chars, rest) = piece.as_chunks::<3>();
-        if !rest.is_empty() || chars.len() > ids.len() {
-            return None;
+        if !rest.is_empty() {
+            return false;
         }
-        let mut left = None;
-        for (id, &[a, b, c]) in ids.iter_mut().zip(chars) {
-            if a & 0xf0 != 0xe0 {
-                return None;
+        let mut left = NO_CODE;
+        for (i, &[a, b, c]) in chars.iter().enumerate() {
+            let c = (a as u32 & 0xf) << 12 | (b as u32 & 0x3f) << 6 | c as u32 & 0x3f;
+            let Some(right) = code(c).filter(|_| a & 0xf0 == 0xe0) else { return false };
+            symbols.ids[i] = self.places[right as usize];
+            let (flags, rank) = self.pairs.find_rank(left, right);
+            if symbols.ids[i] == NONE || flags & !1 == Pairs::ODD {
+                return false;
             }
-            let right = code((a as u32 & 0xf) << 12 | (b as u32 & 0x3f) << 6 | c as u32 & 0x3f)?;
-            *id = self.places[right as usize];
-            if *id == NONE || left.is_some_and(|left| self.pairs.find(left, right) & !1 == Pairs::ODD) {
-                return None;
+            if i > 0 {
+                symbols.ranks[i - 1] = rank;
             }
-            left = Some(right);
+            left = right;
         }
-        Some(&mut ids[..chars.len()])
+        symbols.n = chars.len();
+        true
     }
 }
 
@@ -146,6 +151,8 @@ pub(super) struct Pairs {
     seeds: Box<[u16]>,
     /// Keys and flags.
     slots: Box<[u32]>,
+    /// The rank of the merge of each, or [`NONE`].
+    ranks: Box<[u32]>,
     seed_shift: u32,
     slot_shift: u32,
 }
@@ -163,27 +170,32 @@ impl Pairs {
     pub(super) const ODD: u32 = 2;
 
     /// The hash of keys with their flags; `None` if they are too many.
-    fn build(entries: Vec<u32>) -> Option<Self> {
+    fn build(entries: &[(u32, u32)]) -> Option<Self> {
         let bits = (entries.len() * 9 / 8).max(64).next_power_of_two().trailing_zeros();
-        (bits..=MAX_SLOT_BITS).find_map(|bits| Self::with_slots(&entries, bits))
+        (bits..=MAX_SLOT_BITS).find_map(|bits| Self::with_slots(entries, bits))
     }
 
-    fn with_slots(entries: &[u32], bits: u32) -> Option<Self> {
+    fn with_slots(entries: &[(u32, u32)], bits: u32) -> Option<Self> {
         let seed_bits = bits - 2;
         let mut hash = Self {
             seeds: vec![1; 1 << seed_bits].into(),
             slots: vec![EMPTY; 1 << bits].into(),
+            ranks: vec![NONE; 1 << bits].into(),
             seed_shift: 64 - seed_bits,
             slot_shift: 64 - bits,
         };
         let mut groups = vec![Vec::new(); 1 << seed_bits];
-        for &entry in entries {
+        for &(entry, _) in entries {
             groups[hash.group(entry >> 2)].push(entry);
         }
         let mut order: Vec<usize> = (0..groups.len()).collect();
         order.sort_by_key(|&group| std::cmp::Reverse(groups[group].len()));
         for group in order {
             hash.place(group, &groups[group])?;
+        }
+        for &(entry, rank) in entries {
+            let key = entry >> 2;
+            hash.ranks[hash.slot(key, hash.seeds[hash.group(key)])] = rank;
         }
         Some(hash)
     }
@@ -225,6 +237,14 @@ impl Pairs {
         let slot = self.slot(key, self.seeds[self.group(key)]);
         self.slots[slot] ^ key << 2
     }
+
+    /// The same with the rank of the merge, or [`NONE`].
+    fn find_rank(&self, left: u32, right: u32) -> (u32, u32) {
+        let key = left << 15 | right;
+        let slot = self.slot(key, self.seeds[self.group(key)]);
+        let flags = self.slots[slot] ^ key << 2;
+        (flags, if flags == Self::ONE { self.ranks[slot] } else { NONE })
+    }
 }
 
 #[cfg(test)]
@@ -244,11 +264,14 @@ mod tests {
     #[test]
     fn pairs_are_found_and_others_are_not() {
         for n in [0, 1, 2, 60, 3_000, 40_000] {
-            let entries: Vec<u32> = (0..n).map(|i: u32| i.wrapping_mul(0x9e37_79b1) & !3 | i % 3).collect();
-            let pairs = Pairs::build(entries.clone()).unwrap();
-            let kept: std::collections::HashSet<u32> = entries.iter().map(|entry| entry >> 2).collect();
-            for entry in entries {
-                assert_eq!(pairs.find(entry >> 17, entry >> 2 & 0x7fff), entry & 3);
+            let entries: Vec<(u32, u32)> =
+                (0..n).map(|i: u32| (i.wrapping_mul(0x9e37_79b1) & !3 | i % 3, i)).collect();
+            let pairs = Pairs::build(&entries).unwrap();
+            let kept: std::collections::HashSet<u32> = entries.iter().map(|(entry, _)| entry >> 2).collect();
+            for (entry, rank) in entries {
+                let (left, right, flags) = (entry >> 17, entry >> 2 & 0x7fff, entry & 3);
+                assert_eq!(pairs.find(left, right), flags);
+                assert_eq!(pairs.find_rank(left, right), (flags, if flags == 1 { rank } else { NONE }));
             }
             for key in (0..1 << 30).step_by(99_991).filter(|key| !kept.contains(key)) {
                 assert!(pairs.find(key >> 15, key & 0x7fff) >= 4);
