@@ -1,6 +1,7 @@
 //! Byte-level BPE: the number of tokens of one pre-token.
 
 use super::boundaries::Boundaries;
+use super::cache::prefetch;
 use super::config::Model;
 use super::triples::Triples;
 use std::cmp::Reverse;
@@ -153,6 +154,9 @@ impl Bpe {
             for i in best + 1..n {
                 ids[i] = ids[i + 1];
                 ranks[i] = ranks[i + 1];
+            }
+            if best + 1 < n {
+                self.merges.prefetch(ids[best], ids[best + 1]);
             }
             if best > 0 {
                 ranks[best - 1] = self.merges.rank(ids[best - 1], ids[best]);
@@ -360,6 +364,12 @@ impl Merges {
             at = (at + 1) & (self.slots.len() - 1);
         }
         self.slots[at] = pair << RANK_BITS | rank as u64;
+    }
+
+    /// Has what [`Self::rank`] reads first fetched.
+    #[inline]
+    fn prefetch(&self, a: u32, b: u32) {
+        prefetch(&self.slots[self.slot((a as u64) << ID_BITS | b as u64)]);
     }
 
     /// The rank of the merge of two tokens, or [`NONE`].

@@ -171,15 +171,7 @@ impl Cache {
     /// Has what [`Self::far`] reads fetched.
     #[inline(always)]
     pub(super) fn prefetch(&self, key: Key) {
-        #[cfg(target_arch = "x86_64")]
-        {
-            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            let set: *const Set = &self.far[far_set(key)];
-            // SAFETY: the processor has SSE, as all of its kind do; a prefetch reads nothing.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(set.cast()) };
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = key;
+        prefetch(&self.far[far_set(key)]);
     }
 
     /// Moves a count to the first table.
@@ -211,4 +203,17 @@ fn far_set(key: Key) -> usize {
 /// Empty entries, without a copy of them on the stack.
 fn zeroed<T: Copy + Default>(n: usize) -> Box<[T]> {
     vec![T::default(); n].into_boxed_slice()
+}
+
+/// Has a place in memory fetched that will be read soon.
+#[inline(always)]
+pub(super) fn prefetch<T>(place: &T) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: the processor has SSE, as all of its kind do; a prefetch reads nothing.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(place).cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = place;
 }
