@@ -223,14 +223,14 @@ impl Hot<'_> {
         let places = wide.triples & below(known);
         // Only where the character before is of three bytes too.
         let second = places & (wide.triples << 3 | (left != NO_CODE) as u64);
-        let mut flags = [u32::MAX; MOST_TRIPLES];
-        let (mut bits, mut special) = (places, 0);
+        let (mut flags, mut kinds) = ([u32::MAX; MOST_TRIPLES], [Triples::SIMPLE; 32]);
+        let mut bits = places;
         // Eight at a time, so that the number of rounds is easy to predict: those beyond the last are not read.
-        for (round, flags) in flags.as_chunks_mut::<8>().0.iter_mut().enumerate() {
-            for (i, flags) in flags.iter_mut().enumerate() {
+        for (flags, kinds) in flags.as_chunks_mut::<8>().0.iter_mut().zip(kinds.as_chunks_mut::<8>().0) {
+            for (flags, kind) in flags.iter_mut().zip(kinds) {
                 let right = codes[bits.trailing_zeros() as usize & (BLOCK - 1)];
                 bits &= bits.wrapping_sub(1);
-                special |= triples.special(right) << (8 * round + i);
+                *kind = triples.of(right);
                 *flags = triples.pairs.find(left, right as u32);
                 left = right as u32;
             }
@@ -239,7 +239,7 @@ impl Hot<'_> {
             }
         }
         let [joined, one, odd] = machine.found(&flags).map(|found| machine.spread(found, places));
-        let special = machine.spread(special, places);
+        let special = machine.spread(machine.other_than(&kinds, Triples::SIMPLE), places);
         let mut cut = second & !joined;
         let mut bits = special;
         while bits != 0 {

@@ -26,8 +26,6 @@ pub(super) fn coded() -> impl Iterator<Item = (u32, u32)> {
 pub(super) struct Triples {
     /// Flags, and the tokens of a character that is cut off from its neighbours.
     of: Box<[u8; CODES]>,
-    /// A bit for each character that is not simply one token.
-    special: Box<[u64; CODES / 64]>,
     /// The token that a character is, or [`NONE`].
     places: Box<[u32; CODES]>,
     pub(super) pairs: Pairs,
@@ -40,11 +38,12 @@ impl Triples {
     pub(super) const ODD: u8 = 0x40;
     /// The tokens of the character where it is cut off from its neighbours.
     pub(super) const COUNT: u8 = 0x03;
+    /// One token, cut or not as pairs have it.
+    pub(super) const SIMPLE: u8 = 1;
 
     pub(super) fn empty() -> Self {
         Self {
             of: filled(0),
-            special: filled(0),
             places: filled(NONE),
             pairs: Pairs::build(&[]).unwrap_or_else(|| unreachable!("no pairs")),
         }
@@ -61,10 +60,8 @@ impl Triples {
             let odd = if count > 1 && bpe.is_whole(&bytes) { Self::ODD } else { 0 };
             let joined = if boundaries.joined(c as u16) { Self::JOINED } else { 0 };
             triples.of[at] = count as u8 | odd | joined;
-            if triples.of[at] == 1 {
+            if triples.of[at] == Self::SIMPLE {
                 triples.places[at] = place;
-            } else {
-                triples.special[at / 64] |= 1 << (at % 64);
             }
         }
         triples.pairs = Pairs::build(&triples.with_ranks(bpe, pairs))?;
@@ -98,12 +95,6 @@ impl Triples {
     #[inline(always)]
     pub(super) fn of(&self, code: u16) -> u8 {
         self.of[code as usize & (CODES - 1)]
-    }
-
-    /// In bit 0, whether a character is anything but one token that is cut from what is left of it.
-    #[inline(always)]
-    pub(super) fn special(&self, code: u16) -> u64 {
-        self.special[code as usize >> 6 & (CODES / 64 - 1)] >> (code & 63) & 1
     }
 
     /// The characters of a piece as tokens, if merging may begin with them: all are of three bytes and one token, and
@@ -234,8 +225,11 @@ impl Pairs {
     #[inline(always)]
     pub(super) fn find(&self, left: u32, right: u32) -> u32 {
         let key = left << 15 | right;
-        let slot = self.slot(key, self.seeds[self.group(key)]);
-        self.slots[slot] ^ key << 2
+        // SAFETY: the shifts leave as many bits as there are seeds, and slots.
+        unsafe {
+            let seed = *self.seeds.get_unchecked(self.group(key));
+            *self.slots.get_unchecked(self.slot(key, seed)) ^ key << 2
+        }
     }
 
     /// The same with the rank of the merge, or [`NONE`].
