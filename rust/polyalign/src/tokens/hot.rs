@@ -436,6 +436,99 @@ mod tests {
         }
     }
 
+    /// Characters that random models merge, with some that share bytes.
+    const CHARS: [&str; 7] = ["你", "好", "佡", "。", "龥", "a", "é"];
+
+    /// Random merges: first often those that make characters, then any of two neighbouring stretches of a text, then
+    /// sometimes out of order.
+    fn merges() -> impl Strategy<Value = Vec<[Vec<u8>; 2]>> {
+        let chars = proptest::collection::vec(0..CHARS.len(), 0..12);
+        let len = proptest::sample::select(vec![1, 1, 1, 2, 3, 3, 3, 6]);
+        let of_text = (proptest::collection::vec(0..CHARS.len(), 5), 0..4usize, len.clone(), len);
+        let others = proptest::collection::vec(of_text, 0..24);
+        let swaps = prop_oneof![Just(vec![]), proptest::collection::vec((any::<u16>(), any::<u16>()), 1..4)];
+        (chars, others, swaps).prop_map(|(chars, others, swaps)| {
+            let mut merges: Vec<[Vec<u8>; 2]> = Vec::new();
+            for c in chars.iter().map(|&i| CHARS[i].as_bytes()) {
+                merges.extend((1..c.len()).map(|len| [c[..len].to_vec(), c[len..len + 1].to_vec()]));
+            }
+            for (text, from, left, right) in others {
+                let text: Vec<u8> = text.iter().flat_map(|&i| CHARS[i].bytes()).collect();
+                let rest = text.get(from..).unwrap_or(&[]);
+                if rest.len() >= left + right {
+                    merges.push([rest[..left].to_vec(), rest[left..left + right].to_vec()]);
+                }
+            }
+            let n = merges.len().max(1);
+            for (a, b) in swaps {
+                if !merges.is_empty() {
+                    merges.swap(a as usize % n, b as usize % n);
+                }
+            }
+            merges
+        })
+    }
+
+    fn model_of(merges: &[[Vec<u8>; 2]]) -> String {
+        let mut vocab: serde_json::Map<String, Value> =
+            (0..=255u8).map(|byte| (spell(&[byte]), byte.into())).collect();
+        for token in merges.iter().flat_map(|[a, b]| [a.clone(), b.clone(), [&a[..], b].concat()]) {
+            let id = vocab.len();
+            vocab.entry(spell(&token)).or_insert(id.into());
+        }
+        let merges: Vec<Value> = merges.iter().map(|[a, b]| json!([spell(a), spell(b)])).collect();
+        json!({"added_tokens": [], "model": {"type": "BPE", "vocab": vocab, "merges": merges}}).to_string()
+    }
+
+    /// The tokens of a pre-token, merge by merge.
+    fn merge_slowly(merges: &[[Vec<u8>; 2]], piece: &[u8]) -> u32 {
+        let mut tokens: Vec<Vec<u8>> = piece.iter().map(|&byte| vec![byte]).collect();
+        let rank = |pair: &[Vec<u8>]| merges.iter().rposition(|merge| merge == pair);
+        while let Some((_, at)) =
+            (1..tokens.len()).filter_map(|at| Some((rank(&tokens[at - 1..=at])?, at))).min()
+        {
+            let right = tokens.remove(at);
+            tokens[at - 1].extend(right);
+        }
+        tokens.len() as u32
+    }
+
+    #[test]
+    fn any_model_counts_as_its_merges_say() {
+        let chars = proptest::sample::select(CHARS.to_vec());
+        let text = proptest::collection::vec((chars, 1..3usize), 0..60)
+            .prop_map(|v| v.into_iter().map(|(c, n)| c.repeat(n)).collect::<String>());
+        let cases = std::env::var("POLYALIGN_LONG").ok().and_then(|n| n.parse().ok()).unwrap_or(300);
+        let config = Config { cases, failure_persistence: None, ..Config::default() };
+        let ordered = std::cell::Cell::new(0);
+        let agree = |(merges, texts, ignore_merges): (Vec<[Vec<u8>; 2]>, Vec<String>, bool)| {
+            let json = model_of(&merges);
+            let file = File::parse(json.as_bytes()).unwrap();
+            let vocab = Vocab::new(&file.model).unwrap();
+            let bpe = Bpe::build(&file.model, &vocab, ignore_merges).unwrap();
+            ordered.set(ordered.get() + bpe.ordered as u32);
+            let hot = Hot { family: Family::Qwen2, bpe: &bpe };
+            let (mut here, mut portable) = (FastScratch::new(), FastScratch::new());
+            for text in texts {
+                let text = text.as_bytes();
+                let (mut at, mut slow) = (0, 0);
+                while at < text.len() {
+                    let to = hot.family.next(text, &TABLE, at);
+                    let whole = ignore_merges && vocab.get(&spell(&text[at..to])).is_some();
+                    slow += if whole { 1 } else { merge_slowly(&merges, &text[at..to]) };
+                    at = to;
+                }
+                prop_assert_eq!(hot.count(text, &mut here), slow);
+                prop_assert_eq!(hot.count_portable(text, &mut portable), slow);
+            }
+            Ok(())
+        };
+        let cases_of = (merges(), proptest::collection::vec(text, 1..20), any::<bool>());
+        TestRunner::new(config).run(&cases_of, agree).unwrap();
+        // Both kinds of model have been met.
+        assert!((1..cases).contains(&ordered.get()));
+    }
+
     #[test]
     fn masks_of_any_processor_are_the_same() {
         #[cfg(target_arch = "x86_64")]
