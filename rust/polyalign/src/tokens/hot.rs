@@ -4,7 +4,7 @@ use super::bpe::Bpe;
 use super::fast::FastScratch;
 use super::pieces::Pieces;
 #[cfg(target_arch = "x86_64")]
-use super::pretokens::Avx2;
+use super::pretokens::{Avx2, Avx512};
 use super::pretokens::{BLOCK, Family, MOST_TRIPLES, Machine, Portable, WINDOW, Wide, below, starts, stops};
 use super::triples::{NO_CODE, Triples};
 use super::unicode::{TABLE, decode, is_continuation};
@@ -67,6 +67,11 @@ impl Hot<'_> {
     /// The number of tokens of a text that holds no added tokens and needs no normalising.
     pub(super) fn count(self, text: &[u8], scratch: &mut FastScratch) -> u32 {
         #[cfg(target_arch = "x86_64")]
+        if let Some(machine) = Avx512::detect() {
+            // SAFETY: the processor has these features.
+            return unsafe { self.count_avx512(machine, text, scratch) };
+        }
+        #[cfg(target_arch = "x86_64")]
         if let Some(machine) = Avx2::detect() {
             // SAFETY: the processor has these features.
             return unsafe { self.count_avx2(machine, text, scratch) };
@@ -77,6 +82,14 @@ impl Hot<'_> {
     /// The loop as any processor runs it.
     pub(super) fn count_portable(self, text: &[u8], scratch: &mut FastScratch) -> u32 {
         self.each_family(Portable, text, scratch)
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(
+        enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vbmi2,bmi1,bmi2,lzcnt,popcnt"
+    )]
+    fn count_avx512(self, machine: Avx512, text: &[u8], scratch: &mut FastScratch) -> u32 {
+        self.each_family(machine, text, scratch)
     }
 
     #[cfg(target_arch = "x86_64")]
@@ -153,7 +166,7 @@ impl Hot<'_> {
             let wide = machine.wide(&masks, window);
             return self.wide(family, machine, &wide, window, at, len, end, open, pieces);
         }
-        let bytes = pieces.add_whole(at, starts(family, &masks, block, len, end)?);
+        let bytes = pieces.add_whole(machine, at, starts(family, &masks, block, len, end)?);
         *open = Open::at(at + bytes);
         (bytes > 0).then_some(Step { tokens: 0, bytes })
     }

@@ -4,12 +4,10 @@
 use super::cache::{Key, MAX_KEY};
 use super::fast::FastScratch;
 use super::hot::Hot;
-use super::pretokens::BLOCK;
+use super::pretokens::{Machine, ROOM};
 
-/// Pieces that are kept before they are looked up.
+/// Pieces that are kept before they are looked up; a block may add [`ROOM`] to them.
 const GROUP: usize = 512;
-/// What one block may add to them, and what writing eight at a time may touch beyond.
-const SPARE: usize = BLOCK + 8;
 /// Bytes from the first piece to the start of the last; the top bit of a length is a flag.
 const MAX_REACH: usize = u32::MAX as usize >> 1;
 const WHOLE: u32 = 1 << 31;
@@ -19,10 +17,10 @@ pub(super) struct Pieces {
     /// What `at` counts from.
     base: usize,
     n: usize,
-    at: [u32; GROUP + SPARE],
+    at: [u32; GROUP + ROOM],
     /// Bytes, and the flag [`WHOLE`] on a piece that is all of a pre-token.
-    len: [u32; GROUP + SPARE],
-    missed: [u16; GROUP + SPARE],
+    len: [u32; GROUP + ROOM],
+    missed: [u16; GROUP + ROOM],
 }
 
 impl Default for Pieces {
@@ -30,9 +28,9 @@ impl Default for Pieces {
         Self {
             base: 0,
             n: 0,
-            at: [0; GROUP + SPARE],
-            len: [0; GROUP + SPARE],
-            missed: [0; GROUP + SPARE],
+            at: [0; GROUP + ROOM],
+            len: [0; GROUP + ROOM],
+            missed: [0; GROUP + ROOM],
         }
     }
 }
@@ -44,23 +42,16 @@ impl Pieces {
         self.n >= GROUP || at - self.base > MAX_REACH
     }
 
-    /// Adds the whole pre-tokens between the bits of `starts`, of which bit 0 is at `at`; where the last starts.
+    /// Adds the whole pre-tokens between the bits of `starts`, of which bit 0 is at `at`; returns where the last starts.
     #[inline(always)]
-    pub(super) fn add_whole(&mut self, at: usize, starts: u64) -> usize {
-        let mut bits = starts & !1;
-        let count = bits.count_ones() as usize;
-        let base = (at - self.base) as u32;
+    pub(super) fn add_whole(&mut self, machine: impl Machine, at: usize, starts: u64) -> usize {
         let (ats, lens) = (room(&mut self.at, self.n), room(&mut self.len, self.n));
-        let (mut i, mut from) = (0, 0);
-        // Eight at a time: what is written beyond the last is overwritten later.
-        while i < count {
-            for _ in 0..8 {
-                let to = bits.trailing_zeros();
-                ats[i] = base + from;
-                lens[i] = to.wrapping_sub(from) | WHOLE;
-                from = to;
-                bits &= bits.wrapping_sub(1);
-                i += 1;
+        let count = machine.stretches(starts, ats, lens);
+        let base = (at - self.base) as u32;
+        for (at, len) in ats.as_chunks_mut::<16>().0.iter_mut().zip(lens.as_chunks_mut::<16>().0).take(count.div_ceil(16)) {
+            for (at, len) in at.iter_mut().zip(len) {
+                *at = at.wrapping_add(base);
+                *len |= WHOLE;
             }
         }
         self.n += count;
@@ -83,7 +74,7 @@ impl Pieces {
 
 /// What a block may write.
 #[inline(always)]
-fn room(places: &mut [u32; GROUP + SPARE], n: usize) -> &mut [u32; SPARE] {
+fn room(places: &mut [u32; GROUP + ROOM], n: usize) -> &mut [u32; ROOM] {
     places[n..].first_chunk_mut().expect("counted when full")
 }
 

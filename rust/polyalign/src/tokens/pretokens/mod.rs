@@ -2,15 +2,19 @@
 //!
 //! Each known regular expression is matched by hand, alternative by alternative, in one pass.
 
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 mod blocks;
 mod recognise;
 mod wide;
 
+#[cfg(target_arch = "x86_64")]
+pub(super) use avx512::Avx512;
 pub(super) use blocks::{BLOCK, below, starts, stops};
 pub(super) use recognise::recognise;
 #[cfg(target_arch = "x86_64")]
 pub(super) use wide::Avx2;
-pub(super) use wide::{MOST_TRIPLES, Machine, Portable, WINDOW, Wide};
+pub(super) use wide::{MOST_TRIPLES, Machine, Portable, ROOM, WINDOW, Wide};
 
 use super::unicode::{
     LOWER, MARK, NEWLINE, NUMBER, PUNCTUATION, Table, UNCASED, UPPER, decode, is_letter, is_space,

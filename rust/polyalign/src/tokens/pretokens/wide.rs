@@ -9,6 +9,9 @@ pub(in super::super) const WINDOW: usize = BLOCK + 16;
 /// As many characters of three bytes as start in a block, and a few more.
 pub(in super::super) const MOST_TRIPLES: usize = 24;
 
+/// What [`Machine::stretches`] may write to.
+pub(in super::super) const ROOM: usize = BLOCK + 16;
+
 /// The characters that start in a block.
 pub(in super::super) struct Wide {
     /// By character. What is neither ASCII, Han nor common punctuation is `wide`, and so are apostrophes.
@@ -36,6 +39,26 @@ pub(in super::super) trait Machine: Copy {
     fn other_than(self, bytes: &[u8; 32], byte: u8) -> u64;
     /// Puts the lowest bits where `places` has its bits.
     fn spread(self, bits: u64, places: u64) -> u64;
+    /// Where the stretches between the bits of `starts` begin, and their lengths; returns how many there are. The
+    /// first begins at 0. What is written beyond them means nothing.
+    #[inline(always)]
+    fn stretches(self, starts: u64, at: &mut [u32; ROOM], len: &mut [u32; ROOM]) -> usize {
+        let mut bits = starts & !1;
+        let count = bits.count_ones() as usize;
+        let (mut i, mut from) = (0, 0);
+        // Eight at a time: the number of rounds is easy to predict.
+        while i < count {
+            for _ in 0..8 {
+                let to = bits.trailing_zeros();
+                at[i] = from;
+                len[i] = to.wrapping_sub(from);
+                from = to;
+                bits &= bits.wrapping_sub(1);
+                i += 1;
+            }
+        }
+        count
+    }
     /// Runs code that is compiled for the machine.
     fn run<R>(self, code: impl FnOnce() -> R) -> R;
 }
@@ -148,7 +171,13 @@ impl Wide {
         let second: &[u8; 34] = window[32..66].try_into().expect("34 of 80 bytes");
         let [first, second] = [Self::half(first), Self::half(second)];
         let join = |i: usize| first[i] as u64 | (second[i] as u64) << 32;
-        let (leads, han, punctuation) = (join(0), join(1), join(2));
+        Self::of(m, join(0), join(1), join(2))
+    }
+
+    /// From the masks of bytes, of all and of those that start a character.
+    #[target_feature(enable = "bmi2")]
+    #[inline]
+    pub(super) fn of(m: &Masks, leads: u64, han: u64, punctuation: u64) -> Self {
         let triples = han | punctuation;
         let by_char = |bytes: u64| std::arch::x86_64::_pext_u64(bytes, leads);
         let masks = Masks {
@@ -259,18 +288,28 @@ fn other_than_avx2(bytes: &[u8; 32], byte: u8) -> u64 {
 #[cfg(all(test, target_arch = "x86_64"))]
 mod tests {
     use super::super::super::triples::code;
+    use super::super::Avx512;
     use super::super::super::unicode::{PUNCTUATION, TABLE, UNCASED};
     use super::*;
 
     #[test]
     fn classes_of_three_bytes_agree_with_the_table() {
-        let Some(machine) = Avx2::detect() else { return };
+        if let Some(machine) = Avx2::detect() {
+            classes_agree(machine);
+        }
+        if let Some(machine) = Avx512::detect() {
+            classes_agree(machine);
+        }
+    }
+
+    fn classes_agree(machine: impl Machine) {
         let (mut han, mut marks) = (0, 0);
         for c in '\u{80}'..=char::MAX {
             for before in [0, 1, 29, 30, 31, 59, 60, 61, 62, 63] {
                 let mut window = [b' '; WINDOW];
                 c.encode_utf8(&mut window[before..]);
                 let bytes: [u8; BLOCK] = window[..BLOCK].try_into().unwrap();
+                assert_eq!(machine.masks(&bytes), Masks::portable(&bytes));
                 let wide = machine.wide(&Masks::portable(&bytes), &window);
                 let at = |mask: u64| mask >> before & 1 != 0;
                 if let Some(code) = code(c as u32) {
