@@ -236,14 +236,14 @@ impl Hot<'_> {
         let places = wide.triples & below(known);
         // Only where the character before is of three bytes too.
         let second = places & (wide.triples << 3 | (left != NO_CODE) as u64);
-        let (mut flags, mut kinds) = ([u32::MAX; MOST_TRIPLES], [Triples::SIMPLE; 32]);
-        let mut bits = places;
+        let mut flags = [u32::MAX; MOST_TRIPLES];
+        let (mut bits, mut special) = (places, 0);
         // Eight at a time, so that the number of rounds is easy to predict: those beyond the last are not read.
-        for (flags, kinds) in flags.as_chunks_mut::<8>().0.iter_mut().zip(kinds.as_chunks_mut::<8>().0) {
-            for (flags, kind) in flags.iter_mut().zip(kinds) {
+        for (round, flags) in flags.as_chunks_mut::<8>().0.iter_mut().enumerate() {
+            for (i, flags) in flags.iter_mut().enumerate() {
                 let right = codes[bits.trailing_zeros() as usize & (BLOCK - 1)];
                 bits &= bits.wrapping_sub(1);
-                *kind = triples.of(right);
+                special |= ((triples.of(right) != Triples::SIMPLE) as u64) << (8 * round + i);
                 *flags = triples.pairs.find(left, right as u32);
                 left = right as u32;
             }
@@ -252,7 +252,7 @@ impl Hot<'_> {
             }
         }
         let [joined, one, odd] = machine.found(&flags).map(|found| machine.spread(found, places));
-        let special = machine.spread(machine.other_than(&kinds, Triples::SIMPLE), places);
+        let special = machine.spread(special, places);
         let mut cut = second & !joined;
         let mut bits = special;
         while bits != 0 {

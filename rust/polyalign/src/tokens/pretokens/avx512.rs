@@ -50,11 +50,6 @@ impl Machine for Avx512 {
         unsafe { found(flags) }
     }
     #[inline(always)]
-    fn other_than(self, bytes: &[u8; 32], byte: u8) -> u64 {
-        // SAFETY: see above.
-        unsafe { other_than(bytes, byte) }
-    }
-    #[inline(always)]
     fn spread(self, bits: u64, places: u64) -> u64 {
         // SAFETY: see above.
         unsafe { _pdep_u64(bits, places) }
@@ -170,27 +165,17 @@ fn codes(window: &[u8; WINDOW]) -> [u16; BLOCK] {
 #[target_feature(enable = "avx512f,avx512vl")]
 #[inline]
 fn found(flags: &[u32; MOST_TRIPLES]) -> [u64; 3] {
-    let (first, last) = flags.split_at(16);
-    // SAFETY: the loads read the 16 and the 8 numbers and need no alignment.
-    let (x, y) = unsafe { (_mm512_loadu_si512(first.as_ptr().cast()), _mm256_loadu_si256(last.as_ptr().cast())) };
-    let join = |x: u16, y: u8| x as u64 | (y as u64) << 16;
-    let is = |number: u32| {
-        let (all, half) = (_mm512_set1_epi32(number as i32), _mm256_set1_epi32(number as i32));
-        join(_mm512_cmpeq_epi32_mask(x, all), _mm256_cmpeq_epi32_mask(y, half))
-    };
-    let below = join(
-        _mm512_cmplt_epu32_mask(x, _mm512_set1_epi32(4)),
-        _mm256_cmplt_epu32_mask(y, _mm256_set1_epi32(4)),
-    );
-    [below, is(Pairs::ONE), is(Pairs::ODD) | is(Pairs::ODD | Pairs::ONE)]
-}
-
-#[target_feature(enable = "avx512bw,avx512vl")]
-#[inline]
-fn other_than(bytes: &[u8; 32], byte: u8) -> u64 {
-    // SAFETY: the load reads the 32 bytes and needs no alignment.
-    let x = unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) };
-    _mm256_cmpneq_epi8_mask(x, _mm256_set1_epi8(byte as i8)) as u64
+    let mut found = [0; 3];
+    // Eight at a time, as they have been stored, so that the loads need not wait.
+    for (i, flags) in flags.as_chunks::<8>().0.iter().enumerate() {
+        // SAFETY: the load reads the 8 numbers and needs no alignment.
+        let x = unsafe { _mm256_loadu_si256(flags.as_ptr().cast()) };
+        let is = |x, number: u32| _mm256_cmpeq_epi32_mask(x, _mm256_set1_epi32(number as i32)) as u64;
+        found[0] |= is(_mm256_srli_epi32::<2>(x), 0) << (8 * i);
+        found[1] |= is(x, Pairs::ONE) << (8 * i);
+        found[2] |= is(_mm256_srli_epi32::<1>(x), Pairs::ODD >> 1) << (8 * i);
+    }
+    found
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi2,bmi1,lzcnt,popcnt")]

@@ -35,8 +35,6 @@ pub(in super::super) trait Machine: Copy {
     fn codes(self, window: &[u8; WINDOW]) -> [u16; BLOCK];
     /// Of what [`Pairs::find`] gave: which are there, which are [`Pairs::ONE`], which are [`Pairs::ODD`].
     fn found(self, flags: &[u32; MOST_TRIPLES]) -> [u64; 3];
-    /// Which of some bytes are others than `byte`.
-    fn other_than(self, bytes: &[u8; 32], byte: u8) -> u64;
     /// Puts the lowest bits where `places` has its bits.
     fn spread(self, bits: u64, places: u64) -> u64;
     /// Where the stretches between the bits of `starts` begin, and their lengths; returns how many there are. The
@@ -83,10 +81,6 @@ impl Machine for Portable {
     }
     #[inline(always)]
     fn found(self, _: &[u32; MOST_TRIPLES]) -> [u64; 3] {
-        unreachable!("asked for only where WIDE is set")
-    }
-    #[inline(always)]
-    fn other_than(self, _: &[u8; 32], _: u8) -> u64 {
         unreachable!("asked for only where WIDE is set")
     }
     #[inline(always)]
@@ -139,11 +133,6 @@ impl Machine for Avx2 {
     fn found(self, flags: &[u32; MOST_TRIPLES]) -> [u64; 3] {
         // SAFETY: `self` proves that the processor has AVX2.
         unsafe { found_avx2(flags) }
-    }
-    #[inline(always)]
-    fn other_than(self, bytes: &[u8; 32], byte: u8) -> u64 {
-        // SAFETY: `self` proves that the processor has AVX2.
-        unsafe { other_than_avx2(bytes, byte) }
     }
     #[inline(always)]
     fn spread(self, bits: u64, places: u64) -> u64 {
@@ -273,16 +262,6 @@ fn found_avx2(flags: &[u32; MOST_TRIPLES]) -> [u64; 3] {
         found[2] |= is(_mm256_srli_epi32::<1>(x), (Pairs::ODD >> 1) as i32) << (8 * i);
     }
     found
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2")]
-#[inline]
-fn other_than_avx2(bytes: &[u8; 32], byte: u8) -> u64 {
-    use std::arch::x86_64::*;
-    // SAFETY: the load reads the 32 bytes and needs no alignment.
-    let x = unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) };
-    !_mm256_movemask_epi8(_mm256_cmpeq_epi8(x, _mm256_set1_epi8(byte as i8))) as u32 as u64
 }
 
 #[cfg(all(test, target_arch = "x86_64"))]
