@@ -16,14 +16,13 @@ pub(super) struct Hot<'a> {
     pub(super) bpe: &'a Bpe,
 }
 
-/// The piece that the loop is in: it begins before, or at, where the loop is.
+/// The pre-token and the piece of it that the loop is in: they begin before, or at, where the loop is.
 #[derive(Clone, Copy)]
 struct Open {
+    pre_token: usize,
     from: usize,
-    /// Whether a pre-token starts there.
-    starts: bool,
-    /// Whether the loop is within that pre-token, at a Han character. What follows starts where it would if a
-    /// pre-token started here.
+    /// Whether the loop is within the pre-token, at a Han character. As far as the masks can tell, what follows
+    /// starts where it would if a pre-token started here.
     inside: bool,
     /// The number of the character before, if that is of three bytes too.
     left: u32,
@@ -31,7 +30,7 @@ struct Open {
 
 impl Open {
     fn at(from: usize) -> Self {
-        Self { from, starts: true, inside: false, left: NO_CODE }
+        Self { pre_token: from, from, inside: false, left: NO_CODE }
     }
 }
 
@@ -126,7 +125,7 @@ impl Hot<'_> {
                     continue;
                 }
             }
-            let to = family.next(text, table, at);
+            let to = family.next(text, table, open.pre_token);
             count += self.pre_token(machine, text, open, at, to, scratch);
             (at, open) = (to, Open::at(to));
         }
@@ -193,11 +192,7 @@ impl Hot<'_> {
         let starts = machine.spread(found, wide.leads);
         let stop = machine.spread(stops(family, &wide.masks), wide.leads);
         let known = (stop.trailing_zeros() as usize).min(len);
-        // Where the pre-tokens of a family depend on what precedes within a word, only whole ones are certain.
-        let resumable = match family {
-            Family::O200k | Family::Tekken => 0,
-            _ => wide.han & below(known),
-        };
+        let resumable = wide.han & below(known);
         let last = 63 - (starts | resumable | 1).leading_zeros() as usize;
         if last == 0 {
             return None;
@@ -211,10 +206,14 @@ impl Hot<'_> {
         let mut tokens = 0;
         if ends != 0 {
             let (first, top) = (ends.trailing_zeros() as usize, 63 - ends.leading_zeros() as usize);
-            let whole = open.starts && starts >> first & 1 != 0;
+            let whole = open.from == open.pre_token && starts >> first & 1 != 0;
             pieces.add_if(at + first > open.from, open.from, at + first - open.from, whole);
             tokens = wide_pieces(triples, wide, &cuts, ends, starts, &codes, at, pieces);
-            (open.from, open.starts) = (at + top, starts >> top & 1 != 0);
+            open.from = at + top;
+        }
+        let started = starts & (below(last) | (!inside as u64) << last);
+        if started != 0 {
+            open.pre_token = at + 63 - started.leading_zeros() as usize;
         }
         (open.inside, open.left) = (inside, left);
         Some(Step { tokens, bytes: last })
@@ -300,7 +299,7 @@ impl Hot<'_> {
             from = if apart { at } else { from };
             (left, at) = (right, at + len);
         }
-        scratch.pieces.add_if(true, from, to - from, open.starts && from == open.from);
+        scratch.pieces.add_if(true, from, to - from, from == open.pre_token);
         count
     }
 }
