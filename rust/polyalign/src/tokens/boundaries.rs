@@ -66,10 +66,10 @@ impl Boundaries {
     }
 
     fn join_pair(&mut self, left: u32, right: u32, partial: bool) {
-        if let (Some(left), Some(right)) = (code(left), code(right)) {
-            if self.coded.len() < MAX_CODED {
-                self.coded.push((left << 15 | right, partial));
-            }
+        if let (Some(left), Some(right)) = (code(left), code(right))
+            && self.coded.len() < MAX_CODED
+        {
+            self.coded.push((left << 15 | right, partial));
         }
         let bit = pair_bit(left, right);
         self.pairs[bit >> 6] |= 1 << (bit & 63);

@@ -332,7 +332,13 @@ const EMPTY: u64 = u64::MAX;
 impl Merges {
     fn with_capacity(n: usize) -> Self {
         let bits = (n.max(4) * 3 / 2).next_power_of_two().trailing_zeros();
-        Self { slots: vec![EMPTY; 1 << bits], shift: 64 - bits, made: Vec::with_capacity(n), in_order: false, of_bytes: Box::default() }
+        Self {
+            slots: vec![EMPTY; 1 << bits],
+            shift: 64 - bits,
+            made: Vec::with_capacity(n),
+            in_order: false,
+            of_bytes: Box::default(),
+        }
     }
 
     /// When all merges are there.

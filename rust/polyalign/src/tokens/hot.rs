@@ -118,12 +118,12 @@ impl Hot<'_> {
             if scratch.pieces.is_full(at) {
                 count += self.drain(machine, text, open.from, scratch);
             }
-            if may_begin_block(machine, &text[at..]) {
-                if let Some(step) = self.block(family, machine, text, at, &mut open, &mut scratch.pieces) {
-                    count += step.tokens;
-                    at += step.bytes;
-                    continue;
-                }
+            if may_begin_block(machine, &text[at..])
+                && let Some(step) = self.block(family, machine, text, at, &mut open, &mut scratch.pieces)
+            {
+                count += step.tokens;
+                at += step.bytes;
+                continue;
             }
             let to = family.next(text, table, open.pre_token);
             count += self.pre_token(machine, text, open, at, to, scratch);
@@ -202,7 +202,8 @@ impl Hot<'_> {
         let codes = machine.codes(window);
         let cuts = self.cuts(machine, triples, wide, &codes, window, open.left, known)?;
         let ends = (starts | cuts.all) & below(last) | (!inside as u64) << last;
-        let left = if inside && wide.triples << 3 >> last & 1 != 0 { codes[last - 3] as u32 } else { NO_CODE };
+        let left =
+            if inside && wide.triples << 3 >> last & 1 != 0 { codes[last - 3] as u32 } else { NO_CODE };
         let mut tokens = 0;
         if ends != 0 {
             let (first, top) = (ends.trailing_zeros() as usize, 63 - ends.leading_zeros() as usize);
@@ -286,7 +287,8 @@ impl Hot<'_> {
         scratch: &mut FastScratch,
     ) -> u32 {
         let (mut from, mut count) = (open.from, 0);
-        let before = if open.inside { text[..start].iter().rposition(|&b| !is_continuation(b)) } else { None };
+        let before =
+            if open.inside { text[..start].iter().rposition(|&b| !is_continuation(b)) } else { None };
         let (mut left, len) = decode(text, before.unwrap_or(start));
         let mut at = before.unwrap_or(start) + len;
         while at < to {

@@ -25,13 +25,7 @@ pub(super) struct Pieces {
 
 impl Default for Pieces {
     fn default() -> Self {
-        Self {
-            base: 0,
-            n: 0,
-            at: [0; GROUP + ROOM],
-            len: [0; GROUP + ROOM],
-            missed: [0; GROUP + ROOM],
-        }
+        Self { base: 0, n: 0, at: [0; GROUP + ROOM], len: [0; GROUP + ROOM], missed: [0; GROUP + ROOM] }
     }
 }
 
@@ -48,7 +42,9 @@ impl Pieces {
         let (ats, lens) = (room(&mut self.at, self.n), room(&mut self.len, self.n));
         let count = machine.stretches(starts, ats, lens);
         let base = (at - self.base) as u32;
-        for (at, len) in ats.as_chunks_mut::<16>().0.iter_mut().zip(lens.as_chunks_mut::<16>().0).take(count.div_ceil(16)) {
+        for (at, len) in
+            ats.as_chunks_mut::<16>().0.iter_mut().zip(lens.as_chunks_mut::<16>().0).take(count.div_ceil(16))
+        {
             for (at, len) in at.iter_mut().zip(len) {
                 *at = at.wrapping_add(base);
                 *len |= WHOLE;

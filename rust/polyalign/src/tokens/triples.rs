@@ -259,7 +259,7 @@ mod tests {
     fn pairs_are_found_and_others_are_not() {
         for n in [0, 1, 2, 60, 3_000, 40_000] {
             let entries: Vec<(u32, u32)> =
-                (0..n).map(|i: u32| (i.wrapping_mul(0x9e37_79b1) & !3 | i % 3, i)).collect();
+                (0..n).map(|i: u32| (i.wrapping_mul(0x9e37_79b1) & !3 | (i % 3), i)).collect();
             let pairs = Pairs::build(&entries).unwrap();
             let kept: std::collections::HashSet<u32> = entries.iter().map(|(entry, _)| entry >> 2).collect();
             for (entry, rank) in entries {

@@ -120,9 +120,8 @@ fn masks(block: &[u8; BLOCK]) -> Masks {
 #[inline]
 fn wide(of_bytes: &Masks, window: &[u8; WINDOW]) -> Wide {
     let [a, b, c] = [load(window, 0), load(window, 1), load(window, 2)];
-    let han = within(a, 0xe5, 0xe8)
-        | is(a, 0xe4) & within(b, 0xb8, 0xbf)
-        | is(a, 0xe9) & within(b, 0x80, 0xbd);
+    let han =
+        within(a, 0xe5, 0xe8) | is(a, 0xe4) & within(b, 0xb8, 0xbf) | is(a, 0xe9) & within(b, 0x80, 0xbd);
     let second = is(b, 0x80);
     let quotes = is(a, 0xe2) & second & within(c, 0x90, 0xa7);
     let stops = is(a, 0xe3) & second & (within(c, 0x81, 0x83) | within(c, 0x88, 0x91));
@@ -146,8 +145,7 @@ fn codes(window: &[u8; WINDOW]) -> [u16; BLOCK] {
     let [a, b, c] = [load(window, 0), load(window, 1), load(window, 2)];
     let and = |x, byte: u8| _mm512_and_si512(x, _mm512_set1_epi8(byte as i8));
     // Shifts of 16 bits at once: what crosses bytes is masked away.
-    let high =
-        _mm512_or_si512(and(_mm512_slli_epi16::<4>(a), 0xf0), and(_mm512_srli_epi16::<2>(b), 0x0f));
+    let high = _mm512_or_si512(and(_mm512_slli_epi16::<4>(a), 0xf0), and(_mm512_srli_epi16::<2>(b), 0x0f));
     let low = _mm512_or_si512(and(_mm512_slli_epi16::<6>(b), 0xc0), and(c, 0x3f));
     let full = is(high, 0xff);
     let high = _mm512_sub_epi8(high, _mm512_set1_epi8(0x20));

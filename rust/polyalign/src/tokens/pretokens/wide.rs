@@ -267,8 +267,8 @@ fn found_avx2(flags: &[u32; MOST_TRIPLES]) -> [u64; 3] {
 #[cfg(all(test, target_arch = "x86_64"))]
 mod tests {
     use super::super::super::triples::code;
-    use super::super::Avx512;
     use super::super::super::unicode::{PUNCTUATION, TABLE, UNCASED};
+    use super::super::Avx512;
     use super::*;
 
     #[test]
