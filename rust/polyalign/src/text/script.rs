@@ -1,7 +1,6 @@
 //! Which scripts the letters of a text are in.
 
 use super::class::ClassTable;
-use super::swar::{self, Block};
 use std::sync::LazyLock;
 
 macro_rules! scripts {
@@ -94,40 +93,120 @@ impl ScriptCounts {
     /// assert_eq!((counts.get(Script::Han), counts.get(Script::Latin)), (2, 5));
     /// ```
     pub fn add(&mut self, text: &str) {
-        let classes = &*CLASSES;
+        #[cfg(target_arch = "x86_64")]
+        if std::arch::is_x86_feature_detected!("popcnt") {
+            // SAFETY: the processor has POPCNT.
+            return unsafe { self.add_popcnt(text) };
+        }
+        self.add_blocks(text);
+    }
+
+    /// With the instruction that counts bits.
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "popcnt")]
+    fn add_popcnt(&mut self, text: &str) {
+        self.add_blocks(text);
+    }
+
+    #[inline(always)]
+    fn add_blocks(&mut self, text: &str) {
         let bytes = text.as_bytes();
         let (mut latin, mut han) = (0, 0);
         let mut at = 0;
-        while let Some(&byte) = bytes.get(at) {
-            if byte.is_ascii() {
-                let Some(block) = Block::at(bytes, at) else {
-                    latin += u32::from(byte.is_ascii_alphabetic());
-                    at += 1;
-                    continue;
-                };
-                let ascii = block.ascii();
-                let letters = if ascii == 8 { block.letters() } else { block.letters() & swar::first(ascii) };
-                latin += swar::size(letters);
-                at += ascii;
-            } else if matches!(byte, 0xE5..=0xE9) {
-                // U+5000 to U+9FFF: all Han, and most of it.
-                han += 1;
-                at += 3;
-            } else {
-                let Some(c) = text[at..].chars().next() else { break };
-                self.classes[usize::from(classes.get(c))] += 1;
-                at += c.len_utf8();
+        while at < bytes.len() {
+            let (masks, start) = match (bytes[at..].first_chunk(), bytes.last_chunk()) {
+                (Some(block), _) => (Masks::of(block), at),
+                // The last bytes again, but for what was counted of them.
+                (None, Some(block)) => {
+                    let start = bytes.len() - BLOCK;
+                    (Masks::of(block).without_first(at - start), start)
+                }
+                (None, None) => (Masks::portable(bytes), 0),
+            };
+            latin += masks.latin.count_ones();
+            han += masks.han.count_ones();
+            if masks.others != 0 {
+                self.add_others(masks.others, text, start);
             }
+            at = start + BLOCK;
         }
         self.classes[Script::Latin as usize + 1] += latin;
         self.classes[Script::Han as usize + 1] += han;
         self.classes[0] = 0;
+    }
+
+    /// Counts the characters that begin at these places of the block that begins at `start`.
+    fn add_others(&mut self, mut others: u32, text: &str, start: usize) {
+        while others != 0 {
+            let at = start + others.trailing_zeros() as usize;
+            let Some(c) = text[at..].chars().next() else { break };
+            self.classes[usize::from(CLASSES.get(c))] += 1;
+            others &= others - 1;
+        }
+    }
+}
+
+/// Bytes that are looked at together.
+const BLOCK: usize = 16;
+
+/// Of a block, one bit a byte: the letters that one byte tells, and where other characters begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Masks {
+    /// ASCII letters.
+    latin: u32,
+    /// Beginnings of U+5000 to U+9FFF: all Han, and most of it.
+    han: u32,
+    /// Beginnings of all that is neither of that range nor ASCII.
+    others: u32,
+}
+
+impl Masks {
+    #[inline(always)]
+    fn portable(bytes: &[u8]) -> Self {
+        let mut masks = Self { latin: 0, han: 0, others: 0 };
+        for (at, &byte) in bytes.iter().enumerate() {
+            let is_han = matches!(byte, 0xE5..=0xE9);
+            masks.latin |= u32::from(byte.is_ascii_alphabetic()) << at;
+            masks.han |= u32::from(is_han) << at;
+            masks.others |= u32::from(byte >= 0xC0 && !is_han) << at;
+        }
+        masks
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    fn of(block: &[u8; BLOCK]) -> Self {
+        Self::portable(block)
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    fn of(block: &[u8; BLOCK]) -> Self {
+        use std::arch::x86_64::*;
+        // SAFETY: x86-64 has SSE2, and the load reads exactly the 16 bytes of `block`, at any alignment.
+        unsafe {
+            let bytes = _mm_loadu_si128(block.as_ptr().cast());
+            let each = |byte: u8| _mm_set1_epi8(byte as i8);
+            let within = |bytes: __m128i, first: u8, last: u8| {
+                let from = _mm_sub_epi8(bytes, each(first));
+                let inside = _mm_cmpeq_epi8(_mm_min_epu8(from, each(last - first)), from);
+                _mm_movemask_epi8(inside) as u32
+            };
+            let latin = within(_mm_or_si128(bytes, each(0x20)), b'a', b'z');
+            let han = within(bytes, 0xE5, 0xE9);
+            Self { latin, han, others: within(bytes, 0xC0, 0xFF) & !han }
+        }
+    }
+
+    fn without_first(self, bytes: usize) -> Self {
+        let kept = u32::MAX << bytes;
+        Self { latin: self.latin & kept, han: self.han & kept, others: self.others & kept }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn counts_like_one_character_at_a_time() {
@@ -144,5 +223,31 @@ mod tests {
         assert_eq!(fast.get(Script::Han), 10);
         assert_eq!(fast.get(Script::Kana), 45);
         assert_eq!(fast.get(Script::Latin), 25 + 14 * 20 + 1);
+    }
+
+    #[test]
+    fn masks_of_every_byte_at_every_place() {
+        for place in 0..BLOCK {
+            for byte in 0..=255u8 {
+                let mut block = *b"aZ@[`{\x00\x7F\x80\xBF\xC0\xE4\xE5\xE9\xEA\xFF";
+                block[place] = byte;
+                assert_eq!(Masks::of(&block), Masks::portable(&block), "{byte} at {place}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn random_texts_count_like_their_characters(text in r"([a-zA-Z0-9 .]|[\u{4e00}-\u{9fff}]|.){0,80}") {
+            let mut fast = ScriptCounts::default();
+            fast.add(&text);
+            let mut portable = ScriptCounts::default();
+            portable.add_blocks(&text);
+            let mut slow = ScriptCounts::default();
+            text.chars().for_each(|c| slow.classes[usize::from(CLASSES.get(c))] += 1);
+            slow.classes[0] = 0;
+            prop_assert_eq!(fast, slow);
+            prop_assert_eq!(portable, slow);
+        }
     }
 }

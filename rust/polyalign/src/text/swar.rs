@@ -53,12 +53,6 @@ pub fn size(set: u64) -> u32 {
     ((set >> 7).wrapping_mul(EACH) >> 56) as u32
 }
 
-/// The set of the first `count` bytes, which are fewer than eight.
-#[inline]
-pub fn first(count: usize) -> u64 {
-    HIGH & !(u64::MAX << (8 * count))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,7 +81,5 @@ mod tests {
         }
         assert_eq!(Block::at("abcdé fg".as_bytes(), 0).unwrap().ascii(), 4);
         assert!(Block::at(b"1234567", 0).is_none() && Block::at(b"12345678", 9).is_none());
-        assert_eq!(first(0), 0);
-        assert_eq!(size(first(7)), 7);
     }
 }
