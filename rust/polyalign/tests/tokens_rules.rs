@@ -250,3 +250,12 @@ fn long_runs_are_exact() {
         pair.check(&unit.repeat(100_000 / unit.len()));
     }
 }
+
+#[test]
+fn a_text_that_is_too_long_is_refused() {
+    let counter =
+        TokenCounter::from_json(tokenizer(bpe(&[]), byte_level_step(true)).to_string().as_bytes()).unwrap();
+    let text = String::from_utf8(vec![b' '; (512 << 20) + 1]).unwrap();
+    let error = counter.count(&text, &mut counter.scratch()).unwrap_err().to_string();
+    assert_eq!(error, "tokenizer: a text of 512 MiB: count it in parts of at most 512 MiB");
+}

@@ -63,7 +63,7 @@ fn may_begin_block<M: Machine>(_: M, text: &[u8]) -> bool {
 }
 
 impl Hot<'_> {
-    /// The number of tokens of a text that holds no added tokens and needs no normalising.
+    /// The number of tokens of a text below 2 GiB that holds no added tokens and needs no normalising.
     pub(super) fn count(self, text: &[u8], scratch: &mut FastScratch) -> u32 {
         #[cfg(target_arch = "x86_64")]
         if let Some(machine) = Avx512::detect() {
@@ -115,8 +115,8 @@ impl Hot<'_> {
         let table = &*TABLE;
         let (mut count, mut at, mut open) = (0, 0, Open::at(0));
         while at < text.len() {
-            if scratch.pieces.is_full(at) {
-                count += self.drain(machine, text, open.from, scratch);
+            if scratch.pieces.is_full() {
+                count += self.drain(machine, text, scratch);
             }
             if may_begin_block(machine, &text[at..])
                 && let Some(step) = self.block(family, machine, text, at, &mut open, &mut scratch.pieces)
@@ -129,15 +129,15 @@ impl Hot<'_> {
             count += self.pre_token(machine, text, open, at, to, scratch);
             (at, open) = (to, Open::at(to));
         }
-        count + self.drain(machine, text, 0, scratch)
+        count + self.drain(machine, text, scratch)
     }
 
     /// One copy of the look-ups for each machine.
     #[inline(never)]
-    fn drain<M: Machine>(self, machine: M, text: &[u8], next: usize, scratch: &mut FastScratch) -> u32 {
+    fn drain<M: Machine>(self, machine: M, text: &[u8], scratch: &mut FastScratch) -> u32 {
         machine.run(
             #[inline(always)]
-            || self.count_pieces(text, next, scratch),
+            || self.count_pieces(text, scratch),
         )
     }
 
@@ -292,8 +292,8 @@ impl Hot<'_> {
         let (mut left, len) = decode(text, before.unwrap_or(start));
         let mut at = before.unwrap_or(start) + len;
         while at < to {
-            if scratch.pieces.is_full(at) {
-                count += self.drain(machine, text, from, scratch);
+            if scratch.pieces.is_full() {
+                count += self.drain(machine, text, scratch);
             }
             let (right, len) = decode(text, at);
             let apart = !self.bpe.boundaries.spanned(left, right);

@@ -63,6 +63,9 @@ pub struct Scratch {
     fast: Option<Box<FastScratch>>,
 }
 
+/// So that places in a text, normalised too, fit 31 bits.
+const MAX_TEXT: usize = 512 << 20;
+
 /// Which code counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Engine {
@@ -163,8 +166,14 @@ impl TokenCounter {
     /// Working memory of another counter is replaced by fresh.
     ///
     /// # Errors
-    /// [`Error::Tokenizer`] where `tokenizers` itself fails on the text; never on the fast path.
+    /// [`Error::Tokenizer`] for a text over 512 MiB, and where `tokenizers` itself fails on the text.
     pub fn count(&self, text: &str, scratch: &mut Scratch) -> Result<u32> {
+        if text.len() > MAX_TEXT {
+            let size = text.len() >> 20;
+            return Err(Error::Tokenizer(format!(
+                "a text of {size} MiB: count it in parts of at most 512 MiB"
+            )));
+        }
         if scratch.serial != self.0.serial {
             *scratch = self.scratch();
         }

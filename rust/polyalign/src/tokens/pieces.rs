@@ -8,45 +8,42 @@ use super::pretokens::{Machine, ROOM};
 
 /// Pieces that are kept before they are looked up; a block may add [`ROOM`] to them.
 const GROUP: usize = 512;
-/// Bytes from the first piece to the start of the last; the top bit of a length is a flag.
-const MAX_REACH: usize = u32::MAX as usize >> 1;
+/// A flag beside a length: all of a pre-token.
 const WHOLE: u32 = 1 << 31;
 
 /// Places of pieces in a text.
 pub(super) struct Pieces {
-    /// What `at` counts from.
-    base: usize,
     n: usize,
     at: [u32; GROUP + ROOM],
-    /// Bytes, and the flag [`WHOLE`] on a piece that is all of a pre-token.
+    /// Bytes, and [`WHOLE`].
     len: [u32; GROUP + ROOM],
     missed: [u16; GROUP + ROOM],
 }
 
 impl Default for Pieces {
     fn default() -> Self {
-        Self { base: 0, n: 0, at: [0; GROUP + ROOM], len: [0; GROUP + ROOM], missed: [0; GROUP + ROOM] }
+        Self { n: 0, at: [0; GROUP + ROOM], len: [0; GROUP + ROOM], missed: [0; GROUP + ROOM] }
     }
 }
 
 impl Pieces {
-    /// Whether the pieces so far must be counted before those from `at` on are added.
+    /// Whether the pieces so far must be counted before others are added.
     #[inline(always)]
-    pub(super) fn is_full(&self, at: usize) -> bool {
-        self.n >= GROUP || at - self.base > MAX_REACH
+    pub(super) fn is_full(&self) -> bool {
+        self.n >= GROUP
     }
 
     /// Adds the whole pre-tokens between the bits of `starts`, of which bit 0 is at `at`; returns where the last starts.
     #[inline(always)]
     pub(super) fn add_whole(&mut self, machine: impl Machine, at: usize, starts: u64) -> usize {
+        let start = at as u32;
         let (ats, lens) = (room(&mut self.at, self.n), room(&mut self.len, self.n));
         let count = machine.stretches(starts, ats, lens);
-        let base = (at - self.base) as u32;
         for (at, len) in
             ats.as_chunks_mut::<16>().0.iter_mut().zip(lens.as_chunks_mut::<16>().0).take(count.div_ceil(16))
         {
             for (at, len) in at.iter_mut().zip(len) {
-                *at = at.wrapping_add(base);
+                *at = at.wrapping_add(start);
                 *len |= WHOLE;
             }
         }
@@ -57,14 +54,14 @@ impl Pieces {
     /// Adds a piece if `keep`. There must be room, see [`Self::is_full`].
     #[inline(always)]
     pub(super) fn add_if(&mut self, keep: bool, at: usize, len: usize, whole: bool) {
-        self.at[self.n] = (at - self.base) as u32;
+        self.at[self.n] = at as u32;
         self.len[self.n] = len as u32 | if whole { WHOLE } else { 0 };
         self.n += keep as usize;
     }
 
     #[inline(always)]
     fn key(&self, text: &[u8], i: usize) -> Key {
-        Key::at(text, self.base + self.at[i] as usize, (self.len[i] & !WHOLE) as usize)
+        Key::at(text, self.at[i] as usize, (self.len[i] & !WHOLE) as usize)
     }
 }
 
@@ -75,9 +72,9 @@ fn room(places: &mut [u32; GROUP + ROOM], n: usize) -> &mut [u32; ROOM] {
 }
 
 impl Hot<'_> {
-    /// Counts the pieces that wait, and makes room for those from `next` on.
+    /// Counts the pieces that wait, and makes room for others.
     #[inline(always)]
-    pub(super) fn count_pieces(self, text: &[u8], next: usize, scratch: &mut FastScratch) -> u32 {
+    pub(super) fn count_pieces(self, text: &[u8], scratch: &mut FastScratch) -> u32 {
         let FastScratch { cache, pieces, .. } = scratch;
         let (mut count, mut missed) = (0, 0);
         for i in 0..pieces.n {
@@ -105,7 +102,6 @@ impl Hot<'_> {
             count += self.rare(text, scratch.pieces.missed[i] as usize, scratch);
         }
         scratch.pieces.n = 0;
-        scratch.pieces.base = next;
         count
     }
 
@@ -113,8 +109,7 @@ impl Hot<'_> {
     #[inline(never)]
     fn rare(self, text: &[u8], i: usize, scratch: &mut FastScratch) -> u32 {
         let FastScratch { cache, pieces, bpe } = scratch;
-        let (at, len, whole) =
-            (pieces.base + pieces.at[i] as usize, pieces.len[i] & !WHOLE, pieces.len[i] & WHOLE != 0);
+        let (at, len, whole) = (pieces.at[i] as usize, pieces.len[i] & !WHOLE, pieces.len[i] & WHOLE != 0);
         let piece = &text[at..at + len as usize];
         if piece.len() > MAX_KEY {
             if whole && self.bpe.is_whole(piece) {
