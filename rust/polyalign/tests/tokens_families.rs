@@ -6,14 +6,9 @@ mod tokens_common;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use serde_json::{Value, json};
-use tokens_common::{Pair, added, bpe, byte_level_step, cases, learn_merges, splits, tokenizer};
-
-const SAMPLE: &str = "The quick brown fox doesn't jump over the lazy dog's back; it's 1234567 o'clock, they'll say \
-     we've won!!! HELLO World HTTPServer getElementById   two  blanks\n\n\ttab\r\nλόγος Ελλάδα привет мир ПРИВЕТ \
-     你好，世界！今天天气很好，我们去公园散步吧。今天的天气真的很好，你好吗？我很好。谢谢你们！ こんにちは カタカナ・テスト \
-     안녕하세요 세계 ação naïve e\u{301}te\u{301} नमस्ते दुनिया สวัสดี 😀😃👍🏽 👩‍👩‍👧 x = y + 3.14; // comment\n/* a/b */ ... --- \
-     's 'S 'll 'LL 've 're ſ's ǅ ª º ʰ ² ½ Ⅷ ٣ 〇 一二三 $100 €5 +1 <|im_start|>";
+use serde_json::json;
+use tokens_common::families::{SAMPLE, families};
+use tokens_common::{Pair, bpe, byte_level_step, cases, tokenizer};
 
 /// Characters of every class that a pre-tokenizer tells apart, and those at the edges.
 fn characters() -> impl Strategy<Value = String> {
@@ -88,93 +83,61 @@ fn check(mut pair: Pair, short: u32) {
         .unwrap();
 }
 
-fn model() -> Value {
-    bpe(&learn_merges(SAMPLE, 350))
+/// Checks `short` random texts, or as many as `POLYALIGN_LONG` says, under the family called `name`.
+fn check_family(name: &str, short: u32) {
+    let found = families().into_iter().find(|(called, ..)| *called == name);
+    let (_, pre_tokenizer, json) = found.expect("a family of that name");
+    check(Pair::fast(&json, pre_tokenizer), short);
 }
-
-const WORDS: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|";
-const REST: &str = r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
 #[test]
 fn gpt2() {
-    check(Pair::fast(&tokenizer(model(), byte_level_step(true)), "gpt2"), 2000);
+    check_family("gpt2", 2000);
 }
 
 #[test]
 fn gpt2_with_prefix_space() {
-    let step = json!({"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true});
-    let mut json = tokenizer(model(), step);
-    json["added_tokens"] = json!([added(0, "<|im_start|>", "special")]);
-    check(Pair::fast(&json, "gpt2"), 1000);
+    check_family("gpt2 with a prefix space", 1000);
 }
 
 #[test]
 fn cl100k() {
-    let regex = format!(r"{WORDS}\p{{N}}{{1,3}}|{REST}");
-    check(Pair::fast(&tokenizer(model(), splits(&[&regex])), "cl100k"), 2000);
+    check_family("cl100k", 2000);
 }
 
 #[test]
 fn cl100k_in_another_spelling() {
-    let regex = r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s";
-    check(Pair::fast(&tokenizer(model(), splits(&[regex])), "cl100k"), 1000);
+    check_family("cl100k in another spelling", 1000);
 }
 
 #[test]
 fn cl100k_by_removing_nothing() {
-    let mut json = tokenizer(model(), splits(&[&format!(r"{WORDS}\p{{N}}{{1,3}}|{REST}")]));
-    json["pre_tokenizer"]["pretokenizers"][0]["behavior"] = json!("Removed");
-    json["pre_tokenizer"]["pretokenizers"][0]["invert"] = json!(true);
-    check(Pair::fast(&json, "cl100k"), 500);
-}
-
-#[test]
-fn qwen2_with_nfc() {
-    let mut json = tokenizer(model(), splits(&[&format!(r"{WORDS}\p{{N}}|{REST}")]));
-    json["normalizer"] = json!({"type": "NFC"});
-    check(Pair::fast(&json, "qwen2"), 2000);
-}
-
-#[test]
-fn o200k() {
-    let contraction = "(?i:'s|'t|'re|'ve|'m|'ll|'d)?";
-    check(Pair::fast(&tokenizer(model(), splits(&[&cased(contraction, r"\p{N}{1,3}")])), "o200k"), 3000);
-}
-
-#[test]
-fn tekken() {
-    check(Pair::fast(&tokenizer(model(), splits(&[&cased("", r"\p{N}")])), "tekken"), 1000);
-}
-
-fn cased(contraction: &str, numbers: &str) -> String {
-    let upper = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]";
-    let lower = r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]";
-    let prefix = r"[^\r\n\p{L}\p{N}]?";
-    format!(
-        r"{prefix}{upper}*{lower}+{contraction}|{prefix}{upper}+{lower}*{contraction}|{numbers}| ?[^\s\p{{L}}\p{{N}}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-    )
-}
-
-#[test]
-fn deepseek() {
-    let words = "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\r\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\r\n]*|\\s*[\r\n]+|\\s+(?!\\S)|\\s+";
-    let steps = splits(&[r"\p{N}{1,3}", "[一-龥\u{3040}-ゟ゠-ヿ]+", words]);
-    check(Pair::fast(&tokenizer(model(), steps), "deepseek"), 3000);
+    check_family("cl100k by removing nothing", 500);
 }
 
 #[test]
 fn ignore_merges_takes_whole_words() {
-    let mut model = model();
-    for (i, word) in ["ĠHELLO", "123", "aaaaaaaa", "ä½łå¥½", "...", "ĠĠĠ", "Ċ"].iter().enumerate()
-    {
-        let id = 10_000 + i;
-        model["vocab"].as_object_mut().unwrap().entry(*word).or_insert(id.into());
-    }
-    model["ignore_merges"] = json!(true);
-    check(
-        Pair::fast(&tokenizer(model, splits(&[&format!(r"{WORDS}\p{{N}}{{1,3}}|{REST}")])), "cl100k"),
-        2000,
-    );
+    check_family("cl100k with ignore_merges", 2000);
+}
+
+#[test]
+fn qwen2_with_nfc() {
+    check_family("qwen2 with NFC", 2000);
+}
+
+#[test]
+fn o200k() {
+    check_family("o200k", 3000);
+}
+
+#[test]
+fn tekken() {
+    check_family("tekken", 1000);
+}
+
+#[test]
+fn deepseek() {
+    check_family("deepseek", 3000);
 }
 
 /// Random merge lists, well formed or not: parts made after they are used, several ways to one token.

@@ -1,17 +1,18 @@
 //! The slow path: the `tokenizers` crate itself.
 
-use crate::error::panic_text;
+use crate::error::{one_line, panic_text};
 use crate::{Error, Result};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use tokenizers::Tokenizer;
 
 /// Loads a tokenizer with truncation and padding off.
 pub(super) fn load(json: &[u8]) -> Result<Tokenizer> {
+    let unusable = |what: String| Error::Tokenizer(format!("not a usable tokenizer.json: {what}"));
     // Hostile files reach `expect`s inside the crate.
-    let loaded = catch_unwind(|| Tokenizer::from_bytes(json))
-        .map_err(|panic| Error::Tokenizer(format!("not a usable tokenizer.json: {}", panic_text(&*panic))))?;
-    let mut tokenizer = loaded.map_err(|e| Error::Tokenizer(format!("not a usable tokenizer.json: {e}")))?;
-    tokenizer.with_truncation(None).map_err(|e| Error::Tokenizer(e.to_string()))?;
+    let loaded =
+        catch_unwind(|| Tokenizer::from_bytes(json)).map_err(|panic| unusable(panic_text(&*panic)))?;
+    let mut tokenizer = loaded.map_err(|e| unusable(one_line(&e.to_string())))?;
+    tokenizer.with_truncation(None).map_err(|e| unusable(one_line(&e.to_string())))?;
     tokenizer.with_padding(None);
     Ok(tokenizer)
 }
@@ -23,6 +24,6 @@ pub(super) fn count(tokenizer: &Tokenizer, text: &str) -> Result<u32> {
         let (bytes, why) = (text.len(), panic_text(&*panic));
         Error::Tokenizer(format!("the `tokenizers` crate can't count a text of {bytes} bytes: {why}"))
     })?;
-    let encoding = encoded.map_err(|e| Error::Tokenizer(e.to_string()))?;
+    let encoding = encoded.map_err(|e| Error::Tokenizer(one_line(&e.to_string())))?;
     Ok(encoding.get_ids().len() as u32)
 }

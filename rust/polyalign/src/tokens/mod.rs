@@ -84,10 +84,12 @@ pub enum Engine {
 impl TokenCounter {
     /// From the bytes of a tokenizer.json.
     ///
-    /// Truncation and padding in it are switched off.
+    /// Truncation and padding in it are switched off. What does not bear on counts (truncation, padding, the
+    /// decoder) is not looked at on the fast path.
     ///
     /// # Errors
-    /// [`Error::Tokenizer`] if `tokenizers` can't load it, or if its BPE has dropout, which makes counts random.
+    /// [`Error::Tokenizer`] if what bears on counts can't be used, or if its BPE has dropout, which makes counts
+    /// random.
     pub fn from_json(json: &[u8]) -> Result<Self> {
         match File::parse(json) {
             Ok(file) => {

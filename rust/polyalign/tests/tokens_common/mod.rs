@@ -1,6 +1,8 @@
 //! What the tests of token counting share.
 #![allow(dead_code, missing_docs)]
 
+pub mod families;
+
 use polyalign::tokens::{Engine, Scratch, TokenCounter};
 use serde_json::{Value, json};
 use std::path::PathBuf;
