@@ -6,14 +6,12 @@ use super::unicode::{decode, is_continuation};
 /// A hashed bit for each pair of neighbouring characters that some token spans: a collision only joins two
 /// pieces, so cutting stays exact.
 ///
-/// A token that begins or ends within a character is entered for every character it could hold a part of. After
-/// an ASCII character nothing is cut.
+/// A token that ends within a character is entered for every character it could hold a part of, one that begins
+/// within a character for every character that ends like that. After an ASCII character nothing is cut.
 pub(super) struct Boundaries {
     pairs: Box<[u64; 1 << (PAIR_BITS - 6)]>,
-    /// Characters joined with whatever is left of them, by the low 16 bits of the code point.
-    joined: Box<[u64; 1 << 10]>,
-    /// Whether all characters of four bytes are joined so.
-    joined_wide: bool,
+    /// Where tokens begin within the character on the left.
+    partial: Partial,
     /// The pairs of which both characters have a [`code`], as one number, with whether a token that is not of whole
     /// characters spans them.
     coded: Vec<(u32, bool)>,
@@ -29,8 +27,7 @@ impl Boundaries {
         let zeros = |n: usize| vec![0u64; n].into_boxed_slice();
         Self {
             pairs: zeros(1 << (PAIR_BITS - 6)).try_into().expect("made with this length"),
-            joined: zeros(1 << 10).try_into().expect("made with this length"),
-            joined_wide: false,
+            partial: Partial::new(),
             coded: Vec::new(),
         }
     }
@@ -51,16 +48,20 @@ impl Boundaries {
             if left[0] < 0x80 {
                 continue;
             }
+            let end = left[left.len() - 1] as u32;
             match (whole_char(left), whole_char(right)) {
                 (Some(left), Some(right)) => self.join_pair(left, right, partial),
                 (Some(left), None) if !is_four_byte_lead(right) => {
                     each_completion(right, &mut |c| self.join_pair(left, c, partial))
                 }
-                (None, Some(right)) => self.join_left_of(right),
-                (None, None) if !is_four_byte_lead(right) => {
-                    each_completion(right, &mut |c| self.join_left_of(c))
+                (None, Some(right)) => self.partial.join(end, right),
+                (None, None) if right.len() == 1 && matches!(right[0], 0xe0..0xf0) => {
+                    self.partial.join_lead(end, right[0])
                 }
-                _ => self.joined_wide = true,
+                (None, None) if !is_four_byte_lead(right) => {
+                    each_completion(right, &mut |c| self.partial.join(end, c))
+                }
+                _ => self.partial.all_wide = true,
             }
         }
     }
@@ -75,14 +76,26 @@ impl Boundaries {
         self.pairs[bit >> 6] |= 1 << (bit & 63);
     }
 
-    fn join_left_of(&mut self, c: u32) {
-        let low = c as usize & 0xffff;
-        self.joined[low >> 6] |= 1 << (low & 63);
+    /// Whether `c` is joined with some characters because tokens begin within them.
+    pub(super) fn joined(&self, c: u16) -> bool {
+        self.partial.may_join(c as u32)
     }
 
-    /// Whether `c` is joined with whatever is left of it.
-    pub(super) fn joined(&self, c: u16) -> bool {
-        self.joined[c as usize >> 6] >> (c & 63) & 1 != 0
+    /// Whether some token may begin within a character that ends like `end`, its last bytes or code point, and hold the
+    /// beginning of `right`.
+    pub(super) fn begins_within(&self, end: u32, right: u32) -> bool {
+        self.partial.joins(end, right)
+    }
+
+    /// Whether tokens end with the first byte of a character of three bytes and begin within the character before.
+    pub(super) fn has_leads(&self) -> bool {
+        self.partial.leads.iter().any(|&leads| leads != 0)
+    }
+
+    /// Whether one does that where a character ends with the byte `end` and `lead` begins the next.
+    #[inline(always)]
+    pub(super) fn lead_joined(&self, end: u8, lead: u8) -> bool {
+        self.partial.leads[end as usize & 63] >> (lead & 15) & 1 != 0
     }
 
     /// The pairs for [`Triples`](super::triples::Triples), out of here; `None` if they are too many.
@@ -94,11 +107,60 @@ impl Boundaries {
     #[inline(always)]
     pub(super) fn spanned(&self, left: u32, right: u32) -> bool {
         let bit = pair_bit(left, right);
-        let low = right as usize & 0xffff;
         let paired = self.pairs[bit >> 6] >> (bit & 63);
-        let joined = self.joined[low >> 6] >> (low & 63);
-        // Without branches: which boundaries are cut is hard to predict.
-        ((paired | joined) & 1 != 0) | (left < 0x80) | (self.joined_wide & (right > 0xffff))
+        // Without branches, but for what is rare: which boundaries are cut is hard to predict.
+        (paired & 1 != 0) | (left < 0x80) | self.partial.joins(left, right)
+    }
+}
+
+/// Tokens that begin within a character and go on beyond it. All that is kept of that character are the six bits of its
+/// last byte, which are also the last of its code point: more is joined than need be.
+struct Partial {
+    /// Characters that any of these tokens hold the beginning of, by the low 16 bits of the code point.
+    any: Box<[u64; 1 << 10]>,
+    /// The same by the last six bits of the character before, too.
+    after: Box<[u64; 1 << 16]>,
+    /// By the same six bits, the first bytes of characters of three bytes that end such a token.
+    leads: [u16; 64],
+    /// Whether all characters of four bytes are joined with whatever is before.
+    all_wide: bool,
+}
+
+impl Partial {
+    fn new() -> Self {
+        let zeros = |n: usize| vec![0u64; n].into_boxed_slice();
+        Self {
+            any: zeros(1 << 10).try_into().expect("made with this length"),
+            after: zeros(1 << 16).try_into().expect("made with this length"),
+            leads: [0; 64],
+            all_wide: false,
+        }
+    }
+
+    fn join(&mut self, end: u32, c: u32) {
+        let low = c as usize & 0xffff;
+        self.any[low >> 6] |= 1 << (low & 63);
+        self.after[(end as usize & 63) << 10 | low >> 6] |= 1 << (low & 63);
+    }
+
+    fn join_lead(&mut self, end: u32, lead: u8) {
+        self.leads[end as usize & 63] |= 1 << (lead & 15);
+    }
+
+    #[inline(always)]
+    fn may_join(&self, c: u32) -> bool {
+        let low = c as usize & 0xffff;
+        self.any[low >> 6] >> (low & 63) & 1 != 0
+    }
+
+    #[inline(always)]
+    fn joins(&self, end: u32, c: u32) -> bool {
+        let low = c as usize & 0xffff;
+        let lead = c < 0x1_0000 && c > 0x7ff && self.leads[end as usize & 63] >> (c >> 12) & 1 != 0;
+        let wide = self.all_wide && c > 0xffff;
+        let after =
+            self.may_join(c) && self.after[(end as usize & 63) << 10 | low >> 6] >> (low & 63) & 1 != 0;
+        lead | wide | after
     }
 }
 

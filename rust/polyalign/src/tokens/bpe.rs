@@ -3,7 +3,7 @@
 use super::boundaries::Boundaries;
 use super::cache::prefetch;
 use super::config::Model;
-use super::triples::Triples;
+use super::triples::{Char, Triples};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
@@ -111,12 +111,15 @@ impl Bpe {
 
     /// The number of tokens of a pre-token, or of a part of it that no token crosses. `is_whole` comes first.
     pub(super) fn count(&self, piece: &[u8], scratch: &mut BpeScratch) -> u32 {
+        let mut symbols = Symbols::default();
+        let ascii = piece.last().is_none_or(u8::is_ascii);
+        if let Some(triples) = self.triples.as_ref().filter(|_| !ascii && piece.len() <= 3 * SHORT)
+            && triples.symbols(self, piece, &mut symbols)
+        {
+            return self.merge(&mut symbols);
+        }
         if piece.len() > SHORT {
             return self.count_long(piece, scratch);
-        }
-        let mut symbols = Symbols::default();
-        if self.triples.as_ref().is_some_and(|triples| triples.symbols(piece, &mut symbols)) {
-            return self.merge(&mut symbols);
         }
         self.encode_short(piece).0
     }
@@ -228,6 +231,36 @@ pub(super) struct Symbols {
 impl Default for Symbols {
     fn default() -> Self {
         Self { ids: [0; SHORT], ranks: [NONE; SHORT], n: 0 }
+    }
+}
+
+impl Symbols {
+    /// From the characters of a piece; false if they are too many.
+    pub(super) fn fill(&mut self, bpe: &Bpe, piece: &[u8], chars: &[Char]) -> bool {
+        let bytes = |c: &Char| if c.place == NONE { c.len as usize } else { 1 };
+        if chars.iter().map(bytes).sum::<usize>() > SHORT {
+            return false;
+        }
+        let mut n = 0;
+        for (i, c) in chars.iter().enumerate() {
+            if c.place != NONE {
+                let alone = chars.get(i + 1).is_none_or(|next| next.place == NONE);
+                (self.ids[n], self.ranks[n]) = (c.place, if alone { NONE } else { c.rank });
+                n += 1;
+                continue;
+            }
+            let end = (c.at + c.len) as usize;
+            // No token holds a whole character and the beginning of the next.
+            let follows = chars.get(i + 1).is_some_and(|next| next.place == NONE);
+            for at in c.at as usize..end {
+                self.ids[n] = piece[at] as u32;
+                let next = if at + 1 < end || follows { piece.get(at + 1) } else { None };
+                self.ranks[n] = next.map_or(NONE, |&next| bpe.merges.rank_of_bytes(piece[at], next));
+                n += 1;
+            }
+        }
+        self.n = n;
+        true
     }
 }
 

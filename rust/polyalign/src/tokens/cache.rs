@@ -105,8 +105,8 @@ const FAR_BITS: u32 = 15;
 
 /// Longest piece that is kept beyond [`MAX_KEY`].
 const MAX_LONG: usize = 62;
-/// Entries for long pieces: 256 KiB.
-const LONG_BITS: u32 = 12;
+/// Entries for long pieces: 2 MiB.
+const LONG_BITS: u32 = 15;
 
 /// A long piece: its bytes, its length (0 if the entry is empty), its count.
 #[derive(Clone, Copy)]

@@ -233,6 +233,7 @@ impl Hot<'_> {
         mut left: u32,
         known: usize,
     ) -> Option<Cuts> {
+        let end = if left == NO_CODE { None } else { Some(left) };
         let places = wide.triples & below(known);
         // Only where the character before is of three bytes too.
         let second = places & (wide.triples << 3 | (left != NO_CODE) as u64);
@@ -262,7 +263,22 @@ impl Hot<'_> {
             if of & Triples::ODD != 0 {
                 return None;
             }
-            cut &= !(((of & Triples::JOINED != 0) as u64) << at);
+            if of & Triples::JOINED != 0 {
+                let end = if at > 0 { Some(window[at - 1] as u32) } else { end };
+                let (right, _) = decode(window, at);
+                let joined = end.is_some_and(|end| self.bpe.boundaries.begins_within(end, right));
+                cut &= !((joined as u64) << at);
+            }
+        }
+        if triples.leads {
+            let mut bits = cut;
+            while bits != 0 {
+                let at = bits.trailing_zeros() as usize;
+                bits &= bits - 1;
+                let end = if at > 0 { Some(window[at - 1] as u32) } else { end };
+                let joined = end.is_some_and(|end| self.bpe.boundaries.lead_joined(end as u8, window[at]));
+                cut &= !((joined as u64) << at);
+            }
         }
         let mut bits = wide.triples << 3 & wide.ascii & below(known);
         while bits != 0 {

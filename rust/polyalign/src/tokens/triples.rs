@@ -2,6 +2,7 @@
 
 use super::boundaries::Boundaries;
 use super::bpe::{Bpe, NONE, Symbols};
+use super::unicode;
 
 const CODES: usize = 1 << 15;
 /// No character has this number.
@@ -29,10 +30,12 @@ pub(super) struct Triples {
     /// The token that a character is, or [`NONE`].
     places: Box<[u32; CODES]>,
     pub(super) pairs: Pairs,
+    /// Whether there are tokens that [`Boundaries::lead_joined`] is about.
+    pub(super) leads: bool,
 }
 
 impl Triples {
-    /// Joined with whatever is left of it.
+    /// Joined with some characters because tokens begin within them.
     pub(super) const JOINED: u8 = 0x80;
     /// One token alone, but several beside others: not for tables.
     pub(super) const ODD: u8 = 0x40;
@@ -46,6 +49,7 @@ impl Triples {
             of: filled(0),
             places: filled(NONE),
             pairs: Pairs::build(&[]).unwrap_or_else(|| unreachable!("no pairs")),
+            leads: false,
         }
     }
 
@@ -60,22 +64,24 @@ impl Triples {
             let odd = if count > 1 && bpe.is_whole(&bytes) { Self::ODD } else { 0 };
             let joined = if boundaries.joined(c as u16) { Self::JOINED } else { 0 };
             triples.of[at] = count as u8 | odd | joined;
-            if triples.of[at] == Self::SIMPLE {
+            if triples.of[at] & !Self::JOINED == Self::SIMPLE {
                 triples.places[at] = place;
             }
         }
-        triples.pairs = Pairs::build(&triples.with_ranks(bpe, pairs))?;
+        triples.leads = boundaries.has_leads();
+        triples.pairs = Pairs::build(&triples.with_ranks(bpe, boundaries, pairs))?;
         Some(triples)
     }
 
     /// The pairs, each once, with what is known of a piece that is only the two, and the rank of their merge.
-    fn with_ranks(&self, bpe: &Bpe, mut pairs: Vec<(u32, bool)>) -> Vec<(u32, u32)> {
+    fn with_ranks(&self, bpe: &Bpe, boundaries: &Boundaries, mut pairs: Vec<(u32, bool)>) -> Vec<(u32, u32)> {
         // Of two that are the same the one with the flag comes first.
         pairs.sort_unstable_by_key(|&(key, partial)| (key, !partial));
         pairs.dedup_by_key(|pair| pair.0);
         let with_rank = |&(key, partial): &(u32, bool)| {
             let codes = [key >> 15, key & 0x7fff];
             let [left, right] = codes.map(|code| self.places[code as usize]);
+            let partial = partial || boundaries.begins_within(codes[0], decode(codes[1]));
             if !bpe.ordered || partial || left == NONE || right == NONE {
                 return (key << 2 | Pairs::ODD, NONE);
             }
@@ -97,30 +103,52 @@ impl Triples {
         self.of[code as usize & (CODES - 1)]
     }
 
-    /// The characters of a piece as tokens, if merging may begin with them: all are of three bytes and one token, and
-    /// no merge is of parts of them.
-    pub(super) fn symbols(&self, piece: &[u8], symbols: &mut Symbols) -> bool {
-        let (chars, rest) = piece.as_chunks::<3>();
-        if !rest.is_empty() {
-            return false;
-        }
-        let mut left = NO_CODE;
-        for (i, &[a, b, c]) in chars.iter().enumerate() {
-            let c = (a as u32 & 0xf) << 12 | (b as u32 & 0x3f) << 6 | c as u32 & 0x3f;
-            let Some(right) = code(c).filter(|_| a & 0xf0 == 0xe0) else { return false };
-            symbols.ids[i] = self.places[right as usize];
-            let (flags, rank) = self.pairs.find_rank(left, right);
-            if symbols.ids[i] == NONE || flags & !1 == Pairs::ODD {
+    /// The characters of a piece as tokens, or where parts of them may be merged their bytes; false if those are more
+    /// than `symbols` can hold.
+    ///
+    /// If merges are ordered and no token that spans a character's two ends holds only a part of it, its bytes are merged
+    /// with one another before any of them is merged with others: merging may begin with the character.
+    pub(super) fn symbols(&self, bpe: &Bpe, piece: &[u8], symbols: &mut Symbols) -> bool {
+        let mut chars = [Char::default(); MOST];
+        let (mut n, mut at, mut left) = (0, 0, NO_CODE);
+        while at < piece.len() {
+            if n == MOST {
                 return false;
             }
-            if i > 0 {
-                symbols.ranks[i - 1] = rank;
+            let (c, len) = unicode::decode(piece, at);
+            let right = code(c).unwrap_or(NO_CODE);
+            let place = self.places[right as usize];
+            chars[n] = Char { at: at as u8, len: len as u8, place, rank: NONE };
+            if n > 0 {
+                match self.pairs.find_rank(left, right) {
+                    (Pairs::ONE, rank) => chars[n - 1].rank = rank,
+                    (0, _) => {}
+                    (4.., _)
+                        if left != NO_CODE && right != NO_CODE && !bpe.boundaries.begins_within(left, c) => {}
+                    _ => {
+                        chars[n - 1].place = NONE;
+                        chars[n].place = NONE;
+                    }
+                }
             }
-            left = right;
+            (n, at, left) = (n + 1, at + len, right);
         }
-        symbols.n = chars.len();
-        true
+        symbols.fill(bpe, piece, &chars[..n])
     }
+}
+
+/// Most characters that merging may begin with.
+const MOST: usize = 32;
+
+/// A character of a piece.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Char {
+    pub(super) at: u8,
+    pub(super) len: u8,
+    /// The token that it is before anything is merged, or [`NONE`].
+    pub(super) place: u32,
+    /// The rank of the merge with the next, or [`NONE`].
+    pub(super) rank: u32,
 }
 
 fn filled<T: Copy, const N: usize>(value: T) -> Box<[T; N]> {
@@ -150,7 +178,7 @@ pub(super) struct Pairs {
 
 const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
 /// Most slots, 4 bytes each.
-const MAX_SLOT_BITS: u32 = 18;
+const MAX_SLOT_BITS: u32 = 20;
 /// No key: both would be [`NO_CODE`].
 const EMPTY: u32 = u32::MAX;
 
