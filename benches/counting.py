@@ -142,7 +142,7 @@ def repeated(ready: dict[str, Worker], texts: Texts, language: str, rounds: int)
 
 
 def best_in_a_row(worker: Worker, name: str) -> float:
-    """Seconds of the best of some runs in a row: after the first, the processor's caches hold this peer's tables too."""
+    """Seconds of the best of some runs in a row: after the first, the caches hold this peer's tables too."""
     runs = [worker.ask(do="time", name=name)]
     while len(runs) < RUNS and sum(runs) < PATIENCE:
         runs.append(worker.ask(do="time", name=name))
