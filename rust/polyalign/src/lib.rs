@@ -2,11 +2,12 @@
 //! and distances. Plain Rust, no Python in it.
 //!
 //! Data flows one way: [`io`] records → [`buckets`] → [`bucketing`] (the streaming job).
-//! [`tokens`] and [`text`] are the leaves.
+//! [`tokens`] and [`text`] are the leaves; [`features`] of a response are numbers to compare with humans'.
 
 pub mod bucketing;
 pub mod buckets;
 pub mod error;
+pub mod features;
 pub mod io;
 pub mod text;
 pub mod tokens;

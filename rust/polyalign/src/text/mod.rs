@@ -1,7 +1,7 @@
 //! Text rules that need no tokenizer: words, characters, scripts.
 
 mod characters;
-mod class;
+pub(crate) mod class;
 mod paper;
 pub mod script;
 mod swar;

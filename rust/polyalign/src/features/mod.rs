@@ -1,0 +1,3 @@
+//! Features of a response: what is compared with humans.
+
+pub mod paper;
