@@ -152,13 +152,18 @@ pub fn assert_conserved(report: &Report, output: &Path) {
 }
 
 /// Runs a job and stops it once at least so many rows are through and a chunk is journalled. A job that
-/// is quicker than that is run again.
+/// is quicker than that is run again, over what was there before.
 pub fn interrupt_after(job: &Job, rows: u64) {
+    let output = job.output.as_ref().unwrap();
+    let before = if output.exists() { tree(output) } else { BTreeMap::new() };
     for _ in 0..50 {
         match try_to_interrupt(job, rows) {
             Err(polyalign::Error::Interrupted) => return,
             Err(e) => panic!("{e}"),
-            Ok(_) => fs::remove_dir_all(job.output.as_ref().unwrap()).unwrap(),
+            Ok(_) => fs::remove_dir_all(output).unwrap(),
+        }
+        for (name, content) in &before {
+            write(output, name, content);
         }
     }
     panic!("never interrupted");
