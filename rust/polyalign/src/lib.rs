@@ -1,11 +1,13 @@
-//! The engine of polyalign: counting tokens, bucketing interactions, and (later) human references
-//! and distances. Plain Rust, no Python in it.
+//! The engine of polyalign: counting tokens, bucketing interactions, and distances
+//! between what humans and models write. Plain Rust, no Python in it.
 //!
 //! Data flows one way: [`io`] records → [`buckets`] → [`bucketing`] (the streaming job).
-//! [`tokens`] and [`text`] are the leaves; [`features`] of a response are numbers to compare with humans'.
+//! [`tokens`] and [`text`] are the leaves; [`features`] of a response are numbers to compare with humans',
+//! and [`distance`] has the kernels that compare them.
 
 pub mod bucketing;
 pub mod buckets;
+pub mod distance;
 pub mod error;
 pub mod features;
 pub mod io;

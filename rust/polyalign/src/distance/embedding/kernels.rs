@@ -1,0 +1,242 @@
+//! Distances that are means over pairs of vectors: maximum mean discrepancy and energy distance.
+
+use super::gemm::{View, product_f64};
+use super::{Matrix, invalid, same_dimension};
+use crate::Result;
+use rayon::prelude::*;
+
+/// Rows of a block of pairs.
+const BLOCK: usize = 128;
+
+/// Vectors that the median heuristic looks at, at most.
+const MEDIAN_OF: usize = 2_000;
+
+/// Where |x − y|² is less than this part of |x|² + |y|², it is worked out from x − y.
+const CANCELS: f64 = 1e-6;
+
+/// The squared maximum mean discrepancy under the kernel exp(−|x − y|² / (2 bandwidth²)).
+///
+/// `unbiased` is the U-statistic, without the pairs of a vector and itself: its mean is 0 for equal
+/// distributions, so it can be negative, and both sides need two rows. Otherwise the V-statistic, at least 0.
+pub fn mmd_squared(x: Matrix<'_>, y: Matrix<'_>, bandwidth: f64, unbiased: bool) -> Result<f64> {
+    if !(bandwidth > 0.0 && bandwidth.is_finite()) {
+        return Err(invalid(format!("bandwidth is {bandwidth}: it must be finite and above 0")));
+    }
+    if unbiased && (x.rows() < 2 || y.rows() < 2) {
+        return Err(invalid("the unbiased form needs two rows on each side".into()));
+    }
+    let (x, y) = centred(x, y)?;
+    let factor = -0.5 / (bandwidth * bandwidth);
+    let kernel = |squared: f64| (factor * squared).exp();
+    let (n, m) = (x.rows() as f64, y.rows() as f64);
+    let across = x.sum_with(&y, kernel) / (n * m);
+    let within = |set: &Set, n: f64| {
+        let pairs = 2.0 * set.sum_of_pairs(kernel);
+        if unbiased { pairs / (n * (n - 1.0)) } else { (pairs + n) / (n * n) }
+    };
+    let squared = within(&x, n) + within(&y, m) - 2.0 * across;
+    Ok(if unbiased { squared } else { squared.max(0.0) })
+}
+
+/// The median of the distances between different vectors of both sides: the usual bandwidth.
+///
+/// Of more than 2,000 vectors, as many are taken, evenly spaced.
+pub fn median_distance(x: Matrix<'_>, y: Matrix<'_>) -> Result<f64> {
+    let (x, y) = centred(x, y)?;
+    let columns = x.columns;
+    let mut pooled = x.values;
+    pooled.extend(y.values);
+    let rows = pooled.len() / columns;
+    if rows > MEDIAN_OF {
+        let row = |number: usize| &pooled[number * rows / MEDIAN_OF * columns..][..columns];
+        pooled = (0..MEDIAN_OF).flat_map(row).copied().collect();
+    }
+    let mut distances = Set::new(pooled, columns).pair_distances();
+    let middle = distances.len() / 2;
+    let even = distances.len().is_multiple_of(2);
+    let (below, &mut upper, _) = distances.select_nth_unstable_by(middle, f64::total_cmp);
+    let lower = if even { below.iter().copied().fold(0.0, f64::max) } else { upper };
+    let median = 0.5 * (lower.sqrt() + upper.sqrt());
+    if median > 0.0 {
+        return Ok(median);
+    }
+    Err(invalid("the median distance is 0, most vectors being the same: give a bandwidth".into()))
+}
+
+/// √(2 E|x − y| − E|x − x′| − E|y − y′|), each mean over all pairs: `scipy.stats.energy_distance` in
+/// any dimension.
+pub fn energy(x: Matrix<'_>, y: Matrix<'_>) -> Result<f64> {
+    let (x, y) = centred(x, y)?;
+    let (n, m) = (x.rows() as f64, y.rows() as f64);
+    let across = x.sum_with(&y, f64::sqrt) / (n * m);
+    let within = |set: &Set, n: f64| 2.0 * set.sum_of_pairs(f64::sqrt) / (n * n);
+    Ok((2.0 * across - within(&x, n) - within(&y, m)).max(0.0).sqrt())
+}
+
+/// Vectors about a common centre, with their squared norms.
+struct Set {
+    values: Vec<f64>,
+    columns: usize,
+    norms: Vec<f64>,
+}
+
+/// Both sides less the mean of the second, so that products lose few digits.
+fn centred(x: Matrix<'_>, y: Matrix<'_>) -> Result<(Set, Set)> {
+    same_dimension(x, y)?;
+    let centre = y.mean();
+    Ok((Set::new(x.centred(&centre), x.columns), Set::new(y.centred(&centre), y.columns)))
+}
+
+impl Set {
+    fn new(values: Vec<f64>, columns: usize) -> Self {
+        let norms = values.chunks_exact(columns).map(|row| super::dot(row, row)).collect();
+        Self { values, columns, norms }
+    }
+
+    fn rows(&self) -> usize {
+        self.norms.len()
+    }
+
+    fn row(&self, row: usize) -> &[f64] {
+        &self.values[row * self.columns..(row + 1) * self.columns]
+    }
+
+    /// Σ of `of(|x − y|²)` over all x here and y there.
+    fn sum_with(&self, other: &Set, of: impl Fn(f64) -> f64 + Sync) -> f64 {
+        self.fold_blocks(other, |_| 0, || 0.0, |total, _, _, squared| *total += of(squared)).into_iter().sum()
+    }
+
+    /// Σ of `of(|x − x′|²)` over all pairs, each once.
+    fn sum_of_pairs(&self, of: impl Fn(f64) -> f64 + Sync) -> f64 {
+        let add = |total: &mut f64, i, j, squared| {
+            if i < j {
+                *total += of(squared);
+            }
+        };
+        self.fold_blocks(self, |first| first, || 0.0, add).into_iter().sum()
+    }
+
+    /// |x − x′|² of all pairs; one 0 where there is none.
+    fn pair_distances(&self) -> Vec<f64> {
+        let add = |found: &mut Vec<f64>, i, j, squared| {
+            if i < j {
+                found.push(squared);
+            }
+        };
+        let mut found = self.fold_blocks(self, |first| first, Vec::new, add).concat();
+        if found.is_empty() {
+            found.push(0.0);
+        }
+        found
+    }
+
+    /// Folds (i, j, squared distance) over the rows j of `other` from block `from(first row)` on, for
+    /// each block of rows here.
+    fn fold_blocks<T: Send>(
+        &self,
+        other: &Set,
+        from: impl Fn(usize) -> usize + Sync,
+        start: impl Fn() -> T + Sync,
+        add: impl Fn(&mut T, usize, usize, f64) + Sync,
+    ) -> Vec<T> {
+        let columns = self.columns;
+        let blocks = self.values.par_chunks(BLOCK * columns).enumerate();
+        let fold = |(number, block): (usize, &[f64])| {
+            let (first, rows) = (number * BLOCK, block.len() / columns);
+            let mut folded = start();
+            let mut products = vec![0.0; rows * BLOCK];
+            for begin in (from(first)..other.rows()).step_by(BLOCK) {
+                let end = (begin + BLOCK).min(other.rows());
+                let there = View::new(&other.values[begin * columns..end * columns], columns);
+                product_f64(View::new(block, columns), there.transposed(), &mut products);
+                for (i, products) in (first..).zip(products.chunks_exact(end - begin)).take(rows) {
+                    for (j, product) in (begin..end).zip(products) {
+                        add(&mut folded, i, j, self.squared(i, other, j, *product));
+                    }
+                }
+            }
+            folded
+        };
+        blocks.map(fold).collect()
+    }
+
+    #[inline(always)]
+    fn squared(&self, i: usize, other: &Set, j: usize, product: f64) -> f64 {
+        let norms = self.norms[i] + other.norms[j];
+        let squared = norms - 2.0 * product;
+        if squared > CANCELS * norms {
+            return squared;
+        }
+        self.row(i).iter().zip(other.row(j)).map(|(x, y)| (x - y) * (x - y)).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{distance, two_sets};
+    use super::*;
+    use proptest::prelude::*;
+
+    fn mean(x: Matrix<'_>, y: Matrix<'_>, skip_same: bool, of: impl Fn(f64) -> f64) -> f64 {
+        let (mut total, mut count) = (0.0, 0);
+        for i in 0..x.rows() {
+            for j in (0..y.rows()).filter(|&j| !(skip_same && i == j)) {
+                total += of(distance(x.row(i), y.row(j)));
+                count += 1;
+            }
+        }
+        total / f64::from(count)
+    }
+
+    proptest! {
+        #[test]
+        fn distances_are_their_definition((columns, x, y) in two_sets(160, 4), bandwidth in 0.3_f64..3.0) {
+            let [x, y] = [&x, &y].map(|values| Matrix::new("x", values, columns).unwrap());
+            for unbiased in [false, true] {
+                if unbiased && (x.rows() < 2 || y.rows() < 2) {
+                    continue;
+                }
+                let kernel = |d: f64| (-d * d / (2.0 * bandwidth * bandwidth)).exp();
+                let expected = mean(x, x, unbiased, kernel) + mean(y, y, unbiased, kernel) - 2.0 * mean(x, y, false, kernel);
+                let found = mmd_squared(x, y, bandwidth, unbiased).unwrap();
+                prop_assert!((found - expected).abs() < 1e-12, "{found} {expected}");
+            }
+            let expected = 2.0 * mean(x, y, false, |d| d) - mean(x, x, false, |d| d) - mean(y, y, false, |d| d);
+            let found = energy(x, y).unwrap();
+            prop_assert!((found * found - expected).abs() < 1e-11, "{found} {expected}");
+            prop_assert!((found - energy(y, x).unwrap()).abs() < 1e-6);
+        }
+
+        #[test]
+        fn a_set_is_at_no_distance_from_itself((columns, x, _) in two_sets(40, 4)) {
+            let x = Matrix::new("x", &x, columns).unwrap();
+            // Its square is what rounding left of a difference of sums.
+            prop_assert!(energy(x, x).unwrap().powi(2) < 1e-13);
+            prop_assert!(mmd_squared(x, x, 1.0, false).unwrap() < 1e-14);
+        }
+    }
+
+    #[test]
+    fn closed_forms() {
+        let [x, y] = [&[0.0_f32][..], &[3.0]].map(|values| Matrix::new("x", values, 1).unwrap());
+        assert_eq!(energy(x, y).unwrap(), 6.0_f64.sqrt());
+        assert_eq!(median_distance(x, y).unwrap(), 3.0);
+        let biased = mmd_squared(x, y, 3.0, false).unwrap();
+        assert!((biased - 2.0 * (1.0 - (-0.5_f64).exp())).abs() < 1e-15);
+    }
+
+    #[test]
+    fn the_median_is_that_of_all_pairs() {
+        let [x, y] = [&[0.0_f32, 1.0][..], &[3.0, 7.0]].map(|values| Matrix::new("x", values, 1).unwrap());
+        // 1, 2, 3, 4, 6, 7
+        assert_eq!(median_distance(x, y).unwrap(), 3.5);
+    }
+
+    #[test]
+    fn what_can_not_be_used_is_an_error() {
+        let x = Matrix::new("x", &[1.0], 1).unwrap();
+        assert!(mmd_squared(x, x, 0.0, false).unwrap_err().to_string().contains("bandwidth is 0"));
+        assert!(mmd_squared(x, x, 1.0, true).unwrap_err().to_string().contains("two rows"));
+        assert!(median_distance(x, x).unwrap_err().to_string().contains("give a bandwidth"));
+    }
+}

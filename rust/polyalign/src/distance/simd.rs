@@ -1,0 +1,106 @@
+//! Loops over fixed lanes, compiled twice: for any processor and for AVX2.
+//!
+//! Sums run in [`LANES`] accumulators whatever the registers' width, and nothing is fused, so both
+//! give the same bits.
+
+/// Independent accumulators of a sum.
+pub(super) const LANES: usize = 8;
+
+/// One value a lane.
+pub(super) type Lanes = [f64; LANES];
+
+/// The sum of the lanes, in a fixed order.
+#[inline(always)]
+pub(super) fn sum(lanes: Lanes) -> f64 {
+    let [a, b, c, d, e, f, g, h] = lanes;
+    ((a + b) + (c + d)) + ((e + f) + (g + h))
+}
+
+/// The least multiple of [`LANES`] that is at least `n`.
+pub(super) const fn padded(n: usize) -> usize {
+    n.next_multiple_of(LANES)
+}
+
+/// Defines a function whose body is also compiled for AVX2, and runs that where the processor has it.
+macro_rules! vectorised {
+    ($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident: $type:ty),* $(,)?) -> $result:ty $body:block) => {
+        $(#[$meta])*
+        $vis fn $name($($arg: $type),*) -> $result {
+            #[inline(always)]
+            fn portable($($arg: $type),*) -> $result $body
+
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx2")]
+            fn avx2($($arg: $type),*) -> $result {
+                portable($($arg),*)
+            }
+
+            #[cfg(target_arch = "x86_64")]
+            if std::arch::is_x86_feature_detected!("avx2") {
+                // SAFETY: the processor has AVX2.
+                return unsafe { avx2($($arg),*) };
+            }
+            portable($($arg),*)
+        }
+    };
+}
+pub(super) use vectorised;
+
+/// Natural logarithm of each lane; 0 for 0, so that x ln x is 0 there. Within 2 ulp; lanes must be
+/// at least 0 and finite, and those under the smallest normal number count as that.
+#[inline(always)]
+pub(super) fn ln(x: Lanes) -> Lanes {
+    // x = 2^k (1 + f) with 1 + f in [√½, √2); ln(1 + f) by the series of fdlibm's `log`.
+    const SQRT_HALF: u64 = 0x3FE6_A09E_667F_3BCD;
+    const LN2_HIGH: f64 = 6.931_471_803_691_238e-1;
+    const LN2_LOW: f64 = 1.908_214_929_270_587_7e-10;
+    const SERIES: [f64; 7] = [
+        6.666_666_666_666_735e-1,
+        3.999_999_999_940_942e-1,
+        2.857_142_874_366_239e-1,
+        2.222_219_843_214_978_4e-1,
+        1.818_357_216_161_805e-1,
+        1.531_383_769_920_937_3e-1,
+        1.479_819_860_511_658_6e-1,
+    ];
+    // 2^52 + 2^51: adding an integer to its bits makes it the integer's double, without a conversion.
+    const MAGIC: f64 = 6_755_399_441_055_744.0;
+    let mut result = [0.0; LANES];
+    for (result, x) in result.iter_mut().zip(x) {
+        let bits = x.max(f64::MIN_POSITIVE).to_bits();
+        // Biased by 1023 so that the shift may be a logical one.
+        let k = (bits.wrapping_sub(SQRT_HALF).wrapping_add(1023 << 52)) >> 52;
+        let f = f64::from_bits(bits.wrapping_sub(k.wrapping_sub(1023) << 52)) - 1.0;
+        let k = f64::from_bits(MAGIC.to_bits() + k) - (MAGIC + 1023.0);
+        let s = f / (2.0 + f);
+        let z = s * s;
+        let w = z * z;
+        let even = w * (SERIES[1] + w * (SERIES[3] + w * SERIES[5]));
+        let odd = z * (SERIES[0] + w * (SERIES[2] + w * (SERIES[4] + w * SERIES[6])));
+        let half = 0.5 * f * f;
+        let value = k * LN2_HIGH - ((half - (s * (half + (even + odd)) + k * LN2_LOW)) - f);
+        *result = if x == 0.0 { 0.0 } else { value };
+    }
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn logarithms_are_those_of_the_standard_library(x in prop_oneof![0.0..2.0, 1.0 - 1e-6..1.0 + 1e-6, 1e-300..1e300]) {
+            let found = ln([x; LANES])[3];
+            prop_assert!((found - x.ln()).abs() <= 4.0 * f64::EPSILON * x.ln().abs(), "{found} {}", x.ln());
+        }
+    }
+
+    #[test]
+    fn logarithms_at_the_edges() {
+        assert_eq!(ln([0.0; LANES]), [0.0; LANES]);
+        assert_eq!(ln([1.0; LANES]), [0.0; LANES]);
+        assert_eq!(ln([f64::MIN_POSITIVE; LANES])[0], f64::MIN_POSITIVE.ln());
+    }
+}
