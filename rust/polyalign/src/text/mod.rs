@@ -9,4 +9,4 @@ mod words;
 
 pub use characters::count_characters;
 pub use paper::count_words_paper;
-pub use words::count_words;
+pub use words::{count_words, words};

@@ -190,6 +190,64 @@ pub fn count_words(text: &str) -> u32 {
     words
 }
 
+/// The UAX #29 words of a text (segments with a letter or digit): the places of their bytes, in order,
+/// into `words`, which is emptied first. Texts are shorter than 4 GiB.
+///
+/// ```
+/// # use polyalign::text::words;
+/// let (text, mut places) = ("Don't panic: 3.14!", Vec::new());
+/// words(text, &mut places);
+/// let words: Vec<_> = places.iter().map(|&(start, end)| &text[start as usize..end as usize]).collect();
+/// assert_eq!(words, ["Don't", "panic", "3.14"]);
+/// ```
+pub fn words(text: &str, words: &mut Vec<(u32, u32)>) {
+    words.clear();
+    let bytes = text.as_bytes();
+    let mut state = State::Start as u8;
+    let (mut start, mut end) = (0, 0);
+    // What lies before is final, as a word boundary certainly is here.
+    let mut cut = 0;
+    let mut at = 0;
+    while let Some(&byte) = bytes.get(at) {
+        let (class, width) = if byte.is_ascii() { (ASCII[usize::from(byte)], 1) } else { wide(text, at) };
+        if class == Class::Unknown {
+            let (from, to) = (cut + last_cut(&text[cut..at]), at + width + next_cut(&text[at + width..]));
+            while words.last().is_some_and(|&(start, _)| start as usize >= from) {
+                words.pop();
+            }
+            let word = |(at, word): (usize, &str)| ((from + at) as u32, (from + at + word.len()) as u32);
+            words.extend(text[from..to].unicode_word_indices().map(word));
+            (cut, state, at) = (to, State::Start as u8, to);
+            continue;
+        }
+        let (starts, next) =
+            (STEPS[usize::from(state)][class as usize] & 1, STEPS[usize::from(state)][class as usize] >> 1);
+        if IN_WORD[usize::from(state)] && (starts == 1 || !IN_WORD[usize::from(next)]) {
+            words.push((start as u32, end as u32));
+        }
+        if class == Class::Alone {
+            words.push((at as u32, (at + width) as u32));
+        } else if next == State::Joiner as u8 && state != next || starts == 1 && state != State::Joiner as u8
+        {
+            start = at;
+        }
+        at += width;
+        if ENDS_WORD[usize::from(next)] {
+            end = at;
+        }
+        state = next;
+    }
+    if IN_WORD[usize::from(state)] {
+        words.push((start as u32, end as u32));
+    }
+}
+
+/// The states within a word.
+const IN_WORD: [bool; STATES] = [false, true, true, true, false, true, true, true];
+
+/// The states in which a word may end at once.
+const ENDS_WORD: [bool; STATES] = [false, true, true, true, false, true, false, false];
+
 /// The words that start in the eight bytes at `at`, and the state after them, if they are ASCII and
 /// simple enough.
 #[inline]
@@ -259,7 +317,9 @@ fn next_cut(text: &str) -> usize {
 
 /// Where the last character is that a word boundary certainly precedes; else the text's start.
 fn last_cut(text: &str) -> usize {
-    text.rfind(is_cut).unwrap_or(0)
+    let at = text.rfind(is_cut).unwrap_or(0);
+    // Spaces are one segment, and what extends the last one makes a word of them.
+    if text[at..].starts_with(' ') { text[..at].trim_end_matches(' ').len() } else { at }
 }
 
 fn class_of(c: char) -> Class {
@@ -273,6 +333,15 @@ mod tests {
 
     fn oracle(text: &str) -> u32 {
         text.unicode_words().count() as u32
+    }
+
+    /// Checks the places of the words too.
+    fn count_words(text: &str) -> u32 {
+        let mut places = Vec::new();
+        words(text, &mut places);
+        let expected = text.unicode_word_indices().map(|(at, word)| (at as u32, (at + word.len()) as u32));
+        assert!(places.iter().copied().eq(expected), "{text:?} {places:?}");
+        super::count_words(text)
     }
 
     #[test]
