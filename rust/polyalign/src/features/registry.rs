@@ -1,6 +1,6 @@
 //! Every default feature: its name, definition, unit, range, languages, scale and bins, in one place.
 
-use crate::reference::bins::Bins;
+use super::bins::Bins;
 
 /// Which features belong together, and are computed together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
