@@ -1,12 +1,15 @@
-//! Text rules that need no tokenizer: words, characters, scripts.
+//! Text rules that need no tokenizer: sentences, words, characters, scripts.
 
 mod characters;
 pub(crate) mod class;
+mod masks;
 mod paper;
 pub mod script;
+mod sentences;
 mod swar;
 mod words;
 
 pub use characters::count_characters;
 pub use paper::count_words_paper;
+pub use sentences::sentences;
 pub use words::{count_words, words};

@@ -1,0 +1,56 @@
+//! Sixty-four bytes at a time: sets of bytes are bits of a `u64`, the first byte the lowest.
+
+/// Bytes of a block.
+pub const BLOCK: usize = 64;
+
+/// The block at `at` and how many bytes of it are the text's; blanks follow its end.
+#[inline(always)]
+pub fn block(bytes: &[u8], at: usize) -> ([u8; BLOCK], usize) {
+    let rest = bytes.get(at..).unwrap_or_default();
+    if let Some(block) = rest.first_chunk() {
+        return (*block, BLOCK);
+    }
+    let mut block = [b' '; BLOCK];
+    block[..rest.len()].copy_from_slice(rest);
+    (block, rest.len())
+}
+
+/// Which bytes are such.
+#[inline(always)]
+pub fn bits(block: &[u8; BLOCK], is: impl Fn(u8) -> bool) -> u64 {
+    let mut flags = [0u8; BLOCK];
+    for (flag, &byte) in flags.iter_mut().zip(block) {
+        *flag = u8::from(is(byte));
+    }
+    // A loop that fills flags is vectorised, one that shifts bits is not.
+    let mut bits = 0;
+    for (i, eight) in flags.as_chunks::<8>().0.iter().enumerate() {
+        bits |= (u64::from_le_bytes(*eight).wrapping_mul(0x0102_0408_1020_4080) >> 56) << (8 * i);
+    }
+    bits
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_byte_at_every_place() {
+        for place in 0..BLOCK {
+            for byte in 0..=255 {
+                let mut block = [b'-'; BLOCK];
+                block[place] = byte;
+                let expected = if byte == b'-' { u64::MAX } else { 1 << place };
+                assert_eq!(bits(&block, |b| b == byte), expected, "{byte} at {place}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_last_block_is_filled_with_blanks() {
+        let (last, size) = block(b"abc", 1);
+        assert_eq!((&last[..3], size), (&b"bc "[..], 2));
+        assert_eq!(block(&[b'x'; 70], 6), ([b'x'; BLOCK], BLOCK));
+        assert_eq!(block(b"abc", 3).1, 0);
+    }
+}
