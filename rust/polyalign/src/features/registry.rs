@@ -116,25 +116,63 @@ pub const VERSION: u32 = 1;
 
 // Units: what they are called, their scale, their bins.
 macro_rules! unit {
-    (characters) => { ("characters", 1.0, Bins::Count { max_log2: 20 }) };
-    (words) => { ("words", 1.0, Bins::Count { max_log2: 18 }) };
-    (lines) => { ("lines", 1.0, Bins::Count { max_log2: 14 }) };
-    (count) => { ("count", 1.0, Bins::Count { max_log2: 12 }) };
-    (mean_characters) => { ("characters", 1.0, Bins::Positive { min_log2: 0, max_log2: 12 }) };
-    (mean_words) => { ("words", 1.0, Bins::Positive { min_log2: -1, max_log2: 10 }) };
-    (letters) => { ("characters", 0.25, Bins::Positive { min_log2: -2, max_log2: 6 }) };
-    (per_sentence) => { ("per sentence", 0.25, Bins::Positive { min_log2: -5, max_log2: 7 }) };
-    (syllables) => { ("syllables", 0.05, Bins::Positive { min_log2: -1, max_log2: 4 }) };
-    (share) => { ("share", 0.05, Bins::Share { min_log2: -8 }) };
-    (yes) => { ("0 or 1", 1.0, Bins::Count { max_log2: 7 }) };
-    (ratio) => { ("ratio", 0.25, Bins::Positive { min_log2: -8, max_log2: 8 }) };
-    (root) => { ("words / √words", 0.25, Bins::Positive { min_log2: -1, max_log2: 7 }) };
-    (bits) => { ("bits", 0.25, Bins::Positive { min_log2: -4, max_log2: 5 }) };
-    (yule) => { ("10⁻⁴", 10.0, Bins::Positive { min_log2: -1, max_log2: 14 }) };
-    (grade) => { ("school years", 1.0, Bins::Signed { min_log2: -3, max_log2: 8 }) };
-    (ease) => { ("points", 5.0, Bins::Signed { min_log2: -1, max_log2: 10 }) };
-    (index) => { ("points", 1.0, Bins::Positive { min_log2: -3, max_log2: 8 }) };
-    (compound) => { ("-1 to 1", 0.1, Bins::Signed { min_log2: -6, max_log2: 0 }) };
+    (characters) => {
+        ("characters", 1.0, Bins::Count { max_log2: 20 })
+    };
+    (words) => {
+        ("words", 1.0, Bins::Count { max_log2: 18 })
+    };
+    (lines) => {
+        ("lines", 1.0, Bins::Count { max_log2: 14 })
+    };
+    (count) => {
+        ("count", 1.0, Bins::Count { max_log2: 12 })
+    };
+    (mean_characters) => {
+        ("characters", 1.0, Bins::Positive { min_log2: 0, max_log2: 12 })
+    };
+    (mean_words) => {
+        ("words", 1.0, Bins::Positive { min_log2: -1, max_log2: 10 })
+    };
+    (letters) => {
+        ("characters", 0.25, Bins::Positive { min_log2: -2, max_log2: 6 })
+    };
+    (per_sentence) => {
+        ("per sentence", 0.25, Bins::Positive { min_log2: -5, max_log2: 7 })
+    };
+    (syllables) => {
+        ("syllables", 0.05, Bins::Positive { min_log2: -1, max_log2: 4 })
+    };
+    (share) => {
+        ("share", 0.05, Bins::Share { min_log2: -8 })
+    };
+    (yes) => {
+        ("0 or 1", 1.0, Bins::Count { max_log2: 7 })
+    };
+    (ratio) => {
+        ("ratio", 0.25, Bins::Positive { min_log2: -8, max_log2: 8 })
+    };
+    (root) => {
+        ("words / √words", 0.25, Bins::Positive { min_log2: -1, max_log2: 7 })
+    };
+    (bits) => {
+        ("bits", 0.25, Bins::Positive { min_log2: -4, max_log2: 5 })
+    };
+    (yule) => {
+        ("10⁻⁴", 10.0, Bins::Positive { min_log2: -1, max_log2: 14 })
+    };
+    (grade) => {
+        ("school years", 1.0, Bins::Signed { min_log2: -3, max_log2: 8 })
+    };
+    (ease) => {
+        ("points", 5.0, Bins::Signed { min_log2: -1, max_log2: 10 })
+    };
+    (index) => {
+        ("points", 1.0, Bins::Positive { min_log2: -3, max_log2: 8 })
+    };
+    (compound) => {
+        ("-1 to 1", 0.1, Bins::Signed { min_log2: -6, max_log2: 0 })
+    };
 }
 
 macro_rules! features {
@@ -160,8 +198,10 @@ macro_rules! features {
     };
 }
 
-// A word is a UAX #29 word; in Chinese a word of the dictionary segmentation. Types are words in lower case.
-// A character is a Unicode scalar value. A share or mean of nothing is not defined.
+// All are of the response without the white space at its ends. A word is a UAX #29 word; in Chinese a word of the dictionary
+// segmentation with a letter or digit. Types are words in lower case. A character is a Unicode scalar value, a letter one
+// of category L, a digit one of category Nd. A line is what \n parts, and is counted if it is not blank. Standard deviations
+// are the population's. A share or mean of nothing is not defined.
 features! {
     Length {
         char_count characters All "Characters.",
@@ -188,7 +228,7 @@ features! {
     }
     Structure {
         bullet_line_count lines All "Lines that begin with -, * or • and a blank.",
-        enumerated_line_count lines All "Lines that begin with a number or a single letter, . ) or 、 and a blank or a Han character.",
+        enumerated_line_count lines All "Lines that begin with a number of up to three digits or a single letter, . ) or 、 and a blank or a Han character.",
         list_line_share share All "Bulleted and enumerated lines among the lines.",
         heading_line_count lines All "Lines that begin with one to six # and a blank.",
         quoted_line_count lines All "Lines that begin with >.",
@@ -198,11 +238,11 @@ features! {
         backtick_count count All "Backticks.",
         bold_count count All "Pairs of **.",
         markdown_link_count count All "]( pairs.",
-        url_count count All "http://, https:// and www. addresses.",
+        url_count count All "http://, https:// and www. addresses, in any case.",
         email_count count All "E-mail addresses.",
-        emoji_count count All "Emoji: characters shown as pictures by default.",
-        emoticon_count count All "Emoticons such as :) and ;-P.",
-        math_count count All "Dollar signs before a letter or backslash, \\( and \\[.",
+        emoji_count count All "Emoji: characters that are pictures by default (modifiers aside), and those that U+FE0F makes one.",
+        emoticon_count count All "Emoticons such as :) and ;-P, after white space or at the start.",
+        math_count count All "Dollar signs before an ASCII letter or backslash, \\( and \\[.",
     }
     Lexical {
         word_length_mean letters Words "Mean characters of a word.",
@@ -224,7 +264,7 @@ features! {
         word_entropy_share share Words "Shannon entropy over the logarithm of words; 1 for one word.",
         max_word_share share Words "The most frequent type among the words.",
         yule_k yule Words "Yule's K: 10⁴ (Σ c² − n) / n², c the count of a type, n words.",
-        adjacent_repeat_count count Words "Words equal to the word before.",
+        adjacent_repeat_count count Words "Words of the same type as the word before.",
         sentence_start_repeat_share share Words "Sentences that begin with the word another one before began with.",
         char_type_share share All "Different characters among the characters that are not white space.",
         char_entropy bits All "Shannon entropy of the characters that are not white space.",
@@ -249,11 +289,11 @@ features! {
         interjection_share share EnglishChinese "oh, yeah, 嗯, 哦 and the like among the words.",
         politeness_share share EnglishChinese "please, thanks, 请, 谢谢 and the like among the words.",
         particle_share share Chinese "Final and aspect particles, 吗, 呢, 了, 着 and the like, among the words.",
-        contraction_share share English "Words with an apostrophe before s, t, re, ve, ll, d or m, among the words.",
-        number_word_share share EnglishChinese "Number words and numerals among the words.",
+        contraction_share share English "Words that end in an apostrophe and s, t, re, ve, ll, d or m, among the words.",
+        number_word_share share EnglishChinese "Number words, and words that begin with a digit, among the words.",
     }
     Punctuation {
-        punctuation_count characters All "Marks: characters of Unicode's category P or S.",
+        punctuation_count characters All "Marks: characters of Unicode's category P or S, and emoji.",
         punctuation_share share All "Marks among the characters that are not white space.",
         question_mark_count count All "? and ？.",
         exclamation_mark_count count All "! and ！.",
@@ -261,7 +301,7 @@ features! {
         period_count count All ". and 。.",
         semicolon_count count All "; and ；.",
         colon_count count All ": and ：.",
-        ellipsis_count count All "Runs of three or more periods, and …, in a row one.",
+        ellipsis_count count All "Runs of three or more periods, and runs of ….",
         quote_count count All "\" “ ” „ « » 「 」 『 』 and ＂.",
         apostrophe_count count All "' and ’.",
         hyphen_count count All "- and ‐.",
@@ -288,23 +328,23 @@ features! {
         latin_share share All "Latin letters among the letters.",
         full_width_share share All "Full-width forms and CJK marks among the marks.",
         all_caps_word_count count Spaced "Words of two or more letters, all uppercase.",
-        title_case_share share Spaced "Words that begin with an uppercase letter and go on in lower case, among the words.",
-        sentence_capital_share share Spaced "Sentences whose first letter is uppercase, among those with a letter that has case.",
+        title_case_share share Spaced "Words that begin with an uppercase letter and have no other, among the words.",
+        sentence_capital_share share Spaced "Sentences whose first letter is uppercase, among those whose first letter has case.",
         begins_lower_case yes Spaced "Whether the first letter is lower case.",
         elongation_count count All "Runs of three or more of the same letter.",
     }
     Readability {
-        syllables_per_word syllables English "Mean syllables of a word (vowel groups, silent e).",
+        syllables_per_word syllables English "Mean syllables of a word: groups of the letters aeiouy, less a silent e; at least 1.",
         polysyllable_share share English "Words of three or more syllables among the words.",
         flesch_reading_ease ease English "206.835 − 1.015 words/sentences − 84.6 syllables/words.",
         flesch_kincaid_grade grade English "0.39 words/sentences + 11.8 syllables/words − 15.59.",
         gunning_fog grade English "0.4 (words/sentences + 100 polysyllables/words).",
         smog_index grade English "1.043 √(30 polysyllables/sentences) + 3.1291.",
-        coleman_liau_index grade English "0.0588 letters a 100 words − 0.296 sentences a 100 words − 15.8.",
-        automated_readability_index grade English "4.71 characters/words + 0.5 words/sentences − 21.43.",
+        coleman_liau_index grade English "5.88 letters/words − 29.6 sentences/words − 15.8.",
+        automated_readability_index grade English "4.71 characters of words/words + 0.5 words/sentences − 21.43.",
         lix index Spaced "words/sentences + 100 words longer than 6 characters / words.",
         rix per_sentence Spaced "Words longer than 6 characters a sentence.",
-        clause_chars_mean mean_characters Chinese "Mean characters of a clause: what marks of , ; : and sentence ends part.",
+        clause_chars_mean mean_characters Chinese "Mean characters of a clause: what ， ； ： 。 ！ ？ … , ; : ! ? and line ends part, if it has a letter or digit.",
         clauses_per_sentence per_sentence Chinese "Clauses a sentence.",
         common_character_share share Chinese "Characters of GB 2312's first level (3,755) among the Han characters.",
         four_character_word_share share Chinese "Words of four Han characters among the words.",
@@ -316,15 +356,15 @@ features! {
         vader_compound compound English "VADER: normalised sum of valences.",
     }
     Interaction {
-        earlier_turn_count count All "Messages before the last user's.",
-        user_chars_ratio ratio All "Characters over those of the last user message.",
-        history_chars_ratio ratio All "Characters over the mean of the assistant's earlier messages.",
-        user_overlap_share share All "Types that the last user message has too, among the types (in Han and Kana: characters).",
+        earlier_turn_count count All "Messages before the last user's, but for the system's.",
+        user_chars_ratio ratio All "Characters over those of the last user message, without the white space at its ends.",
+        history_chars_ratio ratio All "Characters over the mean of the assistant's messages before the last user's.",
+        user_overlap_share share All "Types (here UAX #29 words, in Chinese characters) that the last user message has too, among the types.",
         user_coverage_share share All "Types of the last user message that the response has too, among its types.",
-        history_overlap_share share All "Types that messages before the last user's have too, among the types.",
+        history_overlap_share share All "Types that messages before the last user's (but for the system's) have too, among the types.",
         new_type_share share All "Types that no message before has, among the types.",
-        copied_pair_share share All "Pairs of types in a row that a message before has in a row too, among the pairs.",
-        asks_back yes All "Whether the response has a question mark though the last user message has one.",
+        copied_pair_share share All "Different pairs of types in a row that a message before has in a row too, among the different pairs.",
+        asks_back yes All "Whether both the response and the last user message have a question mark.",
     }
 }
 

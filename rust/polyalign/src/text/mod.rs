@@ -1,6 +1,9 @@
 //! Text rules that need no tokenizer: sentences, words, characters, scripts.
 
 mod characters;
+pub mod chinese;
+mod vader;
+pub use vader::{Sentiment, Vader};
 pub(crate) mod class;
 mod masks;
 mod paper;

@@ -1,0 +1,215 @@
+//! Words of closed classes.
+
+use super::analysis::Analysis;
+use super::language::Language;
+use super::registry::Id;
+use super::row::Row;
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+macro_rules! classes {
+    ($($name:ident = $bit:literal $text:literal,)*) => {
+        /// The classes a word is in, a bit each.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub(super) struct Classes(pub u32);
+
+        #[allow(missing_docs, reason = "named as the features")]
+        impl Classes {
+            $(pub const $name: Self = Self(1 << $bit);)*
+            /// How many there are.
+            pub const COUNT: usize = [$($bit),*].len();
+
+            fn named(name: &str) -> Option<Self> {
+                match name {
+                    $($text => Some(Self::$name),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+classes! {
+    ARTICLE = 0 "article",
+    FIRST_PERSON = 1 "first_person",
+    SECOND_PERSON = 2 "second_person",
+    THIRD_PERSON = 3 "third_person",
+    DEMONSTRATIVE = 4 "demonstrative",
+    QUESTION_WORD = 5 "question_word",
+    PREPOSITION = 6 "preposition",
+    CONJUNCTION = 7 "conjunction",
+    CONNECTIVE = 8 "connective",
+    AUXILIARY = 9 "auxiliary",
+    MODAL = 10 "modal",
+    NEGATION = 11 "negation",
+    INTENSIFIER = 12 "intensifier",
+    HEDGE = 13 "hedge",
+    INTERJECTION = 14 "interjection",
+    POLITENESS = 15 "politeness",
+    PARTICLE = 16 "particle",
+    NUMBER_WORD = 17 "number_word",
+    CONTRACTION = 18 "contraction",
+    STOPWORD = 19 "other",
+}
+
+/// The classes whose words are function words; those of the others are counted as content.
+const FUNCTION: u32 = Classes::ARTICLE.0
+    | Classes::FIRST_PERSON.0
+    | Classes::SECOND_PERSON.0
+    | Classes::THIRD_PERSON.0
+    | Classes::DEMONSTRATIVE.0
+    | Classes::QUESTION_WORD.0
+    | Classes::PREPOSITION.0
+    | Classes::CONJUNCTION.0
+    | Classes::AUXILIARY.0
+    | Classes::MODAL.0
+    | Classes::NEGATION.0
+    | Classes::PARTICLE.0
+    | Classes::STOPWORD.0;
+
+impl Classes {
+    fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+type Lexicon = HashMap<&'static str, Classes>;
+
+const LISTS: &str = include_str!("function_words.txt");
+
+static ENGLISH: LazyLock<Lexicon> = LazyLock::new(|| lexicon("en"));
+static CHINESE: LazyLock<Lexicon> = LazyLock::new(|| lexicon("zh"));
+
+fn lexicon(language: &str) -> Lexicon {
+    let mut lexicon = Lexicon::new();
+    for line in LISTS.lines() {
+        let mut words = line.split(' ');
+        if words.next() != Some(language) {
+            continue;
+        }
+        let Some(class) = words.next().and_then(Classes::named) else { continue };
+        for word in words {
+            let classes = lexicon.entry(word).or_default();
+            *classes = classes.with(class);
+        }
+    }
+    lexicon
+}
+
+/// The classes of a word in lower case.
+pub(super) fn classes(word: &str, language: Language) -> Classes {
+    let mut classes = match language {
+        Language::English => english(word),
+        Language::Chinese => CHINESE.get(word).copied().unwrap_or_default(),
+        Language::Spaced | Language::Other => return Classes::default(),
+    };
+    if word.starts_with(|c: char| c.is_numeric()) {
+        classes = classes.with(Classes::NUMBER_WORD);
+    }
+    if classes.0 & FUNCTION != 0 { classes.with(Classes::STOPWORD) } else { classes }
+}
+
+/// A word without apostrophes is looked up; what is contracted has the classes of its parts.
+fn english(word: &str) -> Classes {
+    let known = |word: &str| ENGLISH.get(word).copied().unwrap_or_default();
+    let Some((base, ending)) = word.rsplit_once(['\'', '’']) else { return known(word) };
+    let part = match ending {
+        "t" => Classes::NEGATION,
+        "m" | "re" | "ve" => Classes::AUXILIARY,
+        "ll" | "d" => Classes::MODAL,
+        "s" => Classes::default(),
+        _ => return known(word),
+    };
+    let base = match (ending, base) {
+        ("t", "can") | ("t", "won") | ("t", "shan") => Classes::MODAL,
+        ("t", base) => match base.strip_suffix('n') {
+            Some(base) => known(base),
+            None => return Classes::CONTRACTION.with(known(base)),
+        },
+        (_, base) => known(base),
+    };
+    // Of a possessive and of "is" after a noun alike: only after a pronoun is it certainly the verb.
+    let pronoun = Classes::FIRST_PERSON.0
+        | Classes::SECOND_PERSON.0
+        | Classes::THIRD_PERSON.0
+        | Classes::DEMONSTRATIVE.0
+        | Classes::QUESTION_WORD.0;
+    let verb = if ending == "s" && base.0 & pronoun != 0 { Classes::AUXILIARY } else { part };
+    base.with(verb).with(Classes::CONTRACTION)
+}
+
+/// The features, by class.
+const SHARES: [(Classes, Id); 18] = [
+    (Classes::STOPWORD, Id::stopword_share),
+    (Classes::ARTICLE, Id::article_share),
+    (Classes::FIRST_PERSON, Id::first_person_share),
+    (Classes::SECOND_PERSON, Id::second_person_share),
+    (Classes::THIRD_PERSON, Id::third_person_share),
+    (Classes::DEMONSTRATIVE, Id::demonstrative_share),
+    (Classes::QUESTION_WORD, Id::question_word_share),
+    (Classes::PREPOSITION, Id::preposition_share),
+    (Classes::CONJUNCTION, Id::conjunction_share),
+    (Classes::CONNECTIVE, Id::connective_share),
+    (Classes::AUXILIARY, Id::auxiliary_share),
+    (Classes::MODAL, Id::modal_share),
+    (Classes::NEGATION, Id::negation_share),
+    (Classes::INTENSIFIER, Id::intensifier_share),
+    (Classes::HEDGE, Id::hedge_share),
+    (Classes::INTERJECTION, Id::interjection_share),
+    (Classes::POLITENESS, Id::politeness_share),
+    (Classes::PARTICLE, Id::particle_share),
+];
+
+pub(super) fn fill(of: &Analysis, language: Language, row: &mut Row<'_>) {
+    let vocabulary = of.vocabulary(language);
+    let mut words = [0_u32; Classes::COUNT];
+    let mut content_types = 0;
+    for (&number, &count) in of.sequence.vocabulary.iter().zip(&of.sequence.counts) {
+        let mut classes = vocabulary.word(number).classes.0;
+        content_types += u32::from(classes & Classes::STOPWORD.0 == 0);
+        while classes != 0 {
+            words[classes.trailing_zeros() as usize] += count;
+            classes &= classes - 1;
+        }
+    }
+    let all = of.words.len() as u32;
+    let of_class = |class: Classes| words[class.0.trailing_zeros() as usize];
+    for (class, id) in SHARES {
+        row.ratio(id, of_class(class), all);
+    }
+    row.ratio(Id::content_type_share, content_types, of.sequence.counts.len() as u32);
+    row.ratio(Id::contraction_share, of_class(Classes::CONTRACTION), all);
+    row.ratio(Id::number_word_share, of_class(Classes::NUMBER_WORD), all);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_names_a_class() {
+        for line in LISTS.lines().filter(|line| !line.starts_with('#')) {
+            let class = line.split(' ').nth(1).unwrap();
+            assert!(Classes::named(class).is_some(), "{class}");
+        }
+    }
+
+    #[test]
+    fn contractions_have_the_classes_of_their_parts() {
+        let has = |word, class: Classes| english(word).0 & class.0 != 0;
+        assert!(has("don't", Classes::NEGATION) && has("don't", Classes::AUXILIARY));
+        assert!(has("can’t", Classes::MODAL) && has("can't", Classes::NEGATION));
+        assert!(has("i'm", Classes::FIRST_PERSON) && has("i'm", Classes::AUXILIARY));
+        assert!(has("it's", Classes::AUXILIARY) && !has("john's", Classes::AUXILIARY));
+        assert!(has("we'd", Classes::MODAL) && has("john's", Classes::CONTRACTION));
+        assert!(!has("o'clock", Classes::CONTRACTION) && !has("hello", Classes::CONTRACTION));
+    }
+
+    #[test]
+    fn function_words_are_stopwords() {
+        let stop = |word, language| classes(word, language).0 & Classes::STOPWORD.0 != 0;
+        assert!(stop("the", Language::English) && stop("的", Language::Chinese));
+        assert!(!stop("maybe", Language::English) && !stop("谢谢", Language::Chinese));
+        assert!(classes("1,000", Language::English).0 & Classes::NUMBER_WORD.0 != 0);
+    }
+}

@@ -1,0 +1,59 @@
+//! Marks.
+
+use super::analysis::Analysis;
+use super::characters::Kind;
+use super::registry::Id;
+use super::row::Row;
+
+pub(super) fn fill(text: &str, of: &Analysis, row: &mut Row<'_>) {
+    let totals = &of.characters.totals;
+    let marks = totals.of(Kind::is_mark);
+    row.count(Id::punctuation_count, marks);
+    row.ratio(Id::punctuation_share, marks, totals.visible);
+    row.count(Id::symbol_count, totals.of(|kind| matches!(kind, Kind::Symbol | Kind::WideSymbol)));
+    let characters = &of.characters;
+    let (questions, exclamations, commas) =
+        (characters.any(['?', '？']), characters.any(['!', '！']), characters.any([',', '，', '、']));
+    row.count(Id::question_mark_count, questions);
+    row.count(Id::exclamation_mark_count, exclamations);
+    row.count(Id::comma_count, commas);
+    row.count(Id::period_count, characters.any(['.', '。']));
+    row.count(Id::semicolon_count, characters.any([';', '；']));
+    row.count(Id::colon_count, characters.any([':', '：']));
+    row.count(Id::ellipsis_count, of.characters.ellipses);
+    row.count(Id::quote_count, characters.any(['"', '“', '”', '„', '«', '»', '「', '」', '『', '』', '＂']));
+    row.count(Id::apostrophe_count, characters.any(['\'', '’']));
+    row.count(Id::hyphen_count, characters.any(['-', '‐']));
+    row.count(Id::dash_count, characters.any(['–', '—', '―']));
+    row.count(Id::slash_count, characters.any(['/', '／']));
+    row.count(Id::parenthesis_count, characters.any(['(', ')', '（', '）']));
+    row.count(
+        Id::bracket_count,
+        characters.any(['[', ']', '{', '}', '【', '】', '［', '］', '｛', '｝', '《', '》', '〈', '〉']),
+    );
+    let sentences = of.sentences.len() as u32;
+    row.ratio(Id::commas_per_sentence, commas, sentences);
+    let asking = of.sentences.iter().filter(|sentence| sentence.asks).count();
+    let exclaiming = of.sentences.iter().filter(|sentence| sentence.exclaims).count();
+    row.ratio(Id::question_sentence_share, asking as u32, sentences);
+    row.ratio(Id::exclamation_sentence_share, exclaiming as u32, sentences);
+    if !text.is_empty() {
+        row.yes(Id::ends_with_mark, ends_with_mark(text));
+    }
+    row.count(Id::repeated_mark_count, if questions + exclamations > 1 { repeated_marks(text) } else { 0 });
+}
+
+fn ends_with_mark(text: &str) -> bool {
+    let closing = ['"', '\'', '”', '’', '»', '」', '』', ')', '）', ']', '】', '》'];
+    text.trim_end_matches(closing).ends_with(['.', '!', '?', '…', '。', '！', '？'])
+}
+
+/// Runs of two or more question and exclamation marks.
+fn repeated_marks(text: &str) -> u32 {
+    let (mut found, mut run) = (0, 0);
+    for c in text.chars() {
+        run = if matches!(c, '!' | '?' | '！' | '？') { run + 1 } else { 0 };
+        found += u32::from(run == 2);
+    }
+    found
+}
