@@ -4,10 +4,10 @@ const TEXTS = {
   en: {
     lead: "How humans write, bucket by bucket: the distribution of each feature over the human responses of each bucket.",
     buckets: "Buckets", feature: "One feature", bucket: "One bucket", compare: "Compare two",
-    humans: "human responses", features: "features", variant: "variant", version: "registry version",
+    humans: "human responses", many: "buckets", features: "features", variant: "feature set",
     unit: "unit of lengths", edges: "length edges", labels: "labels", minimum: "humans a feature needs",
     words: "words", tokens: "tokens", characters: "characters", "words-paper": "words (paper)",
-    id: "bucket", rows: "rows", share: "share", median: "median", spread: "q10–q90", backs: "back off", histogram: "histogram of",
+    id: "bucket", rows: "rows", share: "share", median: "median", spread: "q10–q90", backs: "back off", backing: "features back off", histogram: "histogram of",
     backsTitle: "features with too few humans here: an ancestor's are used",
     find: "Find a feature", findBucket: "Find buckets", order: "order", height: "height", own: "each its own", common: "the same",
     byId: "as listed", byRows: "most rows first", byMedian: "by median", byGroup: "by group", byName: "by name",
@@ -16,10 +16,10 @@ const TEXTS = {
     legendRange: "smallest to largest", legendTypical: "median of all buckets' medians",
     none: "Nothing matches.", noHumans: "No humans with this feature.", few: "few humans: backs off",
     mean: "mean", std: "standard deviation", min: "smallest", max: "largest", count: "humans", beyond: "beyond the axis",
-    here: "here", log: "logarithmic axis", linear: "linear axis", defined: "defined for", swap: "Swap", difference: "difference",
+    here: "here", log: "logarithmic axis", linear: "linear axis", counted: "Unit: ", defined: "languages: ", swap: "Swap", difference: "difference",
     dark: "Dark", light: "Light", theme: "Colours: light or dark", onlyOne: "There is only one bucket.",
     compareNote: "Difference: the largest gap between the two cumulative distributions (Kolmogorov–Smirnov), 0 for equal to 1 for apart, from the bars drawn.",
-    footArea: "All bars of a histogram are equally wide on its axis, so areas are shares of humans. What lies beyond the axis is not drawn; the values under the pointer say how much it is.",
+    footArea: "The area of a bar is the share of humans in it. What lies beyond the axis is not drawn; the values under the pointer say how much it is.",
     footBack: (least) => `A feature with fewer than ${least} humans in a bucket backs off: scores use the nearest ancestor's. What is drawn here is always the bucket's own.`,
     footKeys: "Keys: / finds, ↑ ↓ move in lists, 1–4 change the view.",
     old: "This page needs a browser of 2023 or later.", broken: "The numbers of this page are damaged.",
@@ -27,10 +27,10 @@ const TEXTS = {
   zh: {
     lead: "人类怎样写作，逐桶呈现：每个桶内的人类回复在各项特征上的分布。",
     buckets: "全部桶", feature: "单个特征", bucket: "单个桶", compare: "两桶对比",
-    humans: "条人类回复", features: "项特征", variant: "变体", version: "特征表版本",
+    humans: "条人类回复", many: "个桶", features: "项特征", variant: "特征集",
     unit: "长度单位", edges: "长度分界", labels: "标签", minimum: "特征所需最少人数",
     words: "词", tokens: "词元", characters: "字符", "words-paper": "词（论文）",
-    id: "桶", rows: "条数", share: "占比", median: "中位数", spread: "q10–q90", backs: "回退", histogram: "直方图：",
+    id: "桶", rows: "条数", share: "占比", median: "中位数", spread: "q10–q90", backs: "回退", backing: "项特征回退", histogram: "直方图：",
     backsTitle: "此处样本过少、改用上级分布的特征数",
     find: "查找特征", findBucket: "查找桶", order: "排序", height: "高度", own: "各自缩放", common: "统一",
     byId: "原顺序", byRows: "条数从多到少", byMedian: "按中位数", byGroup: "按组", byName: "按名称",
@@ -39,10 +39,10 @@ const TEXTS = {
     legendRange: "最小至最大", legendTypical: "各桶中位数的中位数",
     none: "没有匹配项。", noHumans: "没有具备此特征的人类样本。", few: "样本过少：回退",
     mean: "均值", std: "标准差", min: "最小", max: "最大", count: "人数", beyond: "超出坐标轴",
-    here: "此处", log: "对数坐标轴", linear: "线性坐标轴", defined: "适用于", swap: "互换", difference: "差异",
+    here: "此处", log: "对数坐标轴", linear: "线性坐标轴", counted: "单位：", defined: "适用：", swap: "互换", difference: "差异",
     dark: "深色", light: "浅色", theme: "配色：浅色或深色", onlyOne: "只有一个桶。",
     compareNote: "差异：两条累积分布之间的最大差距（柯尔莫哥洛夫–斯米尔诺夫统计量），0 为相同，1 为完全分离，由所绘柱形算得。",
-    footArea: "同一直方图的柱在坐标轴上等宽，因此面积即人类占比。超出坐标轴的部分不绘出，指针提示中注明其占比。",
+    footArea: "柱的面积即该区间内的人类占比。超出坐标轴的部分不绘出，指针提示中注明其占比。",
     footBack: (least) => `桶内某特征的人数少于 ${least} 时会回退：评分时使用最近的上级分布。此处所绘始终是该桶自身的分布。`,
     footKeys: "快捷键：/ 查找，↑ ↓ 在列表中移动，1–4 切换视图。",
     old: "本页需要 2023 年以后的浏览器。", broken: "本页的数据已损坏。",
@@ -94,7 +94,9 @@ function cellOf(f, b) {
   const cell = { f, b, count: counts[place] };
   STATISTICS.forEach((name, column) => { cell[name] = statistics[column * cells + place]; });
   const bars = features[f].axis.bars, start = offsets[f] + b * bars;
-  cell.shares = Array.from(heights.subarray(start, start + bars), (height) => height / 255 * cell.tallest);
+  const edges = edgesOf(features[f].axis);
+  cell.heights = Array.from(heights.subarray(start, start + bars), (height) => height / 255 * cell.tallest);
+  cell.shares = cell.heights.map((height, bar) => height * (edges[bar + 1] - edges[bar]) * bars);
   return cell;
 }
 
@@ -103,6 +105,10 @@ function cellOf(f, b) {
 const forward = (axis, value) => axis.log ? Math.asinh(value / axis.scale) : value;
 const backward = (axis, place) => axis.log ? Math.sinh(place) * axis.scale : place;
 const position = (axis, value) => (forward(axis, value) - axis.low) / (axis.high - axis.low);
+/** Where the bars begin and the last one ends, between 0 and 1. */
+const edgesOf = (axis) => axis.places ||= axis.edges ? axis.edges.map((value) => position(axis, value))
+  : Array.from({ length: axis.bars + 1 }, (_, bar) => bar / axis.bars);
+const barAt = (axis, place) => Math.max(0, edgesOf(axis).findLastIndex((edge, bar) => edge <= place && bar < axis.bars));
 const inside = (place) => Math.min(1, Math.max(0, place));
 
 /** A value in the feature's own manner: whole numbers whole, shares in percent. */
@@ -117,7 +123,7 @@ function digits(value) {
   if (size >= 100) return Math.round(value).toLocaleString("en-US");
   return String(Number(value.toPrecision(3)));
 }
-const percent = (share) => share > 0 && share < 0.0005 ? "<0.1%" : `${Number((share * 100).toPrecision(share < 0.1 ? 2 : 3))}%`;
+const percent = (share) => share > 0 && share < 0.0001 ? "<0.01%" : `${Number((share * 100).toPrecision(share < 0.1 ? 2 : 3))}%`;
 
 /** Up to `most` values to label an axis at. */
 function ticksOf(axis, most) {
@@ -136,10 +142,10 @@ function ticksOf(axis, most) {
     }
     return values;
   }
-  const rough = (high - low) / most, power = 10 ** Math.floor(Math.log10(rough));
+  const rough = (high - low) / (most - 1), power = 10 ** Math.floor(Math.log10(rough));
   let step = [1, 2, 5, 10].map((mantissa) => mantissa * power).find((candidate) => candidate >= rough);
   if (axis.whole) step = Math.max(1, step);
-  for (let value = Math.ceil(low / step - 1e-9); value * step <= high + step * 1e-9; value++) values.push(value * step);
+  for (let value = Math.ceil(low / step - 1e-9); value * step <= high + step * 1e-9; value++) values.push(value * step || 0);
   return values;
 }
 
@@ -192,10 +198,13 @@ function fill(element, attributes, children) {
     else if (value === true) element.setAttribute(name, "");
     else if (value !== false && value !== undefined) element.setAttribute(name, value);
   }
-  element.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined));
   return element;
 }
-const id = (bucket) => h("bdi", { class: "id" }, bucket.bucket === "" ? "∅" : bucket.bucket);
+/** A name that may break after the marks that part it. */
+const breakable = (name) => name.split(/(?<=[|_])/).flatMap((part, place) => place ? [h("wbr"), part] : [part]);
+const id = (bucket) => h("bdi", { class: "id" }, bucket.bucket === "" ? "∅" : breakable(bucket.bucket));
+const code = (feature) => h("code", {}, breakable(feature.name));
 
 // --- Drawing. A plot is 1000 units wide and stretched to its box; labels are set beside it in percent.
 
@@ -204,12 +213,12 @@ function plot(content, tall, data, label) {
   return h("div", { class: "plot", role: "img", "aria-label": label, "data-f": data.f, "data-b": data.b, "data-o": data.o }, svg);
 }
 
-/** The outline of bars with their feet at `foot`, the tallest possible `tall` high. */
-function barsPath(shares, top, foot, tall) {
-  const width = 1000 / shares.length;
+/** The outline of a cell's bars with their feet at `foot`, the highest possible, of height `top`, drawn `tall`. */
+function barsPath(cell, top, foot, tall) {
+  const edges = edgesOf(features[cell.f].axis);
   let path = `M0 ${foot}`;
-  shares.forEach((share, bar) => {
-    path += `V${(foot - share / top * tall).toFixed(1)}H${((bar + 1) * width).toFixed(1)}`;
+  cell.heights.forEach((height, bar) => {
+    path += `V${(foot - height / top * tall).toFixed(1)}H${(edges[bar + 1] * 1000).toFixed(1)}`;
   });
   return `${path}V${foot}`;
 }
@@ -231,7 +240,7 @@ function histogram(cell, top) {
   return plot([
     span(axis, cell.q10, cell.q90, { y: 0, height: 100, class: "band" }),
     span(axis, cell.q25, cell.q75, { y: 0, height: 100, class: "box" }),
-    s("path", { d: barsPath(cell.shares, top || cell.tallest, 100, 96), class: "bars" }),
+    s("path", { d: barsPath(cell, top || cell.tallest, 100, 96), class: "bars" }),
     s("line", { x1: 0, x2: 1000, y1: 100, y2: 100, class: "line" }),
     stroke(axis, cell.q50, 0, 100, "median"),
   ], 100, cell, describe(cell));
@@ -241,7 +250,7 @@ function strip(cell) {
   const { axis } = features[cell.f];
   const left = inside(position(axis, cell.min)) * 1000, right = inside(position(axis, cell.max)) * 1000;
   return plot([
-    s("path", { d: barsPath(cell.shares, cell.tallest, 22, 21), class: "bars faint" }),
+    s("path", { d: barsPath(cell, cell.tallest, 22, 21), class: "bars faint" }),
     s("line", { x1: left, x2: right, y1: 30, y2: 30, class: "range" }),
     span(axis, cell.q10, cell.q90, { y: 26.5, height: 7, class: "solid wide" }),
     span(axis, cell.q25, cell.q75, { y: 25, height: 10, class: "solid" }),
@@ -252,8 +261,8 @@ function strip(cell) {
 function overlay(one, two) {
   const { axis } = features[one.f], top = Math.max(one.tallest, two.tallest);
   return plot([
-    s("path", { d: barsPath(one.shares, top, 72, 70), class: "bars a" }),
-    s("path", { d: barsPath(two.shares, top, 72, 70), class: "outline" }),
+    s("path", { d: barsPath(one, top, 72, 70), class: "bars a" }),
+    s("path", { d: barsPath(two, top, 72, 70), class: "outline" }),
     s("line", { x1: 0, x2: 1000, y1: 72, y2: 72, class: "line" }),
     ...[[one, "", 78], [two, " b", 90]].flatMap(([cell, kind, y]) => [
       span(axis, cell.q10, cell.q90, { y, height: 8, class: `solid wide${kind}` }),
@@ -300,19 +309,20 @@ function heading() {
       ? Object.entries(schema.length_edges).map(([language, ends]) => `${language}: ${[].concat(ends).join(", ")}`).join("; ")
       : schema.length_edges;
   const facts = [
-    [number(total), "humans"], [number(buckets.length), "buckets"], [number(features.length), "features"],
+    [number(total), "humans"], [number(buckets.length), "many"], [number(features.length), "features"],
     [schema.length_unit && (text(schema.length_unit) || schema.length_unit), "unit"], [edges, "edges"],
     [about.min_count, "minimum"], [(about.labels || []).join(", "), "labels"],
-    [about.variant, "variant"], [about.registry && about.registry.version, "version"],
+    [[about.variant, about.registry && about.registry.version].filter(Boolean).join(" · v"), "variant"],
   ].filter(([value]) => value !== undefined && value !== null && value !== "");
   const other = state.lang === "en" ? "zh" : "en";
   const theme = state.theme === "light" ? "dark" : "light";
   return [
     h("header", {},
-      h("div", {}, h("h1", {}, h("bdi", {}, about.title)), h("p", { class: "lead" }, text("lead"))),
+      h("h1", {}, h("bdi", {}, about.title)),
       h("div", { class: "switches" },
         h("button", { id: "lang", lang: other === "zh" ? "zh-CN" : "en", onclick: () => go({ lang: other }) }, other === "zh" ? "中文" : "English"),
         h("button", { id: "theme", title: text("theme"), onclick: () => go({ theme }) }, text(theme)))),
+    h("p", { class: "lead" }, text("lead")),
     h("dl", { class: "facts" }, facts.map(([value, key]) => h("div", {}, h("dt", {}, text(key)), h("dd", {}, String(value))))),
     h("nav", { role: "tablist", onkeydown: moveTab }, VIEWS.map((view) => h("button", {
       role: "tab", id: `tab-${view}`, "aria-selected": String(state.view === view), tabindex: state.view === view ? 0 : -1, onclick: () => go({ view }),
@@ -425,26 +435,27 @@ function bucketsView({ f }) {
     const mark = sorted ? (down ? " ▾" : " ▴") : "";
     return h("th", { class: kind, scope: "col", title: name === "backs" ? text("backsTitle") : undefined, "aria-sort": sorted ? (down ? "descending" : "ascending") : undefined },
       order ? h("button", { "data-sort": name, onclick: () => go({ sort: sorted && !down ? `${name}-down` : name }) }, label + mark)
-        : name === "plot" ? ticks(feature, 4) : label);
+        : name === "plot" ? ticks(feature, narrow.matches ? 3 : 5) : label);
   });
   return [
     h("div", { class: "controls" },
       bucketSearch(show),
       h("label", {}, text("histogram"), h("select", { id: "histogram", onchange: (event) => go({ feature: event.target.value }) }, featureOptions(f)))),
     h("p", { class: "soft small" }, featureLine(feature)),
-    legend(["bars", "box", "band", "median"]),
+    legend(["bars", "median", "solid", "wide", "range"]),
     h("div", { class: "scroll" }, h("table", {}, h("thead", {}, h("tr", {}, head)), body)),
   ];
 }
 
 function featureLine(feature) {
-  return [feature.definition, unitOf(feature), `${text("defined")} ${inChinese("languages", feature.languages)}`,
-    text(feature.axis.log ? "log" : "linear")].join(state.lang === "zh" ? "　" : " · ");
+  const facts = [`${text("counted")}${unitOf(feature)}`, `${text("defined")}${inChinese("languages", feature.languages)}`, text(feature.axis.log ? "log" : "linear")];
+  return `${feature.definition} ${facts.join(" · ")}`;
 }
 
 function legend(kinds) {
-  const key = { bars: "legendBars", box: "legendBox", band: "legendBand", median: "legendMedian", typical: "legendTypical" };
-  const swatch = { bars: "bar", median: "mark" };
+  const key = { bars: "legendBars", box: "legendBox", band: "legendBand", solid: "legendBox", wide: "legendBand", range: "legendRange",
+    median: "legendMedian", typical: "legendTypical" };
+  const swatch = { bars: "bar", median: "mark", wide: "outer" };
   return h("div", { class: "legend" }, kinds.map((kind) => h("span", {}, h("i", { class: swatch[kind] || kind }), text(key[kind]))));
 }
 
@@ -452,7 +463,7 @@ function featurePicker(f) {
   const title = shortName(features[f]) || features[f].name;
   return picker(title, text("find"), groupNames().map((group) => [inChinese("groups", group),
     features.flatMap((feature, place) => feature.group !== group ? [] : [[
-      h("code", {}, feature.name), shortName(feature),
+      code(feature), shortName(feature),
       `${feature.name} ${feature.definition} ${about.zh.features[feature.name] || ""} ${group} ${about.zh.groups[group] || ""}`,
       place === f, () => go({ feature: feature.name }),
     ]])]));
@@ -481,7 +492,7 @@ function featureView({ f }) {
   };
   show();
   return h("div", { class: "split" }, featurePicker(f), h("section", {},
-    h("h2", {}, h("code", {}, feature.name), shortName(feature) && ` ${shortName(feature)}`),
+    h("h2", {}, code(feature), shortName(feature) && ` ${shortName(feature)}`),
     h("p", { class: "lead" }, featureLine(feature)),
     h("div", { class: "controls" }, bucketSearch(show), choice("order", "order", orders), choice("height", "height", ["own", "common"])),
     legend(["bars", "box", "band", "median"]), grid));
@@ -515,11 +526,11 @@ function bucketView({ b }) {
   const parts = bucket.parts.map((part, place) => `${inChinese("axes", names[place] || "")} ${part}`.trim());
   return h("div", { class: "split" }, bucketPicker(b), h("section", {},
     h("h2", {}, id(bucket)),
-    h("p", { class: "lead" }, h("bdi", {}, parts.join(" · ")), ` · ${number(bucket.rows)} ${text("rows")} (${percent(bucket.rows / Math.max(1, total))})`,
-      bucket.backed_off ? h("span", { class: "back" }, ` · ${number(bucket.backed_off)} ${text("backs")}`) : null),
+    h("p", { class: "lead" }, h("bdi", {}, parts.join(" · ")), ` · ${number(bucket.rows)} ${text("humans")} (${percent(bucket.rows / Math.max(1, total))})`,
+      bucket.backed_off ? h("span", { class: "back" }, ` · ${number(bucket.backed_off)} ${text("backing")}`) : null),
     h("div", { class: "controls" }, choice("order", "order", orders),
       buckets.length > 1 ? h("button", { class: "swap", onclick: () => go({ view: "compare" }) }, text("compare")) : null),
-    legend(["bars", "box", "band", "median", "typical"]),
+    legend(["bars", "median", "solid", "wide", "range", "typical"]),
     rows.length ? null : h("p", { class: "none" }, text("noHumans")),
     groups.filter(([, members]) => members.length).map(([group, members]) => [
       group ? h("h3", {}, group) : null,
@@ -532,9 +543,9 @@ function stripRow({ feature, cell, typical }) {
     drawn.append(h("i", { class: "typical", style: { left: `${inside(position(feature.axis, typical.median)) * 100}%`, top: `${30 / 36 * 100}%` } }));
   }
   return h("div", { class: "strip" },
-    h("button", { class: "name", title: feature.definition, onclick: () => go({ view: "feature", feature: feature.name }) },
-      h("code", {}, feature.name), shortName(feature) ? h("span", { class: "soft" }, ` ${shortName(feature)}`) : null),
-    h("div", {}, drawn, ticks(feature, 4)),
+    h("button", { class: "name", title: `${feature.name}: ${feature.definition}`, onclick: () => go({ view: "feature", feature: feature.name }) },
+      code(feature), shortName(feature) ? h("span", { class: "soft" }, ` ${shortName(feature)}`) : null),
+    h("div", {}, drawn, ticks(feature, 5)),
     h("div", { class: "value" }, h("b", {}, say(feature, cell.q50)), h("br"),
       few(cell) ? h("span", { class: "back small" }, text("few")) : h("span", { class: "soft small" }, `${say(feature, cell.q10)}–${say(feature, cell.q90)}`)));
 }
@@ -558,8 +569,8 @@ function compareView({ b, o }) {
     h("p", { class: "soft small" }, text("compareNote")),
     h("div", { class: "cards" }, pairs.map(({ feature, one, two, gap: difference }) => h("article", { class: "card" },
       h("div", { class: "head" },
-        h("button", { title: feature.definition, onclick: () => go({ view: "feature", feature: feature.name }) },
-          h("code", {}, feature.name), shortName(feature) ? h("span", { class: "soft small" }, ` ${shortName(feature)}`) : null),
+        h("button", { title: `${feature.name}: ${feature.definition}`, onclick: () => go({ view: "feature", feature: feature.name }) },
+          code(feature), shortName(feature) ? h("span", { class: "soft small" }, ` ${shortName(feature)}`) : null),
         h("span", { class: "soft small number", title: text("difference") }, difference.toFixed(2))),
       overlay(one, two), ticks(feature, 6),
       h("div", { class: "foot" }, h("span", {}, `${text("median")} `, h("b", {}, say(feature, one.q50)), " · ", h("b", {}, say(feature, two.q50))),
@@ -582,7 +593,7 @@ function tipFor(target, x) {
         entry("q10–q90", `${say(feature, cell.q10)}–${say(feature, cell.q90)}`), entry("mean", say(feature, cell.mean)), entry("std", say(feature, cell.std)),
         entry("min", say(feature, cell.min)), entry("max", say(feature, cell.max)),
         cell.beyond > 0.0005 ? entry("beyond", percent(cell.beyond)) : [],
-        x === null ? [] : entry(barName(feature, axis, x), percent(cell.shares[Math.min(axis.bars - 1, Math.floor(x * axis.bars))]))),
+        x === null ? [] : entry(barName(feature, axis, x), percent(cell.shares[barAt(axis, x)]))),
     ];
   });
   return [h("strong", {}, `${feature.name}${shortName(feature) ? ` ${shortName(feature)}` : ""} (${unitOf(feature)})`), ...rows];
@@ -590,9 +601,9 @@ function tipFor(target, x) {
 
 /** What values the bar at a place between 0 and 1 stands for. */
 function barName(feature, axis, x) {
-  const width = (axis.high - axis.low) / axis.bars, bar = Math.min(axis.bars - 1, Math.floor(x * axis.bars));
-  let low = backward(axis, axis.low + bar * width), high = backward(axis, axis.low + (bar + 1) * width);
-  if (axis.whole && !axis.log) {
+  const bar = barAt(axis, x);
+  let [low, high] = edgesOf(axis).slice(bar, bar + 2).map((edge) => backward(axis, axis.low + edge * (axis.high - axis.low)));
+  if (axis.whole) {
     low = Math.round(low + 0.5);
     high = Math.round(high - 0.5);
     if (low === high) return say(feature, low);
@@ -651,7 +662,7 @@ function draw() {
   const content = features.length && buckets.length ? VIEW[state.view](places) : h("p", { class: "none" }, text("none"));
   const list = page.querySelector(".choices");
   const scrolled = list ? list.scrollTop : null;
-  page.replaceChildren(...heading(), h("main", { role: "tabpanel", "aria-labelledby": `tab-${state.view}` }, ...[content].flat()), foot);
+  page.replaceChildren(...heading(), h("main", { role: "tabpanel", "aria-labelledby": `tab-${state.view}` }, content), foot);
   const now = page.querySelector(".choices");
   if (now && scrolled !== null && drawn === state.view) now.scrollTop = scrolled;
   else if (now) {

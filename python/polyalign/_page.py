@@ -8,7 +8,7 @@ import json
 import re
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,10 +29,11 @@ _STATISTICS = ("mean", "std", *_QUANTILES)
 
 @dataclass(frozen=True)
 class Axis:
-    """What the histograms of a feature share: `bars` equal bars from `low` to `high`, in units of the axis.
+    """What the histograms of a feature share: `bars` bars from `low` to `high`, in units of the axis.
 
     A position on a logarithmic axis is asinh(value / scale): equal steps below the scale, equal ratios beyond
-    it, zero and negative values included. Whole numbers are drawn half a step to either side.
+    it, zero and negative values included. Whole numbers are drawn half a step to either side. Bars are equally
+    wide, but on a logarithmic axis of whole numbers, where `edges` has the values they begin and end at.
     """
 
     log: bool
@@ -41,12 +42,21 @@ class Axis:
     low: float
     high: float
     bars: int
+    edges: tuple[float, ...] | None = None
 
     def positions(self, values: Floats) -> Floats:
         """Return where values lie on the axis."""
         import numpy as np
 
         return np.arcsinh(values / self.scale) if self.log else values
+
+    def bar_edges(self) -> Floats:
+        """Return where the bars begin, and where the last one ends, in units of the axis."""
+        import numpy as np
+
+        if self.edges is None:
+            return np.linspace(self.low, self.high, self.bars + 1)
+        return self.positions(np.array(self.edges))
 
 
 def render(data: Mapping[str, Any]) -> str:
@@ -120,7 +130,7 @@ def _encode(
     The numbers are, feature by feature and within it bucket by bucket: the counts (uint32), then the statistics,
     the height of the tallest bar and the share beyond the axis (float32), column by column; their four bytes lie
     apart, least significant first, so that they compress. The heights of the bars follow, as bytes, 255 the
-    tallest.
+    tallest. A height is the share of humans over the width, the mean width being 1.
     """
     import numpy as np
 
@@ -139,11 +149,13 @@ def _encode(
         axes.append(_axis(float(feature["scale"]), columns[2:9, row, there], bins))
         shares = np.zeros((len(buckets), axes[-1].bars))
         shares[there] = _shares(axes[-1], bins, len(humans))
-        tallest = shares.max(axis=1, initial=0.0)
-        columns[-2, row] = tallest
         columns[-1, row, there] = np.clip(1 - shares[there].sum(axis=1), 0, 1)
-        bars.append(np.ceil(shares * (255 / np.where(tallest > 0, tallest, 1))[:, None] - 0.5).astype(np.uint8))
-        bars[-1][(shares > 0) & (bars[-1] == 0)] = 1
+        widths = np.diff(axes[-1].bar_edges())
+        heights = shares * (widths.mean() / widths)
+        tallest = heights.max(axis=1, initial=0.0)
+        columns[-2, row] = tallest
+        bars.append(np.rint(heights * (255 / np.where(tallest > 0, tallest, 1))[:, None]).astype(np.uint8))
+        bars[-1][(heights > 0) & (bars[-1] == 0)] = 1  # rare is not never
     floats = np.concatenate([_short(columns[:-2], 16), _short(columns[-2:], 8)])
     words = np.concatenate([counts.ravel(), floats.ravel()])
     planes = np.ascontiguousarray(words.view(np.uint8).reshape(-1, 4).T)
@@ -213,13 +225,19 @@ def _axis(scale: float, quantiles: Floats, bins: _Bins) -> Axis:
         low, high = low - 0.5, max(high, low + 1) + 0.5
     elif high <= low:
         high = low + scale
-    if log or not whole:
-        axis = Axis(log=log, whole=whole, scale=scale, low=low, high=high, bars=_BARS)
-        low, high = axis.positions(np.array([low, high]))
-        return Axis(log=log, whole=whole, scale=scale, low=float(low), high=float(high), bars=_BARS)
-    step = np.ceil((high - low) / _BARS)
-    bars = int(np.ceil((high - low) / step))
-    return Axis(log=False, whole=True, scale=scale, low=float(low), high=float(low + bars * step), bars=bars)
+    if not log and whole:
+        step = np.ceil((high - low) / _BARS)
+        bars = int(np.ceil((high - low) / step))
+        return Axis(log=False, whole=True, scale=scale, low=float(low), high=float(low + bars * step), bars=bars)
+    axis = Axis(log=log, whole=whole, scale=scale, low=low, high=high, bars=_BARS)
+    low, high = axis.positions(np.array([low, high]))
+    axis = replace(axis, low=float(low), high=float(high))
+    if not whole:
+        return axis
+    # No bar begins within a whole number.
+    edges = np.unique(np.floor(np.sinh(axis.bar_edges()) * scale) + 0.5)
+    edges = np.unique(np.clip(edges, np.sinh(low) * scale, np.sinh(high) * scale).round(1))
+    return replace(axis, bars=len(edges) - 1, edges=tuple(edges.tolist()))
 
 
 def _shares(axis: Axis, bins: _Bins, buckets: int) -> Floats:
@@ -227,24 +245,21 @@ def _shares(axis: Axis, bins: _Bins, buckets: int) -> Floats:
     import numpy as np
 
     half = 0.5 if axis.whole else 0.0
-    low, high = axis.positions(bins.low - half), axis.positions(np.fmax(bins.high - half, bins.low - half))
-    width = (axis.high - axis.low) / axis.bars
-    start, stop = (low - axis.low) / width, (high - axis.low) / width
+    edges = axis.bar_edges()
+    low, high = axis.positions(bins.low - half), axis.positions(bins.high - half)
+    # A bin too narrow to divide lies in the bar of its lower end.
+    point = high - low < 1e-9 * (axis.high - axis.low)
+    width = np.where(point, 1.0, high - low)
+    bar = np.searchsorted(edges, low, side="right") - 1
+    bar[point & (low == axis.high)] = axis.bars - 1
+    bar = np.where(point, bar, np.maximum(bar, 0))
     shares = np.zeros(buckets * axis.bars)
-    # A bin too narrow for the arithmetic to divide lies in the bar of its lower end.
-    point = stop - start < 1e-9
-    first = np.floor(np.where(point, start, np.clip(start, 0, axis.bars))).astype(np.int64)
-    first[point & (start >= axis.bars) & (start <= axis.bars + 1e-6)] = axis.bars - 1
-    length = np.where(point, 1.0, stop - start)
     bucket, share = bins.bucket, bins.shares
-    offset = 0
-    while len(first):
-        bar = first + offset
-        overlap = np.where(point, 1.0, np.minimum(stop, bar + 1) - np.maximum(start, bar)) / length
-        inside = (bar >= 0) & (bar < axis.bars) & (overlap > 0)
-        np.add.at(shares, bucket[inside] * axis.bars + bar[inside], (overlap * share)[inside])
-        offset += 1
-        more = ~point & (stop > first + offset) & (first + offset < axis.bars)
-        first, start, stop, length, point = first[more], start[more], stop[more], length[more], point[more]
-        bucket, share = bucket[more], share[more]
+    while len(bar):
+        inside = (bar >= 0) & (bar < axis.bars)
+        bar, low, high, point, width = bar[inside], low[inside], high[inside], point[inside], width[inside]
+        bucket, share = bucket[inside], share[inside]
+        overlap = np.where(point, 1.0, np.minimum(high, edges[bar + 1]) - np.maximum(low, edges[bar])) / width
+        np.add.at(shares, bucket * axis.bars + bar, np.maximum(overlap, 0) * share)
+        bar = np.where(~point & (high > edges[bar + 1]), bar + 1, axis.bars)
     return shares.reshape(buckets, axis.bars)
