@@ -83,12 +83,12 @@ def draw(scale: float, cells: Sequence[Mapping[str, Any]], most: int) -> Histogr
     >>> cell = {"min": 1, "q10": 1, "q25": 1, "q50": 1, "q75": 2, "q90": 2, "max": 2, "bins": [(1, 2, 3), (2, 3, 1)]}
     >>> drawn = draw(1.0, [cell], 48)
     >>> drawn.axis.bars, drawn.axis.low, drawn.heights.tolist()
-    (3, -0.5, [[0.0, 0.75, 0.25]])
+    (2, 0.5, [[0.75, 0.25]])
     """
     import numpy as np
 
     quantiles = np.array([[cell[name] for cell in cells] for name in QUANTILES], np.float64)
-    bins = _flat(cells)
+    bins = _flat(cells, quantiles)
     axis = _axis(scale, quantiles, bins, most)
     shares = _shares(axis, bins, len(cells))
     widths = np.diff(axis.bar_edges())
@@ -100,26 +100,26 @@ def draw(scale: float, cells: Sequence[Mapping[str, Any]], most: int) -> Histogr
 class _Bins:
     """The bins of a feature in all buckets, one after another; `shares` add up to 1 in each bucket."""
 
+    whole: bool  # all values are whole numbers, as far as bins and quantiles tell
     bucket: NDArray[np.intp]
     low: Floats
     high: Floats
     shares: Floats
 
 
-def _flat(cells: Sequence[Mapping[str, Any]]) -> _Bins:
+def _flat(cells: Sequence[Mapping[str, Any]], quantiles: Floats) -> _Bins:
     """Join the bins of all buckets; the outermost end where the values do."""
     import numpy as np
 
     rows = [bin_ for cell in cells for bin_ in cell["bins"]]
     table = np.array(rows, np.float64).reshape(-1, 3)  # an open end is None: NaN
     bucket = np.repeat(np.arange(len(cells)), [len(cell["bins"]) for cell in cells])
-    smallest = np.array([cell["min"] for cell in cells], np.float64)[bucket]
-    largest = np.array([cell["max"] for cell in cells], np.float64)[bucket]
+    smallest, largest = quantiles[0][bucket], quantiles[-1][bucket]
     total = np.bincount(bucket, table[:, 2], len(cells))[bucket]
-    low, high = np.fmax(table[:, 0], smallest), np.fmin(table[:, 1], np.nextafter(largest, np.inf))
-    if _is_whole(smallest) and _is_whole(largest) and _is_whole(low):
-        high = np.fmin(table[:, 1], largest + 1)
-    return _Bins(bucket, low, np.fmax(low, high), table[:, 2] / np.where(total > 0, total, 1))
+    low = np.fmax(table[:, 0], smallest)
+    whole = _is_whole(quantiles) and _is_whole(low)
+    high = np.fmin(table[:, 1], largest + 1 if whole else np.nextafter(largest, np.inf))
+    return _Bins(whole, bucket, low, np.fmax(low, high), table[:, 2] / np.where(total > 0, total, 1))
 
 
 def _is_whole(values: Floats) -> bool:
@@ -139,24 +139,23 @@ def _axis(scale: float, quantiles: Floats, bins: _Bins, most: int) -> Axis:
     ends = np.searchsorted(cumulative, cumulative[-1] * np.array([_TAIL, 0.1, 1 - _TAIL]))
     low, smaller, high = bins.low[order][np.minimum(ends, len(order) - 1)]
     low, high = min(low, quantiles[1].min()), max(high, quantiles[5].max())
-    whole = _is_whole(quantiles) and _is_whole(bins.low)
     log = bool(max(high, -low) > _DECADES * max(scale, abs(smaller)))
     if log:  # it has room for all values
         low, high = quantiles[0].min(), quantiles[6].max()
     if low > 0 and (not log or low < scale) and low < 0.25 * high:
         low = 0.0
-    if whole:
+    if bins.whole:
         low, high = low - 0.5, max(high, low + 1) + 0.5
     elif high <= low:
         high = low + scale
-    if not log and whole:
+    if not log and bins.whole:
         step = np.ceil((high - low) / most)
         bars = int(np.ceil((high - low) / step))
         return Axis(log=False, whole=True, scale=scale, low=float(low), high=float(low + bars * step), bars=bars)
-    axis = Axis(log=log, whole=whole, scale=scale, low=low, high=high, bars=most)
+    axis = Axis(log=log, whole=bins.whole, scale=scale, low=low, high=high, bars=most)
     low, high = axis.positions(np.array([low, high]))
     axis = replace(axis, low=float(low), high=float(high))
-    if not whole:
+    if not bins.whole:
         return axis
     # No bar begins within a whole number.
     edges = np.unique(np.floor(np.sinh(axis.bar_edges()) * scale) + 0.5)

@@ -159,7 +159,8 @@ const unitOf = (feature) => inChinese("units", feature.unit);
 
 // --- State, kept in the address so that a view can be linked to.
 
-const state = { view: "buckets", feature: "", bucket: "", other: "", lang: "", theme: "", order: "", sort: "", height: "own", find: "" };
+const USUAL = { view: "buckets", feature: null, bucket: null, other: null, lang: null, theme: null, order: "", sort: "", height: "own", find: "" };
+const state = { ...USUAL };
 
 function readState() {
   const given = new URLSearchParams(location.hash.slice(1));
@@ -169,7 +170,7 @@ function readState() {
   if (!["light", "dark"].includes(state.theme)) state.theme = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
   const named = (list, key, name) => Math.max(0, list.findIndex((item) => item[key] === name));
   const usual = ["word_count", "char_count"].find((name) => features.some((feature) => feature.name === name));
-  const f = named(features, "name", state.feature || usual), b = named(buckets, "bucket", state.bucket);
+  const f = named(features, "name", state.feature ?? usual), b = named(buckets, "bucket", state.bucket);
   let o = buckets.findIndex((item) => item.bucket === state.other);
   if (o < 0) o = b === 0 ? Math.min(1, buckets.length - 1) : 0;
   return { f, b, o };
@@ -177,9 +178,13 @@ function readState() {
 
 function go(change) {
   Object.assign(state, change);
-  const kept = new URLSearchParams(Object.entries(state).filter(([, value]) => value));
-  history.replaceState(null, "", `#${kept}`);
+  remember();
   draw();
+}
+
+function remember() {
+  const kept = new URLSearchParams(Object.entries(state).filter(([key, value]) => value !== USUAL[key]));
+  history.replaceState(null, "", `#${kept}`);
 }
 
 // --- Elements. Texts only ever enter the page as text.
@@ -385,7 +390,7 @@ const chosen = (key, options) => options.includes(state[key]) ? state[key] : opt
 
 function bucketSearch(redraw) {
   return h("input", { type: "search", placeholder: text("findBucket"), "aria-label": text("findBucket"), value: state.find,
-    oninput: (event) => { state.find = event.target.value; redraw(); } });
+    oninput: (event) => { state.find = event.target.value; remember(); redraw(); } });
 }
 
 const groupNames = () => [...new Set(features.map((feature) => feature.group))];
@@ -613,7 +618,8 @@ function barName(feature, axis, x) {
 
 function showTip(event) {
   const target = event.target.closest?.(".plot");
-  if (!target) { tip.hidden = true; return; }
+  tip.hidden = !target;
+  if (!target) return;
   const box = target.getBoundingClientRect();
   tip.replaceChildren(...tipFor(target, inside((event.clientX - box.left) / box.width)));
   tip.hidden = false;
@@ -622,6 +628,18 @@ function showTip(event) {
   tip.style.top = `${event.clientY + 18 + height < innerHeight ? event.clientY + 18 : Math.max(8, event.clientY - height - 14)}px`;
 }
 
+/** The same for what has the keyboard's focus. */
+function showTipOfFocus(event) {
+  const near = event.target.matches?.(":focus-visible") && event.target.closest(".card, .strip, tbody tr")?.querySelector(".plot");
+  if (!near) return;
+  tip.replaceChildren(...tipFor(near, null));
+  tip.hidden = false;
+  const box = near.getBoundingClientRect();
+  tip.style.left = `${Math.max(8, Math.min(box.left, innerWidth - tip.offsetWidth - 12))}px`;
+  tip.style.top = `${box.bottom + 24 + tip.offsetHeight < innerHeight ? box.bottom + 24 : Math.max(8, box.top - tip.offsetHeight - 8)}px`;
+}
+
+document.addEventListener("focusin", showTipOfFocus);
 document.addEventListener("pointermove", showTip);
 document.addEventListener("pointerdown", showTip);
 document.addEventListener("scroll", () => { tip.hidden = true; }, true);

@@ -87,9 +87,7 @@ def _json(value: object) -> str:
     return re.sub("[<>&]", lambda mark: f"\\u{ord(mark[0]):04x}", text)
 
 
-def _encode(
-    features: Sequence[Mapping[str, Any]], buckets: Sequence[Mapping[str, Any]]
-) -> tuple[list[Axis], bytes]:
+def _encode(features: Sequence[Mapping[str, Any]], buckets: Sequence[Mapping[str, Any]]) -> tuple[list[Axis], bytes]:
     """Return the features' axes, and all numbers, compressed.
 
     The numbers are, feature by feature and within it bucket by bucket: the counts (uint32), then the statistics,
