@@ -243,7 +243,7 @@ def test_bars_have_their_parts_of_the_bins(buckets: list[list[float]], scale: fl
     shares = drawn.heights * widths
     np.testing.assert_allclose(shares.sum(axis=1) + drawn.beyond, 1, atol=1e-9)
     half = 0.5 if axis.whole else 0.0
-    for row, given in enumerate(cells):
+    for row, one in enumerate(cells):
         for bar, (start, stop) in enumerate(pairwise(ends)):
             expected = 0.0
             for low, high, humans in one["bins"]:
@@ -287,6 +287,7 @@ def test_every_feature_has_a_chinese_name() -> None:
     assert len(features) > 100
     assert set(names["features"]) == set(features)
     assert len(set(names["features"].values())) == len(features)
+    assert set(names["definitions"]) == set(features)
     assert set(names["groups"]) == {group.lower() for group in re.findall(r"^ {4}(\w+) \{$", table, re.MULTILINE)}
     assert set(names["units"]) >= set(re.findall(r'=> \{ \("([^"]+)", ', text))
     assert set(names["languages"]) >= set(re.findall(r'Self::\w+ => "([\w, ]+)"', text.split("impl Languages", 1)[1]))

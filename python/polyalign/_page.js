@@ -155,6 +155,7 @@ const text = (key) => TEXTS[state.lang][key];
 const inChinese = (kind, name) => (state.lang === "zh" && about.zh[kind][name]) || name;
 const shortName = (feature) => state.lang === "zh" ? about.zh.features[feature.name] : undefined;
 const number = (count) => count.toLocaleString("en-US");
+const definitionOf = (feature) => (state.lang === "zh" && about.zh.definitions[feature.name]) || feature.definition;
 const unitOf = (feature) => inChinese("units", feature.unit);
 
 // --- State, kept in the address so that a view can be linked to.
@@ -223,7 +224,7 @@ function barsPath(cell, top, foot, tall) {
   const edges = edgesOf(features[cell.f].axis);
   let path = `M0 ${foot}`;
   cell.heights.forEach((height, bar) => {
-    path += `V${(foot - height / top * tall).toFixed(1)}H${(edges[bar + 1] * 1000).toFixed(1)}`;
+    path += `V${(foot - Math.min(1, height / top) * tall).toFixed(1)}H${(edges[bar + 1] * 1000).toFixed(1)}`;
   });
   return `${path}V${foot}`;
 }
@@ -454,7 +455,7 @@ function bucketsView({ f }) {
 
 function featureLine(feature) {
   const facts = [`${text("counted")}${unitOf(feature)}`, `${text("defined")}${inChinese("languages", feature.languages)}`, text(feature.axis.log ? "log" : "linear")];
-  return `${feature.definition} ${facts.join(" · ")}`;
+  return `${definitionOf(feature)} ${facts.join(" · ")}`;
 }
 
 function legend(kinds) {
@@ -484,7 +485,8 @@ function featureView({ f }) {
   const grid = h("div", { class: "cards" });
   const show = () => {
     const found = cells.filter((cell) => matches(state.find, buckets[cell.b].bucket));
-    const top = state.height === "common" ? Math.max(...found.map((cell) => cell.tallest)) : 0;
+    const enough = found.filter((cell) => !few(cell));
+    const top = state.height === "common" ? Math.max(...(enough.length ? enough : found).map((cell) => cell.tallest)) : 0;
     grid.replaceChildren(...found.map((cell) => h("article", { class: "card" },
       h("div", { class: "head" },
         h("button", { title: buckets[cell.b].bucket, onclick: () => go({ view: "bucket", bucket: buckets[cell.b].bucket }) }, id(buckets[cell.b])),
@@ -548,9 +550,9 @@ function stripRow({ feature, cell, typical }) {
     drawn.append(h("i", { class: "typical", style: { left: `${inside(position(feature.axis, typical.median)) * 100}%`, top: `${30 / 36 * 100}%` } }));
   }
   return h("div", { class: "strip" },
-    h("button", { class: "name", title: `${feature.name}: ${feature.definition}`, onclick: () => go({ view: "feature", feature: feature.name }) },
+    h("button", { class: "name", title: `${feature.name}: ${definitionOf(feature)}`, onclick: () => go({ view: "feature", feature: feature.name }) },
       code(feature), shortName(feature) ? h("span", { class: "soft" }, ` ${shortName(feature)}`) : null),
-    h("div", {}, drawn, ticks(feature, 5)),
+    h("div", {}, drawn, ticks(feature, narrow.matches ? 4 : 5)),
     h("div", { class: "value" }, h("b", {}, say(feature, cell.q50)), h("br"),
       few(cell) ? h("span", { class: "back small" }, text("few")) : h("span", { class: "soft small" }, `${say(feature, cell.q10)}–${say(feature, cell.q90)}`)));
 }
@@ -574,7 +576,7 @@ function compareView({ b, o }) {
     h("p", { class: "soft small" }, text("compareNote")),
     h("div", { class: "cards" }, pairs.map(({ feature, one, two, gap: difference }) => h("article", { class: "card" },
       h("div", { class: "head" },
-        h("button", { title: `${feature.name}: ${feature.definition}`, onclick: () => go({ view: "feature", feature: feature.name }) },
+        h("button", { title: `${feature.name}: ${definitionOf(feature)}`, onclick: () => go({ view: "feature", feature: feature.name }) },
           code(feature), shortName(feature) ? h("span", { class: "soft small" }, ` ${shortName(feature)}`) : null),
         h("span", { class: "soft small number", title: text("difference") }, difference.toFixed(2))),
       overlay(one, two), ticks(feature, 6),

@@ -59,7 +59,7 @@ def render(data: Mapping[str, Any]) -> str:
     about["buckets"] = [
         {name: bucket[name] for name in ("bucket", "parts", "rows", "backed_off")} for bucket in data["buckets"]
     ]
-    about["zh"] = chinese_names()
+    about["zh"] = _chinese_names_of({feature["name"] for feature in data["features"]})
     parts = {
         "title": html.escape(str(data["title"])).encode("ascii", "xmlcharrefreplace").decode(),
         "style": _file("_page.css"),
@@ -72,8 +72,15 @@ def render(data: Mapping[str, Any]) -> str:
 
 
 def chinese_names() -> dict[str, dict[str, str]]:
-    """Return Chinese names: of ``axes``, ``groups``, ``languages``, ``units`` and ``features``."""
+    """Return Chinese names of axes, groups, languages, units and features, and the features' definitions."""
     names: dict[str, dict[str, str]] = json.loads(_file("_page_zh.json"))
+    return names
+
+
+def _chinese_names_of(features: set[str]) -> dict[str, dict[str, str]]:
+    names = chinese_names()
+    for kind in ("features", "definitions"):
+        names[kind] = {name: chinese for name, chinese in names[kind].items() if name in features}
     return names
 
 
@@ -120,7 +127,7 @@ def _encode(features: Sequence[Mapping[str, Any]], buckets: Sequence[Mapping[str
     floats = np.concatenate([_short(columns[:-2], 16), _short(columns[-2:], 8)])
     words = np.concatenate([counts.ravel(), floats.ravel()])
     planes = np.ascontiguousarray(words.view(np.uint8).reshape(-1, 4).T)
-    return axes, zlib.compress(planes.tobytes() + b"".join(bar.tobytes() for bar in bars), 9)
+    return axes, zlib.compress(planes.tobytes() + b"".join(bar.tobytes() for bar in bars))
 
 
 def _short(values: Floats, bits: int) -> NDArray[np.uint32]:
