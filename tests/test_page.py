@@ -462,3 +462,12 @@ def test_overview_sorts_and_searches(opened: Any) -> None:
     assert texts(opened, "td.bucket bdi")[-1] == "en|single"
     find(opened, "main input[type=search]").send_keys("ZH mul")
     assert texts(opened, "td.bucket bdi") == ["zh|multi"]
+
+
+def test_every_view_of_everything_is_drawn(opened: Any) -> None:
+    for view in ("feature", "bucket", "compare", "buckets"):
+        find(opened, f"#tab-{view}").click()
+        for place in range(len(texts(opened, ".choices button")) or 1):
+            opened.execute_script("document.querySelectorAll('.choices button')[arguments[0]]?.click()", place)
+            drawn = opened.execute_script("return document.querySelector('main').outerHTML.toWellFormed()")
+            assert not re.search(r"NaN|undefined|Infinity|\[object", drawn), (view, place)

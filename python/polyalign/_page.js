@@ -185,7 +185,11 @@ function go(change) {
 
 function remember() {
   const kept = new URLSearchParams(Object.entries(state).filter(([key, value]) => value !== USUAL[key]));
-  history.replaceState(null, "", `#${kept}`);
+  try {
+    history.replaceState(null, "", `#${kept}`);
+  } catch {
+    // A page within another, or a preview, may have no address of its own; it works without.
+  }
 }
 
 // --- Elements. Texts only ever enter the page as text.
