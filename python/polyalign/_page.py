@@ -1,0 +1,140 @@
+"""A reference as one HTML page that needs nothing else: no network, no other file."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import re
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from polyalign._histograms import QUANTILES, Axis, draw
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+_BARS = 48
+_STATISTICS = ("mean", "std", *QUANTILES)
+
+
+def render(data: Mapping[str, Any]) -> str:
+    """Draw a reference as one self-contained HTML page.
+
+    Parameters
+    ----------
+    data : mapping
+        The description of a reference: ``title``, ``labels``, ``variant``, ``registry``, ``schema``, ``min_count``,
+        ``features`` and ``buckets``, each bucket with its features' counts, moments, quantiles and sparse bins.
+
+    Returns
+    -------
+    str
+        The page. It refers to nothing outside itself, and is ASCII but for its own Chinese texts.
+
+    Examples
+    --------
+    >>> feature = {"name": "word_count", "group": "length", "definition": "Words.", "unit": "words",
+    ...            "languages": "all", "scale": 1.0}
+    >>> cell = {"count": 2, "mean": 1.5, "std": 0.5, "min": 1, "q10": 1, "q25": 1, "q50": 1, "q75": 2, "q90": 2,
+    ...         "max": 2, "bins": [[1, 2, 1], [2, 3, 1]]}
+    >>> bucket = {"bucket": "en", "parts": ["en"], "rows": 2, "backed_off": 1, "features": {"word_count": cell}}
+    >>> page = render({"title": "Two answers", "labels": [], "variant": "default", "registry": {"version": 1},
+    ...                "schema": {"axes": ["language"], "length_unit": "words"}, "min_count": 20,
+    ...                "features": [feature], "buckets": [bucket]})
+    >>> page.startswith("<!doctype html>")
+    True
+    """
+    axes, packed = _encode(data["features"], data["buckets"])
+    about = {name: data.get(name) for name in ("title", "labels", "variant", "registry", "schema", "min_count")}
+    about["features"] = [
+        {**feature, "axis": asdict(axis)} for feature, axis in zip(data["features"], axes, strict=True)
+    ]
+    about["buckets"] = [
+        {name: bucket[name] for name in ("bucket", "parts", "rows", "backed_off")} for bucket in data["buckets"]
+    ]
+    about["zh"] = _chinese_names_of({feature["name"] for feature in data["features"]})
+    parts = {
+        "title": html.escape(str(data["title"])).encode("ascii", "xmlcharrefreplace").decode(),
+        "style": _file("_page.css"),
+        "script": _file("_page.js"),
+        "about": _json(about),
+        "numbers": base64.b64encode(packed).decode(),
+    }
+    # In one pass, so that nothing inserted is taken for a place to insert at.
+    return re.sub(r"<!--(\w+)-->", lambda place: parts[place[1]], _file("_page.html"))
+
+
+def chinese_names() -> dict[str, dict[str, str]]:
+    """Return Chinese names of axes, groups, languages, units and features, and the features' definitions."""
+    names: dict[str, dict[str, str]] = json.loads(_file("_page_zh.json"))
+    return names
+
+
+def _chinese_names_of(features: set[str]) -> dict[str, dict[str, str]]:
+    names = chinese_names()
+    for kind in ("features", "definitions"):
+        names[kind] = {name: chinese for name, chinese in names[kind].items() if name in features}
+    return names
+
+
+def _file(name: str) -> str:
+    return Path(__file__).with_name(name).read_text(encoding="utf-8")
+
+
+def _json(value: object) -> str:
+    """JSON that no HTML parser reads as markup: ASCII, without ``<``, ``>`` and ``&``."""
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    return re.sub("[<>&]", lambda mark: f"\\u{ord(mark[0]):04x}", text)
+
+
+def _encode(features: Sequence[Mapping[str, Any]], buckets: Sequence[Mapping[str, Any]]) -> tuple[list[Axis], bytes]:
+    """Return the features' axes, and all numbers, compressed.
+
+    The numbers are, feature by feature and within it bucket by bucket: the counts (uint32), then the statistics,
+    the height of the tallest bar and the share beyond the axis (float32), column by column; their four bytes lie
+    apart, least significant first, so that they compress. The heights of the bars follow, as bytes, 255 the
+    tallest. A height is the share of humans over the width, the mean width being 1.
+    """
+    import numpy as np
+
+    shape = (len(features), len(buckets))
+    counts = np.zeros(shape, "<u4")
+    columns = np.zeros((len(_STATISTICS) + 2, *shape), np.float64)
+    axes, bars = [], []
+    for row, feature in enumerate(features):
+        cells = [bucket["features"].get(feature["name"]) for bucket in buckets]
+        there = [place for place, cell in enumerate(cells) if cell and cell["count"]]
+        humans = [cells[place] for place in there]
+        counts[row, there] = [min(cell["count"], 2**32 - 1) for cell in humans]
+        for column, name in enumerate(_STATISTICS):
+            columns[column, row, there] = [cell[name] for cell in humans]
+        histograms = draw(float(feature["scale"]), humans, _BARS)
+        axes.append(histograms.axis)
+        heights = np.zeros((len(buckets), histograms.axis.bars))
+        heights[there] = histograms.heights
+        tallest = heights.max(axis=1, initial=0.0)
+        columns[-2, row] = tallest
+        columns[-1, row, there] = histograms.beyond
+        bars.append(np.rint(heights * (255 / np.where(tallest > 0, tallest, 1))[:, None]).astype(np.uint8))
+        bars[-1][(heights > 0) & (bars[-1] == 0)] = 1  # rare is not never
+    floats = np.concatenate([_short(columns[:-2], 16), _short(columns[-2:], 8)])
+    words = np.concatenate([counts.ravel(), floats.ravel()])
+    planes = np.ascontiguousarray(words.view(np.uint8).reshape(-1, 4).T)
+    return axes, zlib.compress(planes.tobytes() + b"".join(bar.tobytes() for bar in bars))
+
+
+def _short(values: Floats, bits: int) -> NDArray[np.uint32]:
+    """Return values as the bits of float32, rounded to so many places of their mantissa."""
+    import numpy as np
+
+    largest = np.finfo(np.float32).max / 2
+    words = np.clip(values, -largest, largest).astype("<f4").view("<u4")
+    step = 1 << (23 - bits)
+    return ((words + step // 2) & ~np.uint32(step - 1)).astype("<u4")
