@@ -11,6 +11,7 @@ pub mod distance;
 pub mod error;
 pub mod features;
 pub mod io;
+pub mod stream;
 pub mod text;
 pub mod tokens;
 

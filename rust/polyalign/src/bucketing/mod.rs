@@ -7,7 +7,6 @@ mod journal;
 mod manifest;
 mod output;
 mod partition;
-mod pipeline;
 mod report;
 mod stats;
 mod table;
@@ -17,32 +16,27 @@ pub use crate::io::input::Skipped;
 pub use assign::assign_table;
 pub use report::{BucketReport, Example, Quantiles, Rejected, Report, Unreadable};
 
+pub use crate::stream::Progress;
+
 use crate::buckets::{BucketTable, Bucketer, LengthHistograms};
-use crate::io::batches::{TableBlocks, table_schema};
 use crate::io::block::{Limits, Position};
-use crate::io::input::{Format, Inputs, discover};
-use crate::io::json::{JsonRecords, decide_shape};
+use crate::io::input::Format;
 use crate::io::shape::{FieldSpec, Shape};
-use crate::io::split::TextBlocks;
-use crate::io::table::TableRecords;
+use crate::stream::{self, Blocks, Records, Stream};
 use crate::{Error, Result};
-use arrow::datatypes::SchemaRef;
 use columns::Layout;
-use crossbeam_channel::RecvTimeoutError;
 use encode::Encoder;
 use journal::Header;
 use output::{Output, Paths};
 use partition::Partitions;
-use pipeline::{Blocks, Shared};
 use serde::{Deserialize, Serialize};
 use stats::Stats;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::Ordering;
 use table::OwnColumns;
-use worker::{Done, Pass, Plan, Records};
+use worker::{Done, Pass, Plan, Worker};
 
 /// What to bucket and where to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,19 +82,6 @@ impl Default for Job {
     }
 }
 
-/// Shared with the caller while the job runs.
-#[derive(Default)]
-pub struct Progress {
-    /// Input bytes consumed, as they lie on disk (for the ETA).
-    pub bytes_read: AtomicU64,
-    /// Input bytes in all; 0 if unknown.
-    pub bytes_total: AtomicU64,
-    /// Records seen.
-    pub rows: AtomicU64,
-    /// Set to stop the job within a second.
-    pub cancel: AtomicBool,
-}
-
 /// Bytes of a block whose texts are written, and of one whose texts are not: large enough for good row
 /// groups, small enough to keep many threads within a gigabyte.
 const TEXT_BLOCK: u64 = 8 << 20;
@@ -109,14 +90,6 @@ const BARE_BLOCK: u64 = 16 << 20;
 /// Input bytes held at a time, at most.
 const TEXT_IN_FLIGHT: u64 = 160 << 20;
 const BARE_IN_FLIGHT: u64 = 320 << 20;
-
-/// Records that the shape is decided from.
-const SAMPLES: usize = 100;
-
-/// How long a cancelled job may go unnoticed, and how long it is waited for before it is left to end on
-/// its own.
-const TICK: Duration = Duration::from_millis(20);
-const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Runs the job.
 ///
@@ -127,46 +100,8 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// and listed in the rejects file.
 pub fn run(job: &Job, bucketer: &Bucketer, progress: &Progress) -> Result<Report> {
     check(job)?;
-    // The job has a thread of its own, so that cancelling works while that waits for a pipe or a disk.
-    let inner = Arc::new(Progress::default());
-    let (sender, receiver) = crossbeam_channel::bounded(1);
-    let (job, bucketer, shared) = (job.clone(), bucketer.clone(), Arc::clone(&inner));
-    let thread = std::thread::spawn(move || {
-        // Nobody listens any more to a job that was left to end on its own.
-        let _ = sender.send(run_job(&job, &bucketer, &shared));
-    });
-    let mut cancelled: Option<Instant> = None;
-    loop {
-        let result = receiver.recv_timeout(TICK);
-        inner.copy_to(progress);
-        match result {
-            Ok(result) => {
-                let _ = thread.join();
-                return result;
-            }
-            Err(RecvTimeoutError::Disconnected) => {
-                let panic = thread.join().err();
-                return Err(panic.map_or(Error::Interrupted, |panic| Error::panic("the job", &*panic)));
-            }
-            Err(RecvTimeoutError::Timeout) => {}
-        }
-        if progress.cancel.load(Ordering::Relaxed) {
-            inner.cancel.store(true, Ordering::Relaxed);
-            if cancelled.get_or_insert_with(Instant::now).elapsed() > PATIENCE {
-                return Err(Error::Interrupted);
-            }
-        }
-    }
-}
-
-impl Progress {
-    fn copy_to(&self, other: &Self) {
-        let copy =
-            |from: &AtomicU64, to: &AtomicU64| to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
-        copy(&self.bytes_read, &other.bytes_read);
-        copy(&self.bytes_total, &other.bytes_total);
-        copy(&self.rows, &other.rows);
-    }
+    let (job, bucketer) = (job.clone(), bucketer.clone());
+    stream::supervised(progress, move |progress| run_job(&job, &bucketer, progress))
 }
 
 fn run_job(job: &Job, bucketer: &Bucketer, progress: &Progress) -> Result<Report> {
@@ -177,10 +112,18 @@ fn run_job(job: &Job, bucketer: &Bucketer, progress: &Progress) -> Result<Report
         paths.check(job.overwrite)?;
         own.extend([paths.out.clone(), paths.partial.clone()]);
     }
-    let inputs = Arc::new(discover(&job.inputs, &own)?);
-    progress.bytes_total.store(inputs.size(), Ordering::Relaxed);
-    let table = if inputs.is_table() { Some(table_schema(&inputs)?) } else { None };
-    let run = Run { job, inputs, table, progress, shared: Shared::default() };
+    let (block_bytes, in_flight) = match job.assignments_only {
+        true => (BARE_BLOCK, BARE_IN_FLIGHT),
+        false => (TEXT_BLOCK, TEXT_IN_FLIGHT),
+    };
+    let limits = Limits {
+        block_bytes,
+        chunk_bytes: job.chunk_bytes,
+        max_record_bytes: job.max_record_bytes,
+        rows: job.limit.unwrap_or(u64::MAX),
+    };
+    let stream = Stream::open(&job.inputs, &own, limits, job.threads, in_flight, progress)?;
+    let run = Run { job, stream };
     match paths {
         None => run.look(bucketer),
         Some(paths) => run.write(bucketer, paths),
@@ -210,27 +153,16 @@ fn check(job: &Job) -> Result<()> {
 /// A job under way.
 struct Run<'a> {
     job: &'a Job,
-    inputs: Arc<Inputs>,
-    /// The columns of table input.
-    table: Option<SchemaRef>,
-    progress: &'a Progress,
-    shared: Shared,
+    stream: Stream<'a>,
 }
 
 impl Run<'_> {
-    fn threads(&self) -> usize {
-        match self.job.threads {
-            0 => std::thread::available_parallelism().map_or(1, usize::from),
-            threads => threads,
-        }
-    }
-
     /// A dry run.
     fn look(&self, bucketer: &Bucketer) -> Result<Report> {
         let bucketer = self.with_edges(bucketer, &mut self.job.fields.clone())?;
-        let mut blocks = self.all_blocks();
-        let fields = self.with_shape(&self.job.fields, &mut blocks)?;
-        let (records, shape) = self.records(&fields)?;
+        let mut blocks = self.stream.all_blocks();
+        let fields = self.stream.with_shape(&self.job.fields, &mut blocks)?;
+        let (records, shape) = self.stream.records(&fields)?;
         // What could not be written is not promised.
         self.output_columns(&bucketer, shape)?;
         let layout = Layout::new(bucketer.schema(), false, false, false)?;
@@ -254,7 +186,7 @@ impl Run<'_> {
     fn write(&self, bucketer: &Bucketer, paths: Paths) -> Result<Report> {
         let job = self.job;
         let settings = manifest::settings(job, bucketer)?;
-        let mut header = Header::new(settings.clone(), &self.inputs, bucketer.schema(), &job.fields)?;
+        let mut header = Header::new(settings.clone(), &self.stream.inputs, bucketer.schema(), &job.fields)?;
         let mut warnings = Vec::new();
         let journal = self.interrupted(&paths, &header, &mut warnings)?;
         let bucketer = match &journal {
@@ -268,15 +200,15 @@ impl Run<'_> {
         let entries = journal.as_ref().map_or(&[][..], |journal| &journal.entries);
         let position = entries.last().map_or(Position::default(), |entry| entry.end);
         let rows = entries.iter().map(|entry| entry.stats.bucketed() + entry.stats.rejects()).sum();
-        let mut blocks = self.blocks(position, rows);
-        header.fields = self.with_shape(&header.fields, &mut blocks)?;
-        let (records, shape) = self.records(&header.fields)?;
+        let mut blocks = self.stream.blocks(position, rows);
+        header.fields = self.stream.with_shape(&header.fields, &mut blocks)?;
+        let (records, shape) = self.stream.records(&header.fields)?;
         let (layout, pass) = self.output_columns(&bucketer, shape)?;
         let split = !job.partition_by.is_empty();
         let (mut output, resume) = Output::open(paths, &header, journal, split)?;
         if resume.position != position {
             // What the journal speaks of is gone, so all is made anew.
-            blocks = self.all_blocks();
+            blocks = self.stream.all_blocks();
         }
         let plan = self.plan(&bucketer, records, layout, pass);
         let Pass::Write { encoder, .. } = &plan.pass else {
@@ -285,7 +217,7 @@ impl Run<'_> {
         let mut buckets = BucketTable::default();
         check_buckets(&mut buckets, output.totals(), &bucketer)?;
         let done_rows = output.totals().bucketed() + output.totals().rejects();
-        self.progress.rows.fetch_add(done_rows, Ordering::Relaxed);
+        self.stream.progress.rows.fetch_add(done_rows, Ordering::Relaxed);
         // The last block need not know that it is the last: it may be full where the input ends.
         let mut under_way = None;
         self.pump(blocks, &plan, |done: Done, ends_chunk, end| {
@@ -304,8 +236,15 @@ impl Run<'_> {
         report.resumed_from = (resume.chunks > 0).then_some(resume.chunks);
         report.warnings.splice(0..0, warnings);
         let (totals, shards, rejects) = (output.totals(), output.shards(), output.rejects());
-        let manifest =
-            manifest::write(&settings, &bucketer, &report.fields, &self.inputs, totals, shards, rejects)?;
+        let manifest = manifest::write(
+            &settings,
+            &bucketer,
+            &report.fields,
+            &self.stream.inputs,
+            totals,
+            shards,
+            rejects,
+        )?;
         output.publish(&manifest)?;
         Ok(report)
     }
@@ -320,7 +259,7 @@ impl Run<'_> {
         let Some(journal) = Output::interrupted(paths)? else {
             return Ok(None);
         };
-        if self.inputs.is_stdin() {
+        if self.stream.inputs.is_stdin() {
             warnings.push("an interrupted run can't go on from standard input: it was started anew".into());
             return Ok(None);
         }
@@ -342,15 +281,15 @@ impl Run<'_> {
         if !bucketer.schema().needs_edges() {
             return Ok(bucketer.clone());
         }
-        if self.inputs.is_stdin() {
+        if self.stream.inputs.is_stdin() {
             return Err(Error::Input(
                 "length edges `auto` need two passes, and standard input can be read once: give the edges"
                     .into(),
             ));
         }
-        let mut blocks = self.all_blocks();
-        *fields = self.with_shape(fields, &mut blocks)?;
-        let (records, _) = self.records(fields)?;
+        let mut blocks = self.stream.all_blocks();
+        *fields = self.stream.with_shape(fields, &mut blocks)?;
+        let (records, _) = self.stream.records(fields)?;
         let layout = Layout::new(bucketer.schema(), false, false, false)?;
         let plan = self.plan(bucketer, records, layout, Pass::Observe);
         let mut lengths = LengthHistograms::default();
@@ -358,81 +297,21 @@ impl Run<'_> {
             lengths.merge(&done.lengths);
             Ok(())
         })?;
-        self.shared.bytes_read.store(0, Ordering::Relaxed);
-        self.progress.rows.store(0, Ordering::Relaxed);
+        self.stream.rewind();
         Ok(bucketer.with_observed_edges(&lengths))
-    }
-
-    /// The input from the start.
-    fn all_blocks(&self) -> Blocks {
-        self.blocks(Position::default(), 0)
-    }
-
-    /// The input from a position on, which `rows` records lie before.
-    fn blocks(&self, position: Position, rows: u64) -> Blocks {
-        let limits = Limits {
-            block_bytes: if self.job.assignments_only { BARE_BLOCK } else { TEXT_BLOCK },
-            chunk_bytes: self.job.chunk_bytes,
-            max_record_bytes: self.job.max_record_bytes,
-            rows: self.job.limit.map_or(u64::MAX, |limit| limit.saturating_sub(rows)),
-        };
-        let (inputs, shared) = (Arc::clone(&self.inputs), self.shared.clone());
-        shared.bytes_read.store(0, Ordering::Relaxed);
-        match &self.table {
-            Some(schema) => Blocks::table(TableBlocks::new(
-                inputs,
-                Arc::clone(schema),
-                limits,
-                position,
-                shared.bytes_read,
-                shared.cancel,
-            )),
-            None => Blocks::text(TextBlocks::new(inputs, limits, position, shared.bytes_read, shared.cancel)),
-        }
-    }
-
-    /// The fields, with the shape of JSON records decided.
-    fn with_shape(&self, fields: &FieldSpec, blocks: &mut Blocks) -> Result<FieldSpec> {
-        let mut fields = fields.clone();
-        if self.table.is_none() && fields.needs_shape() {
-            let samples = blocks.first(SAMPLES)?;
-            // No record at all is no error: nothing in, nothing out.
-            let shape = match samples.is_empty() {
-                true => Ok(Shape::PromptCompletion),
-                false => decide_shape(&samples, &fields),
-            };
-            let place = |error: Error| match blocks.first_file() {
-                Some(file) => Error::Input(format!("{}: {error}", self.inputs.files[file as usize].name)),
-                None => error,
-            };
-            fields.shape = Some(shape.map_err(place)?);
-        }
-        Ok(fields)
-    }
-
-    /// The reader of records, and their shape.
-    fn records(&self, fields: &FieldSpec) -> Result<(Records, Option<Shape>)> {
-        match &self.table {
-            Some(schema) => {
-                let records = TableRecords::new(schema, fields)?;
-                let shape = records.shape();
-                Ok((Records::Table(records), shape))
-            }
-            None => Ok((Records::Json(JsonRecords::new(fields)?), fields.shape)),
-        }
     }
 
     /// The output's columns and how they are written.
     fn output_columns(&self, bucketer: &Bucketer, shape: Option<Shape>) -> Result<(Layout, Pass)> {
         let texts = !self.job.assignments_only;
         let preference = shape == Some(Shape::Preference);
-        let extra = self.table.is_none() && self.job.fields.keep_extra;
+        let extra = self.stream.table.is_none() && self.job.fields.keep_extra;
         let layout = Layout::new(bucketer.schema(), texts, preference, extra)?;
         let mut fields = layout.fields();
         let names: Vec<String> = fields.iter().map(|(field, _)| field.name().clone()).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let partitions = Partitions::new(&self.job.partition_by, &layout.axes, &names)?;
-        let own = match &self.table {
+        let own = match &self.stream.table {
             Some(schema) if texts => OwnColumns::new(schema, &layout),
             _ => OwnColumns::default(),
         };
@@ -443,12 +322,12 @@ impl Run<'_> {
 
     fn plan(&self, bucketer: &Bucketer, records: Records, layout: Layout, pass: Pass) -> Arc<Plan> {
         Arc::new(Plan {
-            inputs: Arc::clone(&self.inputs),
+            inputs: Arc::clone(&self.stream.inputs),
             bucketer: bucketer.clone(),
             records,
             layout,
             pass,
-            cancel: Arc::clone(&self.shared.cancel),
+            cancel: self.stream.cancel(),
         })
     }
 
@@ -458,19 +337,14 @@ impl Run<'_> {
         plan: &Arc<Plan>,
         each: impl FnMut(Done, bool, Position) -> Result<()>,
     ) -> Result<()> {
-        let threads = self.threads();
-        let (block, most) = match self.job.assignments_only {
-            true => (BARE_BLOCK, BARE_IN_FLIGHT),
-            false => (TEXT_BLOCK, TEXT_IN_FLIGHT),
-        };
-        let in_flight = (block * (threads as u64 + 2)).min(most);
-        pipeline::run(blocks, plan, threads, in_flight, &self.shared, self.progress, each)
+        let plan = Arc::clone(plan);
+        self.stream.pump(blocks, move || Worker::new(&plan), each)
     }
 
     fn report(&self, bucketer: &Bucketer, fields: FieldSpec, shape: Option<Shape>, stats: &Stats) -> Report {
-        let formats: BTreeSet<Format> = self.inputs.files.iter().map(|f| f.format).collect();
+        let formats: BTreeSet<Format> = self.stream.inputs.files.iter().map(|f| f.format).collect();
         let (prompt_tokens, completion_tokens) = manifest::token_sums(stats, bucketer);
-        let name = |file: u32| self.inputs.files[file as usize].name.clone();
+        let name = |file: u32| self.stream.inputs.files[file as usize].name.clone();
         let unreadable = stats.unreadable.iter();
         let buckets = manifest::bucket_reports(stats, bucketer);
         Report {
@@ -479,9 +353,9 @@ impl Run<'_> {
             shape,
             fields,
             schema: bucketer.schema().clone(),
-            files: self.inputs.files.len() as u64,
-            skipped: self.inputs.skipped.clone(),
-            bytes_on_disk: self.inputs.size(),
+            files: self.stream.inputs.files.len() as u64,
+            skipped: self.stream.inputs.skipped.clone(),
+            bytes_on_disk: self.stream.inputs.size(),
             bytes: stats.bytes(),
             rows: stats.bucketed() + stats.rejects(),
             bucketed: stats.bucketed(),

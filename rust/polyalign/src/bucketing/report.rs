@@ -4,6 +4,7 @@ use super::stats::Stats;
 use crate::buckets::{Axis, BucketSchema};
 use crate::io::input::Skipped;
 use crate::io::shape::{FieldSpec, Shape};
+pub use crate::stream::{Rejected, Unreadable};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -97,36 +98,6 @@ pub struct Quantiles {
     pub q90: u32,
     /// Largest.
     pub max: u32,
-}
-
-/// A rejected record: a line of the rejects file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Rejected {
-    /// Relative to the inputs' common root.
-    pub file: String,
-    /// Its line, from 1; `None` in tables.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub line: Option<u64>,
-    /// Its number in the file, from 0.
-    pub row: u64,
-    /// Its first byte after decompression; `None` in tables.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub offset: Option<u64>,
-    /// The kind of reason.
-    pub kind: String,
-    /// Why.
-    pub reason: String,
-}
-
-/// A file whose rest could not be read.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Unreadable {
-    /// Relative to the inputs' common root.
-    pub file: String,
-    /// Byte offset (decompressed) or row from which on it could not be read.
-    pub offset: u64,
-    /// Why.
-    pub reason: String,
 }
 
 /// A row shown by a dry run.

@@ -3,24 +3,20 @@
 use super::columns::{Columns, Layout};
 use super::encode::{Encoded, Encoder, RowGroup};
 use super::partition::Partitions;
-use super::report::{Example, Rejected};
+use super::report::Example;
 use super::stats::{BucketStats, FileStats, Histogram, Stats};
 use super::table::with_plain_parts;
+use crate::Result;
 use crate::buckets::{self, Assignment, BucketTable, Bucketer, LengthHistograms};
-use crate::io::block::{Bad, Block, Item, Rows, Segment, Span};
+use crate::io::block::{Bad, Block, Item, Rows};
 use crate::io::input::Inputs;
-use crate::io::json::{self, JsonRecords};
 use crate::io::record::{Record, Reject};
-use crate::io::table::TableRecords;
-use crate::{Error, Result};
+use crate::stream::{self, Place, Reader, Records};
 use arrow::array::{ArrayRef, BooleanArray};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
-/// Bytes checked as UTF-8 at once, so that they are still in the cache when they are parsed.
-const CHECK_BYTES: usize = 256 << 10;
+use std::sync::atomic::AtomicBool;
 
 /// What a pass over the input is for.
 pub enum Pass {
@@ -40,14 +36,6 @@ pub enum Pass {
     },
     /// Finding the lengths of each language.
     Observe,
-}
-
-/// How records are read.
-pub enum Records {
-    /// From JSON.
-    Json(JsonRecords),
-    /// From tables.
-    Table(TableRecords),
 }
 
 /// What all workers share.
@@ -84,21 +72,35 @@ pub struct Done {
 /// One thread's working memory.
 pub struct Worker {
     plan: Arc<Plan>,
-    json: json::Scratch,
+    reader: Reader,
     scratch: buckets::Scratch,
 }
 
 impl Worker {
     /// Fresh working memory.
     pub fn new(plan: &Arc<Plan>) -> Self {
-        Self { plan: Arc::clone(plan), json: json::Scratch::default(), scratch: plan.bucketer.scratch() }
+        Self {
+            plan: Arc::clone(plan),
+            reader: Reader::new(plan.records.clone(), Arc::clone(&plan.cancel)),
+            scratch: plan.bucketer.scratch(),
+        }
     }
 
-    /// The output of a block.
-    ///
-    /// # Errors
-    /// [`Error::Interrupted`], and output that can't be encoded.
-    pub fn work(&mut self, block: &Block) -> Result<Done> {
+    fn table(&mut self, plan: &Plan, rows: &Rows, sheet: &mut Sheet<'_>) -> Result<()> {
+        sheet.columns.set_file(&plan.inputs.files[rows.file as usize].name);
+        let mut kept = vec![false; rows.batch.num_rows()];
+        let batch = with_plain_parts(&rows.batch, plan.bucketer.schema())?;
+        self.reader.table(rows, &batch, &mut |i, record, place| {
+            kept[i] = sheet.record(record, place, &mut self.scratch);
+        })?;
+        sheet.end_batch(rows, kept)
+    }
+}
+
+impl stream::Worker for Worker {
+    type Done = Done;
+
+    fn work(&mut self, block: &Block) -> Result<Done> {
         let plan = Arc::clone(&self.plan);
         let mut sheet = Sheet::new(&plan)?;
         for &(file, bytes) in &block.file_bytes {
@@ -106,7 +108,12 @@ impl Worker {
         }
         for item in &block.items {
             match item {
-                Item::Json(segment) => self.json(&plan, &block.data, segment, &mut sheet)?,
+                Item::Json(segment) => {
+                    sheet.columns.set_file(&plan.inputs.files[segment.file as usize].name);
+                    self.reader.json(&block.data, segment, &mut |record, place| {
+                        sheet.record(record, place, &mut self.scratch);
+                    })?;
+                }
                 Item::Table(rows) => self.table(&plan, rows, &mut sheet)?,
                 Item::Bad(bad) => sheet.unreadable(bad),
             }
@@ -114,71 +121,14 @@ impl Worker {
         sheet.finish()
     }
 
-    fn json(&mut self, plan: &Plan, data: &[u8], segment: &Segment, sheet: &mut Sheet<'_>) -> Result<()> {
-        let Records::Json(records) = &plan.records else {
-            return Err(Error::Input("JSON records in a table job".into()));
-        };
-        sheet.columns.set_file(&plan.inputs.files[segment.file as usize].name);
-        let mut row = segment.row;
-        let mut rest = &segment.records[..];
-        while let Some(first) = rest.first() {
-            let start = first.range.start;
-            let n = rest.partition_point(|span| span.range.start - start < CHECK_BYTES);
-            let (piece, after) = rest.split_at(n);
-            let end = piece.last().map_or(start, |span| span.range.end);
-            let text = simdutf8::basic::from_utf8(&data[start..end]).ok();
-            for Span { range, line } in piece {
-                if plan.cancel.load(Ordering::Relaxed) {
-                    return Err(Error::Interrupted);
-                }
-                // Line ends and commas are ASCII, so that records begin and end at characters.
-                let record = match text.and_then(|t| t.get(range.start - start..range.end - start)) {
-                    Some(text) => records.parse(text, &mut self.json),
-                    None => records.parse_bytes(&data[range.clone()], &mut self.json),
-                };
-                let offset = segment.offset + (range.start - segment.start) as u64;
-                let place = Place { file: segment.file, row, line: Some(*line + 1), offset: Some(offset) };
-                sheet.record(record, place, &mut self.scratch);
-                row += 1;
-            }
-            rest = after;
-        }
-        Ok(())
-    }
-
-    fn table(&mut self, plan: &Plan, rows: &Rows, sheet: &mut Sheet<'_>) -> Result<()> {
-        let Records::Table(records) = &plan.records else {
-            return Err(Error::Input("table rows in a JSON job".into()));
-        };
-        sheet.columns.set_file(&plan.inputs.files[rows.file as usize].name);
-        let mut kept = vec![false; rows.batch.num_rows()];
-        let mut interrupted = false;
-        let batch = with_plain_parts(&rows.batch, plan.bucketer.schema())?;
-        records.for_each(&batch, &mut |i, record| {
-            interrupted |= plan.cancel.load(Ordering::Relaxed);
-            if !interrupted {
-                let place = Place { file: rows.file, row: rows.row + i as u64, line: None, offset: None };
-                kept[i] = sheet.record(record, place, &mut self.scratch);
-            }
-        })?;
-        if interrupted {
-            return Err(Error::Interrupted);
-        }
-        sheet.end_batch(rows, kept)
+    fn rows(done: &Done) -> u64 {
+        done.stats.bucketed() + done.stats.rejects()
     }
 }
 
 /// The kind of a reason that the bucketer gave: the axis at fault, if it is one of these.
 fn kind_of(reason: &str) -> &'static str {
     ["language", "track"].into_iter().find(|axis| reason.starts_with(axis)).unwrap_or("bucket")
-}
-
-/// Where a record is.
-struct Place {
-    file: u32,
-    row: u64,
-    line: Option<u64>,
-    offset: Option<u64>,
 }
 
 /// A block's output in the making.
@@ -281,14 +231,7 @@ impl<'p> Sheet<'p> {
     }
 
     fn reject(&mut self, place: &Place, kind: &str, reason: &str) {
-        let rejected = Rejected {
-            file: self.plan.inputs.files[place.file as usize].name.clone(),
-            line: place.line,
-            row: place.row,
-            offset: place.offset,
-            kind: kind.to_owned(),
-            reason: reason.to_owned(),
-        };
+        let rejected = place.rejected(&self.plan.inputs, kind, reason);
         // Writing to memory, and of strings and numbers, can't fail.
         let _ = serde_json::to_writer(&mut self.done.rejects, &rejected);
         self.done.rejects.push(b'\n');
@@ -296,13 +239,7 @@ impl<'p> Sheet<'p> {
     }
 
     fn unreadable(&mut self, bad: &Bad) {
-        let is_table = self.plan.inputs.files[bad.at.file as usize].format.is_table();
-        let place = Place {
-            file: bad.at.file,
-            row: bad.at.row,
-            line: (!is_table).then_some(bad.at.line + 1),
-            offset: (!is_table).then_some(bad.at.offset),
-        };
+        let place = Place::of(bad, &self.plan.inputs);
         self.reject(&place, bad.kind, &bad.reason);
         if bad.kind == "file" {
             let rest =

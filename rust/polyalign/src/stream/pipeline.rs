@@ -1,6 +1,5 @@
 //! One reader, several workers, and the caller's thread, which takes the output in input order.
 
-use super::worker::{Done, Plan, Worker};
 use super::{Progress, TICK};
 use crate::io::batches::TableBlocks;
 use crate::io::block::{Block, Item, Position, Segment};
@@ -124,6 +123,21 @@ impl Budget {
     }
 }
 
+/// One thread's work, with its working memory.
+pub trait Worker {
+    /// A block's output.
+    type Done: Send + 'static;
+
+    /// The output of a block.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`], and what the job can't go on from.
+    fn work(&mut self, block: &Block) -> Result<Self::Done>;
+
+    /// Records that were taken or rejected.
+    fn rows(done: &Self::Done) -> u64;
+}
+
 /// A block on its way.
 struct Work {
     number: u64,
@@ -132,9 +146,9 @@ struct Work {
 }
 
 /// A block's output on its way.
-struct Finished {
+struct Finished<D> {
     taken: u64,
-    done: Done,
+    done: D,
     ends_chunk: bool,
     end: Position,
 }
@@ -147,14 +161,14 @@ struct Finished {
 ///
 /// # Errors
 /// That of the first block that failed, of `each`, and [`Error::Interrupted`].
-pub fn run(
+pub fn run<W: Worker + 'static>(
     blocks: Blocks,
-    plan: &Arc<Plan>,
+    worker: impl Fn() -> W + Send + Sync + 'static,
     threads: usize,
     in_flight: u64,
     shared: &Shared,
     progress: &Progress,
-    mut each: impl FnMut(Done, bool, Position) -> Result<()>,
+    mut each: impl FnMut(W::Done, bool, Position) -> Result<()>,
 ) -> Result<()> {
     let budget = Arc::new(Budget { used: Mutex::new(0), freed: Condvar::new(), limit: in_flight });
     let (work_tx, work_rx) = bounded::<Work>(2 * threads);
@@ -162,9 +176,11 @@ pub fn run(
     let (free_tx, free_rx) = bounded(threads + 2);
     let stop = StopOnDrop(Arc::clone(&shared.cancel));
     let mut handles = Vec::with_capacity(threads + 1);
+    let worker = Arc::new(worker);
     for _ in 0..threads {
-        let (plan, work, done, free) = (Arc::clone(plan), work_rx.clone(), done_tx.clone(), free_tx.clone());
-        handles.push(thread::spawn(move || work_all(&plan, &work, &done, &free)));
+        let (worker, work, done, free) =
+            (Arc::clone(&worker), work_rx.clone(), done_tx.clone(), free_tx.clone());
+        handles.push(thread::spawn(move || work_all(worker(), &work, &done, &free)));
     }
     drop((work_rx, free_tx));
     let (read_budget, cancel) = (Arc::clone(&budget), Arc::clone(&shared.cancel));
@@ -185,7 +201,7 @@ pub fn run(
         };
         while let Some(finished) = waiting.remove(&next) {
             let Finished { taken, done, ends_chunk, end } = finished?;
-            let rows = done.stats.bucketed() + done.stats.rejects();
+            let rows = W::rows(&done);
             each(done, ends_chunk, end)?;
             progress.rows.fetch_add(rows, Ordering::Relaxed);
             budget.give(taken);
@@ -219,16 +235,16 @@ impl Drop for StopOnDrop {
     }
 }
 
-type Results = Sender<(u64, Result<Finished>)>;
+type Results<D> = Sender<(u64, Result<Finished<D>>)>;
 
 /// The reader's thread.
-fn read_all(
+fn read_all<D>(
     mut blocks: Blocks,
     budget: &Budget,
     cancel: &AtomicBool,
     free: &Receiver<Vec<u8>>,
     work: &Sender<Work>,
-    results: &Results,
+    results: &Results<D>,
 ) {
     let mut number = 0;
     let mut read = |number| -> Result<bool> {
@@ -258,11 +274,15 @@ fn read_all(
 }
 
 /// A worker's thread.
-fn work_all(plan: &Arc<Plan>, work: &Receiver<Work>, results: &Results, free: &Sender<Vec<u8>>) {
-    let mut worker = Worker::new(plan);
+fn work_all<W: Worker>(
+    mut worker: W,
+    work: &Receiver<Work>,
+    results: &Results<W::Done>,
+    free: &Sender<Vec<u8>>,
+) {
     for Work { number, taken, mut block } in work {
         let result = catch_unwind(AssertUnwindSafe(|| worker.work(&block)))
-            .unwrap_or_else(|panic| Err(Error::panic("bucketing", &*panic)));
+            .unwrap_or_else(|panic| Err(Error::panic("working on the input", &*panic)));
         let failed = result.is_err();
         let (ends_chunk, end) = (block.ends_chunk, block.end);
         // The buffer of an unusually long record is not kept.

@@ -1,0 +1,206 @@
+//! The inputs of a job as one stream of records, through workers, in input order.
+
+mod pipeline;
+mod read;
+
+pub(crate) use pipeline::{Blocks, Worker};
+pub(crate) use read::{Place, Reader, Records};
+pub use read::{Rejected, Unreadable};
+
+use crate::io::batches::{TableBlocks, table_schema};
+use crate::io::block::{Limits, Position};
+use crate::io::input::{Inputs, discover};
+use crate::io::json::{JsonRecords, decide_shape};
+use crate::io::shape::{FieldSpec, Shape};
+use crate::io::split::TextBlocks;
+use crate::io::table::TableRecords;
+use crate::{Error, Result};
+use arrow::datatypes::SchemaRef;
+use crossbeam_channel::RecvTimeoutError;
+use pipeline::Shared;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// Shared with the caller while the job runs.
+#[derive(Default)]
+pub struct Progress {
+    /// Input bytes consumed, as they lie on disk (for the ETA).
+    pub bytes_read: AtomicU64,
+    /// Input bytes in all; 0 if unknown.
+    pub bytes_total: AtomicU64,
+    /// Records seen.
+    pub rows: AtomicU64,
+    /// Set to stop the job within a second.
+    pub cancel: AtomicBool,
+}
+
+impl Progress {
+    fn copy_to(&self, other: &Self) {
+        let copy =
+            |from: &AtomicU64, to: &AtomicU64| to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
+        copy(&self.bytes_read, &other.bytes_read);
+        copy(&self.bytes_total, &other.bytes_total);
+        copy(&self.rows, &other.rows);
+    }
+}
+
+/// Records that the shape is decided from.
+const SAMPLES: usize = 100;
+
+/// How long a cancelled job may go unnoticed, and how long it is waited for before it is left to end on
+/// its own.
+const TICK: Duration = Duration::from_millis(20);
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Runs a job on a thread of its own, so that cancelling works while it waits for a pipe or a disk.
+pub(crate) fn supervised<T: Send + 'static>(
+    progress: &Progress,
+    job: impl FnOnce(&Progress) -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let inner = Arc::new(Progress::default());
+    let (sender, receiver) = crossbeam_channel::bounded(1);
+    let shared = Arc::clone(&inner);
+    let thread = std::thread::spawn(move || {
+        // Nobody listens any more to a job that was left to end on its own.
+        let _ = sender.send(job(&shared));
+    });
+    let mut cancelled: Option<Instant> = None;
+    loop {
+        let result = receiver.recv_timeout(TICK);
+        inner.copy_to(progress);
+        match result {
+            Ok(result) => {
+                let _ = thread.join();
+                return result;
+            }
+            Err(RecvTimeoutError::Disconnected) => {
+                let panic = thread.join().err();
+                return Err(panic.map_or(Error::Interrupted, |panic| Error::panic("the job", &*panic)));
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        if progress.cancel.load(Ordering::Relaxed) {
+            inner.cancel.store(true, Ordering::Relaxed);
+            if cancelled.get_or_insert_with(Instant::now).elapsed() > PATIENCE {
+                return Err(Error::Interrupted);
+            }
+        }
+    }
+}
+
+/// The inputs of a job under way.
+pub(crate) struct Stream<'a> {
+    /// The files.
+    pub inputs: Arc<Inputs>,
+    /// The columns of table input.
+    pub table: Option<SchemaRef>,
+    /// What the caller sees.
+    pub progress: &'a Progress,
+    limits: Limits,
+    threads: usize,
+    in_flight: u64,
+    shared: Shared,
+}
+
+impl<'a> Stream<'a> {
+    /// Finds the inputs ([`discover`]). `threads` 0: all cores; `in_flight`: bytes of input held at a time, at most.
+    ///
+    /// # Errors
+    /// Inputs that don't exist or don't go together.
+    pub fn open(
+        patterns: &[String],
+        own: &[PathBuf],
+        limits: Limits,
+        threads: usize,
+        in_flight: u64,
+        progress: &'a Progress,
+    ) -> Result<Self> {
+        let inputs = Arc::new(discover(patterns, own)?);
+        progress.bytes_total.store(inputs.size(), Ordering::Relaxed);
+        let table = if inputs.is_table() { Some(table_schema(&inputs)?) } else { None };
+        let threads = match threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
+        };
+        let in_flight = (limits.block_bytes * (threads as u64 + 2)).min(in_flight);
+        Ok(Self { inputs, table, progress, limits, threads, in_flight, shared: Shared::default() })
+    }
+
+    /// Set when the job is to stop.
+    pub fn cancel(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.shared.cancel)
+    }
+
+    /// Counts anew from the start, for another pass.
+    pub fn rewind(&self) {
+        self.shared.bytes_read.store(0, Ordering::Relaxed);
+        self.progress.rows.store(0, Ordering::Relaxed);
+    }
+
+    /// The input from the start.
+    pub fn all_blocks(&self) -> Blocks {
+        self.blocks(Position::default(), 0)
+    }
+
+    /// The input from a position on, which `rows` records lie before.
+    pub fn blocks(&self, position: Position, rows: u64) -> Blocks {
+        let limits = Limits { rows: self.limits.rows.saturating_sub(rows), ..self.limits };
+        let (inputs, shared) = (Arc::clone(&self.inputs), self.shared.clone());
+        shared.bytes_read.store(0, Ordering::Relaxed);
+        match &self.table {
+            Some(schema) => Blocks::table(TableBlocks::new(
+                inputs,
+                Arc::clone(schema),
+                limits,
+                position,
+                shared.bytes_read,
+                shared.cancel,
+            )),
+            None => Blocks::text(TextBlocks::new(inputs, limits, position, shared.bytes_read, shared.cancel)),
+        }
+    }
+
+    /// The fields, with the shape of JSON records decided.
+    pub fn with_shape(&self, fields: &FieldSpec, blocks: &mut Blocks) -> Result<FieldSpec> {
+        let mut fields = fields.clone();
+        if self.table.is_none() && fields.needs_shape() {
+            let samples = blocks.first(SAMPLES)?;
+            // No record at all is no error: nothing in, nothing out.
+            let shape = match samples.is_empty() {
+                true => Ok(Shape::PromptCompletion),
+                false => decide_shape(&samples, &fields),
+            };
+            let place = |error: Error| match blocks.first_file() {
+                Some(file) => Error::Input(format!("{}: {error}", self.inputs.files[file as usize].name)),
+                None => error,
+            };
+            fields.shape = Some(shape.map_err(place)?);
+        }
+        Ok(fields)
+    }
+
+    /// The reader of records, and their shape.
+    pub fn records(&self, fields: &FieldSpec) -> Result<(Records, Option<Shape>)> {
+        match &self.table {
+            Some(schema) => {
+                let records = TableRecords::new(schema, fields)?;
+                let shape = records.shape();
+                Ok((Records::Table(records), shape))
+            }
+            None => Ok((Records::Json(JsonRecords::new(fields)?), fields.shape)),
+        }
+    }
+
+    /// Runs all blocks through workers; `each` gets their output in input order, with whether the chunk ends
+    /// there and where the stream goes on.
+    pub fn pump<W: Worker + 'static>(
+        &self,
+        blocks: Blocks,
+        worker: impl Fn() -> W + Send + Sync + 'static,
+        each: impl FnMut(W::Done, bool, Position) -> Result<()>,
+    ) -> Result<()> {
+        pipeline::run(blocks, worker, self.threads, self.in_flight, &self.shared, self.progress, each)
+    }
+}
