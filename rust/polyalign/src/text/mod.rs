@@ -2,8 +2,6 @@
 
 mod characters;
 pub mod chinese;
-mod vader;
-pub use vader::{Sentiment, Vader};
 pub(crate) mod class;
 mod masks;
 mod paper;
