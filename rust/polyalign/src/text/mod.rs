@@ -1,4 +1,4 @@
-//! Text rules that need no tokenizer: sentences, words, characters, scripts.
+//! Text rules that need no tokenizer: sentences, words, characters, scripts, sentiment.
 
 mod characters;
 pub mod chinese;
@@ -8,9 +8,11 @@ mod paper;
 pub mod script;
 mod sentences;
 mod swar;
+mod vader;
 mod words;
 
 pub use characters::count_characters;
 pub use paper::count_words_paper;
 pub use sentences::sentences;
+pub use vader::{Sentiment, Vader};
 pub use words::{count_words, words};
