@@ -3,7 +3,7 @@
 //!
 //! Data flows one way: [`io`] records → [`buckets`] → [`bucketing`] (the streaming job).
 //! [`tokens`] and [`text`] are the leaves; [`features`] of a response are numbers to compare with humans',
-//! and [`distance`] has the kernels that compare them.
+//! whose distribution in every bucket is a [`reference`](mod@reference), and [`distance`] has the kernels that compare them.
 
 pub mod bucketing;
 pub mod buckets;
@@ -12,6 +12,7 @@ pub mod error;
 pub mod features;
 pub mod io;
 pub mod stream;
+pub mod reference;
 pub mod text;
 pub mod tokens;
 

@@ -23,15 +23,15 @@ pub(super) const fn padded(n: usize) -> usize {
 
 /// Defines a function whose body is also compiled for AVX2, and runs that where the processor has it.
 macro_rules! vectorised {
-    ($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident: $type:ty),* $(,)?) -> $result:ty $body:block) => {
+    ($(#[$meta:meta])* $vis:vis fn $name:ident$(<$T:ident: $bound:ident>)?($($arg:ident: $type:ty),* $(,)?) -> $result:ty $body:block) => {
         $(#[$meta])*
-        $vis fn $name($($arg: $type),*) -> $result {
+        $vis fn $name$(<$T: $bound>)?($($arg: $type),*) -> $result {
             #[inline(always)]
-            fn portable($($arg: $type),*) -> $result $body
+            fn portable$(<$T: $bound>)?($($arg: $type),*) -> $result $body
 
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx2")]
-            fn avx2($($arg: $type),*) -> $result {
+            fn avx2$(<$T: $bound>)?($($arg: $type),*) -> $result {
                 portable($($arg),*)
             }
 

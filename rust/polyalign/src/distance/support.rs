@@ -4,6 +4,10 @@ use super::simd::{LANES, Lanes, sum, vectorised};
 use crate::{Error, Result};
 use rayon::prelude::*;
 
+/// A response's value: `f32` or `f64`.
+trait Number: Copy + Sync + Into<f64> {}
+impl<V: Copy + Sync + Into<f64>> Number for V {}
+
 /// The bands of every bucket, ready to be scored against.
 #[derive(Clone, Debug)]
 pub struct Bands {
@@ -77,14 +81,18 @@ impl Bands {
     /// result is the mean over the features that both have a band and are not NaN. It is NaN where
     /// fewer than half of the bucket's bands have a value, where the bucket has no band, and where
     /// `buckets` holds a number that is not a bucket's (such as −1).
-    pub fn distances(&self, values: &[f32], buckets: &[i64]) -> Result<Vec<f64>> {
+    pub fn distances<V: Copy + Sync + Into<f64>>(&self, values: &[V], buckets: &[i64]) -> Result<Vec<f64>> {
         self.check(values, buckets)?;
         let rows = values.par_chunks_exact(self.features).with_min_len(256);
         Ok(rows.zip(buckets).map(|(values, &bucket)| self.distance(values, bucket)).collect())
     }
 
     /// What each feature adds to the mean, `[n, features]`: NaN where it is not counted.
-    pub fn contributions(&self, values: &[f32], buckets: &[i64]) -> Result<Vec<f32>> {
+    pub fn contributions<V: Copy + Sync + Into<f64>>(
+        &self,
+        values: &[V],
+        buckets: &[i64],
+    ) -> Result<Vec<f32>> {
         self.check(values, buckets)?;
         let mut parts = vec![f32::NAN; values.len()];
         let rows = values.par_chunks_exact(self.features).with_min_len(256).zip(buckets);
@@ -100,7 +108,7 @@ impl Bands {
         Ok(parts)
     }
 
-    fn check(&self, values: &[f32], buckets: &[i64]) -> Result<()> {
+    fn check<V>(&self, values: &[V], buckets: &[i64]) -> Result<()> {
         if values.len() != buckets.len() * self.features {
             return Err(invalid(format!(
                 "{} values are not {} rows of {} features",
@@ -123,7 +131,7 @@ impl Bands {
         })
     }
 
-    fn distance(&self, values: &[f32], bucket: i64) -> f64 {
+    fn distance<V: Number>(&self, values: &[V], bucket: i64) -> f64 {
         let Some(Row { low, high, inverse, defined }) = self.bucket(bucket) else { return f64::NAN };
         let (total, counted) = total(values, low, high, inverse, self.cap);
         if counted == 0.0 || 2.0 * counted < defined as f64 { f64::NAN } else { total / counted }
@@ -151,7 +159,7 @@ fn contribution(value: f64, low: f64, high: f64, inverse: f64, cap: f64) -> (f64
 
 vectorised! {
     /// What all features count, and how many do.
-    fn total(values: &[f32], low: &[f64], high: &[f64], inverse: &[f64], cap: f64) -> (f64, f64) {
+    fn total<V: Number>(values: &[V], low: &[f64], high: &[f64], inverse: &[f64], cap: f64) -> (f64, f64) {
         let (values, low, high) = (values.as_chunks::<LANES>(), low.as_chunks(), high.as_chunks());
         let inverse = inverse.as_chunks();
         let mut sums: [Lanes; 2] = [[0.0; LANES]; 2];

@@ -1,0 +1,87 @@
+//! The features a reference counts, by variant.
+
+use super::Variant;
+use crate::features::bins::{Bins, Cut};
+use crate::features::{paper, registry};
+use sha2::{Digest, Sha256};
+use std::sync::LazyLock;
+
+/// What a reference needs to know of a feature.
+#[derive(Clone, Copy, Debug)]
+pub struct FeatureInfo {
+    /// Its name.
+    pub name: &'static str,
+    /// Where its values are cut.
+    pub bins: Bins,
+    /// The least unit that distances from its band are measured in (s_f).
+    pub scale: f64,
+    /// In which languages it is defined, in words.
+    pub languages: &'static str,
+    /// `bins`, ready to count with.
+    pub(super) cut: Option<Cut>,
+}
+
+impl FeatureInfo {
+    fn new(name: &'static str, bins: Bins, scale: f64, languages: &'static str) -> Self {
+        Self { name, bins, scale, languages, cut: bins.cut() }
+    }
+
+    /// The least number that can be counted, in units.
+    pub(super) fn lowest(&self) -> i64 {
+        match self.cut {
+            Some(cut) if !cut.signed() => 0,
+            _ => -crate::features::bins::LIMIT + 1,
+        }
+    }
+}
+
+struct Set {
+    features: Vec<FeatureInfo>,
+    sha256: String,
+}
+
+static DEFAULT: LazyLock<Set> = LazyLock::new(|| {
+    let info = |f: &registry::Feature| FeatureInfo::new(f.name, f.bins, f.scale.into(), f.languages.name());
+    Set::new(registry::FEATURES.iter().map(info).collect())
+});
+
+static PAPER: LazyLock<Set> = LazyLock::new(|| {
+    let first_chinese = paper::NAMES.len() - paper::CHINESE;
+    let languages = |at| if at < first_chinese { "all" } else { "zh" };
+    let info = |(at, name): (usize, &&'static str)| FeatureInfo::new(name, Bins::Exact, 1e-6, languages(at));
+    Set::new(paper::NAMES.iter().enumerate().map(info).collect())
+});
+
+impl Set {
+    fn new(features: Vec<FeatureInfo>) -> Self {
+        let mut hash = Sha256::new();
+        for FeatureInfo { name, bins, scale, languages, .. } in &features {
+            hash.update(format!("{name}\t{bins}\t{scale}\t{languages}\n"));
+        }
+        let sha256 = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        Self { features, sha256 }
+    }
+}
+
+fn set(variant: Variant) -> &'static Set {
+    match variant {
+        Variant::Default => &DEFAULT,
+        Variant::Paper => &PAPER,
+    }
+}
+
+/// The features of a variant, in the order of a row's values.
+///
+/// ```
+/// use polyalign::reference::{Variant, features};
+/// assert_eq!(features(Variant::Default)[0].name, "char_count");
+/// assert_eq!(features(Variant::Paper).len(), 69);
+/// ```
+pub fn features(variant: Variant) -> &'static [FeatureInfo] {
+    &set(variant).features
+}
+
+/// SHA-256 over names, bins, scales and languages of a variant's features: what must agree for counts to add up.
+pub fn registry_sha256(variant: Variant) -> &'static str {
+    &set(variant).sha256
+}

@@ -1,0 +1,146 @@
+//! The file of a reference: one safetensors file, its bytes a function of its content.
+
+use super::cells::Indices;
+use super::{Reference, Variant, fixed, metadata};
+use crate::{Error, Result};
+use safetensors::tensor::{Dtype, View};
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+/// A tensor that is turned into bytes when it is written.
+struct Tensor<'a> {
+    dtype: Dtype,
+    shape: Vec<usize>,
+    bytes: Box<dyn Fn() -> Vec<u8> + 'a>,
+}
+
+impl View for &Tensor<'_> {
+    fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+    fn data(&self) -> Cow<'_, [u8]> {
+        (self.bytes)().into()
+    }
+    fn data_len(&self) -> usize {
+        self.shape.iter().product::<usize>() * self.dtype.bitsize() / 8
+    }
+}
+
+/// Numbers as the file has them.
+fn bytes<T: Copy, const N: usize>(values: &[T], to: impl Fn(T) -> [u8; N]) -> Vec<u8> {
+    values.iter().flat_map(|value| to(*value)).collect()
+}
+
+fn tensor<'a, T: Copy, const N: usize>(
+    dtype: Dtype,
+    shape: &[usize],
+    values: &'a [T],
+    to: impl Fn(T) -> [u8; N] + Copy + 'a,
+) -> Tensor<'a> {
+    Tensor { dtype, shape: shape.to_vec(), bytes: Box::new(move || bytes(values, to)) }
+}
+
+impl Reference {
+    /// The file's bytes.
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        let tensors = self.tensors();
+        let named: Vec<(&str, &Tensor<'_>)> = tensors.iter().map(|(name, tensor)| (*name, tensor)).collect();
+        safetensors::serialize(named, Some(self.metadata()))
+            .map_err(|e| Error::Output(format!("reference: {e}")))
+    }
+
+    /// Writes the file. What was there before is replaced as a whole or, if anything fails, not at all.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        let path = path.as_ref();
+        let temporary = beside(path);
+        let result = self.write(&temporary).and_then(|()| fs::rename(&temporary, path));
+        let result = result.and_then(|()| sync_folder(path));
+        result.map_err(|e| {
+            // Nothing is left behind; what went wrong is said already.
+            let _ = fs::remove_file(&temporary);
+            Error::io(path, e)
+        })
+    }
+
+    fn write(&self, path: &Path) -> std::io::Result<()> {
+        let mut file = BufWriter::new(File::create(path)?);
+        file.write_all(&self.to_bytes().map_err(std::io::Error::other)?)?;
+        file.into_inner()?.sync_all()
+    }
+
+    fn metadata(&self) -> HashMap<String, String> {
+        HashMap::from([(metadata::KEY.to_owned(), metadata::write(self))])
+    }
+
+    fn tensors(&self) -> Vec<(&'static str, Tensor<'_>)> {
+        let (buckets, features) = (self.buckets.len(), self.features().len());
+        let all = [buckets, features];
+        let (cells, samples, variant) = (&self.cells, &self.samples, self.variant());
+        let (n, k) = (cells.counts.len(), samples.keys.len());
+        let index = match &cells.indices {
+            Indices::Narrow(indices) => tensor(Dtype::U32, &[n], indices, u32::to_le_bytes),
+            Indices::Wide(indices) => tensor(Dtype::I64, &[n], indices, i64::to_le_bytes),
+        };
+        let totals = &self.totals;
+        let halves = [buckets, features, 2];
+        vec![
+            (
+                "rows",
+                Tensor {
+                    dtype: Dtype::U64,
+                    shape: vec![buckets],
+                    bytes: Box::new(|| self.buckets.iter().flat_map(|b| b.rows.to_le_bytes()).collect()),
+                },
+            ),
+            ("count", tensor(Dtype::U64, &all, totals, |t| t.count.to_le_bytes())),
+            ("sum", tensor(Dtype::U64, &halves, totals, |t| halves_of(t.sum))),
+            ("square_sum", tensor(Dtype::U64, &halves, totals, |t| halves_of(t.squares))),
+            ("min", tensor(Dtype::F64, &all, totals, move |t| extreme(t.count, t.min, variant))),
+            ("max", tensor(Dtype::F64, &all, totals, move |t| extreme(t.count, t.max, variant))),
+            ("bin_offset", tensor(Dtype::U64, &[cells.offsets.len()], &cells.offsets, u64::to_le_bytes)),
+            ("bin_index", index),
+            ("bin_count", tensor(Dtype::U64, &[n], &cells.counts, u64::to_le_bytes)),
+            ("bin_sum", tensor(Dtype::I64, &[n], &cells.sums, |sum: u64| (sum as i64).to_le_bytes())),
+            (
+                "sample_offset",
+                tensor(Dtype::U64, &[samples.offsets.len()], &samples.offsets, u64::to_le_bytes),
+            ),
+            ("sample_key", tensor(Dtype::U64, &[k], &samples.keys, u64::to_le_bytes)),
+            ("sample_row", tensor(Dtype::F32, &[k, features], &samples.rows, f32::to_le_bytes)),
+        ]
+    }
+}
+
+/// The high half, then the low one.
+fn halves_of(sum: i128) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&((sum >> 64) as u64).to_le_bytes());
+    bytes[8..].copy_from_slice(&(sum as u64).to_le_bytes());
+    bytes
+}
+
+/// NaN where there is nothing.
+fn extreme(count: u64, fixed: i64, variant: Variant) -> [u8; 8] {
+    if count == 0 { f64::NAN } else { fixed::to_value(fixed, variant) }.to_le_bytes()
+}
+
+/// A name beside the file's that no other writer has.
+fn beside(path: &Path) -> PathBuf {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.{}.tmp", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed)));
+    path.with_file_name(name)
+}
+
+/// So that the new name outlives a power cut.
+fn sync_folder(path: &Path) -> std::io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
+}
