@@ -9,7 +9,7 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3_arrow::input::AnyArray;
 
-/// Whole numbers up to it are doubles, exactly.
+/// Whole numbers below it are doubles, exactly.
 const EXACT: f64 = 9_007_199_254_740_992.0;
 
 /// A numpy array of float32, or of float64 where float32 can't hold the type: `[n]` from a column of
@@ -186,7 +186,7 @@ fn numbers<T: ArrowPrimitiveType<Native: Into<f64>>>(
         // 2⁵³ itself may be the rounding of 2⁵³ + 1.
         if let Some(row) = column.values().iter().position(|&value| value.into().abs() >= EXACT) {
             return Err(PyValueError::new_err(format!(
-                "{}[{}] is a whole number that float64 can't hold: convert the column to float64",
+                "{}[{}] is past 2^53, where float64 skips whole numbers: convert the column to float64",
                 place.name,
                 place.row + row
             )));

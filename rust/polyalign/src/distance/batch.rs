@@ -77,8 +77,8 @@ impl Batch<'_> {
             rows
         });
         let bins = self.bins;
-        let own =
-            self.places.map(|places| places.get(pairs[0].group * bins..).map_or(&[][..], |own| &own[..bins]));
+        let group = pairs[0].group * bins..(pairs[0].group + 1) * bins;
+        let own = self.places.map(|places| places.get(group.clone()).unwrap_or_default());
         let (mut weights, mut places) = (Vec::new(), Vec::new());
         for (side, rows) in rows.iter().enumerate() {
             for row in rows {
