@@ -18,6 +18,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from polyalign import distances as distances
     from polyalign.buckets import Bucketer as Bucketer
     from polyalign.buckets import BucketSchema as BucketSchema
     from polyalign.buckets import BucketSummary as BucketSummary
@@ -34,11 +35,14 @@ _MODULE_OF = {
     "TokenCounter": "polyalign.tokens",
     "__version__": "polyalign._core",
 }
+_MODULES = {"distances"}
 
-__all__ = ["BucketSchema", "BucketSummary", "Bucketer", "Report", "TokenCounter", "__version__"]
+__all__ = ["BucketSchema", "BucketSummary", "Bucketer", "Report", "TokenCounter", "__version__", "distances"]
 
 
 def __getattr__(name: str) -> object:
+    if name in _MODULES:
+        return importlib.import_module(f"polyalign.{name}")
     module = _MODULE_OF.get(name)
     if module is None:
         raise AttributeError(f"module 'polyalign' has no attribute {name!r}")

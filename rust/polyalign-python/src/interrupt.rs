@@ -2,6 +2,10 @@
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
+use rayon::ThreadPool;
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -48,8 +52,39 @@ pub fn run<T: Send + 'static>(
     Err(raised)
 }
 
+/// Runs `work`, which may borrow from the caller, in a pool. A signal sets the flag that the work is
+/// given, and is raised once the work has stopped.
+pub fn run_in<T: Send>(
+    py: Python<'_>,
+    pool: &ThreadPool,
+    work: impl FnOnce(&AtomicBool) -> T + Send,
+) -> PyResult<T> {
+    let stop = &AtomicBool::new(false);
+    let (sender, receiver) = channel();
+    let receiver = Mutex::new(receiver);
+    let wait = || py.detach(|| receiver.lock().unwrap_or_else(PoisonError::into_inner).recv_timeout(TICK));
+    pool.in_place_scope(|scope| {
+        scope.spawn(move |_| drop(sender.send(catch_unwind(AssertUnwindSafe(|| work(stop))))));
+        let mut raised = None;
+        loop {
+            match wait() {
+                Ok(Ok(value)) => return raised.map_or(Ok(value), Err),
+                Ok(Err(panic)) => return Err(raised.unwrap_or_else(|| panic_error(&*panic))),
+                Err(_) if raised.is_some() => {}
+                Err(_) => {
+                    raised = py.check_signals().err();
+                    stop.store(raised.is_some(), Ordering::Relaxed);
+                }
+            }
+        }
+    })
+}
+
 fn panic_message(worker: thread::JoinHandle<()>) -> PyErr {
-    let panic = worker.join().expect_err("the work sends its result unless it panics");
+    panic_error(&*worker.join().expect_err("the work sends its result unless it panics"))
+}
+
+fn panic_error(panic: &(dyn Any + Send)) -> PyErr {
     let message = panic
         .downcast_ref::<String>()
         .map(String::as_str)

@@ -2,7 +2,9 @@
 
 mod arrow_out;
 mod buckets;
+mod distances;
 mod errors;
+mod floats;
 mod interrupt;
 mod texts;
 mod threads;
@@ -17,6 +19,14 @@ mod _core {
 
     #[pymodule_export]
     use buckets::{Bucketer, first_rows, normalise_schema};
+    #[pymodule_export]
+    use distances::{
+        directions, embedding_energy, histogram_distances, mahalanobis, mean_nearest, mmd, nearest,
+        pairwise_histograms, pairwise_samples, sample_distances, sliced_wasserstein, support_contributions,
+        support_distances,
+    };
+    #[pymodule_export]
+    use floats::arrow_floats;
     #[pymodule_export]
     use tokens::TokenCounter;
 

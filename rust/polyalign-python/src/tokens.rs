@@ -143,7 +143,7 @@ impl TokenCounter {
 }
 
 /// The object's Arrow data, if it has any.
-fn arrow_input(texts: &Bound<'_, PyAny>) -> PyResult<Option<AnyArray>> {
+pub fn arrow_input(texts: &Bound<'_, PyAny>) -> PyResult<Option<AnyArray>> {
     if texts.hasattr("__arrow_c_array__")? {
         return Ok(Some(AnyArray::Array(texts.extract::<PyArray>()?)));
     }

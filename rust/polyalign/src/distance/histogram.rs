@@ -7,6 +7,7 @@
 use super::simd::{LANES, Lanes, ln, padded, sum, vectorised};
 use crate::{Error, Result};
 use rayon::prelude::*;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What is measured between two rows.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -152,18 +153,35 @@ impl Histograms {
         self.rows
     }
 
-    /// The distance between the rows of each pair. Panics if a pair names a row that is not there.
-    pub fn distances(&self, distance: Distance, pairs: &[(usize, usize)]) -> Vec<f64> {
+    /// The distance between the rows of each pair.
+    ///
+    /// An error if a pair names a row that is not there; [`Error::Interrupted`] soon after `stop` is set.
+    pub fn distances(
+        &self,
+        distance: Distance,
+        pairs: &[(usize, usize)],
+        stop: &AtomicBool,
+    ) -> Result<Vec<f64>> {
+        if let Some((a, b)) = pairs.iter().find(|(a, b)| *a.max(b) >= self.rows) {
+            return Err(invalid(format!(
+                "pair ({a}, {b}) names a row that is not there: rows are {}",
+                self.rows
+            )));
+        }
         let prepared = Prepared::new(self, distance);
-        pairs.par_iter().with_min_len(64).map(|&(a, b)| prepared.between(a, b)).collect()
+        pairs.par_iter().with_min_len(64).map(|&(a, b)| prepared.unless_stopped(a, b, stop)).collect()
     }
 
     /// The distances between all rows: `[rows, rows]`, symmetric, 0 on the diagonal.
-    pub fn pairwise(&self, distance: Distance) -> Vec<f64> {
+    ///
+    /// [`Error::Interrupted`] soon after `stop` is set.
+    pub fn pairwise(&self, distance: Distance, stop: &AtomicBool) -> Result<Vec<f64>> {
         let prepared = Prepared::new(self, distance);
         let rows = self.rows;
-        let upper: Vec<Vec<f64>> =
-            (0..rows).into_par_iter().map(|a| (a..rows).map(|b| prepared.between(a, b)).collect()).collect();
+        let upper: Vec<Vec<f64>> = (0..rows)
+            .into_par_iter()
+            .map(|a| (a..rows).map(|b| prepared.unless_stopped(a, b, stop)).collect())
+            .collect::<Result<_>>()?;
         let mut matrix = vec![0.0; rows * rows];
         for (a, distances) in upper.iter().enumerate() {
             for (b, &distance) in (a..rows).zip(distances) {
@@ -171,7 +189,7 @@ impl Histograms {
                 matrix[b * rows + a] = distance;
             }
         }
-        matrix
+        Ok(matrix)
     }
 
     /// Row `a`'s part of an array of one value a bin, over the given blocks.
@@ -244,6 +262,10 @@ impl<'a> Prepared<'a> {
             _ => Default::default(),
         };
         Self { of, distance, first, second }
+    }
+
+    fn unless_stopped(&self, a: usize, b: usize, stop: &AtomicBool) -> Result<f64> {
+        if stop.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(self.between(a, b)) }
     }
 
     fn between(&self, a: usize, b: usize) -> f64 {
@@ -426,6 +448,8 @@ mod tests {
         Distance::Psi { floor: 1e-4 },
     ];
 
+    static GO_ON: AtomicBool = AtomicBool::new(false);
+
     /// One distribution as (place, share) by bin.
     type Atoms = Vec<(f64, f64)>;
 
@@ -499,7 +523,7 @@ mod tests {
             let both = histograms(bins, &counts, &within);
             let [p, q] = [0, 1].map(|row| atoms(&counts[row], &within[row]));
             for distance in ALL {
-                let found = both.distances(distance, &[(0, 1)])[0];
+                let found = both.distances(distance, &[(0, 1)], &GO_ON).unwrap()[0];
                 let expected = oracle(distance, &p, &q);
                 // The oracle of Jensen–Shannon cancels where the two are nearly equal.
                 let tolerance = if distance == Distance::JensenShannon { 2e-8 } else { 1e-12 };
@@ -511,13 +535,13 @@ mod tests {
         fn identity_symmetry_and_triangles((bins, counts, within) in rows(3)) {
             let three = histograms(bins, &counts, &within);
             for distance in ALL {
-                let matrix = three.pairwise(distance);
+                let matrix = three.pairwise(distance, &GO_ON).unwrap();
                 let d = |a: usize, b: usize| matrix[a * 3 + b];
                 for a in 0..3 {
                     prop_assert_eq!(d(a, a), 0.0);
                     for b in 0..3 {
                         prop_assert!(d(a, b) >= 0.0);
-                        prop_assert_eq!(d(a, b).to_bits(), three.distances(distance, &[(b, a)])[0].to_bits());
+                        prop_assert_eq!(d(a, b).to_bits(), three.distances(distance, &[(b, a)], &GO_ON).unwrap()[0].to_bits());
                     }
                 }
                 if !matches!(distance, Distance::Psi { .. }) {
@@ -542,7 +566,7 @@ mod tests {
                 if matches!(distance, Distance::Psi { .. }) {
                     continue; // Bins that are empty on both sides add nothing, in another order.
                 }
-                for (found, expected) in sparse.pairwise(distance).iter().zip(dense.pairwise(distance)) {
+                for (found, expected) in sparse.pairwise(distance, &GO_ON).unwrap().iter().zip(dense.pairwise(distance, &GO_ON).unwrap()) {
                     prop_assert!(close(*found, expected, 1e-12), "{distance:?}: {found} {expected}");
                 }
             }
@@ -553,7 +577,7 @@ mod tests {
     fn closed_forms() {
         // All of one row in bin 0, all of the other in bin 3.
         let two = Histograms::new(&[5.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 2.0], &[], 4).unwrap();
-        let found = ALL.map(|distance| two.distances(distance, &[(0, 1)])[0]);
+        let found = ALL.map(|distance| two.distances(distance, &[(0, 1)], &GO_ON).unwrap()[0]);
         let psi = 2.0 * (1.0 - 1e-4) * 1e4_f64.ln();
         let expected = [3.0, 6.0_f64.sqrt(), 1.0, 1.0, 2.0_f64.ln().sqrt(), 1.0, psi];
         for (found, expected) in found.into_iter().zip(expected) {
@@ -566,7 +590,7 @@ mod tests {
         // p = (½ + d, ½ − d), q the other way: the divergence is 2d² to first order.
         let d = 1e-9;
         let two = Histograms::new(&[0.5 + d, 0.5 - d, 0.5 - d, 0.5 + d], &[], 2).unwrap();
-        let found = two.distances(Distance::JensenShannon, &[(0, 1)])[0];
+        let found = two.distances(Distance::JensenShannon, &[(0, 1)], &GO_ON).unwrap()[0];
         assert!((found / (2.0_f64.sqrt() * d) - 1.0).abs() < 1e-6, "{found}");
     }
 
@@ -574,11 +598,11 @@ mod tests {
     fn rows_without_weight_are_nan() {
         let two = Histograms::new(&[0.0, 0.0, 1.0, 2.0], &[], 2).unwrap();
         for distance in ALL {
-            assert!(two.distances(distance, &[(0, 1)])[0].is_nan());
-            assert!(two.distances(distance, &[(0, 0)])[0].is_nan());
+            assert!(two.distances(distance, &[(0, 1)], &GO_ON).unwrap()[0].is_nan());
+            assert!(two.distances(distance, &[(0, 0)], &GO_ON).unwrap()[0].is_nan());
         }
         let none = Histograms::from_sparse(&[&[], &[]]).unwrap();
-        assert!(none.pairwise(Distance::Wasserstein).iter().all(|x| x.is_nan()));
+        assert!(none.pairwise(Distance::Wasserstein, &GO_ON).unwrap().iter().all(|x| x.is_nan()));
     }
 
     #[test]
@@ -592,5 +616,16 @@ mod tests {
         assert!(error(&[1.0, 1.0], &[2.0, 1.0], 2).contains("places ascend"));
         assert!(error(&[1.0, 1.0], &[f64::NAN, 1.0], 2).contains("places are finite"));
         assert!(error(&[1.0; 4], &[1.0; 3], 2).contains("3 places"));
+    }
+
+    #[test]
+    fn rows_that_are_not_there_and_a_stop_are_errors() {
+        let two = Histograms::new(&[1.0, 2.0], &[], 1).unwrap();
+        let error = |pairs, stop: bool| {
+            two.distances(Distance::Energy, pairs, &AtomicBool::new(stop)).unwrap_err().to_string()
+        };
+        assert!(error(&[(0, 2)], false).contains("pair (0, 2) names a row that is not there"));
+        assert_eq!(error(&[(0, 1)], true), "interrupted");
+        assert!(two.pairwise(Distance::Energy, &AtomicBool::new(true)).is_err());
     }
 }

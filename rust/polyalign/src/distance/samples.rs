@@ -7,13 +7,15 @@ pub use super::sort::Sample;
 
 use crate::{Error, Result};
 use rayon::prelude::*;
-use std::array;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What is measured between two samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Distance {
     /// Wasserstein-1, ∫|F − G|.
     Wasserstein,
+    /// Wasserstein-2, √∫(F⁻¹ − G⁻¹)² over the quantiles.
+    Wasserstein2,
     /// √(2 ∫(F − G)²), as `scipy.stats.energy_distance`.
     Energy,
     /// The greatest |F − G|, 0 to 1: the statistic of the two-sample Kolmogorov–Smirnov test.
@@ -66,12 +68,19 @@ impl<T: Sample> Sorted<T> {
 }
 
 /// The distances between all sets in each feature: `[sets, sets, features]`, symmetric.
-pub fn pairwise<T: Sample>(sets: &[Sorted<T>], distance: Distance) -> Result<Vec<f64>> {
+///
+/// [`Error::Interrupted`] soon after `stop` is set.
+pub fn pairwise<T: Sample>(sets: &[Sorted<T>], distance: Distance, stop: &AtomicBool) -> Result<Vec<f64>> {
     let features = sets.first().map_or(0, Sorted::features);
     let count = sets.len();
     let pairs: Vec<(usize, usize)> = (0..count).flat_map(|a| (a..count).map(move |b| (a, b))).collect();
-    let found: Vec<Vec<f64>> =
-        pairs.par_iter().map(|&(a, b)| sets[a].distances(&sets[b], distance)).collect::<Result<_>>()?;
+    let of_pair = |&(a, b): &(usize, usize)| {
+        if stop.load(Ordering::Relaxed) {
+            return Err(Error::Interrupted);
+        }
+        sets[a].distances(&sets[b], distance)
+    };
+    let found: Vec<Vec<f64>> = pairs.par_iter().map(of_pair).collect::<Result<_>>()?;
     let mut all = vec![0.0; count * count * features];
     for ((a, b), distances) in pairs.into_iter().zip(found) {
         for at in [a * count + b, b * count + a] {
@@ -108,6 +117,7 @@ fn between<T: Sample>(distance: Distance, x: &[T], y: &[T]) -> f64 {
     match distance {
         Distance::KolmogorovSmirnov => merge(x, y, 0.0, greatest_gap) / scale,
         Distance::Wasserstein => along_the_line(x, y, |gap, length| gap.abs() * length) / scale,
+        Distance::Wasserstein2 => wasserstein2(x, y),
         Distance::Energy => (2.0 * along_the_line(x, y, |gap, length| gap * gap * length)).sqrt() / scale,
     }
 }
@@ -116,17 +126,31 @@ fn between<T: Sample>(distance: Distance, x: &[T], y: &[T]) -> f64 {
 ///
 /// Equal parts at an infinity are no distance apart; unequal ones are infinitely far.
 fn along_the_line<T: Sample>(x: &[T], y: &[T], part: impl Fn(f64, f64) -> f64) -> f64 {
-    let [finite_x, finite_y] = [finite(x), finite(y)];
-    let [(x0, x1), (y0, y1)] = [finite_x, finite_y];
-    let unequal = |of_x: usize, of_y: usize| of_x as u128 * y.len() as u128 != of_y as u128 * x.len() as u128;
-    if unequal(x0, y0) || unequal(x1, y1) {
-        return f64::INFINITY;
-    }
-    if x0 == x1 {
-        return 0.0;
-    }
     let steps = (y.len() as f64, x.len() as f64);
-    merge_steps(&x[x0..x1], &y[y0..y1], steps, 0.0, |sum, gap, length| sum + part(gap, length))
+    match finite_parts(x, y) {
+        None => f64::INFINITY,
+        Some(([], _)) => 0.0,
+        Some((x, y)) => merge_steps(x, y, steps, 0.0, |sum, gap, length| sum + part(gap, length)),
+    }
+}
+
+/// √∫(F⁻¹ − G⁻¹)², of infinities as [`along_the_line`].
+fn wasserstein2<T: Sample>(x: &[T], y: &[T]) -> f64 {
+    match finite_parts(x, y) {
+        None => f64::INFINITY,
+        Some(([], _)) => 0.0,
+        Some((finite_x, finite_y)) => {
+            let squares = quantile_sum(finite_x, finite_y, (y.len(), x.len()), |gap| gap * gap);
+            (squares / (x.len() as f64 * y.len() as f64)).sqrt()
+        }
+    }
+}
+
+/// The finite values of both; nothing if they have different parts at an infinity.
+fn finite_parts<'a, T: Sample>(x: &'a [T], y: &'a [T]) -> Option<(&'a [T], &'a [T])> {
+    let [(x0, x1), (y0, y1)] = [finite(x), finite(y)];
+    let equal = |of_x: usize, of_y: usize| of_x as u128 * y.len() as u128 == of_y as u128 * x.len() as u128;
+    (equal(x0, y0) && equal(x1, y1)).then(|| (&x[x0..x1], &y[y0..y1]))
 }
 
 /// The range of finite values in a sorted sample.
@@ -183,24 +207,24 @@ pub(super) fn quantile_distance(x: &[f64], y: &[f64], part: impl Fn(f64) -> f64)
     if x.len() == y.len() {
         return x.iter().zip(y).map(|(x, y)| part(x - y)).sum::<f64>() / x.len() as f64;
     }
-    // Quantiles in units of 1 / (|x| |y|): a value of x spans |y| of them.
-    let spans: [usize; 2] = [y.len(), x.len()];
-    let mut left = spans;
-    let mut at = [0, 0];
-    let mut total = 0.0;
-    while at[0] < x.len() && at[1] < y.len() {
-        let step = left[0].min(left[1]);
-        total += step as f64 * part(x[at[0]] - y[at[1]]);
-        left = left.map(|left| left - step);
-        let done: [bool; 2] = array::from_fn(|side| left[side] == 0);
-        for side in 0..2 {
-            if done[side] {
-                at[side] += 1;
-                left[side] = spans[side];
-            }
+    quantile_sum(x, y, (y.len(), x.len()), part) / (x.len() as f64 * y.len() as f64)
+}
+
+/// Σ part(x − y) over the quantiles of both, a value of x spanning `spans.0` of them, one of y `spans.1`.
+fn quantile_sum<T: Sample>(x: &[T], y: &[T], spans: (usize, usize), part: impl Fn(f64) -> f64) -> f64 {
+    let (mut i, mut j, mut left, mut total) = (0, 0, spans, 0.0);
+    while i < x.len() && j < y.len() {
+        let step = left.0.min(left.1);
+        total += step as f64 * part(x[i].to_f64() - y[j].to_f64());
+        left = (left.0 - step, left.1 - step);
+        if left.0 == 0 {
+            (i, left.0) = (i + 1, spans.0);
+        }
+        if left.1 == 0 {
+            (j, left.1) = (j + 1, spans.1);
         }
     }
-    total / (x.len() as f64 * y.len() as f64)
+    total
 }
 
 #[cfg(test)]
@@ -208,7 +232,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const ALL: [Distance; 3] = [Distance::Wasserstein, Distance::Energy, Distance::KolmogorovSmirnov];
+    const ALL: [Distance; 4] =
+        [Distance::Wasserstein, Distance::Wasserstein2, Distance::Energy, Distance::KolmogorovSmirnov];
 
     /// The definitions: the empirical distribution functions, evaluated one place at a time.
     fn oracle(distance: Distance, x: &[f64], y: &[f64]) -> f64 {
@@ -226,8 +251,19 @@ mod tests {
         let integral = |power: i32| -> f64 {
             places.windows(2).map(|pair| gap(pair[0]).powi(power) * (pair[1] - pair[0])).sum()
         };
+        // Each value as often as the other side has values, matched in order.
+        let matched = || -> f64 {
+            let repeated = |of: &[f64], times: usize| {
+                let mut all: Vec<f64> = of.iter().flat_map(|&v| std::iter::repeat_n(v, times)).collect();
+                all.sort_by(f64::total_cmp);
+                all
+            };
+            let (x, y) = (repeated(&x, y.len()), repeated(&y, x.len()));
+            x.iter().zip(&y).map(|(x, y)| (x - y).powi(2)).sum::<f64>() / x.len() as f64
+        };
         match distance {
             Distance::Wasserstein => integral(1),
+            Distance::Wasserstein2 => matched().sqrt(),
             Distance::Energy => (2.0 * integral(2)).sqrt(),
             Distance::KolmogorovSmirnov => places.iter().map(|&at| gap(at)).fold(0.0, f64::max),
         }
@@ -297,6 +333,7 @@ mod tests {
         }
         assert_eq!(one(Distance::KolmogorovSmirnov, &[1.0_f64, 2.0, 3.0, 4.0], &[2.5]), 0.5);
         assert_eq!(one(Distance::Wasserstein, &[1.0_f64, 2.0, 3.0], &[3.5, 1.5, 2.5]), 0.5);
+        assert_eq!(one(Distance::Wasserstein2, &[0.0_f32, 0.0], &[3.0, 5.0]), 17.0_f64.sqrt());
     }
 
     #[test]
@@ -304,6 +341,9 @@ mod tests {
         let inf = f32::INFINITY;
         assert_eq!(one(Distance::Wasserstein, &[1.0, inf], &[2.0, inf]), 0.5);
         assert_eq!(one(Distance::Wasserstein, &[1.0, inf], &[2.0, 2.0]), f64::INFINITY);
+        assert_eq!(one(Distance::Wasserstein2, &[1.0, inf], &[3.0, inf]), 2.0_f64.sqrt());
+        assert_eq!(one(Distance::Wasserstein2, &[1.0, -inf], &[2.0, 2.0]), f64::INFINITY);
+        assert_eq!(one(Distance::Wasserstein2, &[inf], &[inf]), 0.0);
         assert_eq!(one(Distance::Energy, &[-inf, 3.0], &[2.0, 2.0]), f64::INFINITY);
         assert_eq!(one(Distance::Wasserstein, &[inf], &[inf]), 0.0);
         assert_eq!(one(Distance::KolmogorovSmirnov, &[-inf, 3.0], &[2.0, inf]), 0.5);
@@ -315,12 +355,14 @@ mod tests {
         let sets: Vec<Sorted<f32>> = [&[0.0, 1.0][..], &[2.0, 2.0, 4.0, 4.0], &[f32::NAN, 0.0]]
             .map(|v| Sorted::new(v, 2).unwrap())
             .into();
-        let found = pairwise(&sets, Distance::Wasserstein).unwrap();
+        let found = pairwise(&sets, Distance::Wasserstein, &AtomicBool::new(false)).unwrap();
         assert_eq!(found[..4], [0.0, 0.0, 3.0, 2.0]);
         assert!(found[4].is_nan());
         assert_eq!(found[5], 1.0);
         assert_eq!(found[6..12][..2], [3.0, 2.0]);
-        assert!(pairwise::<f32>(&[], Distance::Energy).unwrap().is_empty());
+        assert!(pairwise::<f32>(&[], Distance::Energy, &AtomicBool::new(false)).unwrap().is_empty());
+        let stopped = pairwise(&sets, Distance::Energy, &AtomicBool::new(true));
+        assert!(matches!(stopped, Err(Error::Interrupted)));
     }
 
     #[test]

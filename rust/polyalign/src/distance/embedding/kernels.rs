@@ -1,9 +1,10 @@
 //! Distances that are means over pairs of vectors: maximum mean discrepancy and energy distance.
 
 use super::gemm::{View, product_f64};
-use super::{Matrix, invalid, same_dimension};
+use super::{Matrix, invalid, same_dimension, unless_stopped};
 use crate::Result;
 use rayon::prelude::*;
+use std::sync::atomic::AtomicBool;
 
 /// Rows of a block of pairs.
 const BLOCK: usize = 128;
@@ -18,7 +19,13 @@ const CANCELS: f64 = 1e-6;
 ///
 /// `unbiased` is the U-statistic, without the pairs of a vector and itself: its mean is 0 for equal
 /// distributions, so it can be negative, and both sides need two rows. Otherwise the V-statistic, at least 0.
-pub fn mmd_squared(x: Matrix<'_>, y: Matrix<'_>, bandwidth: f64, unbiased: bool) -> Result<f64> {
+pub fn mmd_squared(
+    x: Matrix<'_>,
+    y: Matrix<'_>,
+    bandwidth: f64,
+    unbiased: bool,
+    stop: &AtomicBool,
+) -> Result<f64> {
     if !(bandwidth > 0.0 && bandwidth.is_finite()) {
         return Err(invalid(format!("bandwidth is {bandwidth}: it must be finite and above 0")));
     }
@@ -27,21 +34,21 @@ pub fn mmd_squared(x: Matrix<'_>, y: Matrix<'_>, bandwidth: f64, unbiased: bool)
     }
     let (x, y) = centred(x, y)?;
     let factor = -0.5 / (bandwidth * bandwidth);
-    let kernel = |squared: f64| (factor * squared).exp();
+    let kernel = |squared: f64| libm::exp(factor * squared);
     let (n, m) = (x.rows() as f64, y.rows() as f64);
-    let across = x.sum_with(&y, kernel) / (n * m);
-    let within = |set: &Set, n: f64| {
-        let pairs = 2.0 * set.sum_of_pairs(kernel);
-        if unbiased { pairs / (n * (n - 1.0)) } else { (pairs + n) / (n * n) }
+    let across = x.sum_with(&y, stop, kernel)? / (n * m);
+    let within = |set: &Set, n: f64| -> Result<f64> {
+        let pairs = 2.0 * set.sum_of_pairs(stop, kernel)?;
+        Ok(if unbiased { pairs / (n * (n - 1.0)) } else { (pairs + n) / (n * n) })
     };
-    let squared = within(&x, n) + within(&y, m) - 2.0 * across;
+    let squared = within(&x, n)? + within(&y, m)? - 2.0 * across;
     Ok(if unbiased { squared } else { squared.max(0.0) })
 }
 
 /// The median of the distances between different vectors of both sides: the usual bandwidth.
 ///
 /// Of more than 2,000 vectors, as many are taken, evenly spaced.
-pub fn median_distance(x: Matrix<'_>, y: Matrix<'_>) -> Result<f64> {
+pub fn median_distance(x: Matrix<'_>, y: Matrix<'_>, stop: &AtomicBool) -> Result<f64> {
     let (x, y) = centred(x, y)?;
     let columns = x.columns;
     let mut pooled = x.values;
@@ -51,7 +58,7 @@ pub fn median_distance(x: Matrix<'_>, y: Matrix<'_>) -> Result<f64> {
         let row = |number: usize| &pooled[number * rows / MEDIAN_OF * columns..][..columns];
         pooled = (0..MEDIAN_OF).flat_map(row).copied().collect();
     }
-    let mut distances = Set::new(pooled, columns).pair_distances();
+    let mut distances = Set::new(pooled, columns).pair_distances(stop)?;
     let middle = distances.len() / 2;
     let even = distances.len().is_multiple_of(2);
     let (below, &mut upper, _) = distances.select_nth_unstable_by(middle, f64::total_cmp);
@@ -65,12 +72,14 @@ pub fn median_distance(x: Matrix<'_>, y: Matrix<'_>) -> Result<f64> {
 
 /// √(2 E|x − y| − E|x − x′| − E|y − y′|), each mean over all pairs: `scipy.stats.energy_distance` in
 /// any dimension.
-pub fn energy(x: Matrix<'_>, y: Matrix<'_>) -> Result<f64> {
+pub fn energy(x: Matrix<'_>, y: Matrix<'_>, stop: &AtomicBool) -> Result<f64> {
     let (x, y) = centred(x, y)?;
     let (n, m) = (x.rows() as f64, y.rows() as f64);
-    let across = x.sum_with(&y, f64::sqrt) / (n * m);
-    let within = |set: &Set, n: f64| 2.0 * set.sum_of_pairs(f64::sqrt) / (n * n);
-    Ok((2.0 * across - within(&x, n) - within(&y, m)).max(0.0).sqrt())
+    let across = x.sum_with(&y, stop, f64::sqrt)? / (n * m);
+    let within =
+        |set: &Set, n: f64| -> Result<f64> { Ok(2.0 * set.sum_of_pairs(stop, f64::sqrt)? / (n * n)) };
+    let within = within(&x, n)? + within(&y, m)?;
+    Ok((2.0 * across - within).max(0.0).sqrt())
 }
 
 /// Vectors about a common centre, with their squared norms.
@@ -102,32 +111,33 @@ impl Set {
     }
 
     /// Σ of `of(|x − y|²)` over all x here and y there.
-    fn sum_with(&self, other: &Set, of: impl Fn(f64) -> f64 + Sync) -> f64 {
-        self.fold_blocks(other, |_| 0, || 0.0, |total, _, _, squared| *total += of(squared)).into_iter().sum()
+    fn sum_with(&self, other: &Set, stop: &AtomicBool, of: impl Fn(f64) -> f64 + Sync) -> Result<f64> {
+        let add = |total: &mut f64, _, _, squared| *total += of(squared);
+        Ok(self.fold_blocks(other, stop, |_| 0, || 0.0, add)?.into_iter().sum())
     }
 
     /// Σ of `of(|x − x′|²)` over all pairs, each once.
-    fn sum_of_pairs(&self, of: impl Fn(f64) -> f64 + Sync) -> f64 {
+    fn sum_of_pairs(&self, stop: &AtomicBool, of: impl Fn(f64) -> f64 + Sync) -> Result<f64> {
         let add = |total: &mut f64, i, j, squared| {
             if i < j {
                 *total += of(squared);
             }
         };
-        self.fold_blocks(self, |first| first, || 0.0, add).into_iter().sum()
+        Ok(self.fold_blocks(self, stop, |first| first, || 0.0, add)?.into_iter().sum())
     }
 
     /// |x − x′|² of all pairs; one 0 where there is none.
-    fn pair_distances(&self) -> Vec<f64> {
+    fn pair_distances(&self, stop: &AtomicBool) -> Result<Vec<f64>> {
         let add = |found: &mut Vec<f64>, i, j, squared| {
             if i < j {
                 found.push(squared);
             }
         };
-        let mut found = self.fold_blocks(self, |first| first, Vec::new, add).concat();
+        let mut found = self.fold_blocks(self, stop, |first| first, Vec::new, add)?.concat();
         if found.is_empty() {
             found.push(0.0);
         }
-        found
+        Ok(found)
     }
 
     /// Folds (i, j, squared distance) over the rows j of `other` from block `from(first row)` on, for
@@ -135,10 +145,11 @@ impl Set {
     fn fold_blocks<T: Send>(
         &self,
         other: &Set,
+        stop: &AtomicBool,
         from: impl Fn(usize) -> usize + Sync,
         start: impl Fn() -> T + Sync,
         add: impl Fn(&mut T, usize, usize, f64) + Sync,
-    ) -> Vec<T> {
+    ) -> Result<Vec<T>> {
         let columns = self.columns;
         let blocks = self.values.par_chunks(BLOCK * columns).enumerate();
         let fold = |(number, block): (usize, &[f64])| {
@@ -146,6 +157,7 @@ impl Set {
             let mut folded = start();
             let mut products = vec![0.0; rows * BLOCK];
             for begin in (from(first)..other.rows()).step_by(BLOCK) {
+                unless_stopped(stop)?;
                 let end = (begin + BLOCK).min(other.rows());
                 let there = View::new(&other.values[begin * columns..end * columns], columns);
                 product_f64(View::new(block, columns), there.transposed(), &mut products);
@@ -155,7 +167,7 @@ impl Set {
                     }
                 }
             }
-            folded
+            Ok(folded)
         };
         blocks.map(fold).collect()
     }
@@ -173,7 +185,7 @@ impl Set {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{distance, two_sets};
+    use super::super::tests::{GO_ON, STOP, distance, two_sets};
     use super::*;
     use proptest::prelude::*;
 
@@ -198,30 +210,30 @@ mod tests {
                 }
                 let kernel = |d: f64| (-d * d / (2.0 * bandwidth * bandwidth)).exp();
                 let expected = mean(x, x, unbiased, kernel) + mean(y, y, unbiased, kernel) - 2.0 * mean(x, y, false, kernel);
-                let found = mmd_squared(x, y, bandwidth, unbiased).unwrap();
+                let found = mmd_squared(x, y, bandwidth, unbiased, &GO_ON).unwrap();
                 prop_assert!((found - expected).abs() < 1e-12, "{found} {expected}");
             }
             let expected = 2.0 * mean(x, y, false, |d| d) - mean(x, x, false, |d| d) - mean(y, y, false, |d| d);
-            let found = energy(x, y).unwrap();
+            let found = energy(x, y, &GO_ON).unwrap();
             prop_assert!((found * found - expected).abs() < 1e-11, "{found} {expected}");
-            prop_assert!((found - energy(y, x).unwrap()).abs() < 1e-6);
+            prop_assert!((found - energy(y, x, &GO_ON).unwrap()).abs() < 1e-6);
         }
 
         #[test]
         fn a_set_is_at_no_distance_from_itself((columns, x, _) in two_sets(40, 4)) {
             let x = Matrix::new("x", &x, columns).unwrap();
             // Its square is what rounding left of a difference of sums.
-            prop_assert!(energy(x, x).unwrap().powi(2) < 1e-13);
-            prop_assert!(mmd_squared(x, x, 1.0, false).unwrap() < 1e-14);
+            prop_assert!(energy(x, x, &GO_ON).unwrap().powi(2) < 1e-13);
+            prop_assert!(mmd_squared(x, x, 1.0, false, &GO_ON).unwrap() < 1e-14);
         }
     }
 
     #[test]
     fn closed_forms() {
         let [x, y] = [&[0.0_f32][..], &[3.0]].map(|values| Matrix::new("x", values, 1).unwrap());
-        assert_eq!(energy(x, y).unwrap(), 6.0_f64.sqrt());
-        assert_eq!(median_distance(x, y).unwrap(), 3.0);
-        let biased = mmd_squared(x, y, 3.0, false).unwrap();
+        assert_eq!(energy(x, y, &GO_ON).unwrap(), 6.0_f64.sqrt());
+        assert_eq!(median_distance(x, y, &GO_ON).unwrap(), 3.0);
+        let biased = mmd_squared(x, y, 3.0, false, &GO_ON).unwrap();
         assert!((biased - 2.0 * (1.0 - (-0.5_f64).exp())).abs() < 1e-15);
     }
 
@@ -229,14 +241,15 @@ mod tests {
     fn the_median_is_that_of_all_pairs() {
         let [x, y] = [&[0.0_f32, 1.0][..], &[3.0, 7.0]].map(|values| Matrix::new("x", values, 1).unwrap());
         // 1, 2, 3, 4, 6, 7
-        assert_eq!(median_distance(x, y).unwrap(), 3.5);
+        assert_eq!(median_distance(x, y, &GO_ON).unwrap(), 3.5);
     }
 
     #[test]
     fn what_can_not_be_used_is_an_error() {
         let x = Matrix::new("x", &[1.0], 1).unwrap();
-        assert!(mmd_squared(x, x, 0.0, false).unwrap_err().to_string().contains("bandwidth is 0"));
-        assert!(mmd_squared(x, x, 1.0, true).unwrap_err().to_string().contains("two rows"));
-        assert!(median_distance(x, x).unwrap_err().to_string().contains("give a bandwidth"));
+        assert!(mmd_squared(x, x, 0.0, false, &GO_ON).unwrap_err().to_string().contains("bandwidth is 0"));
+        assert!(mmd_squared(x, x, 1.0, true, &GO_ON).unwrap_err().to_string().contains("two rows"));
+        assert_eq!(energy(x, x, &STOP).unwrap_err().to_string(), "interrupted");
+        assert!(median_distance(x, x, &GO_ON).unwrap_err().to_string().contains("give a bandwidth"));
     }
 }

@@ -1,10 +1,11 @@
 //! Mahalanobis distance under a covariance shrunk as Ledoit and Wolf have it.
 
-use super::gemm::{View, product_f64};
-use super::{Matrix, dot, invalid, same_dimension};
+use super::gemm::{View, product_f64_parallel};
+use super::{Matrix, dot, invalid, same_dimension, unless_stopped};
 use crate::Result;
 use crate::distance::simd::{LANES, Lanes, vectorised};
 use rayon::prelude::*;
+use std::sync::atomic::AtomicBool;
 
 /// Mean and covariance of a support, (1 − s) S + s μ I with S the maximum-likelihood covariance, μ its
 /// mean eigenvalue and s the shrinkage.
@@ -19,13 +20,13 @@ pub struct Gaussian {
 impl Gaussian {
     /// From a support, with a shrinkage of 0 to 1, or else Ledoit and Wolf's ("A well-conditioned
     /// estimator for large-dimensional covariance matrices", 2004), as scikit-learn's `LedoitWolf`.
-    pub fn fit(support: Matrix<'_>, shrinkage: Option<f64>) -> Result<Self> {
+    pub fn fit(support: Matrix<'_>, shrinkage: Option<f64>, stop: &AtomicBool) -> Result<Self> {
         let (n, columns) = (support.rows() as f64, support.columns);
         let mean = support.mean();
         let centred = support.centred(&mean);
         let view = View::new(&centred, columns);
         let mut covariance = vec![0.0; columns * columns];
-        product_f64(view.transposed(), view, &mut covariance);
+        product_f64_parallel(view.transposed(), view, &mut covariance, stop)?;
         covariance.iter_mut().for_each(|value| *value /= n);
         let scale = (0..columns).map(|i| covariance[i * columns + i]).sum::<f64>() / columns as f64;
         let shrinkage = match shrinkage {
@@ -35,7 +36,7 @@ impl Gaussian {
         };
         covariance.iter_mut().for_each(|value| *value *= 1.0 - shrinkage);
         (0..columns).for_each(|i| covariance[i * columns + i] += shrinkage * scale);
-        factorise(&mut covariance, columns)?;
+        factorise(&mut covariance, columns, stop)?;
         Ok(Self { mean, factor: covariance, shrinkage })
     }
 
@@ -45,22 +46,23 @@ impl Gaussian {
     }
 
     /// √((x − mean)ᵀ C⁻¹ (x − mean)) for each row.
-    pub fn distances(&self, x: Matrix<'_>) -> Result<Vec<f64>> {
+    pub fn distances(&self, x: Matrix<'_>, stop: &AtomicBool) -> Result<Vec<f64>> {
         let columns = self.mean.len();
         same_dimension(x, Matrix { values: &[], columns })?;
         let blocks: Vec<Lanes> = x
             .values
             .par_chunks(LANES * columns)
             .map(|block| {
+                unless_stopped(stop)?;
                 let mut rows = vec![[0.0; LANES]; columns];
                 for (lane, row) in block.chunks_exact(columns).enumerate() {
                     for (at, &value) in row.iter().enumerate() {
                         rows[at][lane] = f64::from(value) - self.mean[at];
                     }
                 }
-                squared_norms(&self.factor, &mut rows).map(f64::sqrt)
+                Ok(squared_norms(&self.factor, &mut rows).map(f64::sqrt))
             })
-            .collect();
+            .collect::<Result<_>>()?;
         Ok(blocks.into_iter().flatten().take(x.rows()).collect())
     }
 }
@@ -79,9 +81,10 @@ fn ledoit_wolf(centred: &[f64], covariance: &[f64], scale: f64) -> f64 {
 }
 
 /// Cholesky: the lower triangle becomes the factor.
-fn factorise(matrix: &mut [f64], columns: usize) -> Result<()> {
+fn factorise(matrix: &mut [f64], columns: usize, stop: &AtomicBool) -> Result<()> {
     let greatest = (0..columns).map(|i| matrix[i * columns + i]).fold(0.0, f64::max);
     for i in 0..columns {
+        unless_stopped(stop)?;
         for j in 0..=i {
             let (above, row) = matrix.split_at_mut(i * columns);
             if i == j {
@@ -128,7 +131,7 @@ vectorised! {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::two_sets;
+    use super::super::tests::{GO_ON, STOP, two_sets};
     use super::*;
     use proptest::prelude::*;
 
@@ -165,8 +168,8 @@ mod tests {
             let [x, y] = [&x, &y].map(|values| Matrix::new("x", values, columns).unwrap());
             let spread = y.centred(&y.mean()).iter().any(|value| value.abs() > 1e-3);
             prop_assume!(spread);
-            let fit = Gaussian::fit(y, Some(shrinkage)).unwrap();
-            for (row, found) in fit.distances(x).unwrap().into_iter().enumerate() {
+            let fit = Gaussian::fit(y, Some(shrinkage), &GO_ON).unwrap();
+            for (row, found) in fit.distances(x, &GO_ON).unwrap().into_iter().enumerate() {
                 let expected = oracle(y, shrinkage, x.row(row));
                 prop_assert!((found - expected).abs() <= 1e-8 * expected.max(1.0), "{found} {expected}");
             }
@@ -178,14 +181,18 @@ mod tests {
         // Variance 4 along one axis and 1 along the other.
         let y = [2.0, 1.0, -2.0, 1.0, 2.0, -1.0, -2.0, -1.0];
         let [x, y] = [&[4.0, 0.0, 0.0, 3.0][..], &y].map(|values| Matrix::new("x", values, 2).unwrap());
-        let found = Gaussian::fit(y, Some(0.0)).unwrap().distances(x).unwrap();
+        let found = Gaussian::fit(y, Some(0.0), &GO_ON).unwrap().distances(x, &GO_ON).unwrap();
         assert_eq!(found, [2.0, 3.0]);
     }
 
     #[test]
     fn what_can_not_be_used_is_an_error() {
         let same = Matrix::new("x", &[1.0; 6], 2).unwrap();
-        assert!(Gaussian::fit(same, None).unwrap_err().to_string().contains("singular"));
-        assert!(Gaussian::fit(same, Some(1.5)).unwrap_err().to_string().contains("shrinkage is 1.5"));
+        let error = |shrinkage, stop| Gaussian::fit(same, shrinkage, stop).unwrap_err().to_string();
+        assert!(error(None, &GO_ON).contains("singular"));
+        assert!(error(Some(1.5), &GO_ON).contains("shrinkage is 1.5"));
+        assert_eq!(error(None, &STOP), "interrupted");
+        let fit = Gaussian::fit(same, Some(0.5), &GO_ON);
+        assert!(fit.unwrap_err().to_string().contains("singular"));
     }
 }

@@ -1,4 +1,7 @@
 //! Distances between sets of vectors: a model's responses and a bucket's human support.
+//!
+//! What may take long is given a flag, `stop`: once it is set, the result is
+//! [`Error::Interrupted`](crate::Error::Interrupted) within moments.
 
 mod gemm;
 pub mod kernels;
@@ -8,6 +11,7 @@ pub mod sliced;
 
 use super::simd::{LANES, sum, vectorised};
 use crate::{Error, Result};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Vectors, one a row; all finite.
 #[derive(Clone, Copy, Debug)]
@@ -78,6 +82,10 @@ fn same_dimension(x: Matrix<'_>, y: Matrix<'_>) -> Result<()> {
     Err(invalid(format!("one side has vectors of {} numbers, the other of {}", x.columns, y.columns)))
 }
 
+fn unless_stopped(stop: &AtomicBool) -> Result<()> {
+    if stop.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) }
+}
+
 fn invalid(message: String) -> Error {
     Error::Input(format!("embeddings: {message}"))
 }
@@ -137,6 +145,11 @@ mod tests {
         (1..=columns)
             .prop_flat_map(move |columns| (Just(columns), vectors(rows, columns), vectors(rows, columns)))
     }
+
+    /// A flag that nobody sets.
+    pub(super) static GO_ON: AtomicBool = AtomicBool::new(false);
+    /// One that is set.
+    pub(super) static STOP: AtomicBool = AtomicBool::new(true);
 
     pub(super) fn distance(x: &[f32], y: &[f32]) -> f64 {
         x.iter().zip(y).map(|(&x, &y)| (f64::from(x) - f64::from(y)).powi(2)).sum::<f64>().sqrt()

@@ -5,10 +5,11 @@
 //! precision.
 
 use super::gemm::{View, product_f32};
-use super::{Matrix, invalid, same_dimension, squared_distance};
+use super::{Matrix, invalid, same_dimension, squared_distance, unless_stopped};
 use crate::Result;
 use crate::distance::simd::vectorised;
 use rayon::prelude::*;
+use std::sync::atomic::AtomicBool;
 
 /// Rows of a block of products: enough to make up for packing the other side.
 const QUERIES: usize = 256;
@@ -26,8 +27,15 @@ pub struct Neighbours {
     pub indices: Vec<i64>,
 }
 
+impl Neighbours {
+    /// The mean distance of each query to its `k` neighbours.
+    pub fn means(&self, k: usize) -> Vec<f64> {
+        self.distances.chunks_exact(k.max(1)).map(|near| near.iter().sum::<f64>() / k as f64).collect()
+    }
+}
+
 /// The `k` rows of `support` nearest to each row of `queries`.
-pub fn nearest(queries: Matrix<'_>, support: Matrix<'_>, k: usize) -> Result<Neighbours> {
+pub fn nearest(queries: Matrix<'_>, support: Matrix<'_>, k: usize, stop: &AtomicBool) -> Result<Neighbours> {
     same_dimension(queries, support)?;
     if k == 0 || k > support.rows() {
         return Err(invalid(format!(
@@ -39,8 +47,8 @@ pub fn nearest(queries: Matrix<'_>, support: Matrix<'_>, k: usize) -> Result<Nei
     let blocks: Vec<Vec<(f64, u32)>> = queries
         .values
         .par_chunks(QUERIES * queries.columns)
-        .map(|block| search.block(Matrix { values: block, columns: queries.columns }))
-        .collect();
+        .map(|block| search.block(Matrix { values: block, columns: queries.columns }, stop))
+        .collect::<Result<_>>()?;
     let found = || blocks.iter().flatten();
     Ok(Neighbours {
         distances: found().map(|(distance, _)| distance.sqrt()).collect(),
@@ -77,12 +85,13 @@ impl<'a> Search<'a> {
     }
 
     /// The squared distances and rows of the neighbours of some queries, `k` for each.
-    fn block(&self, queries: Matrix<'_>) -> Vec<(f64, u32)> {
+    fn block(&self, queries: Matrix<'_>, stop: &AtomicBool) -> Result<Vec<(f64, u32)>> {
         let columns = queries.columns;
         let mut candidates: Vec<Candidates> =
             queries.values.chunks_exact(columns).map(|query| self.candidates(query)).collect();
         let mut products = vec![0.0; queries.rows() * SUPPORT.min(self.support.rows())];
         for (number, block) in self.support.values.chunks(SUPPORT * columns).enumerate() {
+            unless_stopped(stop)?;
             let (first, rows) = (number * SUPPORT, block.len() / columns);
             product_f32(
                 View::new(queries.values, columns),
@@ -94,7 +103,7 @@ impl<'a> Search<'a> {
             }
         }
         let rows = queries.values.chunks_exact(columns);
-        rows.zip(candidates).flat_map(|(query, candidates)| self.check(query, candidates)).collect()
+        Ok(rows.zip(candidates).flat_map(|(query, candidates)| self.check(query, candidates)).collect())
     }
 
     fn candidates(&self, query: &[f32]) -> Candidates {
@@ -175,7 +184,7 @@ vectorised! {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{distance, two_sets};
+    use super::super::tests::{GO_ON, STOP, distance, two_sets};
     use super::*;
     use proptest::prelude::*;
 
@@ -193,7 +202,7 @@ mod tests {
 
     fn check(columns: usize, x: &[f32], y: &[f32], k: usize) {
         let [x, y] = [x, y].map(|values| Matrix::new("x", values, columns).unwrap());
-        let found = nearest(x, y, k).unwrap();
+        let found = nearest(x, y, k, &GO_ON).unwrap();
         for (at, (found, expected)) in found.distances.iter().zip(oracle(x, y, k)).enumerate() {
             assert!((found - expected).abs() <= 1e-12 * expected.max(1.0), "{at}: {found} {expected}");
         }
@@ -229,7 +238,7 @@ mod tests {
         let huge = |seed| noise(5 * 1500, seed).iter().map(|v| v * 1e38).collect::<Vec<f32>>();
         let [x, y] = [huge(5)[..10].to_vec(), huge(6)];
         let [x, y] = [&x, &y].map(|values| Matrix::new("x", values, 5).unwrap());
-        let found = nearest(x, y, 3).unwrap();
+        let found = nearest(x, y, 3, &GO_ON).unwrap();
         for (found, expected) in found.distances.iter().zip(oracle(x, y, 3)) {
             assert!((found / expected - 1.0).abs() < 1e-12);
         }
@@ -239,13 +248,16 @@ mod tests {
     fn the_first_of_equals_comes_first() {
         let y = [1.0, 0.0, 1.0, 0.0, 0.0];
         let [x, y] = [&[0.0_f32][..], &y].map(|values| Matrix::new("x", values, 1).unwrap());
-        assert_eq!(nearest(x, y, 4).unwrap().indices, [1, 3, 4, 0]);
+        let found = nearest(x, y, 4, &GO_ON).unwrap();
+        assert_eq!(found.indices, [1, 3, 4, 0]);
+        assert_eq!(found.means(4), [0.25]);
     }
 
     #[test]
     fn what_can_not_be_used_is_an_error() {
         let [x, y] = [1, 2].map(|columns| Matrix::new("x", &[1.0, 2.0], columns).unwrap());
-        assert!(nearest(x, y, 1).unwrap_err().to_string().contains("vectors of 1 numbers"));
-        assert!(nearest(x, x, 3).unwrap_err().to_string().contains("k is 3: it must be 1 to 2"));
+        assert!(nearest(x, y, 1, &GO_ON).unwrap_err().to_string().contains("vectors of 1 numbers"));
+        assert_eq!(nearest(x, x, 1, &STOP).unwrap_err().to_string(), "interrupted");
+        assert!(nearest(x, x, 3, &GO_ON).unwrap_err().to_string().contains("k is 3: it must be 1 to 2"));
     }
 }

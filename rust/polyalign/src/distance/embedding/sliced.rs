@@ -1,10 +1,11 @@
 //! Sliced Wasserstein distance: the mean over directions of a one-dimensional one.
 
-use super::gemm::{View, product_f64};
-use super::{Matrix, invalid, same_dimension};
+use super::gemm::{View, product_f64_parallel};
+use super::{Matrix, invalid, same_dimension, unless_stopped};
 use crate::Result;
 use crate::distance::samples::quantile_distance;
 use rayon::prelude::*;
+use std::sync::atomic::AtomicBool;
 
 /// Directions `[count, columns]`, uniform on the sphere; the same for the same seed.
 pub fn directions(count: usize, columns: usize, seed: u64) -> Vec<f64> {
@@ -21,7 +22,13 @@ pub fn directions(count: usize, columns: usize, seed: u64) -> Vec<f64> {
 /// (mean over the directions of W_p^p of the projections)^(1/p), p = 1 or 2.
 ///
 /// `directions` is `[count, columns]`.
-pub fn sliced_wasserstein(x: Matrix<'_>, y: Matrix<'_>, directions: &[f64], p: u32) -> Result<f64> {
+pub fn sliced_wasserstein(
+    x: Matrix<'_>,
+    y: Matrix<'_>,
+    directions: &[f64],
+    p: u32,
+    stop: &AtomicBool,
+) -> Result<f64> {
     same_dimension(x, y)?;
     if !matches!(p, 1 | 2) {
         return Err(invalid(format!("p is {p}: it must be 1 or 2")));
@@ -37,24 +44,29 @@ pub fn sliced_wasserstein(x: Matrix<'_>, y: Matrix<'_>, directions: &[f64], p: u
         return Err(invalid("the directions must be finite".into()));
     }
     let centre = y.mean();
-    let [projected_x, projected_y] =
-        [x, y].map(|set| project(&set.centred(&centre), directions, set.columns));
+    let project = |set: Matrix<'_>| project(&set.centred(&centre), directions, set.columns, stop);
+    let (projected_x, projected_y) = (project(x)?, project(y)?);
     let lines = projected_x.par_chunks(x.rows()).zip(projected_y.par_chunks(y.rows()));
     let distances: Vec<f64> = lines
-        .map(|(x, y)| match p {
-            1 => quantile_distance(&sorted(x), &sorted(y), f64::abs),
-            _ => quantile_distance(&sorted(x), &sorted(y), |difference| difference * difference),
+        .map(|(x, y)| {
+            unless_stopped(stop)?;
+            let (x, y) = (sorted(x), sorted(y));
+            Ok(match p {
+                1 => quantile_distance(&x, &y, f64::abs),
+                _ => quantile_distance(&x, &y, |difference| difference * difference),
+            })
         })
-        .collect();
+        .collect::<Result<_>>()?;
     let mean = distances.iter().sum::<f64>() / distances.len() as f64;
     Ok(if p == 1 { mean } else { mean.sqrt() })
 }
 
 /// `[directions, rows]`.
-fn project(values: &[f64], directions: &[f64], columns: usize) -> Vec<f64> {
+fn project(values: &[f64], directions: &[f64], columns: usize, stop: &AtomicBool) -> Result<Vec<f64>> {
     let mut projected = vec![0.0; values.len() / columns * (directions.len() / columns)];
-    product_f64(View::new(directions, columns), View::new(values, columns).transposed(), &mut projected);
-    projected
+    let values = View::new(values, columns).transposed();
+    product_f64_parallel(View::new(directions, columns), values, &mut projected, stop)?;
+    Ok(projected)
 }
 
 fn sorted(values: &[f64]) -> Vec<f64> {
@@ -69,7 +81,7 @@ fn gaussian(state: &mut u64) -> f64 {
         let [u, v] = [uniform(state), uniform(state)];
         let squared = u * u + v * v;
         if squared > 0.0 && squared < 1.0 {
-            return u * (-2.0 * squared.ln() / squared).sqrt();
+            return u * (-2.0 * libm::log(squared) / squared).sqrt();
         }
     }
 }
@@ -85,7 +97,7 @@ fn uniform(state: &mut u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::two_sets;
+    use super::super::tests::{GO_ON, STOP, two_sets};
     use super::*;
     use proptest::prelude::*;
 
@@ -115,10 +127,10 @@ mod tests {
         fn distances_are_their_definition((columns, x, y) in two_sets(20, 6), seed in any::<u64>(), p in 1_u32..3) {
             let [x, y] = [&x, &y].map(|values| Matrix::new("x", values, columns).unwrap());
             let lines = directions(7, columns, seed);
-            let found = sliced_wasserstein(x, y, &lines, p).unwrap();
+            let found = sliced_wasserstein(x, y, &lines, p, &GO_ON).unwrap();
             let expected = oracle(x, y, &lines, p);
             prop_assert!((found - expected).abs() < 1e-11, "{found} {expected}");
-            prop_assert_eq!(sliced_wasserstein(x, x, &lines, p).unwrap(), 0.0);
+            prop_assert_eq!(sliced_wasserstein(x, x, &lines, p, &GO_ON).unwrap(), 0.0);
         }
     }
 
@@ -139,7 +151,9 @@ mod tests {
     #[test]
     fn what_can_not_be_used_is_an_error() {
         let x = Matrix::new("x", &[1.0, 2.0], 2).unwrap();
-        assert!(sliced_wasserstein(x, x, &[1.0, 0.0], 3).unwrap_err().to_string().contains("p is 3"));
-        assert!(sliced_wasserstein(x, x, &[1.0], 1).unwrap_err().to_string().contains("1 numbers"));
+        assert!(sliced_wasserstein(x, x, &[1.0, 0.0], 3, &GO_ON).unwrap_err().to_string().contains("p is 3"));
+        let stopped = sliced_wasserstein(x, x, &[1.0, 0.0], 1, &STOP);
+        assert_eq!(stopped.unwrap_err().to_string(), "interrupted");
+        assert!(sliced_wasserstein(x, x, &[1.0], 1, &GO_ON).unwrap_err().to_string().contains("1 numbers"));
     }
 }
