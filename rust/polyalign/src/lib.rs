@@ -11,8 +11,8 @@ pub mod distance;
 pub mod error;
 pub mod features;
 pub mod io;
-pub mod stream;
 pub mod reference;
+pub mod stream;
 pub mod text;
 pub mod tokens;
 

@@ -131,7 +131,8 @@ impl Bands {
         })
     }
 
-    fn distance<V: Number>(&self, values: &[V], bucket: i64) -> f64 {
+    /// The support distance of one row, as [`Self::distances`] has it. `values` are as many as the features.
+    pub fn distance<V: Copy + Sync + Into<f64>>(&self, values: &[V], bucket: i64) -> f64 {
         let Some(Row { low, high, inverse, defined }) = self.bucket(bucket) else { return f64::NAN };
         let (total, counted) = total(values, low, high, inverse, self.cap);
         if counted == 0.0 || 2.0 * counted < defined as f64 { f64::NAN } else { total / counted }

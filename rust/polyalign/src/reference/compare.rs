@@ -5,6 +5,7 @@ use crate::distance::histogram::{Bin, Distance, Histograms};
 use crate::features::bins::Bins;
 use crate::{Error, Result};
 use rayon::prelude::*;
+use std::sync::atomic::AtomicBool;
 
 /// The share that PSI raises smaller ones to.
 const PSI_FLOOR: f64 = 1e-4;
@@ -41,8 +42,12 @@ pub struct Comparison {
 /// The buckets that both references have, as pairs of their numbers, and how they differ in every feature: by pair, then
 /// feature.
 ///
-/// An error if they have different features or schemas.
-pub fn diff(a: &Reference, b: &Reference) -> Result<(Vec<(usize, usize)>, Vec<Comparison>)> {
+/// An error if they have different features or schemas; [`Error::Interrupted`] soon after `stop` is set.
+pub fn diff(
+    a: &Reference,
+    b: &Reference,
+    stop: &AtomicBool,
+) -> Result<(Vec<(usize, usize)>, Vec<Comparison>)> {
     if a.schema() != b.schema() {
         return Err(Error::Input(format!(
             "references of different schemas have no buckets to compare: {} and {}",
@@ -52,7 +57,7 @@ pub fn diff(a: &Reference, b: &Reference) -> Result<(Vec<(usize, usize)>, Vec<Co
     }
     let pair = |(at, bucket): (usize, &super::Bucket)| Some((at, b.find(&bucket.id)?));
     let pairs: Vec<(usize, usize)> = a.buckets().iter().enumerate().filter_map(pair).collect();
-    let compared = compare(a, b, &pairs)?;
+    let compared = compare(a, b, &pairs, stop)?;
     Ok((pairs, compared))
 }
 
@@ -60,8 +65,14 @@ pub fn diff(a: &Reference, b: &Reference) -> Result<(Vec<(usize, usize)>, Vec<Co
 /// feature. The same reference twice compares buckets within it.
 ///
 /// # Errors
-/// If the references have different features, or a pair names a bucket that is not there.
-pub fn compare(a: &Reference, b: &Reference, pairs: &[(usize, usize)]) -> Result<Vec<Comparison>> {
+/// If the references have different features, or a pair names a bucket that is not there; [`Error::Interrupted`] soon
+/// after `stop` is set.
+pub fn compare(
+    a: &Reference,
+    b: &Reference,
+    pairs: &[(usize, usize)],
+    stop: &AtomicBool,
+) -> Result<Vec<Comparison>> {
     if a.variant() != b.variant() {
         let (a, b) = (a.variant().name(), b.variant().name());
         return Err(Error::Input(format!("references of different variants can't be compared: {a} and {b}")));
@@ -77,7 +88,7 @@ pub fn compare(a: &Reference, b: &Reference, pairs: &[(usize, usize)]) -> Result
         .into_par_iter()
         .map(|(chunk, feature)| {
             let first = chunk * PAIRS;
-            compare_feature(a, b, &pairs[first..pairs.len().min(first + PAIRS)], first, feature)
+            compare_feature(a, b, &pairs[first..pairs.len().min(first + PAIRS)], first, feature, stop)
         })
         .collect();
     let mut all = parts?.concat();
@@ -91,6 +102,7 @@ fn compare_feature(
     pairs: &[(usize, usize)],
     first: usize,
     feature: usize,
+    stop: &AtomicBool,
 ) -> Result<Vec<Comparison>> {
     let info = &a.features()[feature];
     let of = |pair: &(usize, usize)| [a.distribution(pair.0, feature), b.distribution(pair.1, feature)];
@@ -103,14 +115,14 @@ fn compare_feature(
         let rows: Vec<&[Bin]> = rows.iter().map(Vec::as_slice).collect();
         let histograms = Histograms::from_sparse(&rows)?;
         let within: Vec<(usize, usize)> = (0..sides.len()).map(|pair| (2 * pair, 2 * pair + 1)).collect();
-        let measure = |distance| histograms.distances(distance, &within);
-        let wasserstein = measure(Distance::Wasserstein);
-        let energy = measure(Distance::Energy);
-        let kolmogorov_smirnov = measure(Distance::KolmogorovSmirnov);
-        let total_variation = measure(Distance::TotalVariation);
-        let jensen_shannon = measure(Distance::JensenShannon);
-        let hellinger = measure(Distance::Hellinger);
-        let psi = measure(Distance::Psi { floor: PSI_FLOOR });
+        let measure = |distance| histograms.distances(distance, &within, stop);
+        let wasserstein = measure(Distance::Wasserstein)?;
+        let energy = measure(Distance::Energy)?;
+        let kolmogorov_smirnov = measure(Distance::KolmogorovSmirnov)?;
+        let total_variation = measure(Distance::TotalVariation)?;
+        let jensen_shannon = measure(Distance::JensenShannon)?;
+        let hellinger = measure(Distance::Hellinger)?;
+        let psi = measure(Distance::Psi { floor: PSI_FLOOR })?;
         all.extend(sides.iter().enumerate().map(|(at, [x, y])| Comparison {
             pair: first + chunk * together + at,
             feature,
