@@ -12,6 +12,7 @@ pub mod error;
 pub mod features;
 pub mod io;
 pub mod reference;
+pub mod scoring;
 pub mod stream;
 pub mod text;
 pub mod tokens;

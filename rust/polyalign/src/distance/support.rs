@@ -75,6 +75,20 @@ impl Bands {
         })
     }
 
+    /// The number of features.
+    pub fn features(&self) -> usize {
+        self.features
+    }
+
+    /// The ends of a bucket's band of a feature; NaN where it has none.
+    ///
+    /// # Panics
+    /// If there is no bucket or feature of that number.
+    pub fn band(&self, bucket: usize, feature: usize) -> (f64, f64) {
+        let at = bucket * self.features + feature;
+        (self.low[at], self.high[at])
+    }
+
     /// The support distance of each row of `values` `[n, features]` from its bucket's bands.
     ///
     /// A feature counts 0 inside the band, else min(cap, distance to the nearer end × inverse); the

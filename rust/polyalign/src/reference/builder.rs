@@ -57,6 +57,11 @@ impl Builder {
         })
     }
 
+    /// What it counts under.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     /// The number of the bucket with these parts (as they stand in ids), for [`Self::add_rows`].
     ///
     /// An error if there are too many buckets, which names the axis that has the most values, or if the parts are

@@ -51,10 +51,12 @@ use crate::buckets::BucketSchema;
 use cells::Cells;
 use distribution::Totals;
 use sample::Samples;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 /// Which features are counted, and by whose rules.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Variant {
     /// The registry's features, [`crate::features::registry`]: bins, back-off, scales.
     #[default]

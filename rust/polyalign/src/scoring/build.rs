@@ -1,0 +1,316 @@
+//! Building a reference from a bucketed corpus.
+
+use super::manifest::Bucketed;
+use super::meter::{Batch, Meter, record_key};
+use super::tally::Tally;
+use crate::buckets::{Axis, BucketSchema, language, normalise_part, split_id, unescape_part};
+use crate::io::block::{Block, Item, Limits};
+use crate::io::input::Inputs;
+use crate::io::record::{Record, Reject};
+use crate::io::shape::FieldSpec;
+use crate::io::table::TableRecords;
+use crate::reference::{Builder, Reference, Settings, Variant};
+use crate::stream::{self, Place, Progress, Reader, Rejected, Stream};
+use crate::{Error, Result};
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// The column that holds bucket ids, unless another is named.
+pub const BUCKET: &str = "bucket";
+
+/// Input bytes of a block, and held at a time.
+pub(super) const BLOCK: u64 = 4 << 20;
+pub(super) const IN_FLIGHT: u64 = 128 << 20;
+
+/// What to build a reference from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BuildJob {
+    /// Folders made by a bucketing job; or files whose records have a bucket. Folders, globs, or `-` for standard input.
+    pub inputs: Vec<String>,
+    /// What to read from a record.
+    pub fields: FieldSpec,
+    /// Where a record's bucket is; default `bucket`.
+    pub bucket_field: Option<String>,
+    /// What makes the buckets, where no bucketed folder says it.
+    pub schema: Option<BucketSchema>,
+    /// `default` or `paper`.
+    pub variant: Variant,
+    /// Rows of each bucket kept to calibrate scores with.
+    pub sample_size: u32,
+    /// Where the rows are from, in the user's words.
+    pub sources: Vec<String>,
+    /// Records above this are rejected without being held.
+    pub max_record_bytes: u64,
+    /// Worker threads; 0: all cores.
+    pub threads: usize,
+    /// Stop after this many input rows.
+    pub limit: Option<u64>,
+}
+
+impl Default for BuildJob {
+    fn default() -> Self {
+        Self {
+            inputs: Vec::new(),
+            fields: FieldSpec::default(),
+            bucket_field: None,
+            schema: None,
+            variant: Variant::Default,
+            sample_size: Settings::default().sample_size,
+            sources: Vec::new(),
+            max_record_bytes: 256 << 20,
+            threads: 0,
+            limit: None,
+        }
+    }
+}
+
+/// Builds the reference of a bucketed corpus, read once.
+///
+/// The same rows give the same reference, in any order, from any number of files and threads.
+///
+/// # Errors
+/// Inputs that don't exist or don't go together, values that can't be counted, more than 10,000 buckets, and
+/// [`Error::Interrupted`]. Records that can't be used are no error: they are counted in the [`Tally`].
+pub fn build(job: &BuildJob, progress: &Progress) -> Result<(Reference, Tally)> {
+    let job = job.clone();
+    stream::supervised(progress, move |progress| run(&job, progress))
+}
+
+fn run(job: &BuildJob, progress: &Progress) -> Result<(Reference, Tally)> {
+    let bucketed = Bucketed::find(&job.inputs, true)?;
+    let settings = Settings {
+        schema: bucketed.schema.or_else(|| job.schema.clone()).unwrap_or_default(),
+        tokenizer: bucketed.tokenizer,
+        variant: job.variant,
+        sample_size: job.sample_size,
+    };
+    let builder = Arc::new(builder(settings, &job.sources)?);
+    let limits = Limits {
+        block_bytes: BLOCK,
+        chunk_bytes: u64::MAX,
+        max_record_bytes: job.max_record_bytes,
+        rows: job.limit.unwrap_or(u64::MAX),
+    };
+    let stream = Stream::open(&bucketed.inputs, &[], limits, job.threads, IN_FLIGHT, progress)?;
+    let mut blocks = stream.all_blocks();
+    let fields = stream.with_shape(&fields(&job.fields, job.bucket_field.as_deref()), &mut blocks)?;
+    let (records, _) = stream.records(&fields)?;
+    let (inputs, cancel) = (Arc::clone(&stream.inputs), stream.cancel());
+    let shared = Arc::clone(&builder);
+    let worker = move || Worker {
+        reader: Reader::new(records.clone(), Arc::clone(&cancel)),
+        inputs: Arc::clone(&inputs),
+        counter: Counter::new(Arc::clone(&shared)),
+    };
+    let mut tally = Tally::default();
+    stream.pump(blocks, worker, |done, _, _| {
+        tally.merge(done);
+        Ok(())
+    })?;
+    Ok((finish(builder)?, tally))
+}
+
+fn builder(settings: Settings, sources: &[String]) -> Result<Builder> {
+    let builder = Builder::new(settings)?;
+    sources.iter().for_each(|source| builder.add_source(source));
+    Ok(builder)
+}
+
+fn finish(builder: Arc<Builder>) -> Result<Reference> {
+    match Arc::into_inner(builder) {
+        Some(builder) => builder.finish(),
+        None => Err(Error::Input("a thread is still counting".into())),
+    }
+}
+
+/// The fields with the bucket as the one custom column.
+pub(super) fn fields(fields: &FieldSpec, bucket: Option<&str>) -> FieldSpec {
+    let custom = vec![bucket.unwrap_or(BUCKET).to_owned()];
+    FieldSpec { custom, keep_extra: false, ..fields.clone() }
+}
+
+/// Counts records into a builder, on one thread.
+struct Counter {
+    builder: Arc<Builder>,
+    meter: Meter,
+    language_axis: Option<usize>,
+    /// By bucket as records have it.
+    buckets: HashMap<String, Bucket>,
+}
+
+/// A bucket that records name.
+struct Bucket {
+    batch: Batch,
+    /// Its language part, if that is an axis.
+    language: Option<String>,
+}
+
+impl Counter {
+    fn new(builder: Arc<Builder>) -> Self {
+        let settings = builder.settings();
+        Self {
+            meter: Meter::new(settings.variant),
+            language_axis: settings.schema.axes.iter().position(|axis| *axis == Axis::Language),
+            buckets: HashMap::new(),
+            builder,
+        }
+    }
+
+    /// Counts a record; the error is the reason to reject it.
+    fn count(&mut self, record: &Record<'_>) -> Result<(), String> {
+        let Some(id) = record.custom.first().copied().flatten() else {
+            return Err("the record has no bucket: bucket the corpus first (polyalign bucket)".into());
+        };
+        if !self.buckets.contains_key(id) {
+            let bucket = self.bucket(id)?;
+            self.buckets.insert(id.to_owned(), bucket);
+        }
+        let Some(Bucket { batch, language }) = self.buckets.get_mut(id) else { return Ok(()) };
+        let known = language.as_deref().or_else(|| language::primary_subtag(record.language?));
+        let language = known.unwrap_or(crate::buckets::UNDETERMINED);
+        self.meter.measure(record.answer(), language, record.prompt, &mut batch.values);
+        batch.keys.push(record_key(record));
+        Ok(())
+    }
+
+    fn bucket(&self, id: &str) -> Result<Bucket, String> {
+        let parts = split_id(id).map_err(|error| error.to_string())?;
+        let normal = |part: &&str| normalise_part(&unescape_part(part)).unwrap_or_default();
+        let parts: Vec<String> = parts.iter().map(normal).collect();
+        let number = self.builder.bucket(&parts).map_err(|error| error.to_string())?;
+        let variant = self.builder.settings().variant;
+        let language = self.language_axis.map(|axis| parts[axis].clone());
+        Ok(Bucket { batch: Batch::new(number, variant), language })
+    }
+
+    /// Hands what was counted to the builder.
+    fn flush(&mut self) -> Result<()> {
+        let batches = self.buckets.values_mut().map(|bucket| &mut bucket.batch);
+        batches.filter(|batch| !batch.keys.is_empty()).try_for_each(|batch| batch.flush(&self.builder))
+    }
+}
+
+struct Worker {
+    reader: Reader,
+    inputs: Arc<Inputs>,
+    counter: Counter,
+}
+
+impl stream::Worker for Worker {
+    type Done = Tally;
+
+    fn work(&mut self, block: &Block) -> Result<Tally> {
+        let mut tally = Tally { bytes: block.bytes, ..Tally::default() };
+        let Self { reader, inputs, counter } = self;
+        let mut take = |record: Result<Record<'_>, Reject>, place: Place| {
+            let counted = match &record {
+                Ok(record) => counter.count(record).map_err(|reason| ("bucket", reason)),
+                Err(reject) => Err((reject.kind, reject.reason.clone())),
+            };
+            match counted {
+                Ok(()) => tally.used(),
+                Err((kind, reason)) => tally.reject(place.rejected(inputs, kind, &reason)),
+            }
+        };
+        for item in &block.items {
+            match item {
+                Item::Json(segment) => reader.json(&block.data, segment, &mut take)?,
+                Item::Table(rows) => {
+                    reader.table(rows, &rows.batch, &mut |_, record, place| take(record, place))?;
+                }
+                Item::Bad(bad) => {
+                    let reject = Reject { kind: bad.kind, reason: bad.reason.clone(), offset: 0 };
+                    take(Err(reject), Place::of(bad, inputs));
+                }
+            }
+        }
+        counter.flush()?;
+        Ok(tally)
+    }
+
+    fn rows(done: &Tally) -> u64 {
+        done.rows
+    }
+}
+
+/// Rows that a thread takes at a time of a table in memory.
+const PIECE_ROWS: usize = 1024;
+
+/// Builds the reference of a table in memory: its columns hold records of one shape, and `bucket`.
+///
+/// # Errors
+/// Columns of no known shape, and values that can't be counted. Rows that can't be used are no error: they are counted.
+pub fn build_table(
+    schema: &SchemaRef,
+    batches: &[RecordBatch],
+    settings: Settings,
+    sources: &[String],
+    spec: &FieldSpec,
+    stop: &AtomicBool,
+) -> Result<(Reference, Tally)> {
+    if schema.index_of(BUCKET).is_err() {
+        let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+        return Err(Error::Input(format!(
+            "the table has no column `{BUCKET}`, only {}: Bucketer.assign appends it",
+            names.join(", ")
+        )));
+    }
+    let records = TableRecords::new(schema, &fields(spec, None))?;
+    let builder = Arc::new(builder(settings, sources)?);
+    let counter = || Counter::new(Arc::clone(&builder));
+    let count = |counter: &mut Counter, piece: &(u64, RecordBatch)| {
+        if stop.load(Ordering::Relaxed) {
+            Err(Error::Interrupted)
+        } else {
+            count_piece(&records, counter, piece)
+        }
+    };
+    let tallies: Vec<Tally> = pieces(batches).par_iter().map_init(counter, count).collect::<Result<_>>()?;
+    let mut tally = Tally::default();
+    tallies.into_iter().for_each(|part| tally.merge(part));
+    Ok((finish(builder)?, tally))
+}
+
+/// Slices of the batches, with the number of their first row.
+pub(super) fn pieces(batches: &[RecordBatch]) -> Vec<(u64, RecordBatch)> {
+    let mut pieces = Vec::new();
+    let mut first = 0;
+    for batch in batches {
+        let rows = batch.num_rows();
+        let slice = |start| (first + start as u64, batch.slice(start, PIECE_ROWS.min(rows - start)));
+        pieces.extend((0..rows).step_by(PIECE_ROWS).map(slice));
+        first += rows as u64;
+    }
+    pieces
+}
+
+fn count_piece(
+    records: &TableRecords,
+    counter: &mut Counter,
+    (first, piece): &(u64, RecordBatch),
+) -> Result<Tally> {
+    let mut tally = Tally::default();
+    records.for_each(piece, &mut |row, record| {
+        let counted = record.map_err(|reject| (reject.kind, reject.reason));
+        let counted = counted.and_then(|record| counter.count(&record).map_err(|reason| ("bucket", reason)));
+        match counted {
+            Ok(()) => tally.used(),
+            Err((kind, reason)) => tally.reject(Rejected {
+                file: "table".into(),
+                line: None,
+                row: first + row as u64,
+                offset: None,
+                kind: kind.into(),
+                reason,
+            }),
+        }
+    })?;
+    counter.flush()?;
+    Ok(tally)
+}

@@ -1,0 +1,88 @@
+//! Folders that a bucketing job made, among the inputs.
+
+use crate::buckets::BucketSchema;
+use crate::{Error, Result};
+use serde::Deserialize;
+use std::fs;
+use std::path::Path;
+
+/// What a bucketed folder says of itself.
+#[derive(Debug, Deserialize)]
+struct Manifest {
+    format: String,
+    schema: serde_json::Value,
+    tokenizer: Option<Tokenizer>,
+    settings: Settings,
+}
+
+#[derive(Debug, Deserialize)]
+struct Tokenizer {
+    sha256: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Settings {
+    assignments_only: bool,
+}
+
+/// Inputs with bucketed folders replaced by what is in them, and the schema and tokenizer that these have in common.
+#[derive(Debug, Default)]
+pub(super) struct Bucketed {
+    pub inputs: Vec<String>,
+    pub schema: Option<BucketSchema>,
+    pub tokenizer: Option<String>,
+    first: Option<String>,
+}
+
+impl Bucketed {
+    /// Looks into the inputs.
+    ///
+    /// # Errors
+    /// A manifest that can't be read, folders of different schemas or tokenizers, and folders without texts where
+    /// `needs_texts`.
+    pub fn find(inputs: &[String], needs_texts: bool) -> Result<Self> {
+        let mut found = Self::default();
+        for input in inputs {
+            let path = Path::new(input).join("manifest.json");
+            if !path.is_file() {
+                found.inputs.push(input.clone());
+                continue;
+            }
+            let bytes = fs::read(&path).map_err(|error| Error::io(&path, error))?;
+            found.add(input, &path, &bytes, needs_texts)?;
+        }
+        Ok(found)
+    }
+
+    fn add(&mut self, input: &str, path: &Path, bytes: &[u8], needs_texts: bool) -> Result<()> {
+        let refuse = |what: String| Err(Error::Input(format!("{}: {what}", path.display())));
+        let manifest: Manifest = match serde_json::from_slice(bytes) {
+            Ok(manifest) => manifest,
+            Err(error) => return refuse(format!("not a manifest of polyalign bucket: {error}")),
+        };
+        if manifest.format != "polyalign buckets" {
+            return refuse(format!("a manifest of {:?}, not of polyalign bucket", manifest.format));
+        }
+        if needs_texts && manifest.settings.assignments_only {
+            return refuse(
+                "written without texts (--assignments-only): bucket the corpus with --reference instead"
+                    .into(),
+            );
+        }
+        let schema = BucketSchema::from_json(&manifest.schema.to_string())?;
+        let tokenizer = manifest.tokenizer.map(|tokenizer| tokenizer.sha256);
+        if let (Some(known), Some(first)) = (&self.schema, &self.first) {
+            if *known != schema {
+                return refuse(format!("bucketed by another schema than {first}"));
+            }
+            if self.tokenizer != tokenizer {
+                return refuse(format!("bucketed with another tokenizer than {first}"));
+            }
+        }
+        self.first.get_or_insert_with(|| input.to_owned());
+        (self.schema, self.tokenizer) = (Some(schema), tokenizer);
+        self.inputs.push(Path::new(input).join("data").to_string_lossy().into_owned());
+        Ok(())
+    }
+}

@@ -1,0 +1,465 @@
+//! Scoring the responses of any records against a reference.
+
+use super::build::{BLOCK, IN_FLIGHT, fields};
+use super::join::Joined;
+use super::meter::{Meter, Values};
+use super::scorer::{Score, Scorer, Target};
+use super::tally::Tally;
+use super::write::{Encoded, Format, Line, Lines, Sink};
+use crate::buckets::{self, Axis, BucketTable, Bucketer, LengthUnit, join_parts, language};
+use crate::io::block::{Block, Item, Limits};
+use crate::io::input::Inputs;
+use crate::io::record::{Record, Reject};
+use crate::io::shape::{FieldSpec, Shape};
+use crate::reference::{Query, Reference};
+use crate::stream::{self, Place, Progress, Reader, Stream};
+use crate::tokens::TokenCounter;
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// What to score, and where to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ScoreJob {
+    /// Files, folders, globs, or `-` for standard input.
+    pub inputs: Vec<String>,
+    /// A `.jsonl` or `.parquet` file to make, `-` for lines on standard output; `None`: only the report.
+    pub output: Option<PathBuf>,
+    /// Replace an existing output.
+    pub overwrite: bool,
+    /// What to read from a record.
+    pub fields: FieldSpec,
+    /// Where a record's bucket is; default `bucket`.
+    pub bucket_field: Option<String>,
+    /// Bucketed folders whose human answers the responses stand in for, joined by id.
+    pub join: Vec<String>,
+    /// Score against the bin of the response's own length, which hides verbosity.
+    pub own_length: bool,
+    /// How many features that put a response outside are named, at most.
+    pub explain: usize,
+    /// Fewer humans than this have no say.
+    pub min_count: u64,
+    /// The quantiles between which humans are inside.
+    pub support: (f64, f64),
+    /// Records above this are rejected without being held.
+    pub max_record_bytes: u64,
+    /// Worker threads; 0: all cores.
+    pub threads: usize,
+    /// Stop after this many input rows.
+    pub limit: Option<u64>,
+}
+
+impl Default for ScoreJob {
+    fn default() -> Self {
+        let Query { min_count, low, high } = Query::default();
+        Self {
+            inputs: Vec::new(),
+            output: None,
+            overwrite: false,
+            fields: FieldSpec::default(),
+            bucket_field: None,
+            join: Vec::new(),
+            own_length: false,
+            explain: 0,
+            min_count,
+            support: (low, high),
+            max_record_bytes: 256 << 20,
+            threads: 0,
+            limit: None,
+        }
+    }
+}
+
+/// What a scoring job did. `tally.used == scored + unscored`, always.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ScoreReport {
+    /// The file made.
+    pub output: Option<PathBuf>,
+    /// How records hold prompt and response, as given or decided.
+    pub shape: Option<Shape>,
+    /// What became of the records.
+    pub tally: Tally,
+    /// Responses with a distance.
+    pub scored: u64,
+    /// Responses without one.
+    pub unscored: u64,
+    /// Those, by reason.
+    pub unscored_by_reason: BTreeMap<String, u64>,
+    /// By target.
+    pub buckets: BTreeMap<String, BucketScores>,
+}
+
+/// The scores of one target.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct BucketScores {
+    /// The bucket, or buckets taken together, whose humans served it.
+    pub served_by: Option<String>,
+    /// Responses.
+    pub rows: u64,
+    /// Those with a distance.
+    pub scored: u64,
+    /// Their mean distance; `None` without any.
+    pub mean_distance: Option<f64>,
+    /// Their mean percentile; humans have .5.
+    pub mean_percentile: Option<f64>,
+    /// The share of them that is further out than 95 of 100 humans; humans have .05.
+    pub beyond_95: Option<f64>,
+}
+
+/// Scores the responses of records, one line each, in order.
+///
+/// # Errors
+/// Inputs that don't exist or don't go together, an output that exists or can't be written, a reference that lengths
+/// can't be binned for, and [`Error::Interrupted`]. Records that can't be used are no error: they have a line with the
+/// reason, and are counted.
+pub fn score(
+    job: &ScoreJob,
+    reference: Arc<Reference>,
+    counter: Option<TokenCounter>,
+    progress: &Progress,
+) -> Result<ScoreReport> {
+    let job = job.clone();
+    stream::supervised(progress, move |progress| run(&job, reference, counter, progress))
+}
+
+fn run(
+    job: &ScoreJob,
+    reference: Arc<Reference>,
+    counter: Option<TokenCounter>,
+    progress: &Progress,
+) -> Result<ScoreReport> {
+    let format = job.output.as_deref().map(Format::of).transpose()?;
+    let query = Query { min_count: job.min_count, low: job.support.0, high: job.support.1 };
+    let plan = Plan {
+        bucketer: bucketer(&reference, job.own_length, counter)?,
+        joined: Joined::read(&job.join)?,
+        scorer: Scorer::new(reference, query),
+        own_length: job.own_length,
+        explain: job.explain,
+        format: format.unwrap_or(Format::Lines),
+        writes: format.is_some(),
+    };
+    let limits = Limits {
+        block_bytes: BLOCK,
+        chunk_bytes: u64::MAX,
+        max_record_bytes: job.max_record_bytes,
+        rows: job.limit.unwrap_or(u64::MAX),
+    };
+    let mut sink = Sink::open(job.output.as_deref(), plan.format, job.overwrite)?;
+    let stream = Stream::open(&job.inputs, &[], limits, job.threads, IN_FLIGHT, progress)?;
+    let mut blocks = stream.all_blocks();
+    let fields = stream.with_shape(&fields(&job.fields, job.bucket_field.as_deref()), &mut blocks)?;
+    let (records, shape) = stream.records(&fields)?;
+    let plan = Arc::new(plan);
+    let (inputs, cancel) = (Arc::clone(&stream.inputs), stream.cancel());
+    let worker = move || {
+        let reader = Reader::new(records.clone(), Arc::clone(&cancel));
+        Worker::new(Arc::clone(&plan), reader, Arc::clone(&inputs))
+    };
+    let mut totals = Totals::default();
+    stream.pump(blocks, worker, |done: Done, _, _| {
+        totals.merge(done.totals);
+        sink.write(done.encoded)
+    })?;
+    sink.finish()?;
+    Ok(totals.report(job.output.clone(), shape))
+}
+
+/// What tells a record's bucket where nothing says it.
+fn bucketer(
+    reference: &Reference,
+    own_length: bool,
+    counter: Option<TokenCounter>,
+) -> Result<Option<Bucketer>> {
+    let mut schema = reference.schema().clone();
+    if own_length {
+        let sha256 = counter.as_ref().map(|counter| counter.sha256().to_owned());
+        let needs_tokens = schema.length_unit == Some(LengthUnit::Tokens);
+        if needs_tokens && sha256 != reference.settings().tokenizer {
+            let what = if sha256.is_some() { "another one was given" } else { "none was given" };
+            return Err(Error::Input(format!(
+                "the reference's lengths are in tokens of the tokenizer with SHA-256 {}, but {what}: own lengths need it",
+                reference.settings().tokenizer.as_deref().unwrap_or("unknown")
+            )));
+        }
+        return Bucketer::new(schema, counter, false).map(Some);
+    }
+    schema.axes.retain(|axis| *axis != Axis::Length);
+    if schema.axes.is_empty() {
+        return Ok(None);
+    }
+    // Lengths are not looked at, but some unit there must be.
+    schema.length_unit = Some(LengthUnit::Characters);
+    Bucketer::new(schema, None, false).map(Some)
+}
+
+/// What all workers share.
+struct Plan {
+    scorer: Scorer,
+    bucketer: Option<Bucketer>,
+    joined: Joined,
+    own_length: bool,
+    explain: usize,
+    format: Format,
+    writes: bool,
+}
+
+impl Plan {
+    /// The target of a record; the error is why there is none.
+    fn target(
+        &self,
+        record: &Record<'_>,
+        table: &mut BucketTable,
+        scratch: &mut Option<buckets::Scratch>,
+    ) -> Result<Arc<Target>, String> {
+        let named = || record.custom.first().copied().flatten();
+        let joined = || record.id.and_then(|id| self.joined.bucket(id));
+        let told = if self.own_length { None } else { named().or_else(joined) };
+        let target = match told {
+            Some(id) => self.scorer.target(id),
+            None => self.scorer.target(&self.inferred(record, table, scratch)?),
+        };
+        target.map_err(|error| error.to_string())
+    }
+
+    /// The bucket that a record's language, track and family make, over all lengths unless its own counts.
+    fn inferred(
+        &self,
+        record: &Record<'_>,
+        table: &mut BucketTable,
+        scratch: &mut Option<buckets::Scratch>,
+    ) -> Result<String, String> {
+        let (Some(bucketer), Some(scratch)) = (&self.bucketer, scratch) else { return Ok("*".into()) };
+        // The custom column is the bucket's here, so the schema's own are not read.
+        let assigned = bucketer.assign(&Record { custom: &[], ..*record }, table, scratch)?;
+        let mut parts = table.parts(assigned.bucket).to_vec();
+        if !self.own_length
+            && let Some(at) = self.scorer.reference().schema().axes.iter().position(|a| *a == Axis::Length)
+        {
+            parts.insert(at, "*".into());
+        }
+        Ok(join_parts(&parts))
+    }
+}
+
+struct Worker {
+    plan: Arc<Plan>,
+    reader: Reader,
+    inputs: Arc<Inputs>,
+    state: State,
+}
+
+/// What changes from record to record.
+struct State {
+    meter: Meter,
+    values: Values,
+    table: BucketTable,
+    scratch: Option<buckets::Scratch>,
+    lines: Lines,
+    totals: Totals,
+}
+
+struct Done {
+    encoded: Encoded,
+    totals: Totals,
+}
+
+impl Worker {
+    fn new(plan: Arc<Plan>, reader: Reader, inputs: Arc<Inputs>) -> Self {
+        let variant = plan.scorer.reference().variant();
+        let state = State {
+            meter: Meter::new(variant),
+            values: Values::new(variant),
+            table: BucketTable::default(),
+            scratch: plan.bucketer.as_ref().map(Bucketer::scratch),
+            lines: Lines::new(plan.format),
+            totals: Totals::default(),
+        };
+        Self { plan, reader, inputs, state }
+    }
+}
+
+impl State {
+    fn take(
+        &mut self,
+        plan: &Plan,
+        record: Result<Record<'_>, Reject>,
+        place: Place,
+        inputs: &Inputs,
+    ) -> Result<()> {
+        let file = &inputs.files[place.file as usize].name;
+        let line = Line { file, row: place.row, ..Line::default() };
+        let record = match record {
+            Ok(record) => record,
+            Err(reject) => {
+                self.totals.tally.reject(place.rejected(inputs, reject.kind, &reject.reason));
+                return self.write(plan, Line { reason: Some(&reject.reason), ..line });
+            }
+        };
+        let line = Line { id: record.id, ..line };
+        let target = match plan.target(&record, &mut self.table, &mut self.scratch) {
+            Ok(target) => target,
+            Err(reason) => {
+                self.totals.unscored(&reason);
+                let bucket = record.custom.first().copied().flatten();
+                return self.write(plan, Line { bucket, reason: Some(&reason), ..line });
+            }
+        };
+        let language = target.language.as_deref();
+        let language = language.or_else(|| language::primary_subtag(record.language?));
+        self.values.clear();
+        let language = language.unwrap_or(buckets::UNDETERMINED);
+        self.meter.measure(record.answer(), language, record.prompt, &mut self.values);
+        let score = target.score(&self.values);
+        let reason = target.reason_of(score);
+        self.totals.add(&target, score, reason);
+        let scorer = &plan.scorer;
+        let outside = match plan.explain {
+            0 => Vec::new(),
+            most => target.outside(scorer.reference(), scorer.query(), &self.values, most)?,
+        };
+        let outside: Vec<String> =
+            outside.iter().map(|outside| outside.in_words(scorer.reference())).collect();
+        let served_by = target.served_by.as_deref();
+        let line = Line {
+            bucket: Some(&target.id),
+            served_by,
+            score: Some(score),
+            reason,
+            outside: &outside,
+            ..line
+        };
+        self.write(plan, line)
+    }
+
+    fn write(&mut self, plan: &Plan, line: Line<'_>) -> Result<()> {
+        if plan.writes { self.lines.push(&line) } else { Ok(()) }
+    }
+}
+
+impl stream::Worker for Worker {
+    type Done = Done;
+
+    fn work(&mut self, block: &Block) -> Result<Done> {
+        let Self { plan, reader, inputs, state } = self;
+        let mut failed = Ok(());
+        let mut take = |record: Result<Record<'_>, Reject>, place: Place| {
+            if failed.is_ok() {
+                failed = state.take(plan, record, place, inputs);
+            }
+        };
+        for item in &block.items {
+            match item {
+                Item::Json(segment) => reader.json(&block.data, segment, &mut take)?,
+                Item::Table(rows) => {
+                    reader.table(rows, &rows.batch, &mut |_, record, place| take(record, place))?;
+                }
+                Item::Bad(bad) => {
+                    let reject = Reject { kind: bad.kind, reason: bad.reason.clone(), offset: 0 };
+                    take(Err(reject), Place::of(bad, inputs));
+                }
+            }
+        }
+        failed?;
+        let mut totals = std::mem::take(&mut state.totals);
+        totals.tally.bytes += block.bytes;
+        Ok(Done { encoded: state.lines.finish()?, totals })
+    }
+
+    fn rows(done: &Done) -> u64 {
+        done.totals.tally.rows
+    }
+}
+
+/// Sums over responses; those of floats run in input order.
+#[derive(Default)]
+struct Totals {
+    tally: Tally,
+    unscored_by_reason: BTreeMap<String, u64>,
+    buckets: BTreeMap<String, Sums>,
+}
+
+#[derive(Default)]
+struct Sums {
+    served_by: Option<String>,
+    rows: u64,
+    scored: u64,
+    ranked: u64,
+    distances: f64,
+    percentiles: f64,
+    beyond_95: u64,
+}
+
+impl Totals {
+    fn unscored(&mut self, reason: &str) {
+        self.tally.used();
+        *self.unscored_by_reason.entry(reason.to_owned()).or_default() += 1;
+    }
+
+    fn add(&mut self, target: &Target, score: Score, reason: Option<&str>) {
+        match reason {
+            Some(reason) => self.unscored(reason),
+            None => self.tally.used(),
+        }
+        if !self.buckets.contains_key(&target.id) {
+            let served_by = target.served_by.clone();
+            self.buckets.insert(target.id.clone(), Sums { served_by, ..Sums::default() });
+        }
+        let Some(sums) = self.buckets.get_mut(&target.id) else { return };
+        sums.rows += 1;
+        if !score.distance.is_nan() {
+            sums.scored += 1;
+            sums.distances += score.distance;
+        }
+        if !score.percentile.is_nan() {
+            sums.ranked += 1;
+            sums.percentiles += score.percentile;
+            sums.beyond_95 += u64::from(score.percentile > 0.95);
+        }
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.tally.merge(other.tally);
+        for (reason, count) in other.unscored_by_reason {
+            *self.unscored_by_reason.entry(reason).or_default() += count;
+        }
+        for (id, sums) in other.buckets {
+            let own = self.buckets.entry(id).or_default();
+            own.served_by = sums.served_by;
+            own.rows += sums.rows;
+            own.scored += sums.scored;
+            own.ranked += sums.ranked;
+            own.distances += sums.distances;
+            own.percentiles += sums.percentiles;
+            own.beyond_95 += sums.beyond_95;
+        }
+    }
+
+    fn report(self, output: Option<PathBuf>, shape: Option<Shape>) -> ScoreReport {
+        let mean = |sum: f64, count: u64| (count > 0).then(|| sum / count as f64);
+        let bucket = |(id, sums): (String, Sums)| {
+            let scores = BucketScores {
+                served_by: sums.served_by,
+                rows: sums.rows,
+                scored: sums.scored,
+                mean_distance: mean(sums.distances, sums.scored),
+                mean_percentile: mean(sums.percentiles, sums.ranked),
+                beyond_95: mean(sums.beyond_95 as f64, sums.ranked),
+            };
+            (id, scores)
+        };
+        let unscored = self.unscored_by_reason.values().sum();
+        ScoreReport {
+            output,
+            shape,
+            scored: self.tally.used - unscored,
+            unscored,
+            unscored_by_reason: self.unscored_by_reason,
+            buckets: self.buckets.into_iter().map(bucket).collect(),
+            tally: self.tally,
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! Responses among the humans of their targets.
+
+use super::meter::Values;
+use crate::Result;
+use crate::distance::support::Bands;
+use crate::reference::{Calibration, Query, Reference};
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// How far a response is from its target's humans.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Score {
+    /// The support distance; NaN where there is none.
+    pub distance: f64,
+    /// The share of humans that are closer; NaN where there is none, or the reference has no sample.
+    pub percentile: f64,
+}
+
+/// A feature that puts a response outside.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Outside {
+    /// The feature's number.
+    pub feature: usize,
+    /// The response's value.
+    pub value: f64,
+    /// The band that holds most humans.
+    pub low: f64,
+    /// Its upper end.
+    pub high: f64,
+    /// What the feature adds to the mean that is the distance, 0 to 5.
+    pub counts: f64,
+    /// The share of humans with a value that is not above the response's.
+    pub cdf: f64,
+}
+
+/// What serves a target, ready to score against.
+#[derive(Debug)]
+pub struct Target {
+    /// The target, normalised.
+    pub id: String,
+    /// The bucket, or buckets taken together, whose humans serve it.
+    pub served_by: Option<String>,
+    /// Why none do.
+    pub reason: Option<String>,
+    bands: Bands,
+    calibration: Calibration,
+    /// The language part, if that is an axis.
+    pub language: Option<String>,
+}
+
+impl Target {
+    /// Why a score is NaN.
+    pub fn reason_of(&self, score: Score) -> Option<&str> {
+        if !score.distance.is_nan() {
+            return None;
+        }
+        Some(self.reason.as_deref().unwrap_or("fewer than half of the features are defined for the response"))
+    }
+
+    /// Scores the last row of `values`.
+    pub fn score(&self, values: &Values) -> Score {
+        let width = self.bands.features();
+        let distance = match values {
+            Values::Default(values) => self.bands.distance(&values[values.len() - width..], 0),
+            Values::Paper(values) => self.bands.distance(&values[values.len() - width..], 0),
+        };
+        Score { distance, percentile: self.calibration.percentile(distance) }
+    }
+
+    /// The `most` features that put the last row of `values` outside, those that count most first.
+    pub fn outside(
+        &self,
+        reference: &Reference,
+        query: &Query,
+        values: &Values,
+        most: usize,
+    ) -> Result<Vec<Outside>> {
+        let width = self.bands.features();
+        let row: Vec<f64> = match values {
+            Values::Default(values) => values[values.len() - width..].iter().map(|&v| v.into()).collect(),
+            Values::Paper(values) => values[values.len() - width..].to_vec(),
+        };
+        let counts = self.bands.contributions(&row, &[0])?;
+        let mut order: Vec<usize> = (0..width).filter(|&feature| counts[feature] > 0.0).collect();
+        order.sort_by(|&a, &b| counts[b].total_cmp(&counts[a]).then(a.cmp(&b)));
+        order.truncate(most);
+        if order.is_empty() {
+            return Ok(Vec::new());
+        }
+        let resolved = reference.resolve(&self.id, query)?;
+        let outside = |feature: usize| {
+            let humans = reference.target_distribution(&resolved, feature)?;
+            let (low, high) = self.bands.band(0, feature);
+            let (value, counts) = (row[feature], counts[feature].into());
+            let cdf = humans.map_or(f64::NAN, |humans| humans.cdf(value));
+            Ok(Outside { feature, value, low, high, counts, cdf })
+        };
+        order.into_iter().map(outside).collect()
+    }
+}
+
+/// Scores against one reference, from any number of threads; what serves a target is worked out once.
+pub struct Scorer {
+    reference: Arc<Reference>,
+    query: Query,
+    targets: RwLock<HashMap<String, Arc<Target>>>,
+}
+
+/// Targets kept at a time: a stream of made-up ones must not fill the memory.
+const MAX_TARGETS: usize = 20_000;
+
+impl Scorer {
+    /// With bands between the query's quantiles.
+    pub fn new(reference: Arc<Reference>, query: Query) -> Self {
+        Self { reference, query, targets: RwLock::default() }
+    }
+
+    /// The reference.
+    pub fn reference(&self) -> &Reference {
+        &self.reference
+    }
+
+    /// How it is asked.
+    pub fn query(&self) -> &Query {
+        &self.query
+    }
+
+    /// What serves a target: a bucket's id, in which `*` stands for all values of an axis.
+    ///
+    /// # Errors
+    /// A target that is none under the reference's schema.
+    pub fn target(&self, id: &str) -> Result<Arc<Target>> {
+        let targets = self.targets.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(target) = targets.get(id) {
+            return Ok(Arc::clone(target));
+        }
+        drop(targets);
+        let target = Arc::new(self.make(id)?);
+        let mut targets = self.targets.write().unwrap_or_else(PoisonError::into_inner);
+        if targets.len() >= MAX_TARGETS {
+            targets.clear();
+        }
+        targets.insert(id.to_owned(), Arc::clone(&target));
+        Ok(target)
+    }
+
+    fn make(&self, id: &str) -> Result<Target> {
+        let resolved = self.reference.resolve(id, &self.query)?;
+        let ids = [resolved.target.as_str()];
+        let calibration = self.reference.calibrate(&ids, &self.query)?.pop().unwrap_or_default();
+        let axes = &self.reference.schema().axes;
+        let language = axes.iter().position(|axis| *axis == crate::buckets::Axis::Language);
+        let part = |axis| resolved.target.split(crate::buckets::SEPARATOR).nth(axis).map(str::to_owned);
+        Ok(Target {
+            bands: self.reference.bands(&ids, &self.query)?,
+            calibration,
+            language: language.and_then(part),
+            served_by: resolved.served_by,
+            reason: resolved.reason,
+            id: resolved.target,
+        })
+    }
+}
+
+impl Outside {
+    /// In words: the feature, its value, and where humans are.
+    pub fn in_words(&self, reference: &Reference) -> String {
+        let name = reference.features()[self.feature].name;
+        let [value, low, high] = [self.value, self.low, self.high].map(shown);
+        let usual = if low == high { low } else { format!("{low} to {high}") };
+        let (side, share) =
+            if self.value > self.high { ("above", self.cdf) } else { ("below", 1.0 - self.cdf) };
+        let humans = match (share * 100.0).floor() {
+            percent if percent >= 100.0 => "all humans".to_owned(),
+            percent if percent >= 1.0 => format!("{percent} % of humans"),
+            _ => "nearly all humans".to_owned(),
+        };
+        format!("{name} is {value}, {side} {humans} (usual: {usual})")
+    }
+}
+
+/// A number for people: whole, or with three digits that count.
+fn shown(value: f64) -> String {
+    if value.fract() == 0.0 && value.abs() < 1e15 {
+        return format!("{value}");
+    }
+    let digits = (2.0 - libm::log10(value.abs()).floor()).clamp(0.0, 6.0) as usize;
+    let shown = format!("{value:.digits$}");
+    shown.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
