@@ -68,18 +68,20 @@ impl Vader {
 
     /// The sentiment of a text; all 0 if it has no words.
     pub fn scores(&mut self, text: &str) -> Sentiment {
-        let Some(emoji) = first_emoji(text) else { return self.score(text) };
+        let lexicon = &*WORDS;
+        if let Ok(emphasis) = self.read(text, lexicon) {
+            return self.score(text, lexicon, emphasis);
+        }
         let mut described = std::mem::take(&mut self.described);
-        describe(text, emoji, &mut described);
-        let sentiment = self.score(&described);
+        describe(text, &mut described);
+        let emphasis = self.read(&described, lexicon).unwrap_or_default();
+        let sentiment = self.score(&described, lexicon, emphasis);
         self.described = described;
         sentiment
     }
 
-    /// The sentiment of a text without emoji.
-    fn score(&mut self, text: &str) -> Sentiment {
-        let lexicon = &*WORDS;
-        let emphasis = self.read(text, lexicon);
+    /// The sentiment of a text that was read.
+    fn score(&mut self, text: &str, lexicon: &Lexicon, emphasis: f64) -> Sentiment {
         if self.tokens.is_empty() {
             return Sentiment::default();
         }
@@ -98,8 +100,8 @@ impl Vader {
         sentiment(self.valences.iter().map(|&(_, valence)| valence), neutral, emphasis)
     }
 
-    /// Reads the tokens; what exclamation and question marks add comes back.
-    fn read(&mut self, text: &str, lexicon: &Lexicon) -> f64 {
+    /// Reads the tokens; what exclamation and question marks add comes back, unless there are emoji.
+    fn read(&mut self, text: &str, lexicon: &Lexicon) -> Result<f64, HasEmoji> {
         self.tokens.clear();
         self.hits.clear();
         self.but = None;
@@ -116,6 +118,9 @@ impl Vader {
                 questions += (marks & !exclaimed).count_ones() as usize;
             }
             let mut wide = masks::bits(&block, |byte| byte >= 0x80);
+            if wide != 0 && has_emoji(text, at, masks::bits(&block, may_be_emoji)) {
+                return Err(HasEmoji);
+            }
             let mut blanks = masks::bits(&block, is_blank);
             // One blank after the text's end will do.
             blanks &= u64::MAX >> (masks::BLOCK - 1 - size.min(masks::BLOCK - 1));
@@ -137,7 +142,7 @@ impl Vader {
         if start < bytes.len() {
             self.add_wide(text, start, bytes.len(), lexicon);
         }
-        emphasis(exclamations, questions)
+        Ok(emphasis(exclamations, questions))
     }
 
     /// Adds what stands between blanks, all ASCII.
@@ -196,29 +201,27 @@ fn is_blank(byte: u8) -> bool {
     (byte == b' ') | (byte.wrapping_sub(b'\t') <= b'\r' - b'\t') | (byte.wrapping_sub(0x1C) <= 0x1F - 0x1C)
 }
 
-/// Where the first emoji is.
-fn first_emoji(text: &str) -> Option<usize> {
-    let bytes = text.as_bytes();
-    for at in (0..bytes.len()).step_by(masks::BLOCK) {
-        let (block, _) = masks::block(bytes, at);
-        let mut leads = masks::bits(&block, may_be_emoji);
-        while leads != 0 {
-            let place = at + leads.trailing_zeros() as usize;
-            if text[place..].chars().next().and_then(description).is_some() {
-                return Some(place);
-            }
-            leads &= leads - 1;
+/// The text has emoji, and is to be read with these put into words.
+struct HasEmoji;
+
+/// Whether an emoji starts at one of the places, counted from `at`.
+#[inline(never)]
+fn has_emoji(text: &str, at: usize, mut places: u64) -> bool {
+    while places != 0 {
+        let place = at + places.trailing_zeros() as usize;
+        if text[place..].chars().next().and_then(description).is_some() {
+            return true;
         }
+        places &= places - 1;
     }
-    None
+    false
 }
 
-/// Puts emoji into words, into `described`; the first is at `first`.
-fn describe(text: &str, first: usize, described: &mut String) {
+/// Puts emoji into words, into `described`.
+fn describe(text: &str, described: &mut String) {
     described.clear();
-    described.push_str(&text[..first]);
-    let mut after_space = first == 0 || text.as_bytes()[first - 1] == b' ';
-    for c in text[first..].chars() {
+    let mut after_space = true;
+    for c in text.chars() {
         if let Some(description) = description(c) {
             if !after_space {
                 described.push(' ');
@@ -332,8 +335,9 @@ impl Rules<'_> {
 
     /// Whether the token has "n't" in it. (If it is known, it is known whether it negates, too.)
     fn has_contracted_not(&self, at: usize) -> bool {
+        let token = self.token(at).as_bytes();
         let is_not = |three: &[u8]| three.eq_ignore_ascii_case(b"n't");
-        self.tokens[at].id == UNKNOWN && self.token(at).as_bytes().windows(3).any(is_not)
+        self.tokens[at].id == UNKNOWN && token.contains(&b'\'') && token.windows(3).any(is_not)
     }
 }
 
@@ -406,9 +410,11 @@ fn is_upper(token: &str) -> bool {
     const UPPER: u8 = 2;
     static CASES: LazyLock<ClassTable> =
         LazyLock::new(|| ClassTable::new(&[(r"[\p{Lowercase}\p{Lt}]", LOWER), (r"\p{Uppercase}", UPPER)]));
+    if token.bytes().any(|byte| byte.is_ascii_lowercase()) {
+        return false;
+    }
     if token.is_ascii() {
-        return token.bytes().any(|byte| byte.is_ascii_uppercase())
-            && !token.bytes().any(|byte| byte.is_ascii_lowercase());
+        return token.bytes().any(|byte| byte.is_ascii_uppercase());
     }
     token.chars().any(|c| CASES.get(c) == UPPER) && !token.chars().any(|c| CASES.get(c) == LOWER)
 }

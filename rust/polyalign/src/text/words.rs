@@ -3,7 +3,8 @@
 //! Most characters of most texts need only a small automaton; what it does not know is left to
 //! `unicode-segmentation`, from one certain word boundary to the next.
 
-use super::swar::{self, Block};
+use super::masks;
+use super::swar::Block;
 use unicode_segmentation::UnicodeSegmentation;
 
 /// What the automaton tells characters apart by: `Word_Break` values, merged and split by whether
@@ -167,10 +168,17 @@ pub fn count_words(text: &str) -> u32 {
     let mut cut = 0;
     let mut at = 0;
     while let Some(&byte) = bytes.get(at) {
-        if let Some((starts, next)) = block(bytes, at, state) {
-            words += starts;
-            state = next;
-            at += 8;
+        if state == State::Start as u8
+            && let Some(found) = ascii_words(bytes, at)
+        {
+            words += found.starts.count_ones();
+            at += found.seen;
+            continue;
+        }
+        if is_han(byte) {
+            words += 1;
+            state = State::Start as u8;
+            at += 3;
             continue;
         }
         let (class, width) = if byte.is_ascii() { (ASCII[usize::from(byte)], 1) } else { wide(text, at) };
@@ -209,6 +217,24 @@ pub fn words(text: &str, words: &mut Vec<(u32, u32)>) {
     let mut cut = 0;
     let mut at = 0;
     while let Some(&byte) = bytes.get(at) {
+        if state == State::Start as u8
+            && let Some(found) = ascii_words(bytes, at)
+        {
+            words.extend(found.places().map(|(start, end)| (at as u32 + start, at as u32 + end)));
+            at += found.seen;
+            continue;
+        }
+        if is_han(byte) {
+            if IN_WORD[usize::from(state)] {
+                words.push((start as u32, end as u32));
+            }
+            state = State::Start as u8;
+            while bytes.get(at).is_some_and(|&byte| is_han(byte)) {
+                words.push((at as u32, at as u32 + 3));
+                at += 3;
+            }
+            continue;
+        }
         let (class, width) = if byte.is_ascii() { (ASCII[usize::from(byte)], 1) } else { wide(text, at) };
         if class == Class::Unknown {
             let (from, to) = (cut + last_cut(&text[cut..at]), at + width + next_cut(&text[at + width..]));
@@ -248,44 +274,87 @@ const IN_WORD: [bool; STATES] = [false, true, true, true, false, true, true, tru
 /// The states in which a word may end at once.
 const ENDS_WORD: [bool; STATES] = [false, true, true, true, false, true, false, false];
 
-/// The words that start in the eight bytes at `at`, and the state after them, if they are ASCII and
-/// simple enough.
-#[inline]
-fn block(bytes: &[u8], at: usize, state: u8) -> Option<(u32, u8)> {
-    let block = Block::at(bytes, at)?;
-    // Sets of bytes, the eighth of the block before as far as the state tells of it.
-    const LETTER: u8 = State::Letter as u8;
-    const DIGIT: u8 = State::Digit as u8;
-    let (letter_before, digit_before) = match state {
-        LETTER => (0x80, 0),
-        DIGIT => (0, 0x80),
-        0 => (0, 0),
-        _ => return None,
-    };
-    if block.ascii() < 8 || block.equal(b'_') != 0 {
+/// Whether the character that starts with the byte is of U+5000 to U+9FFF: a word by itself, in three bytes.
+#[inline(always)]
+fn is_han(byte: u8) -> bool {
+    matches!(byte, 0xE5..=0xE9)
+}
+
+/// The words of a block, before which nothing matters, up to where that is so again.
+struct AsciiWords {
+    /// Where words start and where they end, bit by bit.
+    starts: u64,
+    ends: u64,
+    /// How many bytes were seen.
+    seen: usize,
+}
+
+/// The words from `at` on, if what stands there is ASCII and not too long a word.
+#[inline(always)]
+fn ascii_words(bytes: &[u8], at: usize) -> Option<AsciiWords> {
+    if Block::at(bytes, at)?.ascii() < 8 {
         return None;
     }
-    let (letters, digits) = (block.letters(), block.within(b'0', b'9'));
-    let after = |set: u64, before: u64| set << 8 | before;
+    let (block, size) = masks::block(bytes, at);
+    let letters = masks::bits(&block, |byte| byte.is_ascii_alphabetic());
+    let digits = masks::bits(&block, |byte| byte.is_ascii_digit());
+    let joiners = masks::bits(&block, |byte| byte == b'_');
+    let both = masks::bits(&block, |byte| (byte == b'.') | (byte == b'\''));
+    let mid_letter = both | masks::bits(&block, |byte| byte == b':');
+    let mid_digit = both | masks::bits(&block, |byte| (byte == b',') | (byte == b';'));
+    let wide = masks::bits(&block, |byte| byte >= 0x80);
     let in_word = letters | digits;
-    let starts = in_word & !after(in_word, letter_before | digit_before);
-    let both = block.equal(b'.') | block.equal(b'\'');
-    let joins_letters = (both | block.equal(b':')) & after(letters, letter_before);
-    let joins_digits = (both | block.equal(b',') | block.equal(b';')) & after(digits, digit_before);
-    let joined = letters & (joins_letters << 8) | digits & (joins_digits << 8);
-    let last = |set: u64| set >> 63 != 0;
-    let next = if last(letters) {
-        State::Letter
-    } else if last(digits) {
-        State::Digit
-    } else if last(joins_letters) {
-        State::LetterMid
-    } else if last(joins_digits) {
-        State::DigitMid
-    } else {
-        State::Start
+    let mids = (mid_letter | mid_digit) & in_word << 1;
+    // What no rule joins to anything, before the first character that is not ASCII.
+    let cuts = !(in_word | joiners | mids) & below(wide.trailing_zeros());
+    if cuts == 0 {
+        return None;
+    }
+    let seen = 64 - cuts.leading_zeros();
+    let joined = |mid: u64, class: u64| mid & class << 1 & class >> 1;
+    let parts = (in_word | joiners | joined(mid_letter, letters) | joined(mid_digit, digits)) & below(seen);
+    let mut words = AsciiWords {
+        starts: parts & !(parts << 1),
+        ends: !parts & parts << 1,
+        seen: size.min(seen as usize),
     };
-    Some((swar::size(starts) - swar::size(joined), next as u8))
+    if joiners != 0 {
+        words.keep(in_word);
+    }
+    Some(words)
+}
+
+impl AsciiWords {
+    /// Start and end of each word.
+    #[inline(always)]
+    fn places(&self) -> impl Iterator<Item = (u32, u32)> {
+        let (mut starts, mut ends) = (self.starts, self.ends);
+        (0..starts.count_ones()).map(move |_| {
+            let place = (starts.trailing_zeros(), ends.trailing_zeros());
+            starts &= starts.wrapping_sub(1);
+            ends &= ends.wrapping_sub(1);
+            place
+        })
+    }
+
+    /// Keeps the words that have such bytes: joiners by themselves are no word.
+    #[cold]
+    fn keep(&mut self, bytes: u64) {
+        let (mut starts, mut ends) = (0, 0);
+        for (start, end) in self.places() {
+            if bytes & below(end) & !below(start) != 0 {
+                starts |= 1 << start;
+                ends |= 1 << end;
+            }
+        }
+        (self.starts, self.ends) = (starts, ends);
+    }
+}
+
+/// The lowest bits.
+#[inline(always)]
+fn below(n: u32) -> u64 {
+    if n >= 64 { u64::MAX } else { (1 << n) - 1 }
 }
 
 /// Words of a text without unknown characters.
@@ -370,7 +439,7 @@ mod tests {
             }
             // Long enough for whole blocks, at every offset within them.
             for text in texts.iter().step_by(texts.len().div_ceil(2_000)) {
-                let long = text.repeat(7);
+                let long = text.repeat(25);
                 assert_eq!(count_words(&long), oracle(&long), "{long:?}");
             }
         }
