@@ -6,6 +6,8 @@ mod common;
 mod dictionary;
 mod hmm;
 mod lexicon;
+#[cfg(feature = "pos")]
+pub mod pos;
 #[cfg(test)]
 mod tests;
 

@@ -11,7 +11,7 @@ static JIEBA: LazyLock<Jieba> =
     LazyLock::new(|| Jieba::with_dict(&mut listing().as_bytes()).expect("a dictionary"));
 
 /// All words of the dictionary, with their frequencies.
-static WORDS: LazyLock<Vec<(String, u32)>> = LazyLock::new(|| {
+pub(super) static WORDS: LazyLock<Vec<(String, u32)>> = LazyLock::new(|| {
     let lexicon = Lexicon::read(dictionary::LEXICON).expect("the dictionary");
     let mut prefixes = vec![String::new()];
     for node in 0..lexicon.symbols.len() {
