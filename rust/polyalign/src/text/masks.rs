@@ -36,10 +36,13 @@ fn movemask(flags: &[u8; 16]) -> u16 {
     unsafe { _mm_movemask_epi8(_mm_loadu_si128(flags.as_ptr().cast())) as u16 }
 }
 
-/// The high bit of each byte.
 #[cfg(not(target_arch = "x86_64"))]
+use portable_movemask as movemask;
+
+/// The same without instructions for it; the bytes must be 0 or 255.
+#[cfg(any(test, not(target_arch = "x86_64")))]
 #[inline(always)]
-fn movemask(flags: &[u8; 16]) -> u16 {
+fn portable_movemask(flags: &[u8; 16]) -> u16 {
     let eight = |i: usize| {
         let flags = u64::from_le_bytes(flags.as_chunks::<8>().0[i]) & 0x0101_0101_0101_0101;
         (flags.wrapping_mul(0x0102_0408_1020_4080) >> 56) as u16
@@ -60,6 +63,14 @@ mod tests {
                 let expected = if byte == b'-' { u64::MAX } else { 1 << place };
                 assert_eq!(bits(&block, |b| b == byte), expected, "{byte} at {place}");
             }
+        }
+    }
+
+    #[test]
+    fn every_set_of_sixteen_bytes() {
+        for bits in 0..=u16::MAX {
+            let flags = std::array::from_fn(|i| if bits >> i & 1 == 1 { 255 } else { 0 });
+            assert_eq!((movemask(&flags), portable_movemask(&flags)), (bits, bits));
         }
     }
 

@@ -124,19 +124,27 @@ impl Vader {
             let mut blanks = masks::bits(&block, is_blank);
             // One blank after the text's end will do.
             blanks &= u64::MAX >> (masks::BLOCK - 1 - size.min(masks::BLOCK - 1));
+            // Which tokens may be known: looked up after the loop, so that it has little to branch on.
+            let (mut maybe, mut maybes) = ([0; masks::BLOCK], 0);
             while blanks != 0 {
                 let place = blanks.trailing_zeros();
                 let end = at + place as usize;
                 let wide_before = wide & ((1 << place) - 1);
                 if is_wide | (wide_before != 0) {
+                    self.find(bytes, &maybe[..maybes], lexicon);
+                    maybes = 0;
                     self.add_wide(text, start, end, lexicon);
                 } else if start < end {
-                    self.add_ascii(bytes, start, end, lexicon);
+                    let (start, len) = strip(bytes, start, end);
+                    maybe[maybes % masks::BLOCK] = self.tokens.len();
+                    maybes += usize::from(lexicon.may_know(bytes, start, len));
+                    self.tokens.push(Token { start, len: len as u32, id: UNKNOWN });
                 }
                 (start, is_wide) = (end + 1, false);
                 wide ^= wide_before;
                 blanks &= blanks - 1;
             }
+            self.find(bytes, &maybe[..maybes], lexicon);
             is_wide |= wide != 0;
         }
         if start < bytes.len() {
@@ -145,19 +153,15 @@ impl Vader {
         Ok(emphasis(exclamations, questions))
     }
 
-    /// Adds what stands between blanks, all ASCII.
+    /// Finds the tokens in the lexicon, all ASCII.
     #[inline(always)]
-    fn add_ascii(&mut self, bytes: &[u8], start: usize, end: usize, lexicon: &Lexicon) {
-        let (mut from, mut to) = (start, end);
-        while from < to && bytes[from].is_ascii_punctuation() {
-            from += 1;
+    fn find(&mut self, bytes: &[u8], tokens: &[usize], lexicon: &Lexicon) {
+        for &at in tokens {
+            let token = &mut self.tokens[at];
+            token.id = lexicon.find(bytes, token.start, token.len as usize);
+            let id = token.id;
+            self.note(at, id, lexicon);
         }
-        while from < to && bytes[to - 1].is_ascii_punctuation() {
-            to -= 1;
-        }
-        // Else it is an emoticon.
-        let (start, end) = if to - from > 2 { (from, to) } else { (start, end) };
-        self.add(start, end - start, lexicon.find(bytes, start, end - start), lexicon);
     }
 
     /// Adds what stands between ASCII blanks.
@@ -177,23 +181,50 @@ impl Vader {
                 UNKNOWN
             };
             let offset = token.as_ptr() as usize - all.as_ptr() as usize;
-            self.add(start + offset, token.len(), id, lexicon);
+            self.note(self.tokens.len(), id, lexicon);
+            self.tokens.push(Token { start: start + offset, len: token.len() as u32, id });
         }
     }
 
+    /// Notes the token if it matters.
     #[inline(always)]
-    fn add(&mut self, start: usize, len: usize, id: Id, lexicon: &Lexicon) {
-        if id != UNKNOWN {
-            let word = lexicon.word(id);
-            if word.valence.is_some() {
-                self.hits.push(self.tokens.len());
-            } else if word.role == Role::But && self.but.is_none() {
-                self.but = Some(self.tokens.len());
-            }
+    fn note(&mut self, at: usize, id: Id, lexicon: &Lexicon) {
+        let word = lexicon.word(id);
+        if word.valence.is_some() {
+            self.hits.push(at);
+        } else if word.role == Role::But && self.but.is_none() {
+            self.but = Some(at);
         }
-        self.tokens.push(Token { start, len: len as u32, id });
     }
 }
+
+/// Start and length of an ASCII token without the punctuation around it, unless that makes it an emoticon.
+#[inline(always)]
+fn strip(bytes: &[u8], start: usize, end: usize) -> (usize, usize) {
+    let is_mark = |at: usize| MARKS[usize::from(bytes[at])];
+    let (mut from, mut to) = (start + usize::from(is_mark(start)), end - usize::from(is_mark(end - 1)));
+    // Most have at most one mark on each side.
+    if from < to && (is_mark(from) | is_mark(to - 1)) {
+        while from < to && is_mark(from) {
+            from += 1;
+        }
+        while from < to && is_mark(to - 1) {
+            to -= 1;
+        }
+    }
+    if to > from + 2 { (from, to - from) } else { (start, end - start) }
+}
+
+/// Which bytes are ASCII punctuation.
+const MARKS: [bool; 256] = {
+    let mut marks = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        marks[byte] = (byte as u8).is_ascii_punctuation();
+        byte += 1;
+    }
+    marks
+};
 
 /// What `str.split` splits at in Python, if ASCII.
 #[inline(always)]

@@ -165,20 +165,19 @@ impl Lexicon {
         self.words[usize::from(id)]
     }
 
-    /// The number of the ASCII word of `len` bytes at `start`, in whatever case.
+    /// Whether the ASCII word of `len` bytes at `start` may be known; false is certain.
+    #[inline(always)]
+    pub fn may_know(&self, text: &[u8], start: usize, len: usize) -> bool {
+        let hash = hash(lower(first(text, start) & below(len)), len);
+        let bit = (hash >> (64 - FILTER_BITS)) as usize;
+        self.filter[bit / 64] >> (bit % 64) & 1 != 0
+    }
+
+    /// The number of the ASCII word, in whatever case.
     #[inline]
     pub fn find(&self, text: &[u8], start: usize, len: usize) -> Id {
         let low = lower(first(text, start) & below(len));
-        let hash = hash(low, len);
-        let bit = (hash >> (64 - FILTER_BITS)) as usize;
-        if self.filter[bit / 64] >> (bit % 64) & 1 == 0 {
-            return UNKNOWN;
-        }
-        self.find_slot(text, start, len, low, hash)
-    }
-
-    fn find_slot(&self, text: &[u8], start: usize, len: usize, low: u64, hash: u64) -> Id {
-        let mut slot = (hash >> (64 - SLOT_BITS)) as usize;
+        let mut slot = (hash(low, len) >> (64 - SLOT_BITS)) as usize;
         loop {
             let id = self.slots[slot];
             let (begins, key) = self.keys[usize::from(id)];
