@@ -7,6 +7,7 @@ mod journal;
 mod manifest;
 mod output;
 mod partition;
+mod reference;
 mod report;
 mod stats;
 mod table;
@@ -14,6 +15,7 @@ mod worker;
 
 pub use crate::io::input::Skipped;
 pub use assign::assign_table;
+pub use reference::ReferenceOutput;
 pub use report::{BucketReport, Example, Quantiles, Rejected, Report, Unreadable};
 
 pub use crate::stream::Progress;
@@ -22,6 +24,7 @@ use crate::buckets::{BucketTable, Bucketer, LengthHistograms};
 use crate::io::block::{Limits, Position};
 use crate::io::input::Format;
 use crate::io::shape::{FieldSpec, Shape};
+use crate::reference::Builder;
 use crate::stream::{self, Blocks, Records, Stream};
 use crate::{Error, Result};
 use columns::Layout;
@@ -63,6 +66,8 @@ pub struct Job {
     pub threads: usize,
     /// Stop after this many input rows.
     pub limit: Option<u64>,
+    /// A reference to make in the same pass.
+    pub reference: Option<ReferenceOutput>,
 }
 
 impl Default for Job {
@@ -78,6 +83,7 @@ impl Default for Job {
             max_record_bytes: 256 << 20,
             threads: 0,
             limit: None,
+            reference: None,
         }
     }
 }
@@ -111,6 +117,9 @@ fn run_job(job: &Job, bucketer: &Bucketer, progress: &Progress) -> Result<Report
     if let Some(paths) = &paths {
         paths.check(job.overwrite)?;
         own.extend([paths.out.clone(), paths.partial.clone()]);
+    }
+    if let (Some(reference), true) = (&job.reference, job.output.is_some()) {
+        reference.check(job.overwrite)?;
     }
     let (block_bytes, in_flight) = match job.assignments_only {
         true => (BARE_BLOCK, BARE_IN_FLIGHT),
@@ -166,7 +175,7 @@ impl Run<'_> {
         // What could not be written is not promised.
         self.output_columns(&bucketer, shape)?;
         let layout = Layout::new(bucketer.schema(), false, false, false)?;
-        let plan = self.plan(&bucketer, records, layout, Pass::Look { examples: EXAMPLES });
+        let plan = self.plan(&bucketer, records, layout, Pass::Look { examples: EXAMPLES }, None);
         let mut totals = Stats::default();
         let mut examples = Vec::new();
         let mut buckets = BucketTable::default();
@@ -210,7 +219,11 @@ impl Run<'_> {
             // What the journal speaks of is gone, so all is made anew.
             blocks = self.stream.all_blocks();
         }
-        let plan = self.plan(&bucketer, records, layout, pass);
+        let wanted = job.reference.as_ref();
+        // What an earlier run wrote is not counted here: then all is read again at the end.
+        let builder = wanted.filter(|_| resume.chunks == 0).map(|wanted| wanted.builder(&bucketer));
+        let builder = builder.transpose()?.map(Arc::new);
+        let plan = self.plan(&bucketer, records, layout, pass, builder.clone());
         let Pass::Write { encoder, .. } = &plan.pass else {
             return Err(Error::Output("nothing to write".into()));
         };
@@ -246,7 +259,25 @@ impl Run<'_> {
             rejects,
         )?;
         output.publish(&manifest)?;
+        drop(plan);
+        if let Some(wanted) = wanted {
+            report.reference = Some(wanted.path.clone());
+            self.save_reference(wanted, builder)?;
+        }
         Ok(report)
+    }
+
+    /// Saves what was counted; reads the output again where an earlier run had a part in it.
+    fn save_reference(&self, wanted: &ReferenceOutput, builder: Option<Arc<Builder>>) -> Result<()> {
+        let reference = match (builder, &self.job.output) {
+            (Some(builder), _) => match Arc::into_inner(builder) {
+                Some(builder) => builder.finish()?,
+                None => return Err(Error::Output("a thread is still counting".into())),
+            },
+            (None, Some(output)) => wanted.rebuild(output, self.job.threads, self.stream.progress)?,
+            (None, None) => return Ok(()),
+        };
+        reference.save(&wanted.path)
     }
 
     /// The journal of an interrupted run of this job.
@@ -261,6 +292,12 @@ impl Run<'_> {
         };
         if self.stream.inputs.is_stdin() {
             warnings.push("an interrupted run can't go on from standard input: it was started anew".into());
+            return Ok(None);
+        }
+        if self.job.reference.is_some() && self.job.assignments_only {
+            warnings.push(
+                "a reference of an output without texts needs one whole run: it was started anew".into(),
+            );
             return Ok(None);
         }
         match header.differs(&journal.header) {
@@ -291,7 +328,7 @@ impl Run<'_> {
         *fields = self.stream.with_shape(fields, &mut blocks)?;
         let (records, _) = self.stream.records(fields)?;
         let layout = Layout::new(bucketer.schema(), false, false, false)?;
-        let plan = self.plan(bucketer, records, layout, Pass::Observe);
+        let plan = self.plan(bucketer, records, layout, Pass::Observe, None);
         let mut lengths = LengthHistograms::default();
         self.pump(blocks, &plan, |done, _, _| {
             lengths.merge(&done.lengths);
@@ -320,13 +357,21 @@ impl Run<'_> {
         Ok((layout, Pass::Write { encoder, own: own.columns, partitions }))
     }
 
-    fn plan(&self, bucketer: &Bucketer, records: Records, layout: Layout, pass: Pass) -> Arc<Plan> {
+    fn plan(
+        &self,
+        bucketer: &Bucketer,
+        records: Records,
+        layout: Layout,
+        pass: Pass,
+        reference: Option<Arc<Builder>>,
+    ) -> Arc<Plan> {
         Arc::new(Plan {
             inputs: Arc::clone(&self.stream.inputs),
             bucketer: bucketer.clone(),
             records,
             layout,
             pass,
+            reference,
             cancel: self.stream.cancel(),
         })
     }
@@ -375,6 +420,7 @@ impl Run<'_> {
                 })
                 .collect(),
             resumed_from: None,
+            reference: None,
             examples: Vec::new(),
         }
     }

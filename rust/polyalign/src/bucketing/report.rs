@@ -58,6 +58,8 @@ pub struct Report {
     pub warnings: Vec<String>,
     /// Shards that an earlier, interrupted run had finished.
     pub resumed_from: Option<u64>,
+    /// The reference made in the same pass.
+    pub reference: Option<PathBuf>,
     /// Dry run only: the first three rows.
     pub examples: Vec<Example>,
 }

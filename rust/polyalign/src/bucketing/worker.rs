@@ -3,6 +3,7 @@
 use super::columns::{Columns, Layout};
 use super::encode::{Encoded, Encoder, RowGroup};
 use super::partition::Partitions;
+use super::reference::Counting;
 use super::report::Example;
 use super::stats::{BucketStats, FileStats, Histogram, Stats};
 use super::table::with_plain_parts;
@@ -11,6 +12,7 @@ use crate::buckets::{self, Assignment, BucketTable, Bucketer, LengthHistograms};
 use crate::io::block::{Bad, Block, Item, Rows};
 use crate::io::input::Inputs;
 use crate::io::record::{Record, Reject};
+use crate::reference::Builder;
 use crate::stream::{self, Place, Reader, Records};
 use arrow::array::{ArrayRef, BooleanArray};
 use std::collections::BTreeMap;
@@ -50,6 +52,8 @@ pub struct Plan {
     pub layout: Layout,
     /// What to do.
     pub pass: Pass,
+    /// Counts for a reference, if one is made.
+    pub reference: Option<Arc<Builder>>,
     /// Set to stop.
     pub cancel: Arc<AtomicBool>,
 }
@@ -73,7 +77,13 @@ pub struct Done {
 pub struct Worker {
     plan: Arc<Plan>,
     reader: Reader,
-    scratch: buckets::Scratch,
+    scratch: Scratch,
+}
+
+/// What records are worked on with.
+struct Scratch {
+    buckets: buckets::Scratch,
+    counting: Option<Counting>,
 }
 
 impl Worker {
@@ -82,7 +92,10 @@ impl Worker {
         Self {
             plan: Arc::clone(plan),
             reader: Reader::new(plan.records.clone(), Arc::clone(&plan.cancel)),
-            scratch: plan.bucketer.scratch(),
+            scratch: Scratch {
+                buckets: plan.bucketer.scratch(),
+                counting: plan.reference.clone().map(Counting::new),
+            },
         }
     }
 
@@ -117,6 +130,9 @@ impl stream::Worker for Worker {
                 Item::Table(rows) => self.table(&plan, rows, &mut sheet)?,
                 Item::Bad(bad) => sheet.unreadable(bad),
             }
+        }
+        if let Some(counting) = &mut self.scratch.counting {
+            counting.end_block(&sheet.table)?;
         }
         sheet.finish()
     }
@@ -156,12 +172,7 @@ impl<'p> Sheet<'p> {
     }
 
     /// Takes a record, or rejects it; whether it got a bucket.
-    fn record(
-        &mut self,
-        record: Result<Record<'_>, Reject>,
-        place: Place,
-        scratch: &mut buckets::Scratch,
-    ) -> bool {
+    fn record(&mut self, record: Result<Record<'_>, Reject>, place: Place, scratch: &mut Scratch) -> bool {
         let record = match record {
             Ok(record) => record,
             Err(reject) => {
@@ -171,11 +182,14 @@ impl<'p> Sheet<'p> {
         };
         if let Pass::Observe = self.plan.pass {
             // What is rejected here is rejected again, and told, when the output is written.
-            return self.plan.bucketer.observe(&record, &mut self.done.lengths, scratch).is_ok();
+            return self.plan.bucketer.observe(&record, &mut self.done.lengths, &mut scratch.buckets).is_ok();
         }
-        match self.plan.bucketer.assign(&record, &mut self.table, scratch) {
+        match self.plan.bucketer.assign(&record, &mut self.table, &mut scratch.buckets) {
             Ok(assignment) => {
                 self.count(&assignment, place.file);
+                if let Some(counting) = &mut scratch.counting {
+                    counting.add(&record, assignment.bucket, &self.table);
+                }
                 self.keep(&record, &place, &assignment);
                 true
             }

@@ -129,8 +129,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn values_keep_twenty_binary_places(value in prop_oneof![-2.0..2.0, -1e7..1e7, any::<f64>()]) {
-            let expected = ((value * f64::from(1 << PLACES)).round_ties_even() / f64::from(1 << PLACES)) as f32;
+        fn values_keep_twenty_binary_places(value in prop_oneof![-2.0_f64..2.0, -1e7_f64..1e7, any::<f64>()]) {
+            let scale = f64::from(1_u32 << PLACES);
+            let expected = (value * scale).round_ties_even() / scale;
+            let expected = expected as f32;
             let found = rounded(value);
             prop_assert!(found == expected || value.is_nan() || !(value * 1048576.0).is_finite(), "{value} {found} {expected}");
         }

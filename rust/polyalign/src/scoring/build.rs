@@ -1,9 +1,9 @@
 //! Building a reference from a bucketed corpus.
 
 use super::manifest::Bucketed;
-use super::meter::{Batch, Meter, record_key};
+use super::meter::{Batch, Meter, record_key, response_language};
 use super::tally::Tally;
-use crate::buckets::{Axis, BucketSchema, language, normalise_part, split_id, unescape_part};
+use crate::buckets::{BucketSchema, normalise_part, split_id, unescape_part};
 use crate::io::block::{Block, Item, Limits};
 use crate::io::input::Inputs;
 use crate::io::record::{Record, Reject};
@@ -99,7 +99,9 @@ fn run(job: &BuildJob, progress: &Progress) -> Result<(Reference, Tally)> {
     };
     let stream = Stream::open(&bucketed.inputs, &[], limits, job.threads, IN_FLIGHT, progress)?;
     let mut blocks = stream.all_blocks();
-    let fields = stream.with_shape(&fields(&job.fields, job.bucket_field.as_deref()), &mut blocks)?;
+    let mut fields = fields(&job.fields, job.bucket_field.as_deref());
+    fields.keep_thinking |= bucketed.keep_thinking;
+    let fields = stream.with_shape(&fields, &mut blocks)?;
     let (records, _) = stream.records(&fields)?;
     let (inputs, cancel) = (Arc::clone(&stream.inputs), stream.cancel());
     let shared = Arc::clone(&builder);
@@ -139,7 +141,6 @@ pub(super) fn fields(fields: &FieldSpec, bucket: Option<&str>) -> FieldSpec {
 struct Counter {
     builder: Arc<Builder>,
     meter: Meter,
-    language_axis: Option<usize>,
     /// By bucket as records have it.
     buckets: HashMap<String, Bucket>,
 }
@@ -147,19 +148,12 @@ struct Counter {
 /// A bucket that records name.
 struct Bucket {
     batch: Batch,
-    /// Its language part, if that is an axis.
-    language: Option<String>,
+    parts: Vec<String>,
 }
 
 impl Counter {
     fn new(builder: Arc<Builder>) -> Self {
-        let settings = builder.settings();
-        Self {
-            meter: Meter::new(settings.variant),
-            language_axis: settings.schema.axes.iter().position(|axis| *axis == Axis::Language),
-            buckets: HashMap::new(),
-            builder,
-        }
+        Self { meter: Meter::new(builder.settings().variant), buckets: HashMap::new(), builder }
     }
 
     /// Counts a record; the error is the reason to reject it.
@@ -171,9 +165,8 @@ impl Counter {
             let bucket = self.bucket(id)?;
             self.buckets.insert(id.to_owned(), bucket);
         }
-        let Some(Bucket { batch, language }) = self.buckets.get_mut(id) else { return Ok(()) };
-        let known = language.as_deref().or_else(|| language::primary_subtag(record.language?));
-        let language = known.unwrap_or(crate::buckets::UNDETERMINED);
+        let Some(Bucket { batch, parts }) = self.buckets.get_mut(id) else { return Ok(()) };
+        let language = response_language(&self.builder.settings().schema, parts, record);
         self.meter.measure(record.answer(), language, record.prompt, &mut batch.values);
         batch.keys.push(record_key(record));
         Ok(())
@@ -185,8 +178,7 @@ impl Counter {
         let parts: Vec<String> = parts.iter().map(normal).collect();
         let number = self.builder.bucket(&parts).map_err(|error| error.to_string())?;
         let variant = self.builder.settings().variant;
-        let language = self.language_axis.map(|axis| parts[axis].clone());
-        Ok(Bucket { batch: Batch::new(number, variant), language })
+        Ok(Bucket { batch: Batch::new(number, variant), parts })
     }
 
     /// Hands what was counted to the builder.

@@ -12,7 +12,15 @@ struct Manifest {
     format: String,
     schema: serde_json::Value,
     tokenizer: Option<Tokenizer>,
+    #[serde(default)]
+    fields: Fields,
     settings: Settings,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Fields {
+    keep_thinking: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -32,6 +40,8 @@ pub(super) struct Bucketed {
     pub inputs: Vec<String>,
     pub schema: Option<BucketSchema>,
     pub tokenizer: Option<String>,
+    /// Whether reasoning was counted as part of responses.
+    pub keep_thinking: bool,
     first: Option<String>,
 }
 
@@ -76,12 +86,18 @@ impl Bucketed {
             if *known != schema {
                 return refuse(format!("bucketed by another schema than {first}"));
             }
+            if self.keep_thinking != manifest.fields.keep_thinking {
+                return refuse(format!(
+                    "bucketed with reasoning kept otherwise than {first} (--keep-thinking)"
+                ));
+            }
             if self.tokenizer != tokenizer {
                 return refuse(format!("bucketed with another tokenizer than {first}"));
             }
         }
         self.first.get_or_insert_with(|| input.to_owned());
         (self.schema, self.tokenizer) = (Some(schema), tokenizer);
+        self.keep_thinking |= manifest.fields.keep_thinking;
         self.inputs.push(Path::new(input).join("data").to_string_lossy().into_owned());
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! From responses to rows of feature values.
 
 use crate::Result;
+use crate::buckets::{Axis, BucketSchema, language};
 use crate::features::registry::{FEATURES, Group};
 use crate::features::{Extractor, Input, Language, paper};
 use crate::io::record::{Message, Record};
@@ -62,6 +63,18 @@ impl Meter {
             (Values::Paper(values), _) => values.extend(paper::extract(text, false)),
             (Values::Default(_), None) => unreachable!("values of the meter's variant"),
         }
+    }
+}
+
+/// In which language a bucket's responses are, for their features.
+pub fn response_language<'a, S: AsRef<str>>(
+    schema: &'a BucketSchema,
+    parts: &'a [S],
+    record: &Record<'_>,
+) -> &'a str {
+    match schema.axes.iter().position(|axis| *axis == Axis::Language) {
+        Some(axis) => parts[axis].as_ref(),
+        None => record.language.and_then(language::primary_subtag).unwrap_or(&schema.default_language),
     }
 }
 

@@ -13,7 +13,7 @@ mod tally;
 mod write;
 
 pub use build::{BuildJob, build, build_table};
-pub use meter::{Batch, Meter, Values, record_key};
+pub use meter::{Batch, Meter, Values, record_key, response_language};
 pub use score::{ScoreJob, ScoreReport, score};
 pub use scorer::{Outside, Score, Scorer, Target};
 pub use tally::Tally;

@@ -2,11 +2,11 @@
 
 use super::build::{BLOCK, IN_FLIGHT, fields};
 use super::join::Joined;
-use super::meter::{Meter, Values};
+use super::meter::{Meter, Values, response_language};
 use super::scorer::{Score, Scorer, Target};
 use super::tally::Tally;
 use super::write::{Encoded, Format, Line, Lines, Sink};
-use crate::buckets::{self, Axis, BucketTable, Bucketer, LengthUnit, join_parts, language};
+use crate::buckets::{self, Axis, BucketTable, Bucketer, LengthUnit, join_parts};
 use crate::io::block::{Block, Item, Limits};
 use crate::io::input::Inputs;
 use crate::io::record::{Record, Reject};
@@ -308,10 +308,8 @@ impl State {
                 return self.write(plan, Line { bucket, reason: Some(&reason), ..line });
             }
         };
-        let language = target.language.as_deref();
-        let language = language.or_else(|| language::primary_subtag(record.language?));
+        let language = response_language(plan.scorer.reference().schema(), &target.parts, &record);
         self.values.clear();
-        let language = language.unwrap_or(buckets::UNDETERMINED);
         self.meter.measure(record.answer(), language, record.prompt, &mut self.values);
         let score = target.score(&self.values);
         let reason = target.reason_of(score);

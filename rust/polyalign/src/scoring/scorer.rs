@@ -44,8 +44,8 @@ pub struct Target {
     pub reason: Option<String>,
     bands: Bands,
     calibration: Calibration,
-    /// The language part, if that is an axis.
-    pub language: Option<String>,
+    /// Its parts.
+    pub parts: Vec<String>,
 }
 
 impl Target {
@@ -148,13 +148,11 @@ impl Scorer {
         let resolved = self.reference.resolve(id, &self.query)?;
         let ids = [resolved.target.as_str()];
         let calibration = self.reference.calibrate(&ids, &self.query)?.pop().unwrap_or_default();
-        let axes = &self.reference.schema().axes;
-        let language = axes.iter().position(|axis| *axis == crate::buckets::Axis::Language);
-        let part = |axis| resolved.target.split(crate::buckets::SEPARATOR).nth(axis).map(str::to_owned);
+        let parts = resolved.target.split(crate::buckets::SEPARATOR).map(str::to_owned).collect();
         Ok(Target {
             bands: self.reference.bands(&ids, &self.query)?,
             calibration,
-            language: language.and_then(part),
+            parts,
             served_by: resolved.served_by,
             reason: resolved.reason,
             id: resolved.target,

@@ -1,0 +1,107 @@
+//! The reference of what is bucketed, made in the same pass.
+
+use crate::buckets::{BucketTable, Bucketer};
+use crate::io::record::Record;
+use crate::reference::{Builder, Reference, Settings, Variant};
+use crate::scoring::{Batch, BuildJob, Meter, build, record_key, response_language};
+use crate::stream::Progress;
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A reference to make beside the output.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ReferenceOutput {
+    /// The file to make.
+    pub path: PathBuf,
+    /// Where the rows are from, in the user's words.
+    pub sources: Vec<String>,
+    /// Rows of each bucket kept to calibrate scores with.
+    pub sample_size: u32,
+}
+
+impl Default for ReferenceOutput {
+    fn default() -> Self {
+        let Settings { sample_size, .. } = Settings::default();
+        Self { path: PathBuf::new(), sources: Vec::new(), sample_size }
+    }
+}
+
+impl ReferenceOutput {
+    /// Refuses a file that is there, and a folder that is not.
+    pub(super) fn check(&self, overwrite: bool) -> Result<()> {
+        let path = self.path.display();
+        if !overwrite && self.path.exists() {
+            return Err(Error::Output(format!("{path}: exists already: give --overwrite to replace it")));
+        }
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        if folder.is_some_and(|folder| !folder.is_dir()) || self.path.is_dir() {
+            return Err(Error::Output(format!("{path}: a reference is a file in a folder that exists")));
+        }
+        Ok(())
+    }
+
+    /// An empty builder of it.
+    pub(super) fn builder(&self, bucketer: &Bucketer) -> Result<Builder> {
+        let builder = Builder::new(Settings {
+            schema: bucketer.schema().clone(),
+            tokenizer: bucketer.counter().map(|counter| counter.sha256().to_owned()),
+            variant: Variant::Default,
+            sample_size: self.sample_size,
+        })?;
+        self.sources.iter().for_each(|source| builder.add_source(source));
+        Ok(builder)
+    }
+
+    /// Of an output that was written in several runs: read again.
+    pub(super) fn rebuild(&self, output: &Path, threads: usize, progress: &Progress) -> Result<Reference> {
+        let job = BuildJob {
+            inputs: vec![output.to_string_lossy().into_owned()],
+            sources: self.sources.clone(),
+            sample_size: self.sample_size,
+            threads,
+            ..BuildJob::default()
+        };
+        Ok(build(&job, progress)?.0)
+    }
+}
+
+/// Counts the rows of blocks on one thread.
+pub struct Counting {
+    builder: Arc<Builder>,
+    meter: Meter,
+    /// By bucket of the block.
+    batches: Vec<Batch>,
+}
+
+impl Counting {
+    /// Into a builder that threads share.
+    pub fn new(builder: Arc<Builder>) -> Self {
+        Self { builder, meter: Meter::new(Variant::Default), batches: Vec::new() }
+    }
+
+    /// Measures a record of a bucket of the block.
+    pub fn add(&mut self, record: &Record<'_>, bucket: u32, table: &BucketTable) {
+        let bucket = bucket as usize;
+        while self.batches.len() <= bucket {
+            self.batches.push(Batch::new(0, Variant::Default));
+        }
+        let schema = &self.builder.settings().schema;
+        let language = response_language(schema, table.parts(bucket as u32), record);
+        let batch = &mut self.batches[bucket];
+        self.meter.measure(record.answer(), language, record.prompt, &mut batch.values);
+        batch.keys.push(record_key(record));
+    }
+
+    /// Hands the block's rows to the builder.
+    pub fn end_block(&mut self, table: &BucketTable) -> Result<()> {
+        for (bucket, batch) in self.batches.iter_mut().enumerate().filter(|(_, batch)| !batch.keys.is_empty())
+        {
+            batch.bucket = self.builder.bucket(table.parts(bucket as u32))?;
+            batch.flush(&self.builder)?;
+        }
+        Ok(())
+    }
+}
