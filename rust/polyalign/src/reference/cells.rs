@@ -58,11 +58,4 @@ impl Indices {
             Self::Wide(indices) => indices[at],
         }
     }
-
-    pub fn len(&self) -> usize {
-        match self {
-            Self::Narrow(indices) => indices.len(),
-            Self::Wide(indices) => indices.len(),
-        }
-    }
 }

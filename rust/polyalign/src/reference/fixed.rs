@@ -32,7 +32,7 @@ pub(crate) fn units(variant: Variant) -> f64 {
     }
 }
 
-/// The value in units, a half to the even one; [`ABSENT`] for NaN, `None` if it is 2³¹ or more either side of 0.
+/// The value in units, a half to the even one; [`ABSENT`] for NaN, `None` if it is too far from 0 (2³¹).
 #[inline(always)]
 pub(crate) fn to_fixed<V: Value>(value: V, variant: Variant) -> Option<i64> {
     // 2^52 + 2^51: what is added to it is rounded to a whole number, half to even.
@@ -45,8 +45,7 @@ pub(crate) fn to_fixed<V: Value>(value: V, variant: Variant) -> Option<i64> {
         return Some(ABSENT);
     }
     let fixed = ((value * units(variant) + MAGIC).to_bits() as i64).wrapping_sub(MAGIC.to_bits() as i64);
-    // The largest f64 below 2³¹ may round up to it.
-    (value.abs() < 2_147_483_648.0 && fixed.abs() < LIMIT).then_some(fixed)
+    (value.abs() <= 2_147_483_648.0 && fixed.abs() < LIMIT).then_some(fixed)
 }
 
 /// Units as a value: the nearest `f64`.
@@ -125,7 +124,7 @@ mod tests {
         for value in [f32::INFINITY, -f32::INFINITY, 2_147_483_648.0, -3e9] {
             assert_eq!(to_fixed(value, Variant::Default), None);
         }
-        assert_eq!(to_fixed(2_147_483_647.999_999_9_f64, Variant::Paper), Some(2_147_483_648_000_000));
+        assert_eq!(to_fixed(2_147_483_647.999_999_5_f64, Variant::Paper), Some(2_147_483_648_000_000));
         assert_eq!(to_fixed(f32::NAN, Variant::Default), Some(ABSENT));
         assert_eq!(to_fixed(-0.0_f32, Variant::Default), Some(0));
     }

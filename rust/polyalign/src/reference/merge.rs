@@ -2,8 +2,7 @@
 
 use super::cells::{Cells, Indices};
 use super::sample::{Samples, order};
-use super::{Bucket, Reference, Settings, Variant, registry_sha256};
-use crate::features::registry::VERSION;
+use super::{Bucket, Reference, Settings};
 use crate::{Error, Result};
 use std::cmp::Ordering;
 
@@ -90,9 +89,4 @@ fn check_alike(a: &Settings, b: &Settings) -> Result<()> {
         return differ("sample sizes", &a.sample_size.to_string(), &b.sample_size.to_string());
     }
     Ok(())
-}
-
-/// The registry that counts are made under, in words.
-pub(super) fn registry(variant: Variant) -> String {
-    format!("version {VERSION} ({})", &registry_sha256(variant)[..12])
 }
