@@ -112,7 +112,8 @@ fn unlike_references_do_not_merge() {
     assert!(refused(Settings { schema, ..Settings::default() }).contains("different schemas don't merge: {"));
     let tokenizer = Some("0123456789abcdef".repeat(4));
     assert!(
-        refused(Settings { tokenizer, ..Settings::default() }).contains("tokenizers don't merge: none and 0123")
+        refused(Settings { tokenizer, ..Settings::default() })
+            .contains("tokenizers don't merge: none and 0123")
     );
     assert!(refused(settings(Variant::Paper, 256)).ends_with("default and paper"));
     assert!(refused(settings(Variant::Default, 255)).ends_with("256 and 255"));
@@ -136,8 +137,12 @@ fn what_can_not_be_counted_is_an_error_that_stays() {
         assert_eq!(builder.finish().unwrap_err().to_string(), error);
     }
     let builder = Builder::new(Settings::default()).unwrap();
-    assert!(builder.add_rows(0, &[1], &vec![0.0_f32; width]).unwrap_err().to_string().contains("no bucket 0"));
-    assert!(builder.add_rows(0, &[1], &[0.0_f32]).unwrap_err().to_string().contains("1 values are not 1 rows"));
+    assert!(
+        builder.add_rows(0, &[1], &vec![0.0_f32; width]).unwrap_err().to_string().contains("no bucket 0")
+    );
+    assert!(
+        builder.add_rows(0, &[1], &[0.0_f32]).unwrap_err().to_string().contains("1 values are not 1 rows")
+    );
 }
 
 #[test]

@@ -21,19 +21,21 @@ impl Reference {
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
-        parse(&bytes).map_err(|what| Error::Input(format!("reference {}: {what}", path.display())))
+        parse(&bytes)
+            .map_err(|what| Error::Input(format!("reference {}: {}", path.display(), one_line(&what))))
     }
 
     /// Reads a file's bytes.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
-        parse(bytes).map_err(|what| Error::Input(format!("reference: {what}")))
+        parse(bytes).map_err(|what| Error::Input(format!("reference: {}", one_line(&what))))
     }
 }
 
 fn parse(bytes: &[u8]) -> Result<Reference, String> {
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(not_ours)?;
     let text = header.metadata().as_ref().and_then(|entries| entries.get(metadata::KEY));
-    let metadata = metadata::read(text.ok_or("it is another kind of file: it has no polyalign reference in it")?)?;
+    let metadata =
+        metadata::read(text.ok_or("it is another kind of file: it has no polyalign reference in it")?)?;
     let tensors = Tensors { file: SafeTensors::deserialize(bytes).map_err(not_ours)? };
     tensors.check_names()?;
     let reference = tensors.reference(metadata)?;
@@ -178,11 +180,17 @@ fn joined(bytes: [u8; 16]) -> i128 {
 /// The least or greatest value in units: exactly what [`super::file`] writes, or an error.
 fn extreme(name: &str, value: f64, count: u64, variant: Variant) -> Result<i64, String> {
     if count == 0 {
-        return if value.is_nan() { Ok(0) } else { Err(format!("tensor `{name}` has a value where `count` is 0")) };
+        return if value.is_nan() {
+            Ok(0)
+        } else {
+            Err(format!("tensor `{name}` has a value where `count` is 0"))
+        };
     }
     let fixed = fixed::to_fixed(value, variant).filter(|fixed| *fixed != fixed::ABSENT);
     let same = |fixed: &i64| fixed::to_value(*fixed, variant).to_bits() == value.to_bits();
-    fixed.filter(same).ok_or_else(|| format!("tensor `{name}` has {value}, which is no value that can be counted"))
+    fixed
+        .filter(same)
+        .ok_or_else(|| format!("tensor `{name}` has {value}, which is no value that can be counted"))
 }
 
 fn shorten(name: &str) -> String {

@@ -53,7 +53,7 @@ impl Reference {
 
     fn add(&mut self, a: &Self, bucket_a: usize, b: &Self, bucket_b: usize) -> Result<()> {
         let (x, features) = (&a.buckets[bucket_a], a.features());
-        let too_many = || Error::Input(format!("reference: bucket {} has too many rows to add", x.id));
+        let too_many = || Error::Input(format!("reference: bucket {:?} has too many rows to add", x.id));
         let rows = x.rows.checked_add(b.buckets[bucket_b].rows).ok_or_else(too_many)?;
         self.buckets.push(Bucket { rows, ..x.clone() });
         for (feature, info) in features.iter().enumerate() {

@@ -3,6 +3,7 @@
 use super::validate::check_part;
 use super::{Distribution, Reference, Variant};
 use crate::buckets::{Axis, SEPARATOR, drop_order, join_parts, normalise_part, unescape_part};
+use crate::error::one_line;
 use crate::{Error, Result};
 use std::collections::HashMap;
 
@@ -210,9 +211,10 @@ impl<'a> Levels<'a> {
         let beyond = |level: &&Option<usize>| level.is_some() && **level > serving;
         let reason = || {
             let last = levels.last()?;
+            let id = one_line(&last.id);
             Some(match last.rows {
-                0 => format!("no humans in `{}`", last.id),
-                rows => format!("only {rows} humans in `{}`", last.id),
+                0 => format!("no humans in `{id}`"),
+                rows => format!("only {rows} humans in `{id}`"),
             })
         };
         Resolved {

@@ -2,8 +2,8 @@
 
 use super::distribution::{Cell, Totals};
 use super::sample::{canonical, order};
-use super::{Bucket, FeatureInfo, Reference, Settings, Variant, fixed};
 use super::target::ALL;
+use super::{Bucket, FeatureInfo, Reference, Settings, Variant, fixed};
 use crate::buckets::{Axis, BucketSchema, MAX_BUCKETS, join_parts, language, normalise_part, unescape_part};
 use crate::{Error, Result};
 
@@ -233,13 +233,17 @@ fn check_samples(reference: &Reference) -> Result<(), String> {
         let entries = samples.entries(at, width);
         let expected = bucket.rows.min(reference.settings.sample_size.into());
         if entries.clone().count() as u64 != expected {
-            return Err(format!("tensor `sample_offset`: bucket {} has not {expected} sampled rows", bucket.id));
+            return Err(format!(
+                "tensor `sample_offset`: bucket {} has not {expected} sampled rows",
+                bucket.id
+            ));
         }
         if !entries.clone().is_sorted_by(|a, b| order(*a, *b).is_le()) {
             return Err(format!("tensor `sample_key`: the sample of bucket {} is not sorted", bucket.id));
         }
         let totals = &reference.totals[at * width..(at + 1) * width];
-        let usable = |row: &[f32]| row.iter().zip(totals).all(|(x, of)| is_sampled(*x, of, reference.variant()));
+        let usable =
+            |row: &[f32]| row.iter().zip(totals).all(|(x, of)| is_sampled(*x, of, reference.variant()));
         if !entries.map(|(_, row)| row).all(usable) {
             return Err(format!("tensor `sample_row`: bucket {} has a row that was not counted", bucket.id));
         }

@@ -73,7 +73,8 @@ pub fn rows(seed: u64, count: usize, buckets: usize, variant: Variant) -> Vec<Ro
             Variant::Default => random.value(bins) as f32 as f64,
             Variant::Paper => (random.value(bins) * 1e6).round() / 1e6,
         };
-        let values = features(variant).iter().map(|f| value(random, f.bins) * (1 + bucket % 3) as f64).collect();
+        let values =
+            features(variant).iter().map(|f| value(random, f.bins) * (1 + bucket % 3) as f64).collect();
         Row { bucket, key: random.below(40), values }
     };
     (0..count).map(|_| row(&mut random)).collect()
