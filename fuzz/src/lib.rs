@@ -8,6 +8,7 @@
 pub mod count;
 pub mod json;
 pub mod mutate;
+pub mod reference;
 
 use mutate::Random;
 use std::panic::{AssertUnwindSafe, catch_unwind};

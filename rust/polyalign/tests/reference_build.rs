@@ -165,6 +165,21 @@ fn sums_that_grow_too_large_are_an_error() {
     assert!(error.contains("are too large to add"), "{error}");
 }
 
+/// On either side, as what lies there is measured from the end nearest to 0.
+#[test]
+fn many_values_beyond_the_last_bins_fit() {
+    let builder = Builder::new(settings(Variant::Default, 0)).unwrap();
+    let bucket = builder.bucket(&BUCKETS[0]).unwrap();
+    let width = features(Variant::Default).len();
+    let ease = features(Variant::Default).iter().position(|f| f.name == "flesch_reading_ease").unwrap();
+    let mut rows = vec![f32::NAN; 10_000 * width];
+    (0..10_000).for_each(|row| rows[row * width + ease] = if row % 2 == 0 { -5000.5 } else { 5000.25 });
+    (0..20).for_each(|_| builder.add_rows(bucket, &vec![0; 10_000], &rows).unwrap());
+    let found = builder.finish().unwrap().distribution(0, ease);
+    assert_eq!((found.count(), found.mean()), (200_000, -0.125));
+    assert_eq!(found.histogram().iter().map(|bin| bin.mean).collect::<Vec<_>>(), [-5000.5, 5000.25]);
+}
+
 #[test]
 fn buckets_are_those_of_the_schema() {
     let builder = Builder::new(Settings::default()).unwrap();

@@ -9,6 +9,10 @@ use polyalign::reference::{Builder, Query, Reference, Variant, features};
 use reference_common::{BUCKETS, Random, settings};
 use serde_json::Value;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+
+/// Not to be stopped.
+static GO_ON: AtomicBool = AtomicBool::new(false);
 
 /// Without the measuring sticks this is `None`, and says so.
 fn golden(name: &str) -> Option<String> {
@@ -133,7 +137,7 @@ fn histograms_are_near_the_samples() {
             let [a, b] = [&x, &y].map(|values| distribution(feature, values));
             let both = [a.histogram(), b.histogram()];
             let both = Histograms::from_sparse(&[&both[0], &both[1]]).unwrap();
-            let found = both.distances(Distance::Wasserstein, &[(0, 1)])[0];
+            let found = both.distances(Distance::Wasserstein, &[(0, 1)], &GO_ON).unwrap()[0];
             let sorted = [&x, &y].map(|values| Sorted::new(values, 1).unwrap());
             let exact = sorted[0].distances(&sorted[1], samples::Distance::Wasserstein).unwrap()[0];
             let sigma = a.std().min(b.std());
@@ -157,13 +161,18 @@ fn distribution(feature: usize, values: &[f32]) -> polyalign::reference::Distrib
 fn differences_are_those_of_each_pair() {
     for variant in [Variant::Default, Variant::Paper] {
         let of = |seed| {
-            let rows = reference_common::rows(seed, 700, 9, variant);
+            let mut rows = reference_common::rows(seed, 700, 9, variant);
+            rows.retain(|row| row.bucket as u64 != seed);
             reference_common::build(&rows, settings(variant, 0))
         };
         let (a, b) = (of(1), of(2));
-        let (pairs, all) = polyalign::reference::diff(&a, &b).unwrap();
-        assert_eq!(all.len(), pairs.len() * a.features().len());
-        for found in all {
+        let difference = polyalign::reference::diff(&a, &b, &GO_ON).unwrap();
+        let pairs = &difference.pairs;
+        assert_eq!((pairs.len(), a.buckets().len(), b.buckets().len()), (7, 8, 8));
+        assert_eq!(a.buckets()[difference.only_first[0]].id, BUCKETS[2].join("|"));
+        assert_eq!(b.buckets()[difference.only_second[0]].id, BUCKETS[1].join("|"));
+        assert_eq!(difference.comparisons.len(), pairs.len() * a.features().len());
+        for found in &difference.comparisons {
             let (x, y) = pairs[found.pair];
             assert_eq!(a.buckets()[x].id, b.buckets()[y].id);
             let (p, q) = (a.distribution(x, found.feature), b.distribution(y, found.feature));
@@ -184,9 +193,9 @@ fn differences_are_those_of_each_pair() {
                     && found.psi >= 0.0
             );
         }
-        let within = polyalign::reference::compare(&a, &a, &[(0, 0), (0, 1)]).unwrap();
+        let within = polyalign::reference::compare(&a, &a, &[(0, 0), (0, 1)], &GO_ON).unwrap();
         assert!(within[..a.features().len()].iter().all(|same| same.wasserstein == 0.0 && same.psi == 0.0));
-        assert!(polyalign::reference::compare(&a, &a, &[(0, 99)]).is_err());
+        assert!(polyalign::reference::compare(&a, &a, &[(0, 99)], &GO_ON).is_err());
     }
 }
 

@@ -74,6 +74,18 @@ impl Bins {
         }
     }
 
+    /// What numbers of a bin are measured from, and on which side of it they are, 1 or −1: from the end nearest to 0, as
+    /// what is beyond the last bins has no other.
+    pub fn anchor(self, index: i64) -> (i64, i64) {
+        match self.cut() {
+            None => (index, 1),
+            Some(cut) if cut.signed && index <= i64::from(cut.last) => {
+                (-cut.bounds_positive(cut.last.saturating_sub(index.max(0) as u32)).0, -1)
+            }
+            Some(_) => (self.bounds(index).0, 1),
+        }
+    }
+
     /// How many bins there are; `None` where each value is one.
     pub fn count(self) -> Option<u32> {
         self.cut().map(Cut::bins)
@@ -131,29 +143,26 @@ impl Cut {
         self.signed
     }
 
-    /// The bin of a number, and how far into it that is from its least one.
+    /// The bin of a number, and how far that is from the bin's [`Bins::anchor`].
     #[inline(always)]
     pub fn place(self, value: i64) -> (u32, u64) {
         if !self.signed {
-            let (bin, offset, _) = self.place_positive(value.max(0) as u64);
-            return (bin, offset);
+            return self.place_positive(value.max(0) as u64);
         }
-        let (bin, offset, width) = self.place_positive(value.unsigned_abs());
-        if value < 0 { (self.last - bin, width - 1 - offset) } else { (self.last + 1 + bin, offset) }
+        let (bin, offset) = self.place_positive(value.unsigned_abs());
+        (if value < 0 { self.last - bin } else { self.last + 1 + bin }, offset)
     }
 
-    /// Bin, offset and width; of what is beyond, the width up to [`LIMIT`].
     #[inline(always)]
-    fn place_positive(self, value: u64) -> (u32, u64, u64) {
+    fn place_positive(self, value: u64) -> (u32, u64) {
         let units = value >> self.shift;
         // 0 among the equal bins, then one more each octave.
         let octave = (u64::BITS - 1 - SUB_BITS) - (units | 1 << SUB_BITS).leading_zeros();
         let bin = (units >> octave) as u32 + (octave << SUB_BITS);
         if bin >= self.last {
-            return (self.last, value.wrapping_sub(self.end as u64), (LIMIT - self.end) as u64);
+            return (self.last, value.wrapping_sub(self.end as u64));
         }
-        let width = 1 << (self.shift + octave);
-        (bin, value & (width - 1), width)
+        (bin, value & ((1 << (self.shift + octave)) - 1))
     }
 
     fn bounds(self, bin: u32) -> (i64, i64) {
@@ -225,7 +234,8 @@ mod tests {
             let (low, high) = bins.bounds(bins.index(value));
             prop_assert!((low..=high).contains(&value));
             let (index, offset) = cut.place(value);
-            prop_assert_eq!((i64::from(index), low + offset as i64), (bins.index(value), value));
+            let (anchor, side) = bins.anchor(index.into());
+            prop_assert_eq!((i64::from(index), anchor + side * offset as i64), (bins.index(value), value));
             let beyond = value.abs() >= cut.end;
             prop_assert!(beyond || high - low < (value.abs() >> SUB_BITS).max(1 << cut.shift));
         }

@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 /// Rows that are turned into units together.
-const BLOCK: usize = 64;
+const BLOCK: usize = 256;
 
 /// Counts feature values of buckets, from any number of threads, in any order, with one result.
 ///

@@ -9,7 +9,7 @@ pub(super) struct Cells {
     pub offsets: Vec<u64>,
     pub indices: Indices,
     pub counts: Vec<u64>,
-    /// Per bin, the sum of how far its values are from the least one it can hold.
+    /// Per bin, the sum of how far its values are from its anchor.
     pub sums: Vec<u64>,
 }
 

@@ -39,15 +39,23 @@ pub struct Comparison {
     pub psi: f64,
 }
 
-/// The buckets that both references have, as pairs of their numbers, and how they differ in every feature: by pair, then
-/// feature.
+/// Two references side by side.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Difference {
+    /// The buckets that both have: their numbers on either side.
+    pub pairs: Vec<(usize, usize)>,
+    /// The buckets that only the first has.
+    pub only_first: Vec<usize>,
+    /// The buckets that only the second has.
+    pub only_second: Vec<usize>,
+    /// Every feature of every pair: by pair, then feature.
+    pub comparisons: Vec<Comparison>,
+}
+
+/// How two references differ in every feature of the buckets that both have.
 ///
 /// An error if they have different features or schemas; [`Error::Interrupted`] soon after `stop` is set.
-pub fn diff(
-    a: &Reference,
-    b: &Reference,
-    stop: &AtomicBool,
-) -> Result<(Vec<(usize, usize)>, Vec<Comparison>)> {
+pub fn diff(a: &Reference, b: &Reference, stop: &AtomicBool) -> Result<Difference> {
     if a.schema() != b.schema() {
         return Err(Error::Input(format!(
             "references of different schemas have no buckets to compare: {} and {}",
@@ -55,10 +63,16 @@ pub fn diff(
             b.schema().to_json()
         )));
     }
-    let pair = |(at, bucket): (usize, &super::Bucket)| Some((at, b.find(&bucket.id)?));
-    let pairs: Vec<(usize, usize)> = a.buckets().iter().enumerate().filter_map(pair).collect();
-    let compared = compare(a, b, &pairs, stop)?;
-    Ok((pairs, compared))
+    let number = |of: &Reference, at: usize, other: &Reference| other.find(&of.buckets[at].id);
+    let first = 0..a.buckets.len();
+    let pairs: Vec<(usize, usize)> =
+        first.clone().filter_map(|at| number(a, at, b).map(|other| (at, other))).collect();
+    Ok(Difference {
+        comparisons: compare(a, b, &pairs, stop)?,
+        pairs,
+        only_first: first.filter(|at| number(a, *at, b).is_none()).collect(),
+        only_second: (0..b.buckets.len()).filter(|at| number(b, *at, a).is_none()).collect(),
+    })
 }
 
 /// How a bucket of `a` and one of `b` differ, for each of `pairs` (numbers of buckets) and every feature: by pair, then

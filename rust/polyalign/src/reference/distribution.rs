@@ -12,7 +12,7 @@ pub struct Cell {
     pub index: i64,
     /// How many values fell into it.
     pub count: u64,
-    /// The sum of how far they are from the least number of the bin, in units.
+    /// The sum of how far they are from the bin's [`Bins::anchor`], in units.
     pub sum: u64,
 }
 
@@ -204,9 +204,10 @@ impl Distribution {
     /// The mean of a bin's values.
     pub(super) fn place(&self, cell: &Cell) -> f64 {
         let count = cell.count.max(1);
-        let whole = self.bins.bounds(cell.index).0 + (cell.sum / count) as i64;
+        let (anchor, side) = self.bins.anchor(cell.index);
+        let whole = (side * anchor) as f64 + (cell.sum / count) as f64;
         let rest = (cell.sum % count) as f64 / count as f64;
-        (whole as f64 + rest) / fixed::units(self.variant)
+        side as f64 * (whole + rest) / fixed::units(self.variant)
     }
 
     fn value(&self, fixed: i64) -> f64 {

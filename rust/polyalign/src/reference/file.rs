@@ -3,11 +3,10 @@
 use super::cells::Indices;
 use super::{Reference, Variant, fixed, metadata};
 use crate::{Error, Result};
-use safetensors::tensor::{Dtype, View};
+use safetensors::tensor::{Dtype, SafeTensorError, View};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 /// A tensor that is turned into bytes when it is written.
@@ -33,15 +32,17 @@ impl View for &Tensor<'_> {
 }
 
 /// Numbers as the file has them.
-fn bytes<T: Copy, const N: usize>(values: &[T], to: impl Fn(T) -> [u8; N]) -> Vec<u8> {
-    values.iter().flat_map(|value| to(*value)).collect()
+fn bytes<T, const N: usize>(values: &[T], to: impl Fn(&T) -> [u8; N]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(values.len() * N);
+    values.iter().for_each(|value| bytes.extend_from_slice(&to(value)));
+    bytes
 }
 
-fn tensor<'a, T: Copy, const N: usize>(
+fn tensor<'a, T, const N: usize>(
     dtype: Dtype,
     shape: &[usize],
     values: &'a [T],
-    to: impl Fn(T) -> [u8; N] + Copy + 'a,
+    to: impl Fn(&T) -> [u8; N] + Copy + 'a,
 ) -> Tensor<'a> {
     Tensor { dtype, shape: shape.to_vec(), bytes: Box::new(move || bytes(values, to)) }
 }
@@ -68,10 +69,15 @@ impl Reference {
         })
     }
 
+    /// Tensor by tensor, so that the file is never in memory as a whole.
     fn write(&self, path: &Path) -> std::io::Result<()> {
-        let mut file = BufWriter::new(File::create(path)?);
-        file.write_all(&self.to_bytes().map_err(std::io::Error::other)?)?;
-        file.into_inner()?.sync_all()
+        let tensors = self.tensors();
+        let named = tensors.iter().map(|(name, tensor)| (*name, tensor));
+        safetensors::serialize_to_file(named, Some(self.metadata()), path).map_err(|e| match e {
+            SafeTensorError::IoError(e) => e,
+            other => std::io::Error::other(other.to_string()),
+        })?;
+        File::options().write(true).open(path)?.sync_all()
     }
 
     fn metadata(&self) -> HashMap<String, String> {
@@ -84,35 +90,28 @@ impl Reference {
         let (cells, samples, variant) = (&self.cells, &self.samples, self.variant());
         let (n, k) = (cells.counts.len(), samples.keys.len());
         let index = match &cells.indices {
-            Indices::Narrow(indices) => tensor(Dtype::U32, &[n], indices, u32::to_le_bytes),
-            Indices::Wide(indices) => tensor(Dtype::I64, &[n], indices, i64::to_le_bytes),
+            Indices::Narrow(indices) => tensor(Dtype::U32, &[n], indices, |x| x.to_le_bytes()),
+            Indices::Wide(indices) => tensor(Dtype::I64, &[n], indices, |x| x.to_le_bytes()),
         };
         let totals = &self.totals;
         let halves = [buckets, features, 2];
         vec![
-            (
-                "rows",
-                Tensor {
-                    dtype: Dtype::U64,
-                    shape: vec![buckets],
-                    bytes: Box::new(|| self.buckets.iter().flat_map(|b| b.rows.to_le_bytes()).collect()),
-                },
-            ),
+            ("rows", tensor(Dtype::U64, &[buckets], &self.buckets, |bucket| bucket.rows.to_le_bytes())),
             ("count", tensor(Dtype::U64, &all, totals, |t| t.count.to_le_bytes())),
             ("sum", tensor(Dtype::U64, &halves, totals, |t| halves_of(t.sum))),
             ("square_sum", tensor(Dtype::U64, &halves, totals, |t| halves_of(t.squares))),
             ("min", tensor(Dtype::F64, &all, totals, move |t| extreme(t.count, t.min, variant))),
             ("max", tensor(Dtype::F64, &all, totals, move |t| extreme(t.count, t.max, variant))),
-            ("bin_offset", tensor(Dtype::U64, &[cells.offsets.len()], &cells.offsets, u64::to_le_bytes)),
+            ("bin_offset", tensor(Dtype::U64, &[cells.offsets.len()], &cells.offsets, |x| x.to_le_bytes())),
             ("bin_index", index),
-            ("bin_count", tensor(Dtype::U64, &[n], &cells.counts, u64::to_le_bytes)),
-            ("bin_sum", tensor(Dtype::I64, &[n], &cells.sums, |sum: u64| (sum as i64).to_le_bytes())),
+            ("bin_count", tensor(Dtype::U64, &[n], &cells.counts, |x| x.to_le_bytes())),
+            ("bin_sum", tensor(Dtype::I64, &[n], &cells.sums, |sum| (*sum as i64).to_le_bytes())),
             (
                 "sample_offset",
-                tensor(Dtype::U64, &[samples.offsets.len()], &samples.offsets, u64::to_le_bytes),
+                tensor(Dtype::U64, &[samples.offsets.len()], &samples.offsets, |x| x.to_le_bytes()),
             ),
-            ("sample_key", tensor(Dtype::U64, &[k], &samples.keys, u64::to_le_bytes)),
-            ("sample_row", tensor(Dtype::F32, &[k, features], &samples.rows, f32::to_le_bytes)),
+            ("sample_key", tensor(Dtype::U64, &[k], &samples.keys, |x| x.to_le_bytes())),
+            ("sample_row", tensor(Dtype::F32, &[k, features], &samples.rows, |x| x.to_le_bytes())),
         ]
     }
 }

@@ -39,7 +39,7 @@ mod target;
 mod validate;
 
 pub use builder::Builder;
-pub use compare::{Comparison, compare, diff};
+pub use compare::{Comparison, Difference, compare, diff};
 pub use describe::Summary;
 pub use distribution::{Cell, Distribution};
 pub use features::{FeatureInfo, features, registry_sha256};

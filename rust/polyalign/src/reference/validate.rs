@@ -180,10 +180,11 @@ struct Found {
 impl Found {
     fn add(&mut self, info: &FeatureInfo, totals: &Totals, cell: Cell) -> Result<(), &'static str> {
         const TOO_LARGE: &str = "`bin_count` is too large";
-        let (edge, end) = info.bins.bounds(cell.index);
-        let (low, high) = (edge.max(totals.min), end.min(totals.max));
+        let (low, high) = info.bins.bounds(cell.index);
+        let (low, high) = (low.max(totals.min), high.min(totals.max));
+        let (anchor, side) = info.bins.anchor(cell.index);
         let count = i128::from(cell.count);
-        let sum = i128::from(edge) * count + i128::from(cell.sum);
+        let sum = i128::from(anchor) * count + i128::from(side) * i128::from(cell.sum);
         let (low, high) = (i128::from(low), i128::from(high));
         if count == 0 {
             return Err("`bin_count` is 0");
