@@ -169,7 +169,7 @@ impl Number {
         if length == 0 {
             return Some(0);
         }
-        let bits = self.bits.get_mut(length * 64..)?;
+        let bits = self.bits.get_mut(length * 64..(length + 1) * 64)?;
         let mut read = 1;
         for shift in (0..length - 1).rev() {
             let known = length - 1 - shift;

@@ -89,6 +89,9 @@ impl Segmenter {
             self.find_paths();
             self.follow_paths(text.as_bytes(), words);
         }
+        if self.part.codes.capacity() > 32 * PART {
+            *self = Segmenter::new();
+        }
     }
 
     /// Finds the most likely way through each block, from its end to its begin.
@@ -102,8 +105,7 @@ impl Segmenter {
         self.scores[codes.len()] = 0.0;
         let (mut next, mut after_next) = (0.0, 0.0);
         let mut single_follows = false;
-        for start in (0..codes.len()).rev() {
-            let Head { weight, pair } = heads[start];
+        for (start, &Head { weight, pair }) in heads.iter().enumerate().rev() {
             let score = weights[usize::from(weight)] + next;
             let longer = weights[usize::from(pair.weight)] + after_next;
             let mut best = if longer >= score { longer } else { score };
