@@ -103,123 +103,143 @@ pub(super) struct Bit {
     seen: u16,
 }
 
+/// Bits after which learning slows down no more.
+const LIMIT: usize = 1023;
+
+/// By bits seen: how much the next one counts, in 2¹⁶ths.
+static STEPS: [u16; LIMIT + 1] = {
+    let mut steps = [0; LIMIT + 1];
+    let mut seen = 0;
+    while seen <= LIMIT {
+        steps[seen] = ((2 << BITS) / (2 * seen + 3)) as u16;
+        seen += 1;
+    }
+    steps
+};
+
 impl Bit {
     pub const NEW: Bit = Bit { p: 1 << (BITS - 1), seen: 0 };
-    /// Bits after which learning slows down no more.
-    const LIMIT: u16 = 250;
 
     #[inline]
     pub fn code(&mut self, coder: &mut impl Coder, bit: bool) -> bool {
         let p = u32::from(self.p);
-        let bit = coder.bit(p.clamp(32, (1 << BITS) - 32), bit);
-        let step = 2 * u32::from(self.seen) + 3;
-        self.p = if bit { p + 2 * (0xFFFF - p) / step } else { p - 2 * p / step } as u16;
-        self.seen = (self.seen + 1).min(Bit::LIMIT);
+        let bit = coder.bit(p.clamp(8, (1 << BITS) - 8), bit);
+        let step = u32::from(STEPS[usize::from(self.seen)]);
+        let (up, down) = (((0xFFFF - p) * step) >> BITS, (p * step) >> BITS);
+        self.p = if bit { p + up } else { p - down } as u16;
+        self.seen += u16::from(usize::from(self.seen) < LIMIT);
         bit
+    }
+
+    /// Codes how many of `n` such bits are set.
+    fn count(&mut self, coder: &mut impl Coder, n: usize, count: usize) -> usize {
+        if n == 1 {
+            return usize::from(self.code(coder, count == 1));
+        }
+        let p = (f64::from(self.p) + 0.5) / SCALE;
+        let count = binomial(coder, p, n, count);
+        let seen = f64::from(self.seen) + 0.5;
+        self.p = ((p * seen + count as f64) / (seen + n as f64) * (SCALE - 1.0)) as u16;
+        self.seen = (usize::from(self.seen) + n).min(LIMIT) as u16;
+        count
     }
 }
 
-/// A number of up to 32 bits, small ones exactly learned: its length in bits, then its bits.
+/// A number of up to 32 bits, small ones exactly learned: its length in bits one by one, then its bits.
 #[derive(Clone)]
 pub(super) struct Number {
-    lengths: [Bit; 64],
+    lengths: [Bit; 32],
     /// The bits after the first, by length and up to four bits before.
     bits: Vec<Bit>,
 }
 
 impl Number {
-    pub fn new() -> Self {
-        Number { lengths: [Bit::NEW; 64], bits: vec![Bit::NEW; 64 * 64] }
+    /// A model of numbers of up to so many bits.
+    pub fn new(length: usize) -> Self {
+        Number { lengths: [Bit::NEW; 32], bits: vec![Bit::NEW; (length + 1) * 64] }
     }
 
-    pub fn code(&mut self, coder: &mut impl Coder, value: u32) -> u32 {
-        let length = self.length(coder, 32 - value.leading_zeros());
-        self.rest(coder, length, value)
-    }
-
-    /// The length in bits, of 0 to 32.
-    pub fn length(&mut self, coder: &mut impl Coder, length: u32) -> u32 {
-        let mut node = 1;
-        for shift in (0..6).rev() {
-            node = node << 1 | usize::from(self.lengths[node].code(coder, length >> shift & 1 == 1));
+    /// Codes a number; `None` for one that is too long.
+    pub fn code(&mut self, coder: &mut impl Coder, value: u32) -> Option<u32> {
+        let known = 32 - value.leading_zeros() as usize;
+        let mut length = 0;
+        while self.lengths.get_mut(length)?.code(coder, known > length) {
+            length += 1;
         }
-        (node as u32 - 64).min(32)
-    }
-
-    /// The value, of known length.
-    pub fn rest(&mut self, coder: &mut impl Coder, length: u32, value: u32) -> u32 {
         if length == 0 {
-            return 0;
+            return Some(0);
         }
+        let bits = self.bits.get_mut(length * 64..(length + 1) * 64)?;
         let mut read = 1;
         for shift in (0..length - 1).rev() {
             let known = length - 1 - shift;
-            let context = if known <= 5 { read as usize } else { 32 + shift as usize };
-            let bit = self.bits[length as usize * 64 + context].code(coder, value >> shift & 1 == 1);
-            read = read << 1 | u32::from(bit);
+            let context = if known <= 5 { read as usize } else { 32 + shift };
+            read = read << 1 | u32::from(bits[context].code(coder, value >> shift & 1 == 1));
         }
-        read
+        Some(read)
     }
 }
 
 /// Sets of symbols below a power of two, each coded by how many lie in the lower half, and so on.
 pub(super) struct Sets {
-    /// By node of the tree of halves: symbols seen in the lower half, and in both.
-    seen: Vec<(u32, u32)>,
-    size: u32,
+    /// By node of the tree of halves: whether a symbol lies in the lower.
+    lower: Vec<Bit>,
+    size: usize,
 }
 
 impl Sets {
-    pub fn new(symbols: u32) -> Self {
+    pub fn new(symbols: usize) -> Self {
         let size = symbols.next_power_of_two();
-        Sets { seen: vec![(0, 0); size as usize], size }
+        Sets { lower: vec![Bit::NEW; size], size }
     }
 
     /// Codes `set`, ascending and without repeats, of known size; `None` for what can't have been written.
     pub fn code(&mut self, coder: &mut impl Coder, set: &mut [u16]) -> Option<()> {
-        self.half(coder, set, 1, 0, self.size)
+        self.half(coder, set, 1, self.size)
     }
 
+    /// Codes what of the set lies below `node`, of which there are `size` symbols.
     fn half(
         &mut self,
         coder: &mut impl Coder,
         set: &mut [u16],
-        node: usize,
-        low: u32,
-        size: u32,
+        mut node: usize,
+        mut size: usize,
     ) -> Option<()> {
-        if set.is_empty() {
-            return Some(());
+        match set {
+            [] => return Some(()),
+            [symbol] => {
+                while size > 1 {
+                    size /= 2;
+                    let known = usize::from(*symbol) & size == 0;
+                    node = 2 * node + usize::from(!self.lower[node].code(coder, known));
+                }
+                *symbol = (node - self.size) as u16;
+                return Some(());
+            }
+            _ if size == 1 => return None,
+            _ => {}
         }
-        if size == 1 {
-            set[0] = low as u16;
-            return (set.len() == 1).then_some(());
-        }
-        let middle = low + size / 2;
-        let (left, total) = self.seen[node];
-        let p = (f64::from(left) + 0.4) / (f64::from(total) + 0.8);
-        let lower = set.iter().take_while(|&&symbol| u32::from(symbol) < middle).count();
-        let lower = binomial(coder, p, set.len(), lower);
-        self.seen[node] = (left + lower as u32, total + set.len() as u32);
+        size /= 2;
+        let lower = set.iter().take_while(|&&symbol| usize::from(symbol) & size == 0).count();
+        let lower = self.lower[node].count(coder, set.len(), lower);
         let (lower, upper) = set.split_at_mut(lower);
-        self.half(coder, lower, 2 * node, low, size / 2)?;
-        self.half(coder, upper, 2 * node + 1, middle, size / 2)
+        self.half(coder, lower, 2 * node, size)?;
+        self.half(coder, upper, 2 * node + 1, size)
     }
 }
+
+const SCALE: f64 = (1u32 << BITS) as f64;
 
 /// A probability for [`Coder::bit`].
 #[inline]
 fn fixed(p: f64) -> u32 {
-    let scale = f64::from(1u32 << BITS);
-    (p * scale).clamp(4.0, scale - 4.0) as u32
+    (p * SCALE).clamp(4.0, SCALE - 4.0) as u32
 }
 
 /// Codes how many of `n` fall in a part of probability `p`.
 #[inline]
 fn binomial(coder: &mut impl Coder, p: f64, n: usize, count: usize) -> usize {
-    if n == 1 {
-        return usize::from(coder.bit(fixed(p), count == 1));
-    }
     let odds = p / (1.0 - p);
     let mut exactly = power(1.0 - p, n);
     let mut at_least = 1.0;

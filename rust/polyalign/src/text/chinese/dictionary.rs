@@ -17,24 +17,26 @@ static DICTIONARY: LazyLock<Dictionary> = LazyLock::new(|| {
 /// What a character is to the dictionary, by which tables are indexed.
 pub(super) type Code = u16;
 
-/// Of a character that is in no word and not in the model's range.
-pub(super) const OTHER: Code = 0;
+/// Of a character that no word is made of, such as a comma: it parts the text into blocks.
+pub(super) const BREAK: Code = 0;
+/// Of one that can be part of words, but is in none and not in the model's range.
+pub(super) const OTHER: Code = 1;
 /// Of a Han character of the model's range that is in no word and unknown to the model.
-pub(super) const UNKNOWN: Code = 1;
+pub(super) const UNKNOWN: Code = 2;
 /// The ASCII characters that can be part of words.
 const ASCII: &[u8] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz+#&._%-";
 /// From here on codes are of Han characters, the more frequent the lower.
-pub(super) const FIRST_HAN: Code = 2 + ASCII.len() as Code;
+pub(super) const FIRST_HAN: Code = 3 + ASCII.len() as Code;
 
 /// The main block of Han characters.
 pub(super) const HAN: std::ops::RangeInclusive<u16> = 0x4E00..=0x9FFF;
 
-/// Codes by ASCII character; `OTHER` of what ends a block.
+/// Codes by ASCII character.
 pub(super) static ASCII_CODES: [Code; 128] = {
-    let mut codes = [OTHER; 128];
+    let mut codes = [BREAK; 128];
     let mut i = 0;
     while i < ASCII.len() {
-        codes[ASCII[i] as usize] = 2 + i as Code;
+        codes[ASCII[i] as usize] = 3 + i as Code;
         i += 1;
     }
     codes
@@ -47,12 +49,39 @@ pub(super) struct Node {
     pub label: Code,
     /// The index of the word's weight; 0 where no word ends.
     pub weight: u16,
-    /// The next character's node is at its code after this; 0 where none follows.
-    pub base: u32,
+    /// The base, below [`PLACES`]: the next character's node is at its code after this. The bits above tell
+    /// which characters may follow, so that most others are not looked up.
+    next: u32,
+}
+
+impl Node {
+    fn set_next(&mut self, base: u32, followers: impl Iterator<Item = Code>) {
+        self.next = followers.fold(base, |next, code| next | filter(code));
+    }
+
+    /// Whether a node for the character may be at [`Node::place`].
+    #[inline]
+    pub fn may_precede(self, code: Code) -> bool {
+        self.next & filter(code) != 0
+    }
+
+    /// Where the node of the next character is, if one has that label.
+    #[inline]
+    pub fn place(self, code: Code) -> usize {
+        (self.next as usize & (PLACES - 1)) + usize::from(code)
+    }
+}
+
+/// The bit of a character among those of a node that are no part of the base.
+#[inline]
+fn filter(code: Code) -> u32 {
+    const BITS: u32 = u32::BITS - PLACES.ilog2();
+    1 << (u32::BITS - 1 - u32::from(code) % BITS)
 }
 
 const NO_LABEL: Code = Code::MAX;
-const FREE: Node = Node { label: NO_LABEL, weight: 0, base: 0 };
+/// No node.
+pub(super) const FREE: Node = Node { label: NO_LABEL, weight: 0, next: 0 };
 
 /// Places for nodes: about half of them stay free, so that families are placed at once.
 const PLACES: usize = 1 << 20;
@@ -64,8 +93,10 @@ pub(super) struct Dictionary {
     /// By code: the word of one character.
     pub roots: Vec<Node>,
     pub nodes: Vec<Node>,
-    /// Logarithms of the shares of words; number 0 is that of a word seen once.
+    /// Logarithms of the shares of words, after that of no word, −∞.
     pub weights: Vec<f64>,
+    /// The logarithm of the share of a word seen once, as which unknown characters count.
+    pub single: f64,
     /// By code.
     pub emissions: Vec<Emissions>,
 }
@@ -80,11 +111,12 @@ impl Dictionary {
         let (han, characters) = codes(lexicon, model);
         let emissions = characters.iter().map(|&c| model.emissions(c).unwrap_or(hmm::UNSEEN)).collect();
         let total = lexicon.logarithms[lexicon.distinct.len()];
-        let mut weights = vec![0.0 - total];
+        let mut weights = vec![f64::NEG_INFINITY];
         weights
             .extend(lexicon.logarithms[..lexicon.distinct.len()].iter().map(|logarithm| logarithm - total));
         let roots = vec![FREE; characters.len()];
-        let mut dictionary = Dictionary { han, roots, nodes: Vec::new(), weights, emissions };
+        let mut dictionary =
+            Dictionary { han, roots, nodes: Vec::new(), weights, single: 0.0 - total, emissions };
         dictionary.place(lexicon);
         dictionary
     }
@@ -124,14 +156,16 @@ impl Dictionary {
                 bases[parent] = places.take(&labels);
             }
         }
-        self.nodes = vec![FREE; places.end() + usize::from(Code::MAX)];
-        for (child, code) in family(0) {
-            self.roots[usize::from(code)] = Node { label: code, weight: weight(child), base: bases[child] };
-        }
-        for parent in 1..lexicon.symbols.len() {
-            for (child, code) in family(parent) {
-                let place = bases[parent] as usize + usize::from(code);
-                self.nodes[place] = Node { label: code, weight: weight(child), base: bases[child] };
+        self.nodes = vec![FREE; PLACES + usize::from(Code::MAX)];
+        for parent in 0..lexicon.symbols.len() {
+            for (child, label) in family(parent) {
+                let mut node = Node { label, weight: weight(child), next: 0 };
+                node.set_next(bases[child], family(child).map(|(_, code)| code));
+                if parent == 0 {
+                    self.roots[usize::from(label)] = node;
+                } else {
+                    self.nodes[bases[parent] as usize + usize::from(label)] = node;
+                }
             }
         }
     }
@@ -144,11 +178,10 @@ impl Dictionary {
         }
         let mut node = self.roots[usize::from(first)];
         for &code in rest {
-            let next = self.nodes[node.base as usize + usize::from(code)];
-            if node.base == 0 || next.label != code {
+            node = self.nodes[node.place(code)];
+            if node.label != code {
                 return false;
             }
-            node = next;
         }
         node.weight != 0
     }
@@ -177,38 +210,45 @@ fn codes(lexicon: &Lexicon, model: &hmm::Model) -> (Box<[Code]>, Vec<u16>) {
 
 /// Which places of the double array are taken.
 struct Places {
-    taken: Vec<bool>,
+    taken: Bits,
     /// No two families have the same base, so that a node's label alone tells whose it is.
-    bases: Vec<bool>,
+    bases: Bits,
     random: u32,
-    end: usize,
 }
 
 impl Places {
     fn new() -> Self {
-        let taken = vec![false; PLACES + usize::from(Code::MAX)];
-        Places { taken, bases: vec![false; PLACES], random: 1, end: 0 }
+        Places { taken: Bits::new(PLACES + usize::from(Code::MAX)), bases: Bits::new(PLACES), random: 1 }
     }
 
     /// Takes places for a family, and gives its base.
     fn take(&mut self, labels: &[Code]) -> u32 {
         loop {
-            self.random = self.random.wrapping_mul(0x9E37_79B1).wrapping_add(0x7F4A_7C15);
-            let base = (self.random >> 12) as usize;
-            let free = |&label: &Code| !self.taken[base + usize::from(label)];
-            if base == 0 || self.bases[base] || !labels.iter().all(free) {
+            self.random = self.random.wrapping_mul(0x915F_77F5).wrapping_add(1);
+            let base = (self.random >> (u32::BITS - PLACES.ilog2())) as usize;
+            let taken = |&label: &Code| self.taken.get(base + usize::from(label));
+            if base == 0 || self.bases.get(base) || labels.iter().any(taken) {
                 continue;
             }
-            self.bases[base] = true;
-            for &label in labels {
-                self.taken[base + usize::from(label)] = true;
-                self.end = self.end.max(base + usize::from(label) + 1);
-            }
+            self.bases.set(base);
+            labels.iter().for_each(|&label| self.taken.set(base + usize::from(label)));
             return base as u32;
         }
     }
+}
 
-    fn end(&self) -> usize {
-        self.end
+struct Bits(Vec<u64>);
+
+impl Bits {
+    fn new(size: usize) -> Self {
+        Bits(vec![0; size.div_ceil(64)])
+    }
+
+    fn get(&self, i: usize) -> bool {
+        self.0[i / 64] >> (i % 64) & 1 == 1
+    }
+
+    fn set(&mut self, i: usize) {
+        self.0[i / 64] |= 1 << (i % 64);
     }
 }

@@ -46,19 +46,19 @@ impl Model {
 
     /// Codes one state after the other: its distinct numbers, then which of them each character has.
     fn code(&mut self, coder: &mut impl Coder) -> Option<()> {
-        let mut steps = Number::new();
+        let mut steps = Number::new(24);
         for state in 0..STATES {
             let mut distinct: Vec<u32> = self.0.iter().map(|numbers| numbers[state]).collect();
             distinct.sort_unstable();
             distinct.dedup();
-            let count = steps.code(coder, distinct.len() as u32) as usize;
+            let count = steps.code(coder, distinct.len() as u32)? as usize;
             if count > self.0.len() {
                 return None;
             }
             distinct.resize(count, 0);
-            let mut last = 0;
+            let mut last = 0_u32;
             for number in &mut distinct {
-                last += steps.code(coder, number.wrapping_sub(last)) & 0xFF_FFFF;
+                last = last.wrapping_add(steps.code(coder, number.wrapping_sub(last))?);
                 *number = last;
             }
             self.code_state(coder, state, &distinct)?;

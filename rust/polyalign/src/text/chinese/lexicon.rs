@@ -36,7 +36,7 @@ impl Lexicon {
     /// Codes the whole; `known` says whether it is there already.
     fn code(&mut self, coder: &mut impl Coder, known: bool) -> Option<()> {
         self.code_characters(coder);
-        let mut model = Model::new(self.characters.len() as u32);
+        let mut model = Model::new(self.characters.len());
         if !known {
             self.symbols.push(0);
             self.children.push(1);
@@ -50,9 +50,9 @@ impl Lexicon {
                 fanout = self.children[node + 1] - self.children[node];
                 frequency = self.frequencies[node];
             }
-            (fanout, frequency) = model.node(coder, parent, fanout, frequency);
+            (fanout, frequency) = model.node(coder, parent, fanout, frequency)?;
             let first = self.children[node] as usize;
-            let end = first + fanout as usize;
+            let end = first.saturating_add(fanout as usize);
             if end > MAX_NODES || parent.depth == LONGEST && fanout > 0 {
                 return None;
             }
@@ -130,22 +130,28 @@ fn class(number: u32, classes: usize) -> usize {
 }
 
 impl Model {
-    fn new(characters: u32) -> Self {
+    fn new(characters: usize) -> Self {
         Model {
-            fanouts: vec![Number::new(); 5 * CONTEXT * CONTEXT],
-            frequencies: vec![Number::new(); 5 * CONTEXT * 4],
+            fanouts: vec![Number::new(14); 5 * CONTEXT * CONTEXT],
+            frequencies: vec![Number::new(20); 5 * CONTEXT * 4],
             sets: std::array::from_fn(|_| Sets::new(characters)),
         }
     }
 
     /// The number of children and the frequency.
-    fn node(&mut self, coder: &mut impl Coder, parent: Parent, fanout: u32, frequency: u32) -> (u32, u32) {
+    fn node(
+        &mut self,
+        coder: &mut impl Coder,
+        parent: Parent,
+        fanout: u32,
+        frequency: u32,
+    ) -> Option<(u32, u32)> {
         let depth = parent.depth.min(4);
         let (family, usage) = (class(parent.fanout, CONTEXT), class(parent.frequency, CONTEXT));
         let fanouts = &mut self.fanouts[(depth * CONTEXT + family) * CONTEXT + usage];
-        let fanout = fanouts.code(coder, fanout);
+        let fanout = fanouts.code(coder, fanout)?;
         let frequencies = &mut self.frequencies[(depth * CONTEXT + usage) * 4 + class(fanout, 4)];
-        (fanout, frequencies.code(coder, frequency))
+        Some((fanout, frequencies.code(coder, frequency)?))
     }
 }
 

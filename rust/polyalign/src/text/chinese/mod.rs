@@ -12,7 +12,8 @@ pub mod pos;
 mod tests;
 
 pub use common::is_common;
-use dictionary::{ASCII_CODES, Code, Dictionary, FIRST_HAN, HAN, OTHER, UNKNOWN};
+use dictionary::{ASCII_CODES, BREAK, Code, Dictionary, FIRST_HAN, FREE, HAN, Node, OTHER, UNKNOWN};
+use lexicon::LONGEST;
 
 /// Cuts texts into words; holds the memory that takes, to be used again.
 ///
@@ -25,20 +26,35 @@ use dictionary::{ASCII_CODES, Code, Dictionary, FIRST_HAN, HAN, OTHER, UNKNOWN};
 /// ```
 pub struct Segmenter {
     dictionary: &'static Dictionary,
-    block: Block,
-    /// By character of the block: the logarithm of the best path from there to the end.
+    part: Part,
+    /// By character of the part: the logarithm of the best path from there to the end of its block.
     scores: Vec<f64>,
-    /// By character of the block: how many characters the first word of that path has.
+    /// By character of the part: how many characters the first word of that path has, or [`JOINED`].
     lengths: Vec<u8>,
     ends: Vec<u8>,
 }
 
-/// A run of characters that words can be made of.
+/// Of a word of one character that another such word follows.
+const JOINED: u8 = LONGEST as u8 + 1;
+
+/// Texts are cut in parts that end with a block, as soon after so many characters as one does.
+const PART: usize = 1 << 15;
+
+/// A part of a text.
 #[derive(Default)]
-struct Block {
+struct Part {
     codes: Vec<Code>,
+    heads: Vec<Head>,
     /// Where in the text each character starts, and where the last ends.
     starts: Vec<u32>,
+}
+
+/// What the dictionary has of a character and the next.
+#[derive(Clone, Copy)]
+struct Head {
+    /// The index of the weight of the word of one character.
+    weight: u16,
+    pair: Node,
 }
 
 impl Default for Segmenter {
@@ -52,7 +68,7 @@ impl Segmenter {
     pub fn new() -> Self {
         Segmenter {
             dictionary: Dictionary::get(),
-            block: Block::default(),
+            part: Part::default(),
             scores: Vec::new(),
             lengths: Vec::new(),
             ends: Vec::new(),
@@ -67,71 +83,73 @@ impl Segmenter {
     pub fn cut(&mut self, text: &str, words: &mut Vec<(u32, u32)>) {
         words.clear();
         let text = first_4_gib(text);
-        let bytes = text.as_bytes();
         let mut at = 0;
-        while at < bytes.len() {
-            self.block.read(self.dictionary, text, at);
-            if self.block.codes.is_empty() {
-                let end = end_of_other(text, at);
-                words.push((at as u32, end as u32));
-                at = end;
-                continue;
-            }
-            at = self.block.starts[self.block.codes.len()] as usize;
-            self.find_path();
-            self.follow_path(bytes, words);
+        while at < text.len() {
+            at = self.part.read(self.dictionary, text, at);
+            self.find_paths();
+            self.follow_paths(text.as_bytes(), words);
+        }
+        if self.part.codes.capacity() > 32 * PART {
+            *self = Segmenter::new();
         }
     }
 
-    /// Finds the most likely way through the block, from its end to its begin.
+    /// Finds the most likely way through each block, from its end to its begin.
     ///
     /// Of equally likely words the longest wins, and sums are made in jieba's order.
-    fn find_path(&mut self) {
-        let Dictionary { roots, nodes, weights, .. } = self.dictionary;
-        let codes = &self.block.codes;
+    fn find_paths(&mut self) {
+        let Dictionary { nodes, weights, single, .. } = self.dictionary;
+        let Part { codes, heads, .. } = &self.part;
         self.scores.resize(codes.len() + 1, 0.0);
         self.lengths.resize(codes.len(), 0);
         self.scores[codes.len()] = 0.0;
-        for start in (0..codes.len()).rev() {
-            let mut node = roots[usize::from(codes[start])];
-            let (mut best, mut length) = (f64::NEG_INFINITY, 0);
-            let mut end = start + 1;
-            loop {
-                if node.weight != 0 {
-                    let score = weights[usize::from(node.weight)] + self.scores[end];
-                    if score >= best {
-                        (best, length) = (score, end - start);
-                    }
-                }
-                if node.base == 0 || end == codes.len() {
-                    break;
-                }
-                let code = codes[end];
-                node = nodes[node.base as usize + usize::from(code)];
+        let (mut next, mut after_next) = (0.0, 0.0);
+        let mut single_follows = false;
+        for (start, &Head { weight, pair }) in heads.iter().enumerate().rev() {
+            let score = weights[usize::from(weight)] + next;
+            let longer = weights[usize::from(pair.weight)] + after_next;
+            let mut best = if longer >= score { longer } else { score };
+            let mut length = 1 + usize::from(longer >= score);
+            let mut node = pair;
+            let mut end = start + 2;
+            while let Some(&code) = codes.get(end)
+                && node.may_precede(code)
+            {
+                node = nodes[node.place(code)];
                 if node.label != code {
                     break;
                 }
                 end += 1;
+                let score = weights[usize::from(node.weight)] + self.scores[end];
+                if score >= best {
+                    (best, length) = (score, end - start);
+                }
             }
-            if length == 0 {
-                (best, length) = (weights[0] + self.scores[start + 1], 1);
+            if best == f64::NEG_INFINITY {
+                (best, length) = (single + next, 1);
             }
+            let parts = codes[start] == BREAK;
+            let is_single = length == 1 && !parts;
+            best = if parts { 0.0 } else { best };
             self.scores[start] = best;
-            self.lengths[start] = length as u8;
+            self.lengths[start] = if is_single && single_follows { JOINED } else { length as u8 };
+            single_follows = is_single;
+            (next, after_next) = (best, next);
         }
     }
 
-    /// Puts the words of the way into `words`, and those that runs of single characters make.
-    fn follow_path(&mut self, bytes: &[u8], words: &mut Vec<(u32, u32)>) {
+    /// Puts the words of the ways into `words`, and those that runs of single characters make.
+    fn follow_paths(&mut self, bytes: &[u8], words: &mut Vec<(u32, u32)>) {
         let mut at = 0;
-        while at < self.block.codes.len() {
-            let singles = self.lengths[at..].iter().take_while(|&&length| length == 1).count();
-            if singles > 0 {
-                self.join(bytes, at, at + singles, words);
-                at += singles;
+        while at < self.part.codes.len() {
+            let length = self.lengths[at];
+            if length == JOINED {
+                let run = 1 + self.lengths[at..].iter().take_while(|&&length| length == JOINED).count();
+                self.join(bytes, at, at + run, words);
+                at += run;
             } else {
-                let end = at + usize::from(self.lengths[at]);
-                words.push((self.block.starts[at], self.block.starts[end]));
+                let end = at + usize::from(length);
+                words.push((self.part.starts[at], self.part.starts[end]));
                 at = end;
             }
         }
@@ -140,19 +158,19 @@ impl Segmenter {
     /// Puts the words of a run of single characters into `words`.
     fn join(&mut self, bytes: &[u8], start: usize, end: usize, words: &mut Vec<(u32, u32)>) {
         // A word of the dictionary that is less likely than its characters is not made after all.
-        if end - start == 1 || self.dictionary.is_word(&self.block.codes[start..end]) {
-            words.extend(self.block.starts[start..=end].windows(2).map(|pair| (pair[0], pair[1])));
+        if self.dictionary.is_word(&self.part.codes[start..end]) {
+            words.extend(self.part.starts[start..=end].windows(2).map(|pair| (pair[0], pair[1])));
             return;
         }
         let mut at = start;
         while at < end {
-            let modelled = is_modelled(self.block.codes[at]);
-            let run = self.block.codes[at..end].iter().take_while(|&&code| is_modelled(code) == modelled);
+            let modelled = is_modelled(self.part.codes[at]);
+            let run = self.part.codes[at..end].iter().take_while(|&&code| is_modelled(code) == modelled);
             let next = at + run.count();
             if modelled {
                 self.join_han(at, next, words);
             } else {
-                let (start, end) = (self.block.starts[at] as usize, self.block.starts[next] as usize);
+                let (start, end) = (self.part.starts[at] as usize, self.part.starts[next] as usize);
                 join_others(&bytes[..end], start, words);
             }
             at = next;
@@ -160,13 +178,13 @@ impl Segmenter {
     }
 
     fn join_han(&mut self, start: usize, end: usize, words: &mut Vec<(u32, u32)>) {
-        let starts = &self.block.starts;
+        let starts = &self.part.starts;
         if end - start == 1 {
             words.push((starts[start], starts[end]));
             return;
         }
         let emissions = &self.dictionary.emissions;
-        let run = self.block.codes[start..end].iter().map(|&code| emissions[usize::from(code)]);
+        let run = self.part.codes[start..end].iter().map(|&code| emissions[usize::from(code)]);
         hmm::ends(run, &mut self.ends);
         let mut from = starts[start];
         for (&ends, &to) in self.ends.iter().zip(&starts[start + 1..]) {
@@ -178,46 +196,67 @@ impl Segmenter {
     }
 }
 
-impl Block {
-    /// Reads the block that starts at byte `at` of `text`; none does if there is no character after.
-    fn read(&mut self, dictionary: &Dictionary, text: &str, mut at: usize) {
+impl Part {
+    /// Reads the part of `text` from byte `at` on, and gives its end.
+    fn read(&mut self, dictionary: &Dictionary, text: &str, mut at: usize) -> usize {
         self.codes.clear();
         self.starts.clear();
         let bytes = text.as_bytes();
         while at < bytes.len() {
             let (code, length) = match bytes[at..] {
-                [byte, ..] if byte < 0x80 => match ASCII_CODES[usize::from(byte)] {
-                    OTHER => break,
-                    code => (code, 1),
-                },
-                [a @ 0xE4, b @ 0xB8..=0xBF, c, ..] | [a @ 0xE5..=0xE9, b, c, ..] => {
-                    let han = u16::from(a) << 12 | u16::from(b & 0x3F) << 6 | u16::from(c & 0x3F);
-                    (dictionary.han[usize::from(han - HAN.start())], 3)
+                [byte, ..] if byte < 0x80 => (ASCII_CODES[usize::from(byte)], 1),
+                [a @ 0xE0..0xF0, b, c, ..] => {
+                    let c = u16::from(a) << 12 | u16::from(b & 0x3F) << 6 | u16::from(c & 0x3F);
+                    match dictionary.han.get(usize::from(c.wrapping_sub(*HAN.start()))) {
+                        Some(&code) => (code, 3),
+                        None if is_rare_han(c.into()) => (OTHER, 3),
+                        None => (BREAK, 3),
+                    }
                 }
                 _ => match text[at..].chars().next() {
-                    Some(c) if is_rare_han(c) => (OTHER, c.len_utf8()),
-                    _ => break,
+                    Some(c) if is_rare_han(c.into()) => (OTHER, c.len_utf8()),
+                    c => (BREAK, c.map_or(1, char::len_utf8)),
                 },
             };
             self.codes.push(code);
             self.starts.push(at as u32);
             at += length;
+            if code == BREAK {
+                at += usize::from(bytes[at - 1] == b'\r' && bytes.get(at) == Some(&b'\n'));
+                if self.codes.len() >= PART {
+                    break;
+                }
+            }
         }
         self.starts.push(at as u32);
+        self.look_up(dictionary);
+        at
+    }
+
+    /// Looks up every pair, before ways are sought: so the processor waits for many at once.
+    fn look_up(&mut self, dictionary: &Dictionary) {
+        let Dictionary { roots, nodes, .. } = dictionary;
+        self.heads.clear();
+        let seconds = self.codes.iter().skip(1).copied().chain([BREAK]);
+        self.heads.extend(self.codes.iter().zip(seconds).map(|(&first, second)| {
+            let root = roots[usize::from(first)];
+            let pair = nodes[root.place(second)];
+            Head { weight: root.weight, pair: if pair.label == second { pair } else { FREE } }
+        }));
     }
 }
 
-/// Whether a Han character is in one of the blocks beside the main one that jieba knows.
-fn is_rare_han(c: char) -> bool {
+/// Whether a character is in one of the blocks of Han beside the main one that jieba knows.
+fn is_rare_han(c: u32) -> bool {
     matches!(c,
-        '\u{3400}'..='\u{4DBF}'
-        | '\u{F900}'..='\u{FAFF}'
-        | '\u{20000}'..='\u{2A6DF}'
-        | '\u{2A700}'..='\u{2B73F}'
-        | '\u{2B740}'..='\u{2B81F}'
-        | '\u{2B820}'..='\u{2CEAF}'
-        | '\u{2CEB0}'..='\u{2EBEF}'
-        | '\u{2F800}'..='\u{2FA1F}')
+        0x3400..=0x4DBF
+        | 0xF900..=0xFAFF
+        | 0x20000..=0x2A6DF
+        | 0x2A700..=0x2B73F
+        | 0x2B740..=0x2B81F
+        | 0x2B820..=0x2CEAF
+        | 0x2CEB0..=0x2EBEF
+        | 0x2F800..=0x2FA1F)
 }
 
 /// Whether the hidden Markov model applies to a character.
@@ -232,14 +271,6 @@ fn first_4_gib(text: &str) -> &str {
         end -= 1;
     }
     &text[..end]
-}
-
-/// The end of what starts at `at` and is no part of a block.
-fn end_of_other(text: &str, at: usize) -> usize {
-    if text.as_bytes()[at..].starts_with(b"\r\n") {
-        return at + 2;
-    }
-    at + text[at..].chars().next().map_or(1, char::len_utf8)
 }
 
 /// Puts runs of ASCII letters and digits into `words`, such as `3.14`, `v1_2` and `50%`, and whatever lies between.

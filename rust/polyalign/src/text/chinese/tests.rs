@@ -59,6 +59,10 @@ fn cuts_as_jieba_does() {
     check(&mut segmenter, &"的".repeat(1_000_000));
     check(&mut segmenter, &"中国".repeat(100_000));
     check(&mut segmenter, &"a1".repeat(100_000));
+    // More than a part each, with and without breaks.
+    check(&mut segmenter, &"我们，都爱吃火锅！\r\n".repeat(10_000));
+    check(&mut segmenter, &"\r\n".repeat(100_000));
+    check(&mut segmenter, &format!("{}，中国人", "国人中".repeat(40_000)));
     check(&mut segmenter, "短");
 }
 
