@@ -25,6 +25,7 @@ use crate::io::block::{Limits, Position};
 use crate::io::input::Format;
 use crate::io::shape::{FieldSpec, Shape};
 use crate::reference::Builder;
+use crate::scoring::finish;
 use crate::stream::{self, Blocks, Records, Stream};
 use crate::{Error, Result};
 use columns::Layout;
@@ -270,10 +271,7 @@ impl Run<'_> {
     /// Saves what was counted; reads the output again where an earlier run had a part in it.
     fn save_reference(&self, wanted: &ReferenceOutput, builder: Option<Arc<Builder>>) -> Result<()> {
         let reference = match (builder, &self.job.output) {
-            (Some(builder), _) => match Arc::into_inner(builder) {
-                Some(builder) => builder.finish()?,
-                None => return Err(Error::Output("a thread is still counting".into())),
-            },
+            (Some(builder), _) => finish(builder)?,
             (None, Some(output)) => wanted.rebuild(output, self.job.threads, self.stream.progress)?,
             (None, None) => return Ok(()),
         };

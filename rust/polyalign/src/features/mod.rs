@@ -75,6 +75,11 @@ impl Extractor {
         }
     }
 
+    /// From now on, the features of these groups.
+    pub fn set_groups(&mut self, groups: &[Group]) {
+        self.groups = Group::ALL.into_iter().filter(|group| groups.contains(group)).collect();
+    }
+
     /// The features of a response into `values`, one for each of [`FEATURES`]: NaN where one is of no group
     /// asked for, or is not defined.
     ///

@@ -116,25 +116,63 @@ pub const VERSION: u32 = 1;
 
 // Units: what they are called, their scale, their bins.
 macro_rules! unit {
-    (characters) => { ("characters", 1.0, Bins::Count { max_log2: 20 }) };
-    (words) => { ("words", 1.0, Bins::Count { max_log2: 18 }) };
-    (lines) => { ("lines", 1.0, Bins::Count { max_log2: 14 }) };
-    (count) => { ("count", 1.0, Bins::Count { max_log2: 12 }) };
-    (mean_characters) => { ("characters", 1.0, Bins::Positive { min_log2: 0, max_log2: 12 }) };
-    (mean_words) => { ("words", 1.0, Bins::Positive { min_log2: -1, max_log2: 10 }) };
-    (letters) => { ("characters", 0.25, Bins::Positive { min_log2: -2, max_log2: 6 }) };
-    (per_sentence) => { ("per sentence", 0.25, Bins::Positive { min_log2: -5, max_log2: 7 }) };
-    (syllables) => { ("syllables", 0.05, Bins::Positive { min_log2: -1, max_log2: 4 }) };
-    (share) => { ("share", 0.05, Bins::Share { min_log2: -8 }) };
-    (yes) => { ("0 or 1", 1.0, Bins::Count { max_log2: 7 }) };
-    (ratio) => { ("ratio", 0.25, Bins::Positive { min_log2: -8, max_log2: 8 }) };
-    (root) => { ("words / √words", 0.25, Bins::Positive { min_log2: -1, max_log2: 7 }) };
-    (bits) => { ("bits", 0.25, Bins::Positive { min_log2: -4, max_log2: 5 }) };
-    (yule) => { ("10⁻⁴", 10.0, Bins::Positive { min_log2: -1, max_log2: 14 }) };
-    (grade) => { ("school years", 1.0, Bins::Signed { min_log2: -3, max_log2: 8 }) };
-    (ease) => { ("points", 5.0, Bins::Signed { min_log2: -1, max_log2: 10 }) };
-    (index) => { ("points", 1.0, Bins::Positive { min_log2: -3, max_log2: 8 }) };
-    (compound) => { ("-1 to 1", 0.1, Bins::Signed { min_log2: -6, max_log2: 0 }) };
+    (characters) => {
+        ("characters", 1.0, Bins::Count { max_log2: 20 })
+    };
+    (words) => {
+        ("words", 1.0, Bins::Count { max_log2: 18 })
+    };
+    (lines) => {
+        ("lines", 1.0, Bins::Count { max_log2: 14 })
+    };
+    (count) => {
+        ("count", 1.0, Bins::Count { max_log2: 12 })
+    };
+    (mean_characters) => {
+        ("characters", 1.0, Bins::Positive { min_log2: 0, max_log2: 12 })
+    };
+    (mean_words) => {
+        ("words", 1.0, Bins::Positive { min_log2: -1, max_log2: 10 })
+    };
+    (letters) => {
+        ("characters", 0.25, Bins::Positive { min_log2: -2, max_log2: 6 })
+    };
+    (per_sentence) => {
+        ("per sentence", 0.25, Bins::Positive { min_log2: -5, max_log2: 7 })
+    };
+    (syllables) => {
+        ("syllables", 0.05, Bins::Positive { min_log2: -1, max_log2: 4 })
+    };
+    (share) => {
+        ("share", 0.05, Bins::Share { min_log2: -8 })
+    };
+    (yes) => {
+        ("0 or 1", 1.0, Bins::Count { max_log2: 7 })
+    };
+    (ratio) => {
+        ("ratio", 0.25, Bins::Positive { min_log2: -8, max_log2: 8 })
+    };
+    (root) => {
+        ("words / √words", 0.25, Bins::Positive { min_log2: -1, max_log2: 7 })
+    };
+    (bits) => {
+        ("bits", 0.25, Bins::Positive { min_log2: -4, max_log2: 5 })
+    };
+    (yule) => {
+        ("10⁻⁴", 10.0, Bins::Positive { min_log2: -1, max_log2: 14 })
+    };
+    (grade) => {
+        ("school years", 1.0, Bins::Signed { min_log2: -3, max_log2: 8 })
+    };
+    (ease) => {
+        ("points", 5.0, Bins::Signed { min_log2: -1, max_log2: 10 })
+    };
+    (index) => {
+        ("points", 1.0, Bins::Positive { min_log2: -3, max_log2: 8 })
+    };
+    (compound) => {
+        ("-1 to 1", 0.1, Bins::Signed { min_log2: -6, max_log2: 0 })
+    };
 }
 
 macro_rules! features {

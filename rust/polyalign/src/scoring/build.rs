@@ -7,7 +7,7 @@ use crate::buckets::{BucketSchema, normalise_part, split_id, unescape_part};
 use crate::io::block::{Block, Item, Limits};
 use crate::io::input::Inputs;
 use crate::io::record::{Record, Reject};
-use crate::io::shape::FieldSpec;
+use crate::io::shape::{FieldSpec, Shape};
 use crate::io::table::TableRecords;
 use crate::reference::{Builder, Reference, Settings, Variant};
 use crate::stream::{self, Place, Progress, Reader, Rejected, Stream};
@@ -124,7 +124,11 @@ fn builder(settings: Settings, sources: &[String]) -> Result<Builder> {
     Ok(builder)
 }
 
-fn finish(builder: Arc<Builder>) -> Result<Reference> {
+/// The reference of a builder that no thread counts into any more.
+///
+/// # Errors
+/// Values that could not be counted.
+pub fn finish(builder: Arc<Builder>) -> Result<Reference> {
     match Arc::into_inner(builder) {
         Some(builder) => builder.finish(),
         None => Err(Error::Input("a thread is still counting".into())),
@@ -234,18 +238,19 @@ impl stream::Worker for Worker {
 /// Rows that a thread takes at a time of a table in memory.
 const PIECE_ROWS: usize = 1024;
 
-/// Builds the reference of a table in memory: its columns hold records of one shape, and `bucket`.
+/// Counts the rows of a table in memory: its columns hold records of one shape, and `bucket`. Without a prompt column
+/// there is none. On rayon's current threads.
 ///
 /// # Errors
-/// Columns of no known shape, and values that can't be counted. Rows that can't be used are no error: they are counted.
-pub fn build_table(
+/// Columns of no known shape, values that can't be counted, and [`Error::Interrupted`] soon after `stop` is set. Rows that
+/// can't be used are no error: they are counted in the [`Tally`].
+pub fn count_table(
+    builder: &Arc<Builder>,
     schema: &SchemaRef,
     batches: &[RecordBatch],
-    settings: Settings,
-    sources: &[String],
     spec: &FieldSpec,
     stop: &AtomicBool,
-) -> Result<(Reference, Tally)> {
+) -> Result<Tally> {
     if schema.index_of(BUCKET).is_err() {
         let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
         return Err(Error::Input(format!(
@@ -253,9 +258,12 @@ pub fn build_table(
             names.join(", ")
         )));
     }
-    let records = TableRecords::new(schema, &fields(spec, None))?;
-    let builder = Arc::new(builder(settings, sources)?);
-    let counter = || Counter::new(Arc::clone(&builder));
+    let mut spec = fields(spec, None);
+    if spec.shape.is_none() && schema.index_of("completion").is_ok() && schema.index_of("prompt").is_err() {
+        spec.shape = Some(Shape::PromptCompletion);
+    }
+    let records = TableRecords::new(schema, &spec)?;
+    let counter = || Counter::new(Arc::clone(builder));
     let count = |counter: &mut Counter, piece: &(u64, RecordBatch)| {
         if stop.load(Ordering::Relaxed) {
             Err(Error::Interrupted)
@@ -266,11 +274,11 @@ pub fn build_table(
     let tallies: Vec<Tally> = pieces(batches).par_iter().map_init(counter, count).collect::<Result<_>>()?;
     let mut tally = Tally::default();
     tallies.into_iter().for_each(|part| tally.merge(part));
-    Ok((finish(builder)?, tally))
+    Ok(tally)
 }
 
 /// Slices of the batches, with the number of their first row.
-pub(super) fn pieces(batches: &[RecordBatch]) -> Vec<(u64, RecordBatch)> {
+fn pieces(batches: &[RecordBatch]) -> Vec<(u64, RecordBatch)> {
     let mut pieces = Vec::new();
     let mut first = 0;
     for batch in batches {

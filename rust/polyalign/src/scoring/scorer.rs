@@ -1,8 +1,9 @@
 //! Responses among the humans of their targets.
 
-use super::meter::Values;
+use super::meter::{Values, response_language};
 use crate::Result;
 use crate::distance::support::Bands;
+use crate::io::record::Record;
 use crate::reference::{Calibration, Query, Reference};
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -123,6 +124,11 @@ impl Scorer {
     /// How it is asked.
     pub fn query(&self) -> &Query {
         &self.query
+    }
+
+    /// In which language the responses of a target are, as far as it says.
+    pub fn language<'a>(&'a self, target: &'a Target) -> &'a str {
+        response_language(self.reference.schema(), &target.parts, &Record::default())
     }
 
     /// What serves a target: a bucket's id, in which `*` stands for all values of an axis.
