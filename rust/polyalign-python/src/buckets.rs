@@ -13,7 +13,7 @@ use pyo3_arrow::input::AnyRecordBatch;
 use serde::de::DeserializeOwned;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A schema's canonical JSON, every field written; `ValueError` if it breaks a rule.
 #[pyfunction]
@@ -62,19 +62,29 @@ impl Bucketer {
             let progress = progress.clone();
             move || bucketing::run(&job, &bucketer, &progress)
         };
-        let tick = || {
-            let Some(on_progress) = &on_progress else { return Ok(()) };
-            let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
-            let seen = (load(&progress.bytes_read), load(&progress.bytes_total), load(&progress.rows));
-            on_progress.call1(py, seen).map(drop)
-        };
         let cancel = || progress.cancel.store(true, Ordering::Relaxed);
-        let report = interrupt::run(py, work, tick, cancel)?.map_err(errors::to_py)?;
+        let report = interrupt::run(py, work, on_tick(py, &progress, on_progress.as_ref()), cancel)?
+            .map_err(errors::to_py)?;
         serde_json::to_string(&report).map_err(|error| PyValueError::new_err(error.to_string()))
     }
 }
 
-fn from_json<T: DeserializeOwned>(what: &str, json: &str) -> PyResult<T> {
+/// Tells Python how far a job is: `on_progress(bytes_read, bytes_total, rows)`.
+pub fn on_tick<'a>(
+    py: Python<'a>,
+    progress: &'a Progress,
+    on_progress: Option<&'a Py<PyAny>>,
+) -> impl FnMut() -> PyResult<()> + 'a {
+    move || {
+        let Some(on_progress) = on_progress else { return Ok(()) };
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let seen = (load(&progress.bytes_read), load(&progress.bytes_total), load(&progress.rows));
+        on_progress.call1(py, seen).map(drop)
+    }
+}
+
+/// Settings out of their JSON form.
+pub fn from_json<T: DeserializeOwned>(what: &str, json: &str) -> PyResult<T> {
     serde_json::from_str(json).map_err(|error| PyValueError::new_err(format!("{what}: {error}")))
 }
 

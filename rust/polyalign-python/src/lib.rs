@@ -4,8 +4,11 @@ mod arrow_out;
 mod buckets;
 mod distances;
 mod errors;
+mod features;
 mod floats;
 mod interrupt;
+mod reference;
+mod responses;
 mod texts;
 mod threads;
 mod tokens;
@@ -26,7 +29,11 @@ mod _core {
         support_distances,
     };
     #[pymodule_export]
+    use features::{extract_features, feature_registry};
+    #[pymodule_export]
     use floats::arrow_floats;
+    #[pymodule_export]
+    use reference::{Reference, ReferenceBuilder};
     #[pymodule_export]
     use tokens::TokenCounter;
 

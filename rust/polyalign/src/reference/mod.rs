@@ -35,6 +35,7 @@ mod merge;
 mod metadata;
 mod sample;
 mod scoring;
+mod table;
 mod target;
 mod validate;
 

@@ -1,0 +1,119 @@
+//! Features for Python.
+
+use crate::arrow_out::Library;
+use crate::responses::{Column, Prompts, messages, responses};
+use crate::{errors, interrupt, threads};
+use arrow::array::{ArrayRef, Float32Array, RecordBatch};
+use arrow::datatypes::{DataType, Field, Schema};
+use polyalign::buckets::language::primary_subtag;
+use polyalign::features::registry::{FEATURES, Group, VERSION};
+use polyalign::reference::{Variant, features};
+use polyalign::scoring::{Values, measure_all};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3_arrow::PyTable;
+use serde_json::json;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+/// The variant of that name.
+pub fn variant(name: &str) -> PyResult<Variant> {
+    Variant::named(name)
+        .ok_or_else(|| PyValueError::new_err(format!("variant is {name:?}: it must be 'default' or 'paper'")))
+}
+
+fn group(name: &str) -> PyResult<Group> {
+    Group::named(name).ok_or_else(|| {
+        let known: Vec<&str> = Group::ALL.iter().map(|group| group.name()).collect();
+        PyValueError::new_err(format!("groups: {name:?} is not one of {}", known.join(", ")))
+    })
+}
+
+/// Subtags of languages by any name; one that is not known is an error.
+fn subtags(languages: &[&str]) -> PyResult<Vec<&'static str>> {
+    let subtag = |(at, name): (usize, &&str)| match primary_subtag(name) {
+        Some(tag) => Ok(tag),
+        None if name.is_empty() || *name == "und" => Ok("und"),
+        None => Err(PyValueError::new_err(format!(
+            "languages[{at}] is {name:?}: give a code such as 'en' or 'zh', or 'und' where it is not known"
+        ))),
+    };
+    languages.iter().enumerate().map(subtag).collect()
+}
+
+/// The features of texts as a table, a column a feature.
+#[pyfunction]
+#[expect(clippy::too_many_arguments, reason = "the Python side has named them")]
+pub fn extract_features<'py>(
+    py: Python<'py>,
+    texts: &Bound<'py, PyAny>,
+    languages: &Bound<'py, PyAny>,
+    prompts: Option<Prompts>,
+    groups: Vec<String>,
+    variant: &str,
+    threads: Option<usize>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let variant = self::variant(variant)?;
+    let groups: Vec<Group> = groups.iter().map(|name| group(name)).collect::<PyResult<_>>()?;
+    let (texts, languages) = (Column::from_python(texts)?, Column::from_python(languages)?);
+    let texts = texts.as_strs()?;
+    let languages = subtags(&languages.as_strs()?)?;
+    let prompts = prompts.as_ref().map(messages);
+    let responses = responses(&texts, ("languages", &languages), prompts.as_deref())?;
+    let pool = threads::pool(py, threads::resolve(threads)?)?;
+    let work = |stop: &AtomicBool| measure_all(variant, &groups, &responses, stop);
+    let values = interrupt::run_in(py, &pool, work)?.map_err(errors::to_py)?;
+    let width = features(variant).len();
+    let wanted = |at: &usize| variant == Variant::Paper || groups.contains(&FEATURES[*at].group);
+    let (mut fields, mut columns) = (Vec::new(), Vec::new());
+    for at in (0..width).filter(wanted) {
+        let column: Float32Array = match &values {
+            Values::Default(values) => values.iter().skip(at).step_by(width).copied().collect(),
+            Values::Paper(values) => {
+                values.iter().skip(at).step_by(width).map(|value| *value as f32).collect()
+            }
+        };
+        fields.push(Field::new(features(variant)[at].name, DataType::Float32, false));
+        columns.push(Arc::new(column) as ArrayRef);
+    }
+    let schema = Arc::new(Schema::new(fields));
+    let batch = RecordBatch::try_new(schema.clone(), columns).map_err(|error| errors::to_py(error.into()))?;
+    Library::Arro3.table(py, PyTable::try_new(vec![batch], schema)?)
+}
+
+/// All features of a variant, as JSON.
+#[pyfunction]
+pub fn feature_registry(variant: &str) -> PyResult<String> {
+    let variant = self::variant(variant)?;
+    let list: Vec<_> = match variant {
+        Variant::Default => FEATURES
+            .iter()
+            .map(|feature| {
+                json!({
+                    "name": feature.name,
+                    "group": feature.group.name(),
+                    "definition": feature.definition,
+                    "unit": feature.unit,
+                    "languages": feature.languages.name(),
+                    "scale": feature.scale,
+                    "bins": feature.bins.to_string(),
+                })
+            })
+            .collect(),
+        Variant::Paper => features(variant)
+            .iter()
+            .map(|feature| {
+                json!({
+                    "name": feature.name,
+                    "group": "paper",
+                    "definition": "As the paper's published code computes it.",
+                    "unit": "",
+                    "languages": feature.languages,
+                    "scale": feature.scale,
+                    "bins": feature.bins.to_string(),
+                })
+            })
+            .collect(),
+    };
+    Ok(json!({"version": VERSION, "features": list}).to_string())
+}

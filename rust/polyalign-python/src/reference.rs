@@ -1,0 +1,432 @@
+//! References for Python. Settings and reports travel as JSON.
+
+use crate::arrow_out::Library;
+use crate::buckets::{from_json, on_tick};
+use crate::responses::{Column, Prompts, messages, responses};
+use crate::tokens::TokenCounter;
+use crate::{errors, interrupt, threads};
+use arrow::array::{ArrayRef, Float32Array, RecordBatch, StringArray};
+use numpy::PyArray1;
+use polyalign::Error;
+use polyalign::buckets::BucketSchema;
+use polyalign::io::shape::FieldSpec;
+use polyalign::reference::{Builder, Distribution, Query, Reference as Engine, Settings, Variant};
+use polyalign::scoring::{self, BuildJob, Response, ScoreJob, Scored, Scorer};
+use polyalign::stream::Progress;
+use pyo3::exceptions::{PyKeyError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+use pyo3_arrow::PyTable;
+use pyo3_arrow::input::AnyRecordBatch;
+use serde::Deserialize;
+use serde_json::json;
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The human distribution of every feature in every bucket.
+#[pyclass(frozen, module = "polyalign._core")]
+pub struct Reference {
+    engine: Arc<Engine>,
+    /// What scores against it, by how it is asked.
+    scorers: Mutex<Vec<Arc<Scorer>>>,
+}
+
+/// How a reference is asked: `min_count`, and the quantiles of the band.
+type Asked = (u64, f64, f64);
+
+fn query((min_count, low, high): Asked) -> Query {
+    Query { min_count, low, high }
+}
+
+impl Reference {
+    fn new(engine: Engine) -> Self {
+        Self { engine: Arc::new(engine), scorers: Mutex::default() }
+    }
+
+    fn scorer(&self, asked: Asked) -> Arc<Scorer> {
+        const KEPT: usize = 8;
+        let query = query(asked);
+        let mut scorers = self.scorers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(scorer) = scorers.iter().find(|scorer| *scorer.query() == query) {
+            return Arc::clone(scorer);
+        }
+        if scorers.len() == KEPT {
+            scorers.remove(0);
+        }
+        let scorer = Arc::new(Scorer::new(Arc::clone(&self.engine), query));
+        scorers.push(Arc::clone(&scorer));
+        scorer
+    }
+
+    fn feature(&self, name: &str) -> PyResult<usize> {
+        let found = self.engine.features().iter().position(|feature| feature.name == name);
+        found.ok_or_else(|| {
+            PyKeyError::new_err(format!("no feature {name:?}: polyalign.features.registry() lists them"))
+        })
+    }
+
+    fn score_all(
+        &self,
+        py: Python<'_>,
+        responses: &[Response<'_>],
+        asked: Asked,
+        threads: Option<usize>,
+    ) -> PyResult<Vec<Scored>> {
+        let scorer = self.scorer(asked);
+        let pool = threads::pool(py, threads::resolve(threads)?)?;
+        interrupt::run_in(py, &pool, |stop| scorer.score_all(responses, stop))?.map_err(errors::to_py)
+    }
+
+    /// A feature's humans for a target, and which bucket's they are.
+    fn distribution(
+        &self,
+        target: &str,
+        feature: &str,
+        min_count: u64,
+    ) -> PyResult<(Option<Distribution>, Option<String>)> {
+        let feature = self.feature(feature)?;
+        let query = Query { min_count, ..Query::default() };
+        let resolved = self.engine.resolve(target, &query).map_err(errors::to_py)?;
+        let level = resolved.feature_levels[feature].map(|level| resolved.levels[level].id.clone());
+        Ok((self.engine.target_distribution(&resolved, feature).map_err(errors::to_py)?, level))
+    }
+}
+
+fn batch_table<'py>(py: Python<'py>, batch: RecordBatch) -> PyResult<Bound<'py, PyAny>> {
+    let schema = batch.schema();
+    Library::Arro3.table(py, PyTable::try_new(vec![batch], schema)?)
+}
+
+#[pymethods]
+impl Reference {
+    /// Reads a file.
+    #[staticmethod]
+    fn load(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
+        py.detach(|| Engine::load(path)).map(Self::new).map_err(errors::to_py)
+    }
+
+    /// Reads a file's bytes.
+    #[staticmethod]
+    fn from_bytes(py: Python<'_>, bytes: &[u8]) -> PyResult<Self> {
+        py.detach(|| Engine::from_bytes(bytes)).map(Self::new).map_err(errors::to_py)
+    }
+
+    /// Builds one from files; returns it with what became of the records, as JSON.
+    #[staticmethod]
+    fn build(py: Python<'_>, job: &str, on_progress: Option<Py<PyAny>>) -> PyResult<(Self, String)> {
+        let mut job: BuildJob = from_json("job", job)?;
+        job.threads = threads::resolve(Some(job.threads))?;
+        let progress = Arc::new(Progress::default());
+        let work = {
+            let progress = progress.clone();
+            move || scoring::build(&job, &progress)
+        };
+        let cancel = || progress.cancel.store(true, Ordering::Relaxed);
+        let result = interrupt::run(py, work, on_tick(py, &progress, on_progress.as_ref()), cancel)?;
+        let (reference, tally) = result.map_err(errors::to_py)?;
+        Ok((Self::new(reference), json!(tally).to_string()))
+    }
+
+    fn to_bytes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        let bytes = py.detach(|| self.engine.to_bytes()).map_err(errors::to_py)?;
+        Ok(PyBytes::new(py, &bytes))
+    }
+
+    fn save(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
+        py.detach(|| self.engine.save(path)).map_err(errors::to_py)
+    }
+
+    fn merge(&self, py: Python<'_>, other: &Self) -> PyResult<Self> {
+        py.detach(|| self.engine.merge(&other.engine)).map(Self::new).map_err(errors::to_py)
+    }
+
+    fn __eq__(&self, other: &Self) -> bool {
+        *self.engine == *other.engine
+    }
+
+    /// What it was made under and what it holds, as JSON.
+    fn info(&self) -> String {
+        let of = &self.engine;
+        let settings = of.settings();
+        let buckets = of.buckets().iter();
+        json!({
+            "schema": settings.schema,
+            "tokenizer": settings.tokenizer,
+            "variant": settings.variant.name(),
+            "sample_size": settings.sample_size,
+            "sources": of.sources(),
+            "rows": of.rows(),
+            "features": of.features().iter().map(|feature| feature.name).collect::<Vec<_>>(),
+            "buckets": buckets.map(|b| json!({"bucket": b.id, "parts": b.parts, "rows": b.rows})).collect::<Vec<_>>(),
+        })
+        .to_string()
+    }
+
+    fn describe<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let batch = py.detach(|| self.engine.describe_table()).map_err(errors::to_py)?;
+        batch_table(py, batch)
+    }
+
+    fn bins<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let batch = py.detach(|| self.engine.bins_table()).map_err(errors::to_py)?;
+        batch_table(py, batch)
+    }
+
+    fn diff<'py>(
+        &self,
+        py: Python<'py>,
+        other: &Self,
+        threads: Option<usize>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let pool = threads::pool(py, threads::resolve(threads)?)?;
+        let work = |stop: &AtomicBool| self.engine.diff_table(&other.engine, stop);
+        batch_table(py, interrupt::run_in(py, &pool, work)?.map_err(errors::to_py)?)
+    }
+
+    /// What a page shows, as JSON.
+    fn page(&self, py: Python<'_>, title: &str, min_count: u64, threads: Option<usize>) -> PyResult<String> {
+        let pool = threads::pool(py, threads::resolve(threads)?)?;
+        let query = Query { min_count, ..Query::default() };
+        let work = |stop: &AtomicBool| self.engine.page(title, &query, stop).map(|page| page.to_string());
+        interrupt::run_in(py, &pool, work)?.map_err(errors::to_py)
+    }
+
+    /// What serves a target, as JSON.
+    fn resolve(&self, target: &str, min_count: u64) -> PyResult<String> {
+        let query = Query { min_count, ..Query::default() };
+        let resolved = self.engine.resolve(target, &query).map_err(errors::to_py)?;
+        let level = |level: Option<usize>| level.map(|level| resolved.levels[level].id.as_str());
+        let features = self.engine.features().iter().zip(&resolved.feature_levels);
+        Ok(json!({
+            "target": resolved.target,
+            "served_by": resolved.served_by,
+            "reason": resolved.reason,
+            "rows": resolved.serving().map(|level| level.rows),
+            "backed_off": resolved.backed_off,
+            "undefined": resolved.undefined,
+            "features": features.map(|(f, at)| (f.name, level(*at))).collect::<HashMap<_, _>>(),
+        })
+        .to_string())
+    }
+
+    /// Quantiles of a feature for a target; NaN where no humans serve it.
+    fn quantile<'py>(
+        &self,
+        py: Python<'py>,
+        target: &str,
+        feature: &str,
+        p: Vec<f64>,
+        min_count: u64,
+    ) -> PyResult<Bound<'py, PyArray1<f64>>> {
+        if let Some(p) = p.iter().find(|p| !(0.0..=1.0).contains(*p)) {
+            return Err(PyValueError::new_err(format!("p is {p}: it must be 0 to 1")));
+        }
+        let (of, _) = self.distribution(target, feature, min_count)?;
+        let quantile = |p: f64| of.as_ref().map_or(f64::NAN, |of| of.quantile(p));
+        Ok(PyArray1::from_vec(py, p.into_iter().map(quantile).collect()))
+    }
+
+    /// The share of humans with a value of at most x; NaN where no humans serve the target.
+    fn cdf<'py>(
+        &self,
+        py: Python<'py>,
+        target: &str,
+        feature: &str,
+        x: Vec<f64>,
+        min_count: u64,
+    ) -> PyResult<Bound<'py, PyArray1<f64>>> {
+        let (of, _) = self.distribution(target, feature, min_count)?;
+        let cdf = |x: f64| of.as_ref().map_or(f64::NAN, |of| of.cdf(x));
+        Ok(PyArray1::from_vec(py, x.into_iter().map(cdf).collect()))
+    }
+
+    /// The support distances of responses, NaN where there is none; and the reasons for that with how often each holds.
+    #[expect(clippy::too_many_arguments, reason = "the Python side has named them")]
+    fn support_distance<'py>(
+        &self,
+        py: Python<'py>,
+        texts: &Bound<'py, PyAny>,
+        targets: &Bound<'py, PyAny>,
+        prompts: Option<Prompts>,
+        asked: Asked,
+        threads: Option<usize>,
+    ) -> PyResult<(Bound<'py, PyArray1<f32>>, Vec<(String, u64)>)> {
+        let (texts, targets) = (Column::from_python(texts)?, Column::from_python(targets)?);
+        let (texts, targets) = (texts.as_strs()?, targets.as_strs()?);
+        let prompts = prompts.as_ref().map(messages);
+        let responses = responses(&texts, ("buckets", &targets), prompts.as_deref())?;
+        let scored = self.score_all(py, &responses, asked, threads)?;
+        let mut reasons: Vec<(String, u64)> = Vec::new();
+        let distances = scored.iter().map(|scored| {
+            let (distance, reason) = outcome(scored);
+            if let Some(reason) = reason {
+                match reasons.iter_mut().find(|(known, _)| known == reason) {
+                    Some((_, count)) => *count += 1,
+                    None => reasons.push((reason.to_owned(), 1)),
+                }
+            }
+            distance as f32
+        });
+        let distances = distances.collect();
+        Ok((PyArray1::from_vec(py, distances), reasons))
+    }
+
+    /// Scores with all that is known of them, as a table.
+    #[expect(clippy::too_many_arguments, reason = "the Python side has named them")]
+    fn score<'py>(
+        &self,
+        py: Python<'py>,
+        texts: &Bound<'py, PyAny>,
+        targets: &Bound<'py, PyAny>,
+        prompts: Option<Prompts>,
+        asked: Asked,
+        threads: Option<usize>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let (texts, targets) = (Column::from_python(texts)?, Column::from_python(targets)?);
+        let (texts, targets) = (texts.as_strs()?, targets.as_strs()?);
+        let prompts = prompts.as_ref().map(messages);
+        let responses = responses(&texts, ("buckets", &targets), prompts.as_deref())?;
+        let scored = self.score_all(py, &responses, asked, threads)?;
+        let text = |of: &dyn Fn(&(Scored, &str)) -> Option<String>, rows: &[(Scored, &str)]| -> ArrayRef {
+            Arc::new(StringArray::from_iter(rows.iter().map(of)))
+        };
+        let rows: Vec<(Scored, &str)> =
+            scored.into_iter().zip(responses.iter().map(|response| response.of)).collect();
+        let number = |of: &dyn Fn(&Scored) -> f64| -> ArrayRef {
+            Arc::new(Float32Array::from_iter_values(rows.iter().map(|(scored, _)| of(scored) as f32)))
+        };
+        let percentile = |scored: &Scored| scored.as_ref().map_or(f64::NAN, |(_, score)| score.percentile);
+        let bucket = |(scored, given): &(Scored, &str)| {
+            Some(scored.as_ref().map_or_else(|_| (*given).to_owned(), |(target, _)| target.id.clone()))
+        };
+        let served_by =
+            |(scored, _): &(Scored, &str)| scored.as_ref().ok().and_then(|(t, _)| t.served_by.clone());
+        let batch = RecordBatch::try_from_iter_with_nullable([
+            ("bucket", text(&bucket, &rows), false),
+            ("served_by", text(&served_by, &rows), true),
+            ("distance", number(&|scored| outcome(scored).0), false),
+            ("percentile", number(&percentile), false),
+            ("reason", text(&|(scored, _)| outcome(scored).1.map(str::to_owned), &rows), true),
+        ]);
+        batch_table(py, batch.map_err(|error| errors::to_py(error.into()))?)
+    }
+
+    /// The features that put a response outside its target's humans, as JSON.
+    fn explain(
+        &self,
+        text: &str,
+        target: &str,
+        prompts: Option<Prompts>,
+        asked: Asked,
+        most: usize,
+    ) -> PyResult<String> {
+        let prompts = prompts.as_ref().map(messages);
+        let responses = responses(&[text], ("buckets", &[target]), prompts.as_deref())?;
+        let scorer = self.scorer(asked);
+        let (target, values) = scorer.measure(&responses[0]).map_err(errors::to_py)?;
+        let score = target.score(&values);
+        let outside = target.outside(&self.engine, scorer.query(), &values, most).map_err(errors::to_py)?;
+        let defined = |value: f64| (!value.is_nan()).then_some(value);
+        let features: Vec<_> = outside
+            .iter()
+            .map(|outside| {
+                json!({
+                    "feature": self.engine.features()[outside.feature].name,
+                    "value": outside.value,
+                    "low": outside.low,
+                    "high": outside.high,
+                    "counts": outside.counts,
+                    "cdf": outside.cdf,
+                    "words": outside.in_words(&self.engine),
+                })
+            })
+            .collect();
+        Ok(json!({
+            "bucket": target.id,
+            "served_by": target.served_by,
+            "distance": defined(score.distance),
+            "percentile": defined(score.percentile),
+            "reason": target.reason_of(score),
+            "outside": features,
+        })
+        .to_string())
+    }
+
+    /// Scores the records of files; returns the report as JSON.
+    fn score_files(
+        &self,
+        py: Python<'_>,
+        job: &str,
+        counter: Option<&TokenCounter>,
+        on_progress: Option<Py<PyAny>>,
+    ) -> PyResult<String> {
+        let mut job: ScoreJob = from_json("job", job)?;
+        job.threads = threads::resolve(Some(job.threads))?;
+        let counter = counter.map(|counter| counter.counter.clone());
+        let progress = Arc::new(Progress::default());
+        let work = {
+            let (progress, engine) = (progress.clone(), Arc::clone(&self.engine));
+            move || scoring::score(&job, engine, counter, &progress)
+        };
+        let cancel = || progress.cancel.store(true, Ordering::Relaxed);
+        let result = interrupt::run(py, work, on_tick(py, &progress, on_progress.as_ref()), cancel)?;
+        Ok(json!(result.map_err(errors::to_py)?).to_string())
+    }
+}
+
+/// A distance, or NaN and why.
+fn outcome(scored: &Scored) -> (f64, Option<&str>) {
+    match scored {
+        Ok((target, score)) => (score.distance, target.reason_of(*score)),
+        Err(reason) => (f64::NAN, Some(reason)),
+    }
+}
+
+/// What a reference in the making counts under, as Python says it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Given {
+    schema: BucketSchema,
+    tokenizer: Option<String>,
+    variant: Variant,
+    sample_size: u32,
+    sources: Vec<String>,
+}
+
+/// Builds a reference from tables.
+#[pyclass(frozen, module = "polyalign._core")]
+pub struct ReferenceBuilder(Mutex<Option<Arc<Builder>>>);
+
+#[pymethods]
+impl ReferenceBuilder {
+    #[new]
+    fn new(settings: &str) -> PyResult<Self> {
+        let Given { schema, tokenizer, variant, sample_size, sources } = from_json("settings", settings)?;
+        let settings = Settings { schema, tokenizer, variant, sample_size };
+        let builder = Builder::new(settings).map_err(errors::to_py)?;
+        sources.iter().for_each(|source| builder.add_source(source));
+        Ok(Self(Mutex::new(Some(Arc::new(builder)))))
+    }
+
+    /// Counts a table; returns what became of its rows, as JSON.
+    fn add(&self, table: &Bound<'_, PyAny>, fields: &str, threads: Option<usize>) -> PyResult<String> {
+        let py = table.py();
+        let (batches, schema) = table.extract::<AnyRecordBatch>()?.into_table()?.into_inner();
+        let fields: FieldSpec = from_json("fields", fields)?;
+        let pool = threads::pool(py, threads::resolve(threads)?)?;
+        let builder = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone().ok_or_else(finished)?;
+        let work = |stop: &AtomicBool| scoring::count_table(&builder, &schema, &batches, &fields, stop);
+        Ok(json!(interrupt::run_in(py, &pool, work)?.map_err(errors::to_py)?).to_string())
+    }
+
+    fn finish(&self, py: Python<'_>) -> PyResult<Reference> {
+        let builder = self.0.lock().unwrap_or_else(PoisonError::into_inner).take().ok_or_else(finished)?;
+        py.detach(|| scoring::finish(builder)).map(Reference::new).map_err(errors::to_py)
+    }
+}
+
+fn finished() -> PyErr {
+    errors::to_py(Error::Input("the reference is finished: make another builder".into()))
+}
