@@ -79,10 +79,13 @@ pub fn responses<'a>(
             prompts.len()
         )));
     }
-    let response = |(at, &text)| Response {
+    let response = |(at, &text): (usize, &&'a str)| Response {
         text,
         of: if of.len() == n { of[at] } else { of[0] },
-        prompt: prompts.map_or(&[], |prompts| prompts[at].as_slice()),
+        prompt: match prompts {
+            Some(prompts) => &prompts[at],
+            None => &[],
+        },
     };
     Ok(texts.iter().enumerate().map(response).collect())
 }
