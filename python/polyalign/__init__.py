@@ -19,10 +19,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from polyalign import distances as distances
+    from polyalign import features as features
+    from polyalign import rewards as rewards
     from polyalign.buckets import Bucketer as Bucketer
     from polyalign.buckets import BucketSchema as BucketSchema
     from polyalign.buckets import BucketSummary as BucketSummary
     from polyalign.buckets import Report as Report
+    from polyalign.reference import Reference as Reference
+    from polyalign.reference import reference_schema as reference_schema
     from polyalign.tokens import TokenCounter as TokenCounter
 
     __version__: str
@@ -31,13 +35,27 @@ _MODULE_OF = {
     "BucketSchema": "polyalign.buckets",
     "BucketSummary": "polyalign.buckets",
     "Bucketer": "polyalign.buckets",
+    "Reference": "polyalign.reference",
     "Report": "polyalign.buckets",
     "TokenCounter": "polyalign.tokens",
     "__version__": "polyalign._core",
+    "reference_schema": "polyalign.reference",
 }
-_MODULES = {"distances"}
+_MODULES = {"distances", "features", "reference", "rewards"}
 
-__all__ = ["BucketSchema", "BucketSummary", "Bucketer", "Report", "TokenCounter", "__version__", "distances"]
+__all__ = [
+    "BucketSchema",
+    "BucketSummary",
+    "Bucketer",
+    "Reference",
+    "Report",
+    "TokenCounter",
+    "__version__",
+    "distances",
+    "features",
+    "reference_schema",
+    "rewards",
+]
 
 
 def __getattr__(name: str) -> object:

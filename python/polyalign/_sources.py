@@ -74,6 +74,16 @@ def _hub_tokenizer(name: str, revision: str | None) -> bytes:
     return Path(path).read_bytes()
 
 
+def hub_reference(name: str, file: str, revision: str | None) -> str:
+    """Return where a reference of the hub is downloaded to."""
+    from huggingface_hub import hf_hub_download
+
+    def download() -> str:
+        return hf_hub_download(name, file, repo_type="dataset", revision=revision)
+
+    return _from_hub(name, "dataset", download)
+
+
 def local_inputs(inputs: list[str]) -> list[str]:
     """Replace hub data sets among the inputs by the folder they are downloaded to."""
     return [_local_input(name) for name in inputs]

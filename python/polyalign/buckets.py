@@ -163,7 +163,7 @@ class Bucketer:
             self.counter = TokenCounter(tokenizer)
         if count not in ("all", "completion"):
             raise ValueError(f"count is {count!r}: it must be 'all' or 'completion'")
-        self._fields = _field_spec(self.schema, shape, fields or {}, keep_thinking)
+        self._fields = field_spec(self.schema, shape, fields or {}, keep_thinking)
         self._count_prompt = count == "all"
         self._core = self._make_core()
 
@@ -402,13 +402,14 @@ class Report:
         return report_text(self)
 
 
-def _field_spec(
-    schema: BucketSchema, shape: str | None, fields: Mapping[str, str], keep_thinking: bool
+def field_spec(
+    schema: BucketSchema | None, shape: str | None, fields: Mapping[str, str], keep_thinking: bool
 ) -> dict[str, Any]:
+    """Return what is read from records, as the engine has it."""
     unknown = sorted(set(fields) - set(_FIELD_NAMES))
     if unknown:
         raise ValueError(f"fields: {unknown[0]!r} is not one of {', '.join(_FIELD_NAMES)}")
-    own_axes = [axis for axis in schema.axes if axis not in _DEFAULT_AXES]
+    own_axes = [axis for axis in schema.axes if axis not in _DEFAULT_AXES] if schema else []
     custom = [axis if isinstance(axis, str) else axis["column"] for axis in own_axes]
     return {**fields, "shape": shape, "custom": custom, "keep_thinking": keep_thinking}
 

@@ -243,6 +243,9 @@ impl<'a, S: Source<'a>> Reader<'a, '_, S> {
     }
 
     fn own_prompt_field(&mut self, slot: usize, keys: &'static Keys) -> Result<&'a [Message<'a>], Reject> {
+        if self.plan.spec.prompt_optional && self.own(slot).is_none() {
+            return Ok(&[]);
+        }
         let found = self.required(slot, false)?;
         self.prompt(own::NAMES[slot], found, keys)
     }

@@ -7,7 +7,7 @@ use crate::buckets::{BucketSchema, normalise_part, split_id, unescape_part};
 use crate::io::block::{Block, Item, Limits};
 use crate::io::input::Inputs;
 use crate::io::record::{Record, Reject};
-use crate::io::shape::{FieldSpec, Shape};
+use crate::io::shape::FieldSpec;
 use crate::io::table::TableRecords;
 use crate::reference::{Builder, Reference, Settings, Variant};
 use crate::stream::{self, Place, Progress, Reader, Rejected, Stream};
@@ -135,10 +135,10 @@ pub fn finish(builder: Arc<Builder>) -> Result<Reference> {
     }
 }
 
-/// The fields with the bucket as the one custom column.
+/// The fields with the bucket as the one custom column; prompts need not be there.
 pub(super) fn fields(fields: &FieldSpec, bucket: Option<&str>) -> FieldSpec {
     let custom = vec![bucket.unwrap_or(BUCKET).to_owned()];
-    FieldSpec { custom, keep_extra: false, ..fields.clone() }
+    FieldSpec { custom, keep_extra: false, prompt_optional: true, ..fields.clone() }
 }
 
 /// Counts records into a builder, on one thread.
@@ -258,11 +258,7 @@ pub fn count_table(
             names.join(", ")
         )));
     }
-    let mut spec = fields(spec, None);
-    if spec.shape.is_none() && schema.index_of("completion").is_ok() && schema.index_of("prompt").is_err() {
-        spec.shape = Some(Shape::PromptCompletion);
-    }
-    let records = TableRecords::new(schema, &spec)?;
+    let records = TableRecords::new(schema, &fields(spec, None))?;
     let counter = || Counter::new(Arc::clone(builder));
     let count = |counter: &mut Counter, piece: &(u64, RecordBatch)| {
         if stop.load(Ordering::Relaxed) {

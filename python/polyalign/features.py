@@ -1,0 +1,124 @@
+"""Features of a response: named numbers that say how it is written.
+
+:func:`extract` measures texts, :func:`registry` says what each feature is. ``docs/features.md`` has them all in one table.
+
+Examples
+--------
+>>> import polyalign as pa
+>>> table = pa.features.extract(["Sure! Which one do you mean?", "好的，请稍等。"], ["en", "zh"], groups=["length"])
+>>> [value.as_py() for value in table["word_count"]]
+[6.0, 3.0]
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+from polyalign import _core, _responses
+
+__all__ = ["GROUPS", "Feature", "extract", "registry"]
+
+GROUPS = (
+    "length",
+    "structure",
+    "lexical",
+    "function",
+    "punctuation",
+    "orthography",
+    "readability",
+    "sentiment",
+    "interaction",
+)
+"""The groups of features, in the order of their columns."""
+
+Variant = Literal["default", "paper"]
+
+
+class Feature(NamedTuple):
+    """What a feature is."""
+
+    name: str
+    """The column's name."""
+    group: str
+    """What it is computed with."""
+    definition: str
+    """What it is, in a line."""
+    unit: str
+    """What it is counted in."""
+    languages: str
+    """In which languages it is defined."""
+    scale: float
+    """What counts as one step: a support distance is measured in no smaller unit."""
+    bins: str
+    """Where a reference cuts its values."""
+
+
+def extract(
+    texts: Any,
+    languages: str | Sequence[str],
+    prompts: Any = None,
+    *,
+    groups: Sequence[str] | str | None = None,
+    variant: Variant = "default",
+    threads: int | None = None,
+) -> Any:
+    """Measure the features of responses.
+
+    Parameters
+    ----------
+    texts : list of str, Arrow column or numpy array of strings
+        The responses, without reasoning; message lists count as the text of their last message.
+    languages : str, or one for each text
+        BCP 47 codes or names of languages; ``"und"`` where it is not known. One for all, or a list.
+    prompts : list, optional
+        What each response answers: a text (the user's), a list of ``{"role", "content"}``, or ``None``. Without it the
+        features of the group ``interaction`` are not defined.
+    groups : sequence of str, optional
+        Which of :data:`GROUPS`. Default: all. Not for the paper's variant.
+    variant : {"default", "paper"}, default "default"
+        ``"paper"``: the features of the paper's published code (arXiv:2606.13227), value for value.
+    threads : int, optional
+        Default: ``POLYALIGN_NUM_THREADS``, else every core.
+
+    Returns
+    -------
+    arro3.core.Table
+        A float32 column a feature, a row a text; NaN where a feature is not defined for the text or its language.
+
+    Raises
+    ------
+    ValueError
+        A language, group or variant that is not known; texts, languages and prompts of different numbers.
+
+    Examples
+    --------
+    >>> table = extract(["It is Paris."], "en", [[{"role": "user", "content": "What is the capital?"}]])
+    >>> table["user_overlap_share"][0].as_py()
+    0.33333301544189453
+    """
+    if isinstance(groups, str):
+        groups = [groups]
+    if variant == "paper" and groups is not None:
+        raise ValueError("groups are of the default variant: the paper's features come as a whole")
+    codes = [languages] if isinstance(languages, str) else languages
+    return _core.extract_features(
+        _responses.texts("texts", texts),
+        codes,
+        _responses.prompts(prompts),
+        list(GROUPS if groups is None else groups),
+        variant,
+        threads,
+    )
+
+
+def registry(variant: Variant = "default") -> list[Feature]:
+    """Return all features of a variant, in the order of their columns.
+
+    Examples
+    --------
+    >>> registry()[0]
+    Feature(name='char_count', group='length', definition='Characters.', unit='characters', ...)
+    """
+    return [Feature(**feature) for feature in json.loads(_core.feature_registry(variant))["features"]]

@@ -1,0 +1,694 @@
+"""The human reference: how humans write in every bucket, and how far a response is from them."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from polyalign import _core, _responses
+from polyalign.buckets import BucketSchema, OnProgress, Shape, field_spec
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+__all__ = ["Explanation", "Outside", "Reference", "Resolved", "example_table", "reference_schema"]
+
+Variant = Literal["default", "paper"]
+
+_FILE = "human.safetensors"
+_SUPPORT = (0.1, 0.9)
+
+
+def reference_schema() -> dict[str, str]:
+    """Return the columns that :meth:`Reference.from_arrow` reads, and what they hold.
+
+    Examples
+    --------
+    >>> list(reference_schema())
+    ['completion', 'bucket', 'prompt', 'language']
+    """
+    return {
+        "completion": "text, or a list of messages (role, content): the human response; required",
+        "bucket": "text: the bucket's id, as Bucketer.assign appends it; required",
+        "prompt": "text, or a list of messages: what it answers; features of interaction need it",
+        "language": "text: read where the schema has no language axis",
+    }
+
+
+def example_table() -> Any:
+    """Return a small made-up table that a reference can be built from, for examples and tests.
+
+    Examples
+    --------
+    >>> example_table().num_rows
+    48
+    """
+    from arro3.core import Array, DataType, Table
+
+    answers = {
+        "en|single|qa|short": ["Yes, it does.", "No, not that I know of.", "I think it is the blue one.", "About ten."],
+        "zh|single|qa|short": ["是的，可以。", "不，我不知道。", "我觉得是蓝色的。", "大概十个。"],
+    }
+    rows = [(answer, bucket) for bucket, texts in answers.items() for answer in texts for _ in range(6)]
+    columns = dict(zip(("completion", "bucket"), zip(*rows, strict=True), strict=True))
+    return Table.from_pydict({name: Array(values, type=DataType.string()) for name, values in columns.items()})
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """Which humans stand for a target."""
+
+    target: str
+    """The target: a bucket's id, with ``*`` for all values of an axis."""
+    served_by: str | None
+    """The target itself, or its nearest ancestor with enough humans; ``None``: nobody."""
+    rows: int | None
+    """How many humans these are."""
+    reason: str | None
+    """Why nobody serves."""
+    backed_off: int
+    """How many features are served by an ancestor further off, for want of humans for whom they are defined."""
+    undefined: int
+    """How many features nobody serves."""
+    features: Mapping[str, str | None]
+    """By feature: which bucket, or buckets taken together, serve it."""
+
+
+@dataclass(frozen=True)
+class Outside:
+    """A feature that puts a response outside."""
+
+    feature: str
+    """Its name."""
+    value: float
+    """The response's value."""
+    low: float
+    """Where the band of most humans begins."""
+    high: float
+    """Where it ends."""
+    counts: float
+    """What it adds to the sum whose mean is the distance, 0 to 5."""
+    cdf: float
+    """The share of humans with a value that is not above the response's."""
+    words: str
+    """All of that in words."""
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """How far a response is from its bucket's humans, and why. ``print(explanation)`` says it in words."""
+
+    bucket: str
+    """The target it was scored against."""
+    served_by: str | None
+    """Whose humans served it."""
+    distance: float | None
+    """The support distance."""
+    percentile: float | None
+    """The share of humans that are closer."""
+    reason: str | None
+    """Why there is no distance."""
+    outside: tuple[Outside, ...]
+    """The features that put it outside, those that count most first."""
+
+    def __str__(self) -> str:
+        if self.distance is None:
+            return f"no distance from {self.bucket}: {self.reason}"
+        rank = "" if self.percentile is None else f", further out than {self.percentile:.0%} of humans"
+        served = "" if self.served_by == self.bucket else f" (served by {self.served_by})"
+        lines = [f"distance {self.distance:.3f} from {self.bucket}{served}{rank}"]
+        return "\n".join(lines + [f"  {outside.words}" for outside in self.outside])
+
+
+class Reference:
+    """How each feature is distributed among the humans of every bucket.
+
+    Made by :meth:`build`, :meth:`from_arrow`, :meth:`load` or :meth:`from_pretrained`; it does not change. The same rows
+    give the same bytes, whatever their order, the number of threads, or the parts they were merged from. It holds counts,
+    and per bucket a bounded sample of feature values, but no text.
+
+    Examples
+    --------
+    >>> reference = Reference.from_arrow(example_table())
+    >>> reference
+    <Reference: 48 humans in 2 buckets, 145 features>
+    >>> reference.support_distance(["Perhaps twelve."], ["en|single|qa|short"], warn=False).dtype
+    dtype('float32')
+    """
+
+    def __init__(self, core: _core.Reference) -> None:
+        self._core = core
+        self._info: dict[str, Any] = json.loads(core.info())
+
+    # ---------------------------------------------------------------------------------------------- making
+
+    @classmethod
+    def build(
+        cls,
+        inputs: Any,
+        *,
+        schema: BucketSchema | None = None,
+        sources: Iterable[str] = (),
+        variant: Variant = "default",
+        sample_size: int = 256,
+        shape: Shape | None = None,
+        fields: Mapping[str, str] | None = None,
+        bucket_field: str | None = None,
+        keep_thinking: bool = False,
+        limit: int | None = None,
+        max_record_bytes: int = 256 << 20,
+        threads: int | None = None,
+        progress: bool | OnProgress = False,
+    ) -> Reference:
+        """Build the reference of a bucketed corpus, read once.
+
+        Parameters
+        ----------
+        inputs : str, PathLike, list of them, Arrow table, or iterable of tables
+            Folders that ``polyalign bucket`` made (their schema and tokenizer come with them); files whose records have a
+            bucket; or what :meth:`from_arrow` takes, whole or table by table.
+        schema : BucketSchema, optional
+            What makes the buckets, where no bucketed folder says it. Default: ``BucketSchema()``.
+        sources : iterable of str, optional
+            Labels that say where the rows are from; they travel with the reference.
+        variant : {"default", "paper"}, default "default"
+            ``"paper"``: the published code's features, exact quantiles and no back-off (for small corpora).
+        sample_size : int, default 256
+            Rows of feature values kept per bucket, which percentiles are calibrated with; 0: none.
+        shape, fields, keep_thinking, limit, max_record_bytes, threads, progress
+            As in :class:`Bucketer` and :meth:`Bucketer.bucket_files`.
+        bucket_field : str, optional
+            Dotted path of the bucket in the records of files. Default: ``bucket``.
+
+        Returns
+        -------
+        Reference
+
+        Warns
+        -----
+        UserWarning
+            Rows that could not be used: how many, and why the first of each kind.
+
+        Raises
+        ------
+        OSError
+            An input can't be opened.
+        ValueError
+            Inputs that don't go together, values that can't be counted, or nothing that could be used.
+        """
+        if _is_table(inputs):
+            inputs = [inputs]
+        if isinstance(inputs, (str, os.PathLike)):
+            inputs = [inputs]
+        given = {
+            "schema": json.loads((schema or BucketSchema()).to_json()),
+            "variant": _known_variant(variant),
+            "sample_size": sample_size,
+            "sources": sorted(set(sources)),
+        }
+        spec = field_spec(None, shape, fields or {}, keep_thinking)
+        inputs = list(inputs) if isinstance(inputs, (list, tuple, set)) else inputs
+        if not isinstance(inputs, list) or any(map(_is_table, inputs)):
+            return cls._from_tables(inputs, given, spec, threads)
+        from polyalign._sources import local_inputs
+
+        job = {
+            **given,
+            "schema": None if schema is None else given["schema"],
+            "inputs": local_inputs([os.fspath(path) for path in inputs]),
+            "fields": spec,
+            "bucket_field": bucket_field,
+            "max_record_bytes": max_record_bytes,
+            "threads": threads or 0,
+            "limit": limit,
+        }
+        core, tally = _with_progress(lambda on_progress: _core.Reference.build(_dumps(job), on_progress), progress)
+        _check_tally(json.loads(tally))
+        return cls(core)
+
+    @classmethod
+    def from_arrow(
+        cls,
+        table: Any,
+        *,
+        schema: BucketSchema | None = None,
+        sources: Iterable[str] = (),
+        variant: Variant = "default",
+        sample_size: int = 256,
+        threads: int | None = None,
+    ) -> Reference:
+        """Build the reference of a table in memory, whose columns :func:`reference_schema` lists.
+
+        Parameters
+        ----------
+        table : Arrow table
+            Anything with ``__arrow_c_stream__`` (pyarrow, polars, DuckDB, pandas, …) or a ``datasets.Dataset``.
+        schema, sources, variant, sample_size, threads
+            As in :meth:`build`.
+        """
+        if not _is_table(table):
+            raise TypeError(f"table must be an Arrow table (pyarrow, polars, DuckDB, …), not {type(table).__name__}")
+        return cls.build(
+            table, schema=schema, sources=sources, variant=variant, sample_size=sample_size, threads=threads
+        )
+
+    @classmethod
+    def _from_tables(
+        cls, tables: Iterable[Any], given: dict[str, Any], spec: dict[str, Any], threads: int | None
+    ) -> Reference:
+        builder = _core.ReferenceBuilder(_dumps({**given, "tokenizer": None}))
+        total: dict[str, Any] = {}
+        for table in tables:
+            if hasattr(table, "with_format") and hasattr(table, "features"):  # a datasets.Dataset
+                table = table.with_format("arrow")[:]
+            if not _is_table(table):
+                raise TypeError(f"inputs must be paths or Arrow tables, not {type(table).__name__}")
+            tally = json.loads(builder.add(table, _dumps(spec), threads))
+            total["rows"] = total.get("rows", 0) + tally["rows"]
+            total["used"] = total.get("used", 0) + tally["used"]
+            for kind, count in tally["rejected_by_kind"].items():
+                kinds = total.setdefault("rejected_by_kind", {})
+                kinds[kind] = kinds.get(kind, 0) + count
+            total["first_rejects"] = {**tally["first_rejects"], **total.get("first_rejects", {})}
+        _check_tally(total)
+        return cls(builder.finish())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Reference:
+        """Read a reference's file. All of it is checked: what is damaged or of another version is refused with the reason."""
+        return cls(_core.Reference.load(os.fspath(path)))
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Reference:
+        """Read what :meth:`to_bytes` gave."""
+        return cls(_core.Reference.from_bytes(data))
+
+    @classmethod
+    def from_pretrained(cls, name: str | os.PathLike[str], *, revision: str | None = None) -> Reference:
+        """Read a reference from a folder, a file, or the Hugging Face hub (a data set's ``human.safetensors``)."""
+        path = Path(name)
+        if path.is_dir():
+            return cls.load(path / _FILE)
+        if path.exists():
+            return cls.load(path)
+        from polyalign._sources import hub_reference
+
+        return cls.load(hub_reference(os.fspath(name), _FILE, revision))
+
+    def merge(self, *others: Reference) -> Reference:
+        """Add the humans of other references; in any order, the result is the same bytes.
+
+        Raises
+        ------
+        ValueError
+            Another schema, tokenizer, variant, version of the features or sample size: both sides are named.
+        """
+        core = self._core
+        for other in others:
+            core = core.merge(other._core)
+        return Reference(core)
+
+    # --------------------------------------------------------------------------------------------- keeping
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write one ``.safetensors`` file; it appears as a whole or not at all."""
+        self._core.save(os.fspath(path))
+
+    def to_bytes(self) -> bytes:
+        """Return the bytes that :meth:`save` writes."""
+        return self._core.to_bytes()
+
+    def push_to_hub(
+        self, repo_id: str, *, private: bool | None = None, token: str | None = None, commit_message: str | None = None
+    ) -> str:
+        """Upload the reference to a data set on the Hugging Face hub, and return its address.
+
+        The file holds counts and feature values, no text.
+        """
+        from huggingface_hub import HfApi
+
+        api = HfApi(token=token)
+        api.create_repo(repo_id, repo_type="dataset", private=private, exist_ok=True)
+        info = api.upload_file(
+            path_or_fileobj=self.to_bytes(),
+            path_in_repo=_FILE,
+            repo_id=repo_id,
+            repo_type="dataset",
+            commit_message=commit_message or f"Human reference: {len(self):,} buckets",
+        )
+        return str(info.commit_url)
+
+    # --------------------------------------------------------------------------------------------- looking
+
+    @property
+    def schema(self) -> BucketSchema:
+        """What makes its buckets."""
+        return BucketSchema.from_json(_dumps(self._info["schema"]))
+
+    @property
+    def buckets(self) -> tuple[str, ...]:
+        """The ids of its buckets, ascending."""
+        return tuple(bucket["bucket"] for bucket in self._info["buckets"])
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The names of its features."""
+        return tuple(self._info["features"])
+
+    @property
+    def rows(self) -> int:
+        """How many human responses it counts."""
+        return int(self._info["rows"])
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Where its rows are from, as whoever built it said."""
+        return tuple(self._info["sources"])
+
+    @property
+    def variant(self) -> str:
+        """``"default"`` or ``"paper"``."""
+        return str(self._info["variant"])
+
+    def count(self, bucket: str) -> int:
+        """Return how many humans a bucket has; 0 if it is not there."""
+        return next((int(known["rows"]) for known in self._info["buckets"] if known["bucket"] == bucket), 0)
+
+    def resolve(self, target: str, *, min_count: int = 20) -> Resolved:
+        """Say which humans stand for a target.
+
+        A bucket with fewer than `min_count` humans backs off to its nearest ancestor: custom axes are dropped from the
+        last, then family, track and length; never the language.
+
+        Raises
+        ------
+        ValueError
+            A target that is none under the schema: the wrong number of parts, a length bin or track that is not there.
+        """
+        return Resolved(**json.loads(self._core.resolve(target, min_count)))
+
+    def describe(self) -> Any:
+        """Return count, mean, std, min, q10, q25, q50, q75, q90 and max of every feature in every bucket, an Arrow table."""
+        return self._core.describe()
+
+    def to_arrow(self) -> Any:
+        """Return every bin of every feature in every bucket: low, high, count and mean, an Arrow table."""
+        return self._core.bins()
+
+    def diff(self, other: Reference, *, threads: int | None = None) -> Any:
+        """Compare the buckets that both have: an Arrow table, a row a bucket and feature, a column a distance.
+
+        ``wasserstein_scaled`` is the Wasserstein distance over this reference's σ, no less than the feature's scale.
+        """
+        return self._core.diff(other._core, threads)
+
+    def quantile(self, target: str, feature: str, p: float | Sequence[float], *, min_count: int = 20) -> Any:
+        """Return nearest-rank quantiles of a feature among the humans that serve a target; NaN where nobody does.
+
+        Exact for whole numbers below 128, else a bin's mean, within a sixty-fourth of it.
+        """
+        values = self._core.quantile(target, feature, _floats(p), min_count)
+        return values if isinstance(p, Sequence) else float(values[0])
+
+    def cdf(self, target: str, feature: str, x: float | Sequence[float], *, min_count: int = 20) -> Any:
+        """Return the share of the humans that serve a target whose value is at most x; NaN where nobody does."""
+        values = self._core.cdf(target, feature, _floats(x), min_count)
+        return values if isinstance(x, Sequence) else float(values[0])
+
+    def support(
+        self, target: str, feature: str, band: tuple[float, float] = _SUPPORT, *, min_count: int = 20
+    ) -> tuple[float, float]:
+        """Return the band between two quantiles that holds most humans."""
+        low, high = self.quantile(target, feature, list(band), min_count=min_count)
+        return float(low), float(high)
+
+    def plot(
+        self, path: str | os.PathLike[str], *, title: str | None = None, min_count: int = 20, threads: int | None = None
+    ) -> None:
+        """Write a page that shows every bucket's histograms: one HTML file that needs nothing else, in English and Chinese."""
+        from polyalign._page import render
+
+        page = render(self._page(title, min_count, threads))
+        temporary = Path(f"{os.fspath(path)}.tmp")
+        temporary.write_text(page, encoding="utf-8")
+        temporary.replace(path)
+
+    def _page(self, title: str | None = None, min_count: int = 20, threads: int | None = None) -> dict[str, Any]:
+        title = title or " · ".join(self.sources) or "Human reference"
+        return dict(json.loads(self._core.page(title, min_count, threads)))
+
+    # --------------------------------------------------------------------------------------------- scoring
+
+    def support_distance(
+        self,
+        texts: Any,
+        buckets: Any,
+        *,
+        prompts: Any = None,
+        support: tuple[float, float] = _SUPPORT,
+        min_count: int = 20,
+        threads: int | None = None,
+        warn: bool = True,
+    ) -> npt.NDArray[np.float32]:
+        """Measure how far responses are from the humans of their buckets.
+
+        D_b(z) is the mean over features of 0 inside the band [low, high] of most humans, else min(5, distance to the
+        nearer end / max(high − low, σ, s_f)), over the features that are defined for z and for at least `min_count`
+        humans of the bucket or its nearest ancestor. (The paper's variant has 10⁻⁶ for s_f, no cap and no back-off.)
+
+        Parameters
+        ----------
+        texts : list of str, Arrow column or numpy array of strings
+            The responses; message lists count as the text of their last message.
+        buckets : str, or one for each text
+            That of the human answer a response stands in for; ``*`` for all values of an axis: ``en|single|qa|*``.
+        prompts : list, optional
+            What each response answers, as in :func:`polyalign.features.extract`.
+        support : (float, float), default (0.1, 0.9)
+            The quantiles of the band.
+        min_count : int, default 20
+            Fewer humans have no say.
+        threads : int, optional
+            Default: ``POLYALIGN_NUM_THREADS``, else every core.
+        warn : bool, default True
+            Whether to warn of responses without a distance.
+
+        Returns
+        -------
+        numpy.ndarray of float32, shape (n,)
+            0 is among most humans, 5 the most. NaN where there is no distance: a language without humans, a target that is
+            none under the schema, a response for which fewer than half of the features are defined (an empty one).
+        """
+        distances, reasons = self._core.support_distance(
+            *self._responses(texts, buckets, prompts), (min_count, *support), threads
+        )
+        if warn and reasons:
+            missing = sum(count for _, count in reasons)
+            told = "; ".join(f"{count:,}: {reason}" for reason, count in reasons[:3])
+            warnings.warn(f"{missing:,} of {len(distances):,} responses have no distance: {told}", stacklevel=2)
+        return distances
+
+    def score(
+        self,
+        texts: Any,
+        buckets: Any,
+        *,
+        prompts: Any = None,
+        support: tuple[float, float] = _SUPPORT,
+        min_count: int = 20,
+        threads: int | None = None,
+    ) -> Any:
+        """Score responses, with all that is known of each.
+
+        Parameters are those of :meth:`support_distance`.
+
+        Returns
+        -------
+        arro3.core.Table
+            ``bucket``, ``served_by`` (whose humans), ``distance``, ``percentile`` (the share of humans that are closer, from
+            the bucket's sample), and ``reason`` where there is no distance.
+        """
+        return self._core.score(*self._responses(texts, buckets, prompts), (min_count, *support), threads)
+
+    def explain(
+        self,
+        text: str,
+        bucket: str,
+        *,
+        prompt: Any = None,
+        most: int = 10,
+        support: tuple[float, float] = _SUPPORT,
+        min_count: int = 20,
+    ) -> Explanation:
+        """Say which features put a response outside the humans of a bucket.
+
+        Examples
+        --------
+        >>> reference = Reference.from_arrow(example_table())
+        >>> print(reference.explain("As an AI language model, I can't!!!", "en|single|qa|short", most=1))
+        distance ... from en|single|qa|short, further out than 100% of humans
+          ...
+        """
+        prompts = None if prompt is None else _responses.prompts([prompt])
+        found = json.loads(self._core.explain(text, bucket, prompts, (min_count, *support), most))
+        return Explanation(**{**found, "outside": tuple(Outside(**outside) for outside in found["outside"])})
+
+    def score_files(
+        self,
+        inputs: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+        output: str | os.PathLike[str] | None = None,
+        *,
+        tokenizer: Any = None,
+        overwrite: bool = False,
+        join: Iterable[str | os.PathLike[str]] = (),
+        own_length: bool = False,
+        explain: int = 0,
+        bucket_field: str | None = None,
+        shape: Shape | None = None,
+        fields: Mapping[str, str] | None = None,
+        keep_thinking: bool = False,
+        support: tuple[float, float] = _SUPPORT,
+        min_count: int = 20,
+        limit: int | None = None,
+        max_record_bytes: int = 256 << 20,
+        threads: int | None = None,
+        progress: bool | OnProgress = False,
+    ) -> dict[str, Any]:
+        """Score the responses of files, streaming, a line each in the order of the records.
+
+        A response is scored against its record's ``bucket``; else that of the human answer with the same id in `join`;
+        else its language, track and family over all lengths.
+
+        Parameters
+        ----------
+        inputs : str, PathLike or iterable of them
+            Files of any record shape, folders, globs, or ``-`` for standard input.
+        output : str or PathLike, optional
+            A ``.jsonl`` or ``.parquet`` file to make; ``-``: lines on standard output; ``None``: only the report.
+        tokenizer : optional
+            What :class:`TokenCounter` takes; `own_length` needs it where lengths are in tokens.
+        overwrite : bool, default False
+            Replace an existing output.
+        join : iterable of str or PathLike, optional
+            Bucketed folders of the human answers.
+        own_length : bool, default False
+            Score against the bin of the response's own length, which hides verbosity.
+        explain : int, default 0
+            How many features that put a response outside each line names, at most.
+        bucket_field, shape, fields, keep_thinking, limit, max_record_bytes, threads, progress
+            As in :meth:`build`.
+        support, min_count
+            As in :meth:`support_distance`.
+
+        Returns
+        -------
+        dict
+            ``tally`` (rows, used, rejected and why), ``scored``, ``unscored``, ``unscored_by_reason`` and ``buckets``: by
+            target, ``rows``, ``scored``, ``mean_distance``, ``mean_percentile`` (humans: .5), ``beyond_95`` (humans: .05).
+        """
+        from polyalign._sources import local_inputs
+        from polyalign.tokens import TokenCounter
+
+        paths = [inputs] if isinstance(inputs, (str, os.PathLike)) else list(inputs)
+        if tokenizer is not None and not isinstance(tokenizer, TokenCounter):
+            tokenizer = TokenCounter(tokenizer)
+        job = {
+            "inputs": local_inputs([os.fspath(path) for path in paths]),
+            "output": None if output is None else os.fspath(output),
+            "overwrite": overwrite,
+            "fields": field_spec(None, shape, fields or {}, keep_thinking),
+            "bucket_field": bucket_field,
+            "join": [os.fspath(path) for path in join],
+            "own_length": own_length,
+            "explain": explain,
+            "min_count": min_count,
+            "support": support,
+            "max_record_bytes": max_record_bytes,
+            "threads": threads or 0,
+            "limit": limit,
+        }
+        counter = None if tokenizer is None else tokenizer._core
+
+        def run(on_progress: OnProgress | None) -> str:
+            return self._core.score_files(_dumps(job), counter, on_progress)
+
+        return dict(json.loads(_with_progress(run, progress)))
+
+    @staticmethod
+    def _responses(texts: Any, buckets: Any, prompts: Any) -> tuple[Any, Any, Any]:
+        targets = [buckets] if isinstance(buckets, str) else buckets
+        return _responses.texts("texts", texts), targets, _responses.prompts(prompts)
+
+    # ------------------------------------------------------------------------------------------- the object
+
+    def __len__(self) -> int:
+        return len(self._info["buckets"])
+
+    def __contains__(self, bucket: object) -> bool:
+        return bucket in self.buckets
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Reference) and self._core == other._core
+
+    def __hash__(self) -> int:
+        return hash((self.rows, self.buckets))
+
+    def __reduce__(self) -> tuple[Callable[[bytes], Reference], tuple[bytes]]:
+        return Reference.from_bytes, (self.to_bytes(),)
+
+    def __repr__(self) -> str:
+        variant = "" if self.variant == "default" else f", variant {self.variant!r}"
+        return f"<Reference: {self.rows:,} humans in {len(self):,} buckets, {len(self.features):,} features{variant}>"
+
+
+def _is_table(value: Any) -> bool:
+    return (
+        hasattr(value, "__arrow_c_stream__")
+        or hasattr(value, "__arrow_c_array__")
+        or (hasattr(value, "with_format") and hasattr(value, "features"))
+    )
+
+
+def _known_variant(variant: str) -> str:
+    if variant not in ("default", "paper"):
+        raise ValueError(f"variant is {variant!r}: it must be 'default' or 'paper'")
+    return variant
+
+
+def _with_progress(run: Callable[[OnProgress | None], Any], progress: bool | OnProgress) -> Any:
+    if progress is not True:
+        return run(progress or None)
+    from polyalign._progress import progress_bar
+
+    with progress_bar() as on_progress:
+        return run(on_progress)
+
+
+def _check_tally(tally: Mapping[str, Any]) -> None:
+    """Warn of rows that were not counted; an error if none was."""
+    kinds = tally.get("rejected_by_kind", {})
+    first = tally.get("first_rejects", {})
+    told = [f"{count:,} for {kind}, the first in {_place(first[kind])}" for kind, count in kinds.items()]
+    if not tally.get("used"):
+        raise ValueError("no humans to build a reference of: " + ("; ".join(told) or "the input is empty"))
+    if told:
+        warnings.warn(f"not counted: {'; '.join(told)}", stacklevel=4)
+
+
+def _place(reject: Mapping[str, Any]) -> str:
+    where = f"{reject['file']}:{reject['line']}" if reject.get("line") else f"{reject['file']}, row {reject['row']}"
+    return f"{where}: {reject['reason']}"
+
+
+def _floats(value: float | Sequence[float]) -> list[float]:
+    return [float(number) for number in value] if isinstance(value, Sequence) else [float(value)]
+
+
+def _dumps(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)

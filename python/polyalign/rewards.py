@@ -1,0 +1,64 @@
+"""Reward functions for TRL: how close a completion is to the humans of its bucket.
+
+Examples
+--------
+>>> import polyalign as pa
+>>> reference = pa.Reference.from_arrow(pa.reference.example_table())
+>>> reward = pa.rewards.support(reference)
+>>> [round(value, 2) for value in reward(["Yes, it does."], bucket=["en|single|qa|short"])]
+[-0.0]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from polyalign.reference import Reference
+
+__all__ = ["support"]
+
+Reward = Callable[..., list["float | None"]]
+
+
+def support(reference: Reference, *, bucket_column: str = "bucket", scale: float = 1.0) -> Reward:
+    """Make a reward function of the support distance, for ``GRPOTrainer`` and whatever else takes TRL's rewards.
+
+    The reward of a completion is ``-scale`` × its support distance from the humans of its row's bucket: 0 for one that no
+    human feature tells apart, ``-5 * scale`` at the most. ``None`` (no reward, in TRL) where there is no distance: a
+    bucket without humans, an empty completion.
+
+    Parameters
+    ----------
+    reference : Reference
+        The human reference.
+    bucket_column : str, default "bucket"
+        The data set's column of bucket ids; TRL hands it to the function.
+    scale : float, default 1.0
+        Greater than 0.
+
+    Returns
+    -------
+    callable
+        ``reward(completions, prompts=None, bucket=…, **columns) -> list of float or None``. Completions are texts or
+        message lists, prompts likewise.
+
+    Raises
+    ------
+    ValueError
+        `scale` is not above 0; when called: the column is not there.
+    """
+    if not scale > 0:
+        raise ValueError(f"scale is {scale}: it must be above 0")
+
+    def support_reward(
+        completions: Sequence[Any], prompts: Sequence[Any] | None = None, **columns: Any
+    ) -> list[float | None]:
+        buckets = columns.get(bucket_column)
+        if buckets is None:
+            raise ValueError(f"the data set has no column {bucket_column!r}: Bucketer.assign appends it")
+        distances = reference.support_distance(list(completions), list(buckets), prompts=prompts, warn=False)
+        return [None if distance != distance else -scale * float(distance) for distance in distances]
+
+    return support_reward
