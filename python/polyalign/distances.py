@@ -102,11 +102,11 @@ def histogram_distance(
     Examples
     --------
     >>> from polyalign.distances import histogram_distance
-    >>> human, model = [4, 4, 2, 0], [0, 2, 4, 4]
-    >>> float(round(histogram_distance(human, model, places=[0, 10, 20, 30]), 6))
-    14.0
+    >>> human, model = [2, 1, 1, 0], [0, 1, 1, 2]
+    >>> float(histogram_distance(human, model, places=[0, 10, 20, 30]))
+    15.0
     >>> histogram_distance([human, model], human, "total_variation").tolist()
-    [0.0, 0.6]
+    [0.0, 0.5]
     """
     p, q = _weights("p", p), _weights("q", q)
     bins = p.shape[-1]
@@ -630,7 +630,7 @@ def energy_distance(x: Any, y: Any, *, threads: int | None = None) -> float:
     Examples
     --------
     >>> from polyalign.distances import energy_distance
-    >>> energy_distance([[0.0, 0.0]], [[3.0, 4.0]]) ** 2
+    >>> round(energy_distance([[0.0, 0.0]], [[3.0, 4.0]]) ** 2, 9)
     10.0
     """
     return _core.embedding_energy(*_vectors(x=x, y=y), threads)

@@ -340,7 +340,8 @@ pub fn directions(
     columns: usize,
     seed: u64,
 ) -> PyResult<Bound<'_, PyArray2<f64>>> {
-    PyArray1::from_vec(py, sliced::directions(count, columns, seed)).reshape([count, columns])
+    let directions = py.detach(|| sliced::directions(count, columns, seed));
+    PyArray1::from_vec(py, directions).reshape([count, columns])
 }
 
 /// The sliced Wasserstein distance along directions `[count, columns]`.
