@@ -192,7 +192,11 @@ def render_alone(results: dict[str, Any]) -> str:
     for label, metric in ALONE:
         ours = rate(results, f"histograms {metric}", "polyalign")
         rows.append([label, f"**{number(ours)}**", times(ours, scipy)])
-    header = [f"polyalign from histograms, all pairs of {BUCKETS} buckets in every feature", "a second", "× scipy from samples"]
+    header = [
+        f"polyalign from histograms, all pairs of {BUCKETS} buckets in every feature",
+        "a second",
+        "× scipy from samples",
+    ]
     return harness.table(header, rows)
 
 

@@ -74,25 +74,33 @@ def torch(a: Arrays) -> Tasks:
 
 
 def authors(a: Arrays) -> Tasks:
-    """The paper's support distance, a response and a feature at a time."""
-    bands = [
-        [tuple(map(float, band)) for band in zip(low, high, scale, strict=True)]
+    """The paper's support distance in plain Python: a response at a time, features by name."""
+    names = [f"feature_{number}" for number in range(a["values"].shape[1])]
+
+    def band(low: float, high: float, scale: float) -> dict[str, float]:
+        return {"low": float(low), "high": float(high), "std": float(scale)}
+
+    references = [
+        {name: band(*ends) for name, *ends in zip(names, low, high, scale, strict=True)}
         for low, high, scale in zip(a["low"], a["high"], a["scale"], strict=True)
     ]
-    rows = [list(map(float, row)) for row in a["values"][:500]]
+    rows = [dict(zip(names, map(float, row), strict=True)) for row in a["values"][:500]]
     buckets = a["buckets"][:500].tolist()
 
-    def distance(row: list[float], bucket: int) -> float:
+    def distance(row: dict[str, float], reference: dict[str, dict[str, float]]) -> float:
         parts = []
-        for value, (low, high, scale) in zip(row, bands[bucket], strict=True):
-            if low <= value <= high:
-                parts.append(0.0)
+        for name in names:
+            value, band = row[name], reference[name]
+            if value < band["low"]:
+                gap = band["low"] - value
+            elif value > band["high"]:
+                gap = value - band["high"]
             else:
-                gap = low - value if value < low else value - high
-                parts.append(gap / max(high - low, scale, 1e-6))
+                gap = 0.0
+            parts.append(gap / max(band["high"] - band["low"], band["std"], 1e-6))
         return float(np.mean(parts))
 
-    return {"support": lambda: [distance(row, bucket) for row, bucket in zip(rows, buckets, strict=True)]}
+    return {"support": lambda: [distance(row, references[b]) for row, b in zip(rows, buckets, strict=True)]}
 
 
 def polyalign(a: Arrays) -> Tasks:

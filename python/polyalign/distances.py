@@ -368,7 +368,7 @@ def support_distance(  # noqa: PLR0917 - the parts of one formula
     Parameters
     ----------
     values : array, shape (n, features)
-        Features of responses; NaN where a feature is not defined. Kept as float32.
+        Features of responses; NaN where a feature is not defined.
     buckets : array of int, shape (n,)
         The row of `low`, `high` and `scale` that each response is compared with; −1 for none.
     low, high : array, shape (buckets, features)
@@ -393,7 +393,7 @@ def support_distance(  # noqa: PLR0917 - the parts of one formula
     TypeError
         An input does not hold numbers, or lies on another device.
     ValueError
-        Shapes do not fit, a band is upside down, a floor is not above 0, or a value is not a float32.
+        Shapes do not fit, a band is upside down, or a floor is not above 0.
 
     Examples
     --------
@@ -436,7 +436,7 @@ def support_contributions(  # noqa: PLR0917
 
 def _support(values: Any, buckets: Any, bands: tuple[Any, Any, Any], floor: Any, cap: float) -> tuple[Any, ...]:
     """Return the engine's arguments."""
-    responses, rows = singles("values", values), integers("buckets", buckets)
+    responses, rows = floats("values", values), integers("buckets", buckets)
     check_shape("values", responses, "n, features")
     check_shape("buckets", rows, "n")
     n, features = responses.shape

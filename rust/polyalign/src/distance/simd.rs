@@ -38,7 +38,7 @@ macro_rules! vectorised {
 
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx512f,avx512dq,avx512vl")]
-            fn avx512($($arg: $type),*) -> $result {
+            fn avx512$(<$T: $bound>)?($($arg: $type),*) -> $result {
                 portable($($arg),*)
             }
 
