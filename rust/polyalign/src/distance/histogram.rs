@@ -99,10 +99,7 @@ impl Histograms {
             blocks: vec![(0, 0); rows],
         };
         for (row, weights) in weights.chunks_exact(bins).enumerate() {
-            histograms.fill(row, weights, |bin| match weights[bin] {
-                0.0 => common[bin].0,
-                _ => place_of(row, bin),
-            });
+            histograms.fill(row, weights, &common, |bin| place_of(row, bin));
         }
         Ok(histograms)
     }
@@ -125,18 +122,23 @@ impl Histograms {
         Self::new(&weights, &places, bins)
     }
 
-    fn fill(&mut self, row: usize, weights: &[f64], place: impl Fn(usize) -> f64) {
+    /// Most bins of most rows are empty: those cost a comparison.
+    fn fill(&mut self, row: usize, weights: &[f64], common: &[(f64, f64)], place: impl Fn(usize) -> f64) {
         let (bins, width) = (weights.len(), self.width);
         let share = &mut self.share[row * width..][..width];
         let cumulative = &mut self.cumulative[row * (width + 1)..][..=width];
         let places = &mut self.place[row * (width + 1)..][..=width];
         let total: f64 = weights.iter().sum();
-        let mut before = 0.0;
+        let (mut before, mut share_before) = (0.0, 0.0);
         for (bin, &weight) in weights.iter().enumerate() {
-            share[bin] = weight / total;
-            cumulative[bin] = before / total;
-            places[bin + 1] = place(bin);
-            before += weight;
+            cumulative[bin] = share_before;
+            places[bin + 1] = common[bin].0;
+            if weight > 0.0 {
+                share[bin] = weight / total;
+                places[bin + 1] = place(bin);
+                before += weight;
+                share_before = before / total;
+            }
         }
         places[0] = places[1];
         let first = weights.iter().position(|&weight| weight > 0.0);
