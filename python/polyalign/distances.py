@@ -43,6 +43,7 @@ __all__ = [
 ]
 
 Doubles = npt.NDArray[np.float64]
+NamedVectors = tuple[str, npt.NDArray[np.float32]]
 HistogramMetric = Literal["wasserstein", "energy", "ks", "total_variation", "jensen_shannon", "hellinger", "psi"]
 SampleMetric = Literal["wasserstein", "wasserstein2", "energy", "ks"]
 
@@ -119,11 +120,14 @@ def histogram_distance(
     if sides is not None:
         shape = _broadcast("places", sides[0].shape[:-1], sides[1].shape[:-1])
         groups = np.arange(_size(shape)).reshape(shape)
-        own = tuple(_rows(np.broadcast_to(side, (*shape, bins))) for side in sides)
-    numbers = [np.arange(_size(side.shape[:-1])).reshape(side.shape[:-1]) for side in (p, q)]
-    pairs = tuple(np.broadcast_to(rows, leading).ravel() for rows in (*numbers, groups))
+        p_places, q_places = (_rows(np.broadcast_to(side, (*shape, bins))) for side in sides)
+        own = p_places, q_places
+    p_numbers, q_numbers = (np.arange(_size(side.shape[:-1])).reshape(side.shape[:-1]) for side in (p, q))
+    pairs = [np.broadcast_to(rows, leading).ravel() for rows in (p_numbers, q_numbers, groups)]
     try:
-        found = _core.histogram_distances(metric, floor, _rows(p), _rows(q), own, pairs, threads)
+        found = _core.histogram_distances(
+            metric, floor, _rows(p), _rows(q), own, (pairs[0], pairs[1], pairs[2]), threads
+        )
     except ValueError as error:
         _check_weights(("p", p), ("q", q))
         raise ValueError(str(error)) from None
@@ -434,7 +438,9 @@ def support_contributions(  # noqa: PLR0917
     return _core.support_contributions(*_support(values, buckets, (low, high, scale), floor, cap), threads)
 
 
-def _support(values: Any, buckets: Any, bands: tuple[Any, Any, Any], floor: Any, cap: float) -> tuple[Any, ...]:
+def _support(
+    values: Any, buckets: Any, bands: tuple[Any, Any, Any], floor: Any, cap: float
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64], tuple[Doubles, Doubles, Doubles, Doubles, float]]:
     """Return the engine's arguments."""
     responses, rows = floats("values", values), integers("buckets", buckets)
     check_shape("values", responses, "n, features")
@@ -451,7 +457,8 @@ def _support(values: Any, buckets: Any, bands: tuple[Any, Any, Any], floor: Any,
     floors = doubles("floor", floor)
     if floors.shape not in ((), (features,)):
         raise ValueError(f"floor has shape {list(floors.shape)}: it must be a number or [{features}]")
-    return responses, rows, (*ends, np.ascontiguousarray(np.broadcast_to(floors, features)), float(cap))
+    low, high, scale = ends
+    return responses, rows, (low, high, scale, np.ascontiguousarray(np.broadcast_to(floors, features)), float(cap))
 
 
 # ------------------------------------------------------------------------------------------- embeddings
@@ -696,14 +703,15 @@ def _check_neighbours(k: int) -> None:
         raise ValueError(f"k is {k}: it must be at least 1")
 
 
-def _vectors(**sides: Any) -> list[tuple[str, npt.NDArray[np.float32]]]:
+def _vectors(**sides: Any) -> tuple[NamedVectors, NamedVectors]:
     """Return each side under its name, for the engine's messages."""
     vectors = [(name, singles(name, value)) for name, value in sides.items()]
     for name, values in vectors:
         check_shape(name, values, "n, dimension")
         if values.size == 0:
             raise ValueError(f"{name} has shape {list(values.shape)}: at least one vector is needed")
-    (name, values), (other, others) = vectors
+    x, y = vectors
+    (name, values), (other, others) = x, y
     if values.shape[1] != others.shape[1]:
         raise ValueError(f"{name} has vectors of {values.shape[1]} numbers, {other} of {others.shape[1]}")
-    return vectors
+    return x, y
