@@ -142,14 +142,14 @@ class WorkerError(RuntimeError):
 
 
 class Worker:
-    """A process that counts with one peer on one core, and times itself."""
+    """A process that works with one peer on one core, and times itself."""
 
-    def __init__(self, python: Path, adapter: str) -> None:
+    def __init__(self, python: Path, adapter: str, script: str = "worker.py") -> None:
         # Not a pipe: one that nobody reads could fill up. Closed on exit.
         self.errors = tempfile.TemporaryFile()  # noqa: SIM115
         environment = {**os.environ, "RAYON_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
         self.process = subprocess.Popen(
-            [str(python), str(HERE / "worker.py"), adapter],
+            [str(python), str(HERE / script), adapter],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.errors,

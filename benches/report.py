@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import counting
+import distances
 import headline
 import micro
 import pipeline
@@ -18,7 +19,7 @@ import pipeline
 REPOSITORY = Path(__file__).resolve().parent.parent
 RESULTS = REPOSITORY / "benches" / "results.json"
 DOCUMENTS = [REPOSITORY / "README.md", REPOSITORY / "docs" / "benchmarks.md"]
-RENDERERS = {"counting": counting, "pipeline": pipeline, "headline": headline, "micro": micro}
+RENDERERS = {"counting": counting, "pipeline": pipeline, "headline": headline, "micro": micro, "distances": distances}
 
 
 def markers(name: str) -> tuple[str, str]:

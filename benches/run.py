@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import counting
+import distances
 import harness
 import headline
 import micro
 import pipeline
 import report
 
-BENCHES = {"counting": counting, "pipeline": pipeline, "headline": headline, "micro": micro}
+BENCHES = {"counting": counting, "pipeline": pipeline, "headline": headline, "micro": micro, "distances": distances}
 
 
 def run(names: list[str], options: harness.Options) -> dict[str, Any]:

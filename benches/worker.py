@@ -202,13 +202,13 @@ def serve(state: State, commands: Any, answers: Any) -> None:
         answers.flush()
 
 
-def main() -> None:
+def main(state: type[State] = State) -> None:
     # Peers may print; answers go to the pipe that was standard output, prints to standard error.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    serve(State(sys.argv[1]), sys.stdin, answers)
+    serve(state(sys.argv[1]), sys.stdin, answers)
 
 
 if __name__ == "__main__":

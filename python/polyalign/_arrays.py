@@ -24,7 +24,7 @@ def floats(name: str, value: Any) -> npt.NDArray[Any]:
         single = size <= 4 if kind == "f" else size <= 2
         if kind in "iu" and size == 8:
             _check_exact(name, array)
-        return np.ascontiguousarray(array, dtype=np.float32 if single else np.float64)
+        return np.asarray(array, dtype=np.float32 if single else np.float64, order="C")
     hint = f": use {name}.astype('float64')" if kind in "fO" else ""
     raise TypeError(f"{name} must hold numbers, not {array.dtype}{hint}")
 
@@ -57,7 +57,7 @@ def integers(name: str, value: Any) -> npt.NDArray[np.int64]:
         array = array.astype(np.int64)
     if array.dtype.kind not in "iu" or (array.dtype == np.uint64 and (array > np.iinfo(np.int64).max).any()):
         raise TypeError(f"{name} must hold whole numbers, not {array.dtype}")
-    return np.ascontiguousarray(array, dtype=np.int64)
+    return np.asarray(array, dtype=np.int64, order="C")
 
 
 def check_shape(name: str, array: npt.NDArray[Any], *shapes: str) -> None:
@@ -70,13 +70,13 @@ def check_shape(name: str, array: npt.NDArray[Any], *shapes: str) -> None:
 def _array(name: str, value: Any) -> npt.NDArray[Any]:
     if isinstance(value, np.ndarray):
         return value
-    if hasattr(value, "__dlpack__"):
-        return _from_dlpack(name, value)
     # pandas gives numpy what it has; its Arrow interface needs pyarrow.
     if not type(value).__module__.startswith("pandas"):
         column = _core.arrow_floats(name, value)
         if column is not None:
             return column
+    if hasattr(value, "__dlpack__"):
+        return _from_dlpack(name, value)
     try:
         return np.asarray(value)
     except ValueError:
@@ -87,11 +87,11 @@ def _from_dlpack(name: str, value: Any) -> npt.NDArray[Any]:
     """Return a view of a tensor's memory."""
     if getattr(value, "requires_grad", False):
         raise TypeError(f"{name} requires grad: distances have no gradient, use {name}.detach().cpu()")
-    if value.__dlpack_device__()[0] != _CPU:
-        raise TypeError(f"{name} is not in the CPU's memory: use {name}.detach().cpu()")
     try:
+        if value.__dlpack_device__()[0] != _CPU:
+            raise TypeError(f"{name} is not in the CPU's memory: use {name}.detach().cpu()")
         return np.from_dlpack(value)
-    except (BufferError, RuntimeError, TypeError, ValueError) as error:
+    except (BufferError, RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise TypeError(f"{name} can't be read as a numpy array, use {name}.float(): {reason}") from None
 

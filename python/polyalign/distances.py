@@ -43,6 +43,7 @@ __all__ = [
 ]
 
 Doubles = npt.NDArray[np.float64]
+NamedVectors = tuple[str, npt.NDArray[np.float32]]
 HistogramMetric = Literal["wasserstein", "energy", "ks", "total_variation", "jensen_shannon", "hellinger", "psi"]
 SampleMetric = Literal["wasserstein", "wasserstein2", "energy", "ks"]
 
@@ -102,11 +103,11 @@ def histogram_distance(
     Examples
     --------
     >>> from polyalign.distances import histogram_distance
-    >>> human, model = [4, 4, 2, 0], [0, 2, 4, 4]
-    >>> float(round(histogram_distance(human, model, places=[0, 10, 20, 30]), 6))
-    14.0
+    >>> human, model = [2, 1, 1, 0], [0, 1, 1, 2]
+    >>> float(histogram_distance(human, model, places=[0, 10, 20, 30]))
+    15.0
     >>> histogram_distance([human, model], human, "total_variation").tolist()
-    [0.0, 0.6]
+    [0.0, 0.5]
     """
     p, q = _weights("p", p), _weights("q", q)
     bins = p.shape[-1]
@@ -119,11 +120,14 @@ def histogram_distance(
     if sides is not None:
         shape = _broadcast("places", sides[0].shape[:-1], sides[1].shape[:-1])
         groups = np.arange(_size(shape)).reshape(shape)
-        own = tuple(_rows(np.broadcast_to(side, (*shape, bins))) for side in sides)
-    numbers = [np.arange(_size(side.shape[:-1])).reshape(side.shape[:-1]) for side in (p, q)]
-    pairs = tuple(np.broadcast_to(rows, leading).ravel() for rows in (*numbers, groups))
+        p_places, q_places = (_rows(np.broadcast_to(side, (*shape, bins))) for side in sides)
+        own = p_places, q_places
+    p_numbers, q_numbers = (np.arange(_size(side.shape[:-1])).reshape(side.shape[:-1]) for side in (p, q))
+    pairs = [np.broadcast_to(rows, leading).ravel() for rows in (p_numbers, q_numbers, groups)]
     try:
-        found = _core.histogram_distances(metric, floor, _rows(p), _rows(q), own, pairs, threads)
+        found = _core.histogram_distances(
+            metric, floor, _rows(p), _rows(q), own, (pairs[0], pairs[1], pairs[2]), threads
+        )
     except ValueError as error:
         _check_weights(("p", p), ("q", q))
         raise ValueError(str(error)) from None
@@ -368,7 +372,7 @@ def support_distance(  # noqa: PLR0917 - the parts of one formula
     Parameters
     ----------
     values : array, shape (n, features)
-        Features of responses; NaN where a feature is not defined. Kept as float32.
+        Features of responses; NaN where a feature is not defined.
     buckets : array of int, shape (n,)
         The row of `low`, `high` and `scale` that each response is compared with; −1 for none.
     low, high : array, shape (buckets, features)
@@ -393,7 +397,7 @@ def support_distance(  # noqa: PLR0917 - the parts of one formula
     TypeError
         An input does not hold numbers, or lies on another device.
     ValueError
-        Shapes do not fit, a band is upside down, a floor is not above 0, or a value is not a float32.
+        Shapes do not fit, a band is upside down, or a floor is not above 0.
 
     Examples
     --------
@@ -434,9 +438,11 @@ def support_contributions(  # noqa: PLR0917
     return _core.support_contributions(*_support(values, buckets, (low, high, scale), floor, cap), threads)
 
 
-def _support(values: Any, buckets: Any, bands: tuple[Any, Any, Any], floor: Any, cap: float) -> tuple[Any, ...]:
+def _support(
+    values: Any, buckets: Any, bands: tuple[Any, Any, Any], floor: Any, cap: float
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64], tuple[Doubles, Doubles, Doubles, Doubles, float]]:
     """Return the engine's arguments."""
-    responses, rows = singles("values", values), integers("buckets", buckets)
+    responses, rows = floats("values", values), integers("buckets", buckets)
     check_shape("values", responses, "n, features")
     check_shape("buckets", rows, "n")
     n, features = responses.shape
@@ -451,7 +457,8 @@ def _support(values: Any, buckets: Any, bands: tuple[Any, Any, Any], floor: Any,
     floors = doubles("floor", floor)
     if floors.shape not in ((), (features,)):
         raise ValueError(f"floor has shape {list(floors.shape)}: it must be a number or [{features}]")
-    return responses, rows, (*ends, np.ascontiguousarray(np.broadcast_to(floors, features)), float(cap))
+    low, high, scale = ends
+    return responses, rows, (low, high, scale, np.ascontiguousarray(np.broadcast_to(floors, features)), float(cap))
 
 
 # ------------------------------------------------------------------------------------------- embeddings
@@ -630,7 +637,7 @@ def energy_distance(x: Any, y: Any, *, threads: int | None = None) -> float:
     Examples
     --------
     >>> from polyalign.distances import energy_distance
-    >>> energy_distance([[0.0, 0.0]], [[3.0, 4.0]]) ** 2
+    >>> round(energy_distance([[0.0, 0.0]], [[3.0, 4.0]]) ** 2, 9)
     10.0
     """
     return _core.embedding_energy(*_vectors(x=x, y=y), threads)
@@ -696,14 +703,15 @@ def _check_neighbours(k: int) -> None:
         raise ValueError(f"k is {k}: it must be at least 1")
 
 
-def _vectors(**sides: Any) -> list[tuple[str, npt.NDArray[np.float32]]]:
+def _vectors(**sides: Any) -> tuple[NamedVectors, NamedVectors]:
     """Return each side under its name, for the engine's messages."""
     vectors = [(name, singles(name, value)) for name, value in sides.items()]
     for name, values in vectors:
         check_shape(name, values, "n, dimension")
         if values.size == 0:
             raise ValueError(f"{name} has shape {list(values.shape)}: at least one vector is needed")
-    (name, values), (other, others) = vectors
+    x, y = vectors
+    (name, values), (other, others) = x, y
     if values.shape[1] != others.shape[1]:
         raise ValueError(f"{name} has vectors of {values.shape[1]} numbers, {other} of {others.shape[1]}")
-    return vectors
+    return x, y

@@ -193,31 +193,60 @@ fn bands((low, high, scale, floor, cap): &BandArrays<'_>) -> PyResult<Bands> {
         .map_err(errors::to_py)
 }
 
+/// Features of responses, single or double.
+#[derive(FromPyObject)]
+pub enum Values<'py> {
+    /// float32.
+    Single(Rows<'py, f32>),
+    /// float64.
+    Double(Rows<'py, f64>),
+}
+
 /// The support distance of each row of values.
 #[pyfunction]
 pub fn support_distances<'py>(
     py: Python<'py>,
-    values: Rows<'py, f32>,
+    values: Values<'py>,
     buckets: Column<'py, i64>,
     of: BandArrays<'py>,
     threads: Option<usize>,
 ) -> PyResult<Bound<'py, PyArray1<f64>>> {
-    let (bands, values, buckets) = (bands(&of)?, values.as_slice()?, buckets.as_slice()?);
-    Ok(PyArray1::from_vec(py, run(py, threads, |_| bands.distances(values, buckets))?))
+    let (bands, buckets) = (bands(&of)?, buckets.as_slice()?);
+    let found = match &values {
+        Values::Single(rows) => {
+            let values = rows.as_slice()?;
+            run(py, threads, |_| bands.distances(values, buckets))?
+        }
+        Values::Double(rows) => {
+            let values = rows.as_slice()?;
+            run(py, threads, |_| bands.distances(values, buckets))?
+        }
+    };
+    Ok(PyArray1::from_vec(py, found))
 }
 
 /// What each feature adds to it.
 #[pyfunction]
 pub fn support_contributions<'py>(
     py: Python<'py>,
-    values: Rows<'py, f32>,
+    values: Values<'py>,
     buckets: Column<'py, i64>,
     of: BandArrays<'py>,
     threads: Option<usize>,
 ) -> PyResult<Bound<'py, PyArray2<f32>>> {
-    let shape = [values.shape()[0], values.shape()[1]];
-    let (bands, values, buckets) = (bands(&of)?, values.as_slice()?, buckets.as_slice()?);
-    PyArray1::from_vec(py, run(py, threads, |_| bands.contributions(values, buckets))?).reshape(shape)
+    let (bands, buckets) = (bands(&of)?, buckets.as_slice()?);
+    let shape = [buckets.len(), of.3.len()];
+    let found = match &values {
+        Values::Single(rows) => {
+            let values = rows.as_slice()?;
+            run(py, threads, |_| bands.contributions(values, buckets))?
+        }
+        Values::Double(rows) => {
+            let values = rows.as_slice()?;
+            run(py, threads, |_| bands.contributions(values, buckets))?
+        }
+    };
+    PyArray1::from_vec(py, found).reshape(shape)
 }
 
 /// Vectors, and what messages call them.
@@ -340,7 +369,8 @@ pub fn directions(
     columns: usize,
     seed: u64,
 ) -> PyResult<Bound<'_, PyArray2<f64>>> {
-    PyArray1::from_vec(py, sliced::directions(count, columns, seed)).reshape([count, columns])
+    let directions = py.detach(|| sliced::directions(count, columns, seed));
+    PyArray1::from_vec(py, directions).reshape([count, columns])
 }
 
 /// The sliced Wasserstein distance along directions `[count, columns]`.

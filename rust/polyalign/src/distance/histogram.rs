@@ -99,10 +99,7 @@ impl Histograms {
             blocks: vec![(0, 0); rows],
         };
         for (row, weights) in weights.chunks_exact(bins).enumerate() {
-            histograms.fill(row, weights, |bin| match weights[bin] {
-                0.0 => common[bin].0,
-                _ => place_of(row, bin),
-            });
+            histograms.fill(row, weights, &common, |bin| place_of(row, bin));
         }
         Ok(histograms)
     }
@@ -125,18 +122,23 @@ impl Histograms {
         Self::new(&weights, &places, bins)
     }
 
-    fn fill(&mut self, row: usize, weights: &[f64], place: impl Fn(usize) -> f64) {
+    /// Most bins of most rows are empty: those cost a comparison.
+    fn fill(&mut self, row: usize, weights: &[f64], common: &[(f64, f64)], place: impl Fn(usize) -> f64) {
         let (bins, width) = (weights.len(), self.width);
         let share = &mut self.share[row * width..][..width];
         let cumulative = &mut self.cumulative[row * (width + 1)..][..=width];
         let places = &mut self.place[row * (width + 1)..][..=width];
         let total: f64 = weights.iter().sum();
-        let mut before = 0.0;
+        let (mut before, mut share_before) = (0.0, 0.0);
         for (bin, &weight) in weights.iter().enumerate() {
-            share[bin] = weight / total;
-            cumulative[bin] = before / total;
-            places[bin + 1] = place(bin);
-            before += weight;
+            cumulative[bin] = share_before;
+            places[bin + 1] = common[bin].0;
+            if weight > 0.0 {
+                share[bin] = weight / total;
+                places[bin + 1] = place(bin);
+                before += weight;
+                share_before = before / total;
+            }
         }
         places[0] = places[1];
         let first = weights.iter().position(|&weight| weight > 0.0);
@@ -281,10 +283,18 @@ impl<'a> Prepared<'a> {
         let second = |row| of.bins(&self.second, row, blocks);
         let cdfs = || [edges(&of.cumulative, a), edges(&of.cumulative, b)];
         let shares = || [bins(&of.share, a), bins(&of.share, b)];
-        let places = || [edges(&of.place, a), edges(&of.place, b)];
+        let (before, here) = {
+            let all = [
+                edges(&of.cumulative, a),
+                edges(&of.cumulative, b),
+                edges(&of.place, a),
+                edges(&of.place, b),
+            ];
+            (all.map(|values| &values[..values.len() - 1]), all.map(|values| &values[1..]))
+        };
         match self.distance {
-            Distance::Wasserstein => cdf_gap(cdfs(), places()),
-            Distance::Energy => (2.0 * cdf_gap_squared(cdfs(), places())).sqrt(),
+            Distance::Wasserstein => cdf_gap(before, here),
+            Distance::Energy => (2.0 * cdf_gap_squared(before, here)).sqrt(),
             Distance::KolmogorovSmirnov => greatest_gap(cdfs()),
             Distance::TotalVariation => (0.5 * absolute_difference(shares())).min(1.0),
             Distance::JensenShannon => jensen_shannon_divergence(shares()).sqrt(),
@@ -298,26 +308,47 @@ fn blocks(values: &[f64]) -> impl Iterator<Item = &Lanes> {
     values.as_chunks::<LANES>().0.iter()
 }
 
+/// `negative` if `of` is below zero, `positive` if it is above.
+#[inline(always)]
+fn by_sign(of: f64, negative: f64, positive: f64) -> f64 {
+    let mask = (of.to_bits().cast_signed() >> 63).cast_unsigned();
+    f64::from_bits((negative.to_bits() & mask) | (positive.to_bits() & !mask))
+}
+
+/// Bins whose parts are worked out together.
+const PARTS: usize = 16 * LANES;
+
+/// F, G and the places x, y of two rows, a value a bin.
+type Sides<'a> = [&'a [f64]; 4];
+
 /// Adds up `part(differences of the CDFs) × length` over the pieces of the line between places.
 ///
 /// Bin k has two pieces: from the greater place of the bin before to the lesser one here, where the
 /// CDFs are those of all bins before; and between the two places here, where the row whose place
 /// comes first has its bin already.
+///
+/// `before` and `here` overlap, a bin apart. The compiler must not know, or it shuffles lanes from one
+/// to the other; what is chosen are results, not loaded values, which would become branches; and the
+/// parts are stored before they are added up, or their order in the sum decides how they are loaded.
 #[inline(always)]
-fn over_pieces(cdfs: [&[f64]; 2], places: [&[f64]; 2], part: impl Fn(f64) -> f64) -> f64 {
-    let count = cdfs[0].len() / LANES;
+fn over_pieces<'a>(before: Sides<'a>, here: Sides<'a>, part: impl Fn(f64) -> f64) -> f64 {
     let mut sums = [0.0; LANES];
-    for block in 0..count {
-        let at = |values: &[f64]| -> [f64; LANES + 1] {
-            values[block * LANES..][..=LANES].try_into().expect("a block and one more")
-        };
-        let ([f, g], [x, y]) = (cdfs.map(at), places.map(at));
-        for lane in 0..LANES {
-            let (f0, f1, g0, g1) = (f[lane], f[lane + 1], g[lane], g[lane + 1]);
-            let (x0, x1, y0, y1) = (x[lane], x[lane + 1], y[lane], y[lane + 1]);
-            let before = if x0 > y0 { x0 } else { y0 };
-            let (least, greatest, within) = if x1 < y1 { (x1, y1, f1 - g0) } else { (y1, x1, f0 - g1) };
-            sums[lane] += part(f0 - g0) * (least - before) + part(within) * (greatest - least);
+    let mut parts = [0.0; PARTS];
+    for start in (0..before[0].len()).step_by(PARTS) {
+        let length = PARTS.min(before[0].len() - start);
+        let cut = |values: Sides<'a>| values.map(|values| &values[start..start + length]);
+        let ([f0, g0, x0, y0], [f1, g1, x1, y1]) = (cut(before), cut(here));
+        let parts = &mut parts[..length];
+        for bin in 0..length {
+            let first = x1[bin].min(y1[bin]) - x0[bin].max(y0[bin]);
+            let order = x1[bin] - y1[bin];
+            let within = by_sign(order, f1[bin] - g0[bin], f0[bin] - g1[bin]);
+            parts[bin] = part(f0[bin] - g0[bin]) * first + part(within) * order.abs();
+        }
+        for block in blocks(parts) {
+            for lane in 0..LANES {
+                sums[lane] += block[lane];
+            }
         }
     }
     sum(sums)
@@ -325,15 +356,15 @@ fn over_pieces(cdfs: [&[f64]; 2], places: [&[f64]; 2], part: impl Fn(f64) -> f64
 
 vectorised! {
     /// ∫|F − G|.
-    fn cdf_gap(cdfs: [&[f64]; 2], places: [&[f64]; 2]) -> f64 {
-        over_pieces(cdfs, places, f64::abs)
+    fn cdf_gap(before: Sides<'_>, here: Sides<'_>) -> f64 {
+        over_pieces(before, here, f64::abs)
     }
 }
 
 vectorised! {
     /// ∫(F − G)².
-    fn cdf_gap_squared(cdfs: [&[f64]; 2], places: [&[f64]; 2]) -> f64 {
-        over_pieces(cdfs, places, |gap| gap * gap)
+    fn cdf_gap_squared(before: Sides<'_>, here: Sides<'_>) -> f64 {
+        over_pieces(before, here, |gap| gap * gap)
     }
 }
 

@@ -3,8 +3,9 @@
 //! Each set of samples is sorted once; a distance is then one merge. NaNs are left out; a feature
 //! without values on either side gives NaN.
 
-pub use super::sort::Sample;
+pub use super::sort::{Key, Sample};
 
+use super::sort::sort;
 use crate::{Error, Result};
 use rayon::prelude::*;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -103,7 +104,7 @@ fn sorted_columns<T: Sample>(values: &[T], features: usize, first: usize) -> Vec
     let mut scratch = Vec::new();
     for column in &mut columns {
         column.retain(|value| value.partial_cmp(value).is_some());
-        T::sort(column, &mut scratch);
+        sort(column, &mut scratch);
     }
     columns
 }

@@ -1,6 +1,6 @@
-//! Loops over fixed lanes, compiled twice: for any processor and for AVX2.
+//! Loops over fixed lanes, compiled three times: for any processor, for AVX2 and for AVX-512.
 //!
-//! Sums run in [`LANES`] accumulators whatever the registers' width, and nothing is fused, so both
+//! Sums run in [`LANES`] accumulators whatever the registers' width, and nothing is fused, so all
 //! give the same bits.
 
 /// Independent accumulators of a sum.
@@ -21,7 +21,8 @@ pub(super) const fn padded(n: usize) -> usize {
     n.next_multiple_of(LANES)
 }
 
-/// Defines a function whose body is also compiled for AVX2, and runs that where the processor has it.
+/// Defines a function whose body is also compiled for AVX2 and AVX-512, and runs the widest that the
+/// processor has.
 macro_rules! vectorised {
     ($(#[$meta:meta])* $vis:vis fn $name:ident$(<$T:ident: $bound:ident>)?($($arg:ident: $type:ty),* $(,)?) -> $result:ty $body:block) => {
         $(#[$meta])*
@@ -35,6 +36,20 @@ macro_rules! vectorised {
                 portable($($arg),*)
             }
 
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx512f,avx512dq,avx512vl")]
+            fn avx512$(<$T: $bound>)?($($arg: $type),*) -> $result {
+                portable($($arg),*)
+            }
+
+            #[cfg(target_arch = "x86_64")]
+            if std::arch::is_x86_feature_detected!("avx512f")
+                && std::arch::is_x86_feature_detected!("avx512dq")
+                && std::arch::is_x86_feature_detected!("avx512vl")
+            {
+                // SAFETY: the processor has these parts of AVX-512.
+                return unsafe { avx512($($arg),*) };
+            }
             #[cfg(target_arch = "x86_64")]
             if std::arch::is_x86_feature_detected!("avx2") {
                 // SAFETY: the processor has AVX2.

@@ -7,6 +7,9 @@ use crate::distance::samples::quantile_distance;
 use rayon::prelude::*;
 use std::sync::atomic::AtomicBool;
 
+/// Directions projected on at a time: memory does not grow with their number.
+const BLOCK: usize = 32;
+
 /// Directions `[count, columns]`, uniform on the sphere; the same for the same seed.
 pub fn directions(count: usize, columns: usize, seed: u64) -> Vec<f64> {
     let mut state = seed;
@@ -44,33 +47,38 @@ pub fn sliced_wasserstein(
         return Err(invalid("the directions must be finite".into()));
     }
     let centre = y.mean();
-    let project = |set: Matrix<'_>| project(&set.centred(&centre), directions, set.columns, stop);
-    let (projected_x, projected_y) = (project(x)?, project(y)?);
-    let lines = projected_x.par_chunks(x.rows()).zip(projected_y.par_chunks(y.rows()));
-    let distances: Vec<f64> = lines
-        .map(|(x, y)| {
-            unless_stopped(stop)?;
-            let (x, y) = (sorted(x), sorted(y));
-            Ok(match p {
-                1 => quantile_distance(&x, &y, f64::abs),
-                _ => quantile_distance(&x, &y, |difference| difference * difference),
-            })
-        })
-        .collect::<Result<_>>()?;
-    let mean = distances.iter().sum::<f64>() / distances.len() as f64;
+    let sides = [x.centred(&centre), y.centred(&centre)];
+    let mut total = 0.0;
+    for directions in directions.chunks(BLOCK * x.columns) {
+        let distances = along(&sides, View::new(directions, x.columns), p, stop)?;
+        total += distances.iter().sum::<f64>();
+    }
+    let mean = total / (directions.len() / x.columns) as f64;
     Ok(if p == 1 { mean } else { mean.sqrt() })
 }
 
-/// `[directions, rows]`.
-fn project(values: &[f64], directions: &[f64], columns: usize, stop: &AtomicBool) -> Result<Vec<f64>> {
-    let mut projected = vec![0.0; values.len() / columns * (directions.len() / columns)];
-    let values = View::new(values, columns).transposed();
-    product_f64_parallel(View::new(directions, columns), values, &mut projected, stop)?;
-    Ok(projected)
+/// W_p^p of the projections on each direction.
+fn along(sides: &[Vec<f64>; 2], directions: View<'_, f64>, p: u32, stop: &AtomicBool) -> Result<Vec<f64>> {
+    let project = |side: &Vec<f64>| -> Result<Vec<f64>> {
+        let side = View::new(side, directions.columns);
+        let mut projected = vec![0.0; side.rows * directions.rows];
+        product_f64_parallel(side, directions.transposed(), &mut projected, stop)?;
+        Ok(projected)
+    };
+    let (x, y) = (project(&sides[0])?, project(&sides[1])?);
+    let distance = |line: usize| {
+        unless_stopped(stop)?;
+        let [x, y] = [&x, &y].map(|side| sorted(side.iter().skip(line).step_by(directions.rows)));
+        Ok(match p {
+            1 => quantile_distance(&x, &y, f64::abs),
+            _ => quantile_distance(&x, &y, |difference| difference * difference),
+        })
+    };
+    (0..directions.rows).into_par_iter().map(distance).collect()
 }
 
-fn sorted(values: &[f64]) -> Vec<f64> {
-    let mut sorted = values.to_vec();
+fn sorted<'a>(values: impl Iterator<Item = &'a f64>) -> Vec<f64> {
+    let mut sorted: Vec<f64> = values.copied().collect();
     sorted.sort_unstable_by(f64::total_cmp);
     sorted
 }
@@ -126,7 +134,7 @@ mod tests {
         #[test]
         fn distances_are_their_definition((columns, x, y) in two_sets(20, 6), seed in any::<u64>(), p in 1_u32..3) {
             let [x, y] = [&x, &y].map(|values| Matrix::new("x", values, columns).unwrap());
-            let lines = directions(7, columns, seed);
+            let lines = directions(BLOCK + 7, columns, seed);
             let found = sliced_wasserstein(x, y, &lines, p, &GO_ON).unwrap();
             let expected = oracle(x, y, &lines, p);
             prop_assert!((found - expected).abs() < 1e-11, "{found} {expected}");
