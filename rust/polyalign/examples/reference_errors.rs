@@ -117,8 +117,15 @@ fn wasserstein(reference: &Reference, rows: &Rows) -> polyalign::Result<()> {
 
 fn report(what: &str, mut errors: Vec<(f64, &str)>) {
     errors.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let at = |share: f64| errors.get((share * (errors.len().max(1) - 1) as f64) as usize).map_or(0.0, |e| e.0);
-    println!("{what}: {} values; median {:.5}, .95 {:.5}, .99 {:.5}", errors.len(), at(0.5), at(0.95), at(0.99));
+    let at =
+        |share: f64| errors.get((share * (errors.len().max(1) - 1) as f64) as usize).map_or(0.0, |e| e.0);
+    println!(
+        "{what}: {} values; median {:.5}, .95 {:.5}, .99 {:.5}",
+        errors.len(),
+        at(0.5),
+        at(0.95),
+        at(0.99)
+    );
     let mut seen = Vec::new();
     for (error, name) in errors.iter().rev() {
         if !seen.contains(name) && seen.len() < 6 {
