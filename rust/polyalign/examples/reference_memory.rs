@@ -24,7 +24,7 @@ fn main() -> polyalign::Result<()> {
     let width = features(Variant::Default).len();
     let started = Instant::now();
     std::thread::scope(|scope| {
-        let add = |thread: usize| {
+        let add = |thread: usize| -> polyalign::Result<()> {
             let mut random = Random(thread as u64);
             let mut keys = vec![0; at_once];
             for _ in 0..rows.div_ceil(threads * at_once) {
@@ -33,10 +33,11 @@ fn main() -> polyalign::Result<()> {
                 keys.iter_mut().for_each(|key| *key = random.word());
                 builder.add_rows(bucket, &keys, &pool[at..at + at_once * width])?;
             }
-            polyalign::Result::Ok(())
+            Ok(())
         };
         let all: Vec<_> = (0..threads).map(|thread| scope.spawn(move || add(thread))).collect();
-        all.into_iter().try_for_each(|thread| thread.join().unwrap_or(Ok(())))
+        all.into_iter()
+            .try_for_each(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     })?;
     let seconds = started.elapsed().as_secs_f64();
     println!("{rows} rows of {width} features, {buckets} buckets, {threads} threads, {at_once} at once:");

@@ -1,5 +1,6 @@
 //! Where a reference cuts a feature's values: fixed bins that depend on the feature alone.
 
+use super::PLACES;
 use std::fmt;
 
 /// The bins of a feature.
@@ -40,8 +41,6 @@ pub enum Bins {
 const SUB_BITS: u32 = 6;
 /// Equal bins before the octaves begin, as a power of two.
 const LINEAR_BITS: u32 = SUB_BITS + 1;
-/// Binary places of the fixed-point numbers that bins are made of.
-pub const PLACES: u32 = 20;
 /// Fixed-point numbers are less than this, either side of 0: 2³¹ with 20 binary places.
 pub const LIMIT: i64 = 1 << (31 + PLACES);
 

@@ -1,7 +1,8 @@
 //! Values as whole numbers of a small unit, so that their sums are exact and the same in any order.
 
 use super::Variant;
-use crate::features::bins::{LIMIT, PLACES};
+use crate::features::PLACES;
+use crate::features::bins::LIMIT;
 
 /// Stands for a value that is not defined.
 pub(crate) const ABSENT: i64 = i64::MIN;
