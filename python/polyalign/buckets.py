@@ -365,6 +365,8 @@ class Report:
     """What the user should know, a line each."""
     resumed_from: int | None
     """Shards that an earlier, interrupted run had finished."""
+    reference: str | None
+    """The human reference made in the same pass."""
     examples: tuple[Mapping[str, Any], ...]
     """The first three rows; dry runs only."""
 
