@@ -68,40 +68,50 @@ impl ReferenceOutput {
     }
 }
 
+/// Rows of a bucket that are counted together: few enough to be in the cache still.
+const ROWS: usize = 128;
+
 /// Counts the rows of blocks on one thread.
 pub struct Counting {
     builder: Arc<Builder>,
     meter: Meter,
     /// By bucket of the block.
     batches: Vec<Batch>,
+    /// What went wrong first.
+    failed: Result<()>,
 }
 
 impl Counting {
     /// Into a builder that threads share.
     pub fn new(builder: Arc<Builder>) -> Self {
-        Self { builder, meter: Meter::new(Variant::Default), batches: Vec::new() }
+        Self { builder, meter: Meter::new(Variant::Default), batches: Vec::new(), failed: Ok(()) }
     }
 
-    /// Measures a record of a bucket of the block.
+    /// Measures a record of a bucket of the block. What fails is told at the block's end.
     pub fn add(&mut self, record: &Record<'_>, bucket: u32, table: &BucketTable) {
-        let bucket = bucket as usize;
-        while self.batches.len() <= bucket {
+        let number = bucket as usize;
+        while self.batches.len() <= number {
             self.batches.push(Batch::new(0, Variant::Default));
         }
-        let schema = &self.builder.settings().schema;
-        let language = response_language(schema, table.parts(bucket as u32), record);
-        let batch = &mut self.batches[bucket];
+        let language = response_language(&self.builder.settings().schema, table.parts(bucket), record);
+        let batch = &mut self.batches[number];
         self.meter.measure(record.answer(), language, record.prompt, &mut batch.values);
         batch.keys.push(record_key(record));
+        if batch.keys.len() == ROWS && self.failed.is_ok() {
+            self.failed = flush(batch, table.parts(bucket), &self.builder);
+        }
     }
 
-    /// Hands the block's rows to the builder.
+    /// Hands the rest of the block's rows to the builder.
     pub fn end_block(&mut self, table: &BucketTable) -> Result<()> {
-        for (bucket, batch) in self.batches.iter_mut().enumerate().filter(|(_, batch)| !batch.keys.is_empty())
-        {
-            batch.bucket = self.builder.bucket(table.parts(bucket as u32))?;
-            batch.flush(&self.builder)?;
-        }
-        Ok(())
+        std::mem::replace(&mut self.failed, Ok(()))?;
+        let left = self.batches.iter_mut().enumerate().filter(|(_, batch)| !batch.keys.is_empty());
+        left.into_iter()
+            .try_for_each(|(bucket, batch)| flush(batch, table.parts(bucket as u32), &self.builder))
     }
+}
+
+fn flush(batch: &mut Batch, parts: &[String], builder: &Builder) -> Result<()> {
+    batch.bucket = builder.bucket(parts)?;
+    batch.flush(builder)
 }

@@ -120,6 +120,12 @@ fn overlaps(
     scratch.sequence = own;
 }
 
+fn lines_of(text: &str) -> impl Iterator<Item = &str> {
+    let mut start = 0;
+    let ends = memchr::memchr_iter(b'\n', text.as_bytes()).chain([text.len()]);
+    ends.map(move |end| &text[std::mem::replace(&mut start, end + 1)..end])
+}
+
 /// Types of the response met in the last user message, in the turns before it, anywhere; pairs met anywhere;
 /// types of the last user message.
 #[derive(Default)]
@@ -157,7 +163,7 @@ fn compare(
         };
         let mut previous = None;
         // Words don't span lines, and lines come again: in the next turn's history, with the next question.
-        for line in message.content.split('\n') {
+        for line in lines_of(message.content) {
             for &word in lines.words(line, vocabulary) {
                 user_types += u32::from(place == USER && vocabulary.ask(word));
                 let known = vocabulary.known_type(word);

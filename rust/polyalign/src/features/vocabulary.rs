@@ -11,8 +11,8 @@ type Short = u128;
 /// What is known of a word.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Word {
-    /// Its bytes if they are at most 16, else where they lie.
-    key: Key,
+    /// Where its bytes lie, if they are more than 16.
+    long: Option<(u32, u32)>,
     pub classes: Classes,
     /// Characters.
     pub characters: u32,
@@ -22,18 +22,26 @@ pub(super) struct Word {
     pub syllables: u32,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Key {
-    Short(Short, u8),
-    Long(u32, u32),
+/// A place for a word: its key beside its number, so that looking it up reads one line of memory.
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    /// The bytes of a short word; the hash of a long one.
+    key: Short,
+    /// The number plus 1; 0 is free.
+    number: u32,
+    /// Bytes of a short word, [`LONG`] for a long one.
+    len: u32,
 }
+
+const LONG: u32 = u32::MAX;
+const FREE: Slot = Slot { key: 0, number: 0, len: 0 };
 
 /// Words of one language, numbered as they come. Kept from text to text up to a bound.
 #[derive(Debug)]
 pub(super) struct Vocabulary {
     language: Language,
-    /// Numbers plus 1, by hash; 0 is free. Its length is a power of two, at least twice the words.
-    slots: Vec<u32>,
+    /// By hash. Its length is a power of two, at least twice the words.
+    slots: Vec<Slot>,
     words: Vec<Word>,
     /// By word: the last response it was met in, and its number among the types there.
     met: Vec<(u32, u32)>,
@@ -48,7 +56,7 @@ pub(super) struct Vocabulary {
     pub lines: Lines,
 }
 
-const SLOTS: usize = 1 << 14;
+const SLOTS: usize = 1 << 12;
 /// Words, and bytes of long ones, above which all are forgotten before the next response.
 const MAX_WORDS: usize = 1 << 16;
 const MAX_BYTES: usize = 4 << 20;
@@ -57,7 +65,7 @@ impl Vocabulary {
     pub fn new(language: Language) -> Self {
         Self {
             language,
-            slots: vec![0; SLOTS],
+            slots: vec![FREE; SLOTS],
             words: Vec::new(),
             met: Vec::new(),
             asked: Vec::new(),
@@ -133,16 +141,21 @@ impl Vocabulary {
     }
 
     fn insert_short(&mut self, slot: usize, short: Short, word: &str) -> u32 {
-        self.insert(slot, Key::Short(short, word.len() as u8), word)
+        self.insert(slot, short, word.len() as u32, None, word)
     }
 
     fn number_long(&mut self, lower: &str) -> u32 {
-        match self.find_long(lower) {
+        let key = hash(lower.as_bytes());
+        let is_it = |slot: &Slot| {
+            let long = self.words[slot.number as usize - 1].long;
+            long.is_some_and(|(at, len)| &self.bytes[at as usize..(at + len) as usize] == lower.as_bytes())
+        };
+        match self.find(key, key.into(), LONG, is_it) {
             Ok(number) => number,
             Err(slot) => {
                 let at = self.bytes.len() as u32;
                 self.bytes.extend_from_slice(lower.as_bytes());
-                self.insert(slot, Key::Long(at, lower.len() as u32), lower)
+                self.insert(slot, key.into(), LONG, Some((at, lower.len() as u32)), lower)
             }
         }
     }
@@ -150,37 +163,31 @@ impl Vocabulary {
     /// The word's number, or the free slot where it belongs.
     #[inline]
     fn find_short(&self, short: Short, len: usize) -> Result<u32, usize> {
-        let key = Key::Short(short, len as u8);
-        self.find(hash_short(short, len), |word| word.key == key)
-    }
-
-    fn find_long(&self, lower: &str) -> Result<u32, usize> {
-        let is_it = |word: &Word| match word.key {
-            Key::Long(at, len) => &self.bytes[at as usize..(at + len) as usize] == lower.as_bytes(),
-            Key::Short(..) => false,
-        };
-        self.find(hash(lower.as_bytes()), is_it)
+        self.find(hash_short(short, len), short, len as u32, |_| true)
     }
 
     #[inline]
-    fn find(&self, hash: u64, is_it: impl Fn(&Word) -> bool) -> Result<u32, usize> {
+    fn find(&self, hash: u64, key: Short, len: u32, is_it: impl Fn(&Slot) -> bool) -> Result<u32, usize> {
         let mask = self.slots.len() - 1;
-        let mut slot = (hash >> 32) as usize & mask;
+        let mut at = (hash >> 32) as usize & mask;
         loop {
-            match self.slots[slot] {
-                0 => return Err(slot),
-                number if is_it(&self.words[number as usize - 1]) => return Ok(number - 1),
-                _ => slot = (slot + 1) & mask,
+            let slot = &self.slots[at];
+            if slot.number == 0 {
+                return Err(at);
             }
+            if slot.key == key && slot.len == len && is_it(slot) {
+                return Ok(slot.number - 1);
+            }
+            at = (at + 1) & mask;
         }
     }
 
     #[cold]
-    fn insert(&mut self, slot: usize, key: Key, word: &str) -> u32 {
+    fn insert(&mut self, slot: usize, key: Short, len: u32, long: Option<(u32, u32)>, word: &str) -> u32 {
         // Short words come here as they are written.
         let lower: String = word.chars().flat_map(char::to_lowercase).collect();
         self.words.push(Word {
-            key,
+            long,
             classes: classes(&lower, self.language),
             characters: lower.chars().count() as u32,
             letters: lower.chars().filter(|c| Kind::of(*c).is_letter()).count() as u32,
@@ -188,7 +195,7 @@ impl Vocabulary {
         });
         self.met.push((0, 0));
         self.asked.push(0);
-        self.slots[slot] = self.words.len() as u32;
+        self.slots[slot] = Slot { key, number: self.words.len() as u32, len };
         if self.words.len() * 2 > self.slots.len() {
             self.grow();
         }
@@ -197,17 +204,15 @@ impl Vocabulary {
 
     fn grow(&mut self) {
         let mask = self.slots.len() * 2 - 1;
-        self.slots = vec![0; mask + 1];
-        for (number, word) in self.words.iter().enumerate() {
-            let hash = match word.key {
-                Key::Short(short, len) => hash_short(short, len.into()),
-                Key::Long(at, len) => hash(&self.bytes[at as usize..(at + len) as usize]),
-            };
-            let mut slot = (hash >> 32) as usize & mask;
-            while self.slots[slot] != 0 {
-                slot = (slot + 1) & mask;
+        let old = std::mem::replace(&mut self.slots, vec![FREE; mask + 1]);
+        for slot in old.into_iter().filter(|slot| slot.number > 0) {
+            let hash =
+                if slot.len == LONG { slot.key as u64 } else { hash_short(slot.key, slot.len as usize) };
+            let mut at = (hash >> 32) as usize & mask;
+            while self.slots[at].number != 0 {
+                at = (at + 1) & mask;
             }
-            self.slots[slot] = number as u32 + 1;
+            self.slots[at] = slot;
         }
     }
 }

@@ -147,7 +147,12 @@ struct Counter {
     meter: Meter,
     /// By bucket as records have it.
     buckets: HashMap<String, Bucket>,
+    /// What the builder refused first.
+    failed: Result<()>,
 }
+
+/// Rows of a bucket that are counted together: few enough to be in the cache still.
+const ROWS: usize = 128;
 
 /// A bucket that records name.
 struct Bucket {
@@ -157,7 +162,12 @@ struct Bucket {
 
 impl Counter {
     fn new(builder: Arc<Builder>) -> Self {
-        Self { meter: Meter::new(builder.settings().variant), buckets: HashMap::new(), builder }
+        Self {
+            meter: Meter::new(builder.settings().variant),
+            buckets: HashMap::new(),
+            builder,
+            failed: Ok(()),
+        }
     }
 
     /// Counts a record; the error is the reason to reject it.
@@ -173,6 +183,9 @@ impl Counter {
         let language = response_language(&self.builder.settings().schema, parts, record);
         self.meter.measure(record.answer(), language, record.prompt, &mut batch.values);
         batch.keys.push(record_key(record));
+        if batch.keys.len() == ROWS && self.failed.is_ok() {
+            self.failed = batch.flush(&self.builder);
+        }
         Ok(())
     }
 
@@ -187,6 +200,7 @@ impl Counter {
 
     /// Hands what was counted to the builder.
     fn flush(&mut self) -> Result<()> {
+        std::mem::replace(&mut self.failed, Ok(()))?;
         let batches = self.buckets.values_mut().map(|bucket| &mut bucket.batch);
         batches.filter(|batch| !batch.keys.is_empty()).try_for_each(|batch| batch.flush(&self.builder))
     }
