@@ -103,8 +103,8 @@ impl Worker {
         sheet.columns.set_file(&plan.inputs.files[rows.file as usize].name);
         let mut kept = vec![false; rows.batch.num_rows()];
         let batch = with_plain_parts(&rows.batch, plan.bucketer.schema())?;
-        self.reader.table(rows, &batch, &mut |i, record, place| {
-            kept[i] = sheet.record(record, place, &mut self.scratch);
+        self.reader.table(rows, &batch, &mut |record, place| {
+            kept[(place.row - rows.row) as usize] = sheet.record(record, place, &mut self.scratch);
         })?;
         sheet.end_batch(rows, kept)
     }

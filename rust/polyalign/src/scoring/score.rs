@@ -352,9 +352,7 @@ impl stream::Worker for Worker {
         for item in &block.items {
             match item {
                 Item::Json(segment) => reader.json(&block.data, segment, &mut take)?,
-                Item::Table(rows) => {
-                    reader.table(rows, &rows.batch, &mut |_, record, place| take(record, place))?;
-                }
+                Item::Table(rows) => reader.table(rows, &rows.batch, &mut take)?,
                 Item::Bad(bad) => {
                     let reject = Reject { kind: bad.kind, reason: bad.reason.clone(), offset: 0 };
                     take(Err(reject), Place::of(bad, inputs));

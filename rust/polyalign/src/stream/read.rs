@@ -152,7 +152,7 @@ impl Reader {
         &mut self,
         rows: &Rows,
         batch: &RecordBatch,
-        each: &mut dyn FnMut(usize, Result<Record<'_>, Reject>, Place),
+        each: &mut dyn FnMut(Result<Record<'_>, Reject>, Place),
     ) -> Result<()> {
         let Records::Table(records) = &self.records else {
             return Err(Error::Input("table rows in a JSON job".into()));
@@ -161,11 +161,7 @@ impl Reader {
         records.for_each(batch, &mut |i, record| {
             interrupted |= self.cancel.load(Ordering::Relaxed);
             if !interrupted {
-                each(
-                    i,
-                    record,
-                    Place { file: rows.file, row: rows.row + i as u64, line: None, offset: None },
-                );
+                each(record, Place { file: rows.file, row: rows.row + i as u64, line: None, offset: None });
             }
         })?;
         if interrupted { Err(Error::Interrupted) } else { Ok(()) }
