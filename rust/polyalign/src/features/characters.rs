@@ -26,7 +26,8 @@ kinds! {
     WidePunctuation r"[\p{P}&&[\u3000-\u303F\uFF00-\uFFEF]]",
     Symbol r"\p{S}",
     WideSymbol r"[\p{S}&&[\u3000-\u303F\uFF00-\uFFEF]]",
-    Emoji r"[\p{Emoji_Presentation}--\p{Emoji_Modifier}]",
+    Emoji r"\p{Emoji_Presentation}",
+    EmojiModifier r"\p{Emoji_Modifier}",
     Letter r"\p{L}",
     Lower r"\p{Ll}",
     Upper r"\p{Lu}",
@@ -91,7 +92,12 @@ impl Kind {
     pub const fn is_mark(self) -> bool {
         matches!(
             self,
-            Self::Punctuation | Self::WidePunctuation | Self::Symbol | Self::WideSymbol | Self::Emoji
+            Self::Punctuation
+                | Self::WidePunctuation
+                | Self::Symbol
+                | Self::WideSymbol
+                | Self::Emoji
+                | Self::EmojiModifier
         )
     }
 }

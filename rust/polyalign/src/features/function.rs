@@ -1,6 +1,7 @@
 //! Words of closed classes.
 
 use super::analysis::Analysis;
+use super::characters::Kind;
 use super::language::Language;
 use super::registry::Id;
 use super::row::Row;
@@ -96,6 +97,9 @@ fn lexicon(language: &str) -> Lexicon {
     lexicon
 }
 
+/// Words of nothing else are numbers, and too many to list.
+const HAN_NUMERALS: &str = "〇零一二三四五六七八九十百千万萬亿億两兩第";
+
 /// The classes of a word in lower case.
 pub(super) fn classes(word: &str, language: Language) -> Classes {
     let mut classes = match language {
@@ -103,40 +107,41 @@ pub(super) fn classes(word: &str, language: Language) -> Classes {
         Language::Chinese => CHINESE.get(word).copied().unwrap_or_default(),
         Language::Spaced | Language::Other => return Classes::default(),
     };
-    if word.starts_with(|c: char| c.is_numeric()) {
+    let numerals = language == Language::Chinese && word.chars().all(|c| HAN_NUMERALS.contains(c));
+    if numerals || word.starts_with(|c| matches!(Kind::of(c), Kind::Digit | Kind::Number)) {
         classes = classes.with(Classes::NUMBER_WORD);
     }
     if classes.0 & FUNCTION != 0 { classes.with(Classes::STOPWORD) } else { classes }
 }
 
-/// A word without apostrophes is looked up; what is contracted has the classes of its parts.
+/// The classes of a word, and if it is contracted also those of its parts.
 fn english(word: &str) -> Classes {
     let known = |word: &str| ENGLISH.get(word).copied().unwrap_or_default();
     let Some((base, ending)) = word.rsplit_once(['\'', '’']) else { return known(word) };
-    let part = match ending {
+    // The lists have straight apostrophes.
+    let whole = if word.contains('’') { known(&word.replace('’', "'")) } else { known(word) };
+    let base = match ending {
+        "t" => known(base.strip_suffix('n').unwrap_or(base)),
+        "m" | "re" | "ve" | "ll" | "d" | "s" => known(base),
+        _ => return whole,
+    };
+    let ending = match ending {
         "t" => Classes::NEGATION,
         "m" | "re" | "ve" => Classes::AUXILIARY,
         "ll" | "d" => Classes::MODAL,
-        "s" => Classes::default(),
-        _ => return known(word),
+        // Of a possessive and of "is" after a noun alike: only after a pronoun is it certainly the verb.
+        _ if base.0 & PRONOUN != 0 => Classes::AUXILIARY,
+        _ => Classes::default(),
     };
-    let base = match (ending, base) {
-        ("t", "can") | ("t", "won") | ("t", "shan") => Classes::MODAL,
-        ("t", base) => match base.strip_suffix('n') {
-            Some(base) => known(base),
-            None => return Classes::CONTRACTION.with(known(base)),
-        },
-        (_, base) => known(base),
-    };
-    // Of a possessive and of "is" after a noun alike: only after a pronoun is it certainly the verb.
-    let pronoun = Classes::FIRST_PERSON.0
-        | Classes::SECOND_PERSON.0
-        | Classes::THIRD_PERSON.0
-        | Classes::DEMONSTRATIVE.0
-        | Classes::QUESTION_WORD.0;
-    let verb = if ending == "s" && base.0 & pronoun != 0 { Classes::AUXILIARY } else { part };
-    base.with(verb).with(Classes::CONTRACTION)
+    whole.with(base).with(ending).with(Classes::CONTRACTION)
 }
+
+/// The classes after whose words 's is a verb.
+const PRONOUN: u32 = Classes::FIRST_PERSON.0
+    | Classes::SECOND_PERSON.0
+    | Classes::THIRD_PERSON.0
+    | Classes::DEMONSTRATIVE.0
+    | Classes::QUESTION_WORD.0;
 
 /// The features, by class.
 const SHARES: [(Classes, Id); 18] = [
@@ -203,6 +208,22 @@ mod tests {
         assert!(has("it's", Classes::AUXILIARY) && !has("john's", Classes::AUXILIARY));
         assert!(has("we'd", Classes::MODAL) && has("john's", Classes::CONTRACTION));
         assert!(!has("o'clock", Classes::CONTRACTION) && !has("hello", Classes::CONTRACTION));
+    }
+
+    #[test]
+    fn lists_have_no_word_twice() {
+        for line in LISTS.lines().filter(|line| !line.starts_with('#')) {
+            let mut words: Vec<&str> = line.split(' ').skip(2).collect();
+            words.sort_unstable();
+            assert!(words.is_sorted_by(|a, b| a < b), "twice: {line}");
+        }
+    }
+
+    #[test]
+    fn chinese_numerals_are_number_words() {
+        let is_number = |word| classes(word, Language::Chinese).0 & Classes::NUMBER_WORD.0 != 0;
+        assert!(["二十三", "第三", "两个", "三百", "5", "半"].into_iter().all(is_number));
+        assert!(!["一样", "十分", "分", "一起"].into_iter().any(is_number));
     }
 
     #[test]

@@ -17,7 +17,7 @@ fn lines(text: &str, of: &Analysis, row: &mut Row<'_>) {
     let lines = Spread::of(of.lines.iter().map(|line| line.characters));
     row.count(Id::line_count, lines.n);
     row.set(Id::line_chars_mean, lines.mean());
-    row.count(Id::line_chars_max, lines.max);
+    row.set(Id::line_chars_max, lines.greatest());
     let paragraphs = of.lines.chunk_by(|_, next| !next.begins_paragraph);
     let characters = paragraphs.map(|lines| match lines {
         [] => 0,

@@ -20,7 +20,7 @@ pub(super) fn fill(text: &str, of: &Analysis, language: Language, row: &mut Row<
 
 fn spaced(of: &Analysis, language: Language, row: &mut Row<'_>) {
     let (words, sentences) = (of.words.len() as u32, of.sentences.len() as u32);
-    if words == 0 || sentences == 0 {
+    if words == 0 {
         return;
     }
     let vocabulary = of.vocabulary(language);
@@ -33,7 +33,8 @@ fn spaced(of: &Analysis, language: Language, row: &mut Row<'_>) {
         characters += word.characters * count;
         letters += word.letters * count;
     }
-    let per = |part: u32, whole: u32| f64::from(part) / f64::from(whole);
+    // A word may be all combining marks, which make no sentence.
+    let per = |part: u32, whole: u32| if whole == 0 { f64::NAN } else { f64::from(part) / f64::from(whole) };
     row.set(Id::lix, per(words, sentences) + 100.0 * per(long, words));
     row.ratio(Id::rix, long, sentences);
     if language != Language::English {

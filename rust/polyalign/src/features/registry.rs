@@ -129,7 +129,7 @@ macro_rules! unit {
         ("count", 1.0, Bins::Count { max_log2: 12 })
     };
     (mean_characters) => {
-        ("characters", 1.0, Bins::Positive { min_log2: 0, max_log2: 12 })
+        ("characters", 1.0, Bins::Positive { min_log2: 0, max_log2: 15 })
     };
     (mean_words) => {
         ("words", 1.0, Bins::Positive { min_log2: -1, max_log2: 10 })
@@ -150,7 +150,7 @@ macro_rules! unit {
         ("0 or 1", 1.0, Bins::Count { max_log2: 7 })
     };
     (ratio) => {
-        ("ratio", 0.25, Bins::Positive { min_log2: -8, max_log2: 8 })
+        ("ratio", 0.25, Bins::Positive { min_log2: -8, max_log2: 12 })
     };
     (root) => {
         ("words / √words", 0.25, Bins::Positive { min_log2: -1, max_log2: 7 })
@@ -198,22 +198,45 @@ macro_rules! features {
     };
 }
 
-// All are of the response without the white space at its ends. A word is a UAX #29 word; in Chinese a word of the dictionary
-// segmentation with a letter or digit. Types are words in lower case. A character is a Unicode scalar value, a letter one
-// of category L, a digit one of category Nd. A line is what \n parts, and is counted if it is not blank. Standard deviations
-// are the population's. A share or mean of nothing is not defined.
+/// What the definitions take for granted, a sentence or a few each.
+pub const CONVENTIONS: &[&str] = &[
+    "Features are of the response without the white space at its ends. Nothing else is normalised.",
+    "A character is a Unicode scalar value; white space has the property White_Space. A letter is of category L, an uppercase \
+     one of Lu, a lower-case one of Ll, a digit of Nd; a Han or Latin letter is one of that script. Alphanumeric is what is of \
+     category L or N, and a mark what is of category P or S.",
+    "A line is what `\\n` or `\\r\\n` parts; one that is blank (nothing but white space) is no line. A paragraph is a run of lines \
+     without a blank one in between.",
+    "A sentence is one of UAX #29 that has an alphanumeric character, without the white space at its ends. Every line end \
+     ends it. The words that begin in it are its words.",
+    "A word is a UAX #29 word: a segment with an alphabetic or numeric character. In Chinese it is a word that jieba cuts \
+     (default dictionary, with the hidden Markov model), if it has an alphanumeric character.",
+    "A type is a word in lower case, each character for itself (so there is no final sigma). The characters, letters, \
+     syllables and classes of a word are those of its type.",
+    "The classes of words are those of `function_words.txt`. An English word that ends in an apostrophe (`'` or `’`) and t, m, \
+     re, ve, ll, d or s has, beside its own, those of what stands before the apostrophe (before t without the n, if there is \
+     one) and that of the ending: negation for t, auxiliary for m, re and ve, modal for ll and d, and auxiliary for s if a \
+     pronoun, demonstrative or question word stands before it.",
+    "Function words are those of the classes article, persons, demonstrative, question word, preposition, conjunction, \
+     auxiliary, modal, negation, particle and other; the remaining classes say how something is said, and count as content.",
+    "The last user message is the last of role `user`; if there is none, all messages are before it. In the group \
+     interaction, words are UAX #29 words in every language: in Chinese, single characters.",
+    "Standard deviations are the population's. A share, ratio, mean or extreme of nothing is not defined. Values are rounded \
+     to 2⁻²⁰, a tie to even, then to single precision. Categories and scripts are those of Unicode 16, words and sentences \
+     those of Unicode 17.",
+];
+
 features! {
     Length {
         char_count characters All "Characters.",
         char_no_space_count characters All "Characters that are not white space.",
-        newline_count lines All "Line ends.",
-        line_count lines All "Lines that are not blank.",
-        line_chars_mean mean_characters All "Mean characters of a line that is not blank.",
+        newline_count lines All "Line ends: `\\n`.",
+        line_count lines All "Lines.",
+        line_chars_mean mean_characters All "Mean characters of a line, blanks at its ends included.",
         line_chars_max characters All "Characters of the longest line.",
-        paragraph_count lines All "Paragraphs: runs of lines that are not blank.",
-        paragraph_chars_mean mean_characters All "Mean characters of a paragraph, line ends included.",
+        paragraph_count lines All "Paragraphs.",
+        paragraph_chars_mean mean_characters All "Mean characters of a paragraph, line ends between its lines included.",
         paragraph_sentences_mean per_sentence All "Sentences a paragraph.",
-        sentence_count lines All "Sentences (UAX #29) with a letter or digit; line ends also end them.",
+        sentence_count lines All "Sentences.",
         sentence_chars_mean mean_characters All "Mean characters of a sentence.",
         sentence_chars_std mean_characters All "Standard deviation of the characters of a sentence.",
         sentence_chars_min characters All "Characters of the shortest sentence.",
@@ -227,22 +250,22 @@ features! {
         last_sentence_words words Words "Words of the last sentence.",
     }
     Structure {
-        bullet_line_count lines All "Lines that begin with -, * or • and a blank.",
-        enumerated_line_count lines All "Lines that begin with a number of up to three digits or a single letter, . ) or 、 and a blank or a Han character.",
+        bullet_line_count lines All "Lines that begin with -, * or • and white space after it (here and below, after any indentation).",
+        enumerated_line_count lines All "Lines that begin with ( or （ or neither, up to three digits 0 to 9, one letter A to Z or a to z, or up to three of 一 to 十, one of . ) 、 ． ）, and white space or a Han letter.",
         list_line_share share All "Bulleted and enumerated lines among the lines.",
-        heading_line_count lines All "Lines that begin with one to six # and a blank.",
+        heading_line_count lines All "Lines that begin with one to six # and white space.",
         quoted_line_count lines All "Lines that begin with >.",
-        table_line_count lines All "Lines that begin and end with |.",
+        table_line_count lines All "Lines that begin and end with |, and have more than one.",
         code_fence_count count All "Lines that begin with three backticks or tildes.",
-        code_line_share share All "Lines within code fences, fences included, among the lines.",
+        code_line_share share All "Lines within code fences, fences included, among the lines; a fence opens what the next one closes, or the end.",
         backtick_count count All "Backticks.",
-        bold_count count All "Pairs of **.",
-        markdown_link_count count All "]( pairs.",
-        url_count count All "http://, https:// and www. addresses, in any case.",
-        email_count count All "E-mail addresses.",
-        emoji_count count All "Emoji: characters that are pictures by default (modifiers aside), and those that U+FE0F makes one.",
-        emoticon_count count All "Emoticons such as :) and ;-P, after white space or at the start.",
-        math_count count All "Dollar signs before an ASCII letter or backslash, \\( and \\[.",
+        bold_count count All "Half of the `**`, rounded down.",
+        markdown_link_count count All "Links: `](`.",
+        url_count count All "http:// and https:// before what is no white space, and www. before an alphanumeric character and not after one or a slash; in any case.",
+        email_count count All "@ after one of A to Z, a to z, 0 to 9, _ . + - and before parts, with a dot between them, of A to Z, a to z, 0 to 9 and -, if one after the first begins with a letter.",
+        emoji_count count All "Emoji: characters with Emoji_Presentation but no modifiers of the skin, and others with Emoji that U+FE0F follows.",
+        emoticon_count count All "Emoticons, after white space or at the start: one of : ; =, perhaps one of - ^ ', one of ) ( D P p O o 3 / \\ | ] [, and then no alphanumeric character or slash.",
+        math_count count All "Dollar signs before a letter A to Z or a to z or a backslash, \\( and \\[.",
     }
     Lexical {
         word_length_mean letters Words "Mean characters of a word.",
@@ -251,21 +274,21 @@ features! {
         short_word_share share Words "Words of at most 3 characters (in Chinese 1).",
         long_word_share share Words "Words of at least 7 characters (in Chinese 3).",
         very_long_word_share share Words "Words of at least 11 characters (in Chinese 4).",
-        type_count words Words "Different words, lower-cased.",
+        type_count words Words "Types.",
         type_token_ratio share Words "Types a word.",
         root_ttr root Words "Types over the square root of words.",
         log_ttr share Words "Logarithm of types over that of words (Herdan's C); 1 for one word.",
         mattr_50 share Words "Mean types a word over all windows of 50 words; of the whole below 50.",
         hapax_share share Words "Types that occur once, a word.",
         dislegomena_share share Words "Types that occur twice, a word.",
-        distinct_2 share Words "Different pairs of words in a row among all pairs.",
-        distinct_3 share Words "Different triples of words in a row among all triples.",
-        word_entropy bits Words "Shannon entropy of the words.",
-        word_entropy_share share Words "Shannon entropy over the logarithm of words; 1 for one word.",
+        distinct_2 share Words "Different pairs of types in a row among all pairs.",
+        distinct_3 share Words "Different triples of types in a row among all triples.",
+        word_entropy bits Words "Shannon entropy of the types.",
+        word_entropy_share share Words "Shannon entropy of the types over the logarithm of words; 1 for one word.",
         max_word_share share Words "The most frequent type among the words.",
         yule_k yule Words "Yule's K: 10⁴ (Σ c² − n) / n², c the count of a type, n words.",
         adjacent_repeat_count count Words "Words of the same type as the word before.",
-        sentence_start_repeat_share share Words "Sentences that begin with the word another one before began with.",
+        sentence_start_repeat_share share Words "Sentences that begin with the type another one before began with, among those with words.",
         char_type_share share All "Different characters among the characters that are not white space.",
         char_entropy bits All "Shannon entropy of the characters that are not white space.",
     }
@@ -288,12 +311,12 @@ features! {
         hedge_share share EnglishChinese "maybe, perhaps, 可能, 也许 and the like among the words.",
         interjection_share share EnglishChinese "oh, yeah, 嗯, 哦 and the like among the words.",
         politeness_share share EnglishChinese "please, thanks, 请, 谢谢 and the like among the words.",
-        particle_share share Chinese "Final and aspect particles, 吗, 呢, 了, 着 and the like, among the words.",
-        contraction_share share English "Words that end in an apostrophe and s, t, re, ve, ll, d or m, among the words.",
-        number_word_share share EnglishChinese "Number words, and words that begin with a digit, among the words.",
+        particle_share share Chinese "Structural, aspect and final particles, 的, 了, 着, 吗, 呢 and the like, among the words.",
+        contraction_share share English "Words that end in an apostrophe and s, t, re, ve, ll, d or m (possessives too), among the words.",
+        number_word_share share EnglishChinese "Number words, words that begin with a character of category N and, in Chinese, words of nothing but 〇零一二三四五六七八九十百千万萬亿億两兩第, among the words.",
     }
     Punctuation {
-        punctuation_count characters All "Marks: characters of Unicode's category P or S, and emoji.",
+        punctuation_count characters All "Marks.",
         punctuation_share share All "Marks among the characters that are not white space.",
         question_mark_count count All "? and ？.",
         exclamation_mark_count count All "! and ！.",
@@ -309,45 +332,45 @@ features! {
         slash_count count All "/ and ／.",
         parenthesis_count count All "( ) （ ）.",
         bracket_count count All "[ ] { } 【 】 ［ ］ ｛ ｝ 《 》 〈 〉.",
-        symbol_count count All "Characters of Unicode's category S that are no emoji.",
+        symbol_count count All "Characters of category S without Emoji_Presentation.",
         commas_per_sentence per_sentence All "Commas a sentence.",
-        question_sentence_share share All "Sentences with a question mark after their last letter or digit.",
-        exclamation_sentence_share share All "Sentences with an exclamation mark after their last letter or digit.",
-        ends_with_mark yes All "Whether the last character is one of . ! ? … 。 ！ ？, closing quotes and brackets aside.",
+        question_sentence_share share All "Sentences with a question mark (? or ？) after their last alphanumeric character.",
+        exclamation_sentence_share share All "Sentences with an exclamation mark (! or ！) after their last alphanumeric character.",
+        ends_with_mark yes All "Whether the last character is one of . ! ? … 。 ！ ？, when these are left out at the end: \" ' ” ’ » 」 』 ) ） ] 】 》.",
         repeated_mark_count count All "Runs of two or more ! ? ！ ？.",
     }
     Orthography {
         letter_share share All "Letters among the characters that are not white space.",
         uppercase_share share All "Uppercase letters among the letters.",
         digit_share share All "Decimal digits among the characters that are not white space.",
-        number_count count All "Numbers: runs of digits, with . and , between digits.",
-        year_count count All "Numbers from 1500 to 2100 of four digits.",
-        ordinal_count count English "1st, 2nd, 3rd and the like.",
+        number_count count All "Numbers: runs of digits, with single . and , between digits.",
+        year_count count All "Numbers from 1500 to 2100 of four digits 0 to 9.",
+        ordinal_count count English "Numbers with st, nd, rd or th right after them, in any case, and no alphanumeric character after that.",
         non_ascii_share share All "Characters beyond ASCII among the characters that are not white space.",
-        han_share share All "Han characters among the letters.",
+        han_share share All "Han letters among the letters.",
         latin_share share All "Latin letters among the letters.",
-        full_width_share share All "Full-width forms and CJK marks among the marks.",
-        all_caps_word_count count Spaced "Words of two or more letters, all uppercase.",
-        title_case_share share Spaced "Words that begin with an uppercase letter and have no other, among the words.",
-        sentence_capital_share share Spaced "Sentences whose first letter is uppercase, among those whose first letter has case.",
+        full_width_share share All "Marks from U+3000 to U+303F and from U+FF00 to U+FFEF among the marks.",
+        all_caps_word_count count Spaced "Words of two or more letters, all of them uppercase.",
+        title_case_share share Spaced "Words that begin with an uppercase letter and have no other uppercase one, among the words.",
+        sentence_capital_share share Spaced "Sentences whose first letter is uppercase, among those whose first letter is uppercase or lower case.",
         begins_lower_case yes Spaced "Whether the first letter is lower case.",
-        elongation_count count All "Runs of three or more of the same letter.",
+        elongation_count count All "Runs of three or more of the same letter in the same case.",
     }
     Readability {
-        syllables_per_word syllables English "Mean syllables of a word: groups of the letters aeiouy, less a silent e; at least 1.",
+        syllables_per_word syllables English "Mean syllables of a word. Of its letters a to z: groups of aeiouy, less one for an e at the end that is not le or ye, if another is left; 1 for up to three letters; at least 1.",
         polysyllable_share share English "Words of three or more syllables among the words.",
         flesch_reading_ease ease English "206.835 − 1.015 words/sentences − 84.6 syllables/words.",
         flesch_kincaid_grade grade English "0.39 words/sentences + 11.8 syllables/words − 15.59.",
         gunning_fog grade English "0.4 (words/sentences + 100 polysyllables/words).",
         smog_index grade English "1.043 √(30 polysyllables/sentences) + 3.1291.",
-        coleman_liau_index grade English "5.88 letters/words − 29.6 sentences/words − 15.8.",
+        coleman_liau_index grade English "5.88 letters of words/words − 29.6 sentences/words − 15.8.",
         automated_readability_index grade English "4.71 characters of words/words + 0.5 words/sentences − 21.43.",
         lix index Spaced "words/sentences + 100 words longer than 6 characters / words.",
         rix per_sentence Spaced "Words longer than 6 characters a sentence.",
-        clause_chars_mean mean_characters Chinese "Mean characters of a clause: what ， ； ： 。 ！ ？ … , ; : ! ? and line ends part, if it has a letter or digit.",
+        clause_chars_mean mean_characters Chinese "Mean characters of a clause: what ， ； ： 。 ！ ？ … , ; : ! ? and `\\n` part, without the white space at its ends, if it has an alphanumeric character.",
         clauses_per_sentence per_sentence Chinese "Clauses a sentence.",
-        common_character_share share Chinese "Characters of GB 2312's first level (3,755) among the Han characters.",
-        four_character_word_share share Chinese "Words of four Han characters among the words.",
+        common_character_share share Chinese "Characters of GB 2312's first level (3,755) among the Han letters.",
+        four_character_word_share share Chinese "Words of four Han letters among the words.",
     }
     Sentiment {
         vader_negative share English "VADER: share of negative valence.",
@@ -356,15 +379,15 @@ features! {
         vader_compound compound English "VADER: normalised sum of valences.",
     }
     Interaction {
-        earlier_turn_count count All "Messages before the last user's, but for the system's.",
-        user_chars_ratio ratio All "Characters over those of the last user message, without the white space at its ends.",
-        history_chars_ratio ratio All "Characters over the mean of the assistant's messages before the last user's.",
-        user_overlap_share share All "Types (here UAX #29 words, in Chinese characters) that the last user message has too, among the types.",
+        earlier_turn_count count All "Messages before the last user message, but for the system's.",
+        user_chars_ratio ratio All "Characters over those of the last user message without the white space at its ends.",
+        history_chars_ratio ratio All "Characters over the mean of the assistant's messages before the last user message, without the white space at their ends.",
+        user_overlap_share share All "Types that the last user message has too, among the types.",
         user_coverage_share share All "Types of the last user message that the response has too, among its types.",
-        history_overlap_share share All "Types that messages before the last user's (but for the system's) have too, among the types.",
-        new_type_share share All "Types that no message before has, among the types.",
-        copied_pair_share share All "Different pairs of types in a row that a message before has in a row too, among the different pairs.",
-        asks_back yes All "Whether both the response and the last user message have a question mark.",
+        history_overlap_share share All "Types that messages before the last user message (but for the system's) have too, among the types; not defined without such messages.",
+        new_type_share share All "Types that no message of the prompt has, among the types; not defined without messages.",
+        copied_pair_share share All "Different pairs of types in a row that a message of the prompt has in a row too, among the different pairs; not defined without messages.",
+        asks_back yes All "Whether both the response and the last user message have a ? or ？.",
     }
 }
 

@@ -4,6 +4,8 @@ use super::analysis::{Analysis, trim};
 use super::characters::Kind;
 use super::registry::Id;
 use super::row::Row;
+use crate::text::class::ClassTable;
+use std::sync::LazyLock;
 
 #[derive(Default)]
 struct Lines {
@@ -34,7 +36,7 @@ pub(super) fn fill(text: &str, of: &Analysis, row: &mut Row<'_>) {
     row.count(Id::markdown_link_count, count_if(has(']'), &|| text.matches("](").count()));
     row.count(Id::url_count, count_if(has(':') || has('.'), &|| urls(text)));
     row.count(Id::email_count, count_if(has('@'), &|| emails(text)));
-    row.count(Id::emoji_count, emoji(of));
+    row.count(Id::emoji_count, emoji(text, of));
     row.count(Id::emoticon_count, count_if(has(':') || has(';') || has('='), &|| emoticons(text)));
     row.count(Id::math_count, count_if(has('$') || has('\\'), &|| math(text)));
 }
@@ -90,6 +92,10 @@ fn is_enumerated(line: &str) -> bool {
     rest.starts_with(|c: char| c.is_whitespace() || Kind::of(c) == Kind::HanLetter)
 }
 
+fn is_alphanumeric(c: char) -> bool {
+    Kind::of(c).is_alphanumeric()
+}
+
 fn is_han_digit(c: char) -> bool {
     "一二三四五六七八九十".contains(c)
 }
@@ -106,8 +112,8 @@ fn urls(text: &str) -> usize {
         .filter(|&at| (ends(at, "http") || ends(at, "https")) && followed(at + 3, |c| !c.is_whitespace()));
     let hosts = memchr::memchr_iter(b'.', bytes).filter(|&at| {
         ends(at, "www")
-            && !text[..at - 3].ends_with(|c: char| c == '/' || c.is_alphanumeric())
-            && followed(at + 1, char::is_alphanumeric)
+            && !text[..at - 3].ends_with(|c| c == '/' || is_alphanumeric(c))
+            && followed(at + 1, is_alphanumeric)
     });
     schemes.count() + hosts.count()
 }
@@ -130,9 +136,24 @@ fn emails(text: &str) -> usize {
 }
 
 /// Characters that are pictures by default, and those that U+FE0F makes one.
-fn emoji(of: &Analysis) -> u32 {
+fn emoji(text: &str, of: &Analysis) -> u32 {
     let pictures = of.characters.each().filter(|(c, _)| Kind::of(*c) == Kind::Emoji);
-    of.characters.count('\u{FE0F}') + pictures.map(|(_, count)| count).sum::<u32>()
+    let by_default: u32 = pictures.map(|(_, count)| count).sum();
+    if of.characters.count(SELECTOR) == 0 {
+        return by_default;
+    }
+    let selected = text.match_indices(SELECTOR).filter(|(at, _)| text[..*at].ends_with(is_text_by_default));
+    by_default + selected.count() as u32
+}
+
+/// Makes a picture of the character before it.
+const SELECTOR: char = '\u{FE0F}';
+
+/// Whether a character is an emoji, but not shown as a picture unless a selector says so.
+fn is_text_by_default(c: char) -> bool {
+    static CLASSES: LazyLock<ClassTable> =
+        LazyLock::new(|| ClassTable::new(&[(r"[\p{Emoji}--\p{Emoji_Presentation}]", 1)]));
+    CLASSES.get(c) == 1
 }
 
 /// `(^|\s)[:;=][-^']?[)(DPpOo3/\\|\]\[]` before what is neither letter, digit nor slash.
@@ -145,8 +166,7 @@ fn emoticons(text: &str) -> usize {
         let rest = &text[at + 1..];
         let rest = rest.strip_prefix(['-', '^', '\'']).unwrap_or(rest);
         let mouth = ['(', ')', 'D', 'P', 'p', 'O', 'o', '3', '/', '\\', '|', ']', '['];
-        rest.strip_prefix(mouth)
-            .is_some_and(|rest| !rest.starts_with(|c: char| c == '/' || c.is_alphanumeric()))
+        rest.strip_prefix(mouth).is_some_and(|rest| !rest.starts_with(|c| c == '/' || is_alphanumeric(c)))
     };
     eyes.filter(is_face).count()
 }

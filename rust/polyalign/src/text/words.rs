@@ -184,7 +184,7 @@ pub fn count_words(text: &str) -> u32 {
         let (class, width) = if byte.is_ascii() { (ASCII[usize::from(byte)], 1) } else { wide(text, at) };
         if class == Class::Unknown {
             let start = cut + last_cut(&text[cut..at]);
-            let end = at + width + next_cut(&text[at + width..]);
+            let end = next_cut(text, at + width);
             words -= count_known(&text[start..at]);
             words += text[start..end].unicode_words().count() as u32;
             (cut, state, at) = (end, State::Start as u8, end);
@@ -237,7 +237,7 @@ pub fn words(text: &str, words: &mut Vec<(u32, u32)>) {
         }
         let (class, width) = if byte.is_ascii() { (ASCII[usize::from(byte)], 1) } else { wide(text, at) };
         if class == Class::Unknown {
-            let (from, to) = (cut + last_cut(&text[cut..at]), at + width + next_cut(&text[at + width..]));
+            let (from, to) = (cut + last_cut(&text[cut..at]), next_cut(text, at + width));
             while words.last().is_some_and(|&(start, _)| start as usize >= from) {
                 words.pop();
             }
@@ -379,9 +379,21 @@ fn is_cut(c: char) -> bool {
     matches!(class_of(c), Class::Other | Class::Alone)
 }
 
-/// Where the first character is that a word boundary certainly precedes; else the text's end.
-fn next_cut(text: &str) -> usize {
-    text.find(is_cut).unwrap_or(text.len())
+/// Where the first character from `at` on is that a word boundary certainly precedes; else the text's end.
+fn next_cut(text: &str, mut at: usize) -> usize {
+    loop {
+        at = text[at..].find(is_cut).map_or(text.len(), |more| at + more);
+        // Spaces of any width are one segment.
+        if !(text[at..].starts_with(' ') && text[..at].ends_with(is_wide_space)) {
+            return at;
+        }
+        at = text.len() - text[at..].trim_start_matches(' ').len();
+    }
+}
+
+/// `WSegSpace` beyond ASCII.
+fn is_wide_space(c: char) -> bool {
+    matches!(c, '\u{1680}' | '\u{2000}'..='\u{2006}' | '\u{2008}'..='\u{200A}' | '\u{205F}' | '\u{3000}')
 }
 
 /// Where the last character is that a word boundary certainly precedes; else the text's start.
@@ -423,6 +435,18 @@ mod tests {
                 format!("カ{c}カ.{c}'b{c}\u{301}c"),
             ] {
                 assert_eq!(count_words(&text), oracle(&text), "{text:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn spaces_of_any_width_are_one_segment() {
+        let characters = [' ', '\u{3000}', '\u{2009}', '\u{2007}', '\u{A0}', '\u{A3E}', 'a', '。'];
+        let mut texts = vec![String::new()];
+        for _ in 0..5 {
+            texts = texts.iter().flat_map(|text| characters.map(|c| format!("{text}{c}"))).collect();
+            for text in &texts {
+                assert_eq!(count_words(text), oracle(text), "{text:?}");
             }
         }
     }
