@@ -76,7 +76,8 @@ def extract(
         What each response answers: a text (the user's), a list of ``{"role", "content"}``, or ``None``. Without it the
         features of the group ``interaction`` are not defined.
     groups : sequence of str, optional
-        Which of :data:`GROUPS`. Default: all. Not for the paper's variant.
+        Which of :data:`GROUPS`. Default: all. Not for the paper's variant. ``"syntax"`` besides: shares of universal parts
+        of speech, for Chinese, in builds with the cargo feature ``pos``.
     variant : {"default", "paper"}, default "default"
         ``"paper"``: the features of the paper's published code (arXiv:2606.13227), value for value.
     threads : int, optional

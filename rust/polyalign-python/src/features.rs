@@ -8,7 +8,7 @@ use arrow::datatypes::{DataType, Field, Schema};
 use polyalign::buckets::language::primary_subtag;
 use polyalign::features::registry::{FEATURES, Group, VERSION};
 use polyalign::reference::{Variant, features};
-use polyalign::scoring::{Values, measure_all};
+use polyalign::scoring::{Response, Values, measure_all};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3_arrow::PyTable;
@@ -43,7 +43,6 @@ fn subtags(languages: &[&str]) -> PyResult<Vec<&'static str>> {
 
 /// The features of texts as a table, a column a feature.
 #[pyfunction]
-#[expect(clippy::too_many_arguments, reason = "the Python side has named them")]
 pub fn extract_features<'py>(
     py: Python<'py>,
     texts: &Bound<'py, PyAny>,
@@ -54,7 +53,10 @@ pub fn extract_features<'py>(
     threads: Option<usize>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let variant = self::variant(variant)?;
-    let groups: Vec<Group> = groups.iter().map(|name| group(name)).collect::<PyResult<_>>()?;
+    let with_syntax = groups.iter().any(|name| name == "syntax");
+    check_syntax(with_syntax)?;
+    let groups: Vec<Group> =
+        groups.iter().filter(|name| *name != "syntax").map(|name| group(name)).collect::<PyResult<_>>()?;
     let (texts, languages) = (Column::from_python(texts)?, Column::from_python(languages)?);
     let texts = texts.as_strs()?;
     let languages = subtags(&languages.as_strs()?)?;
@@ -76,10 +78,36 @@ pub fn extract_features<'py>(
         fields.push(Field::new(features(variant)[at].name, DataType::Float32, false));
         columns.push(Arc::new(column) as ArrayRef);
     }
+    if with_syntax {
+        add_syntax(&responses, &mut fields, &mut columns);
+    }
     let schema = Arc::new(Schema::new(fields));
     let batch = RecordBatch::try_new(schema.clone(), columns).map_err(|error| errors::to_py(error.into()))?;
     Library::Arro3.table(py, PyTable::try_new(vec![batch], schema)?)
 }
+
+fn check_syntax(wanted: bool) -> PyResult<()> {
+    if wanted && !cfg!(feature = "pos") {
+        return Err(PyValueError::new_err(
+            "groups: 'syntax' is not in this build: build polyalign with it (maturin build --release --features pos)",
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(feature = "pos")]
+fn add_syntax(responses: &[Response<'_>], fields: &mut Vec<Field>, columns: &mut Vec<ArrayRef>) {
+    use polyalign::features::{Language, syntax};
+    let shares = |response: &Response<'_>| syntax::shares(response.text, Language::of(response.of));
+    let rows: Vec<_> = responses.iter().map(shares).collect();
+    for (at, name) in syntax::NAMES.iter().enumerate() {
+        fields.push(Field::new(*name, DataType::Float32, false));
+        columns.push(Arc::new(rows.iter().map(|row| row[at]).collect::<Float32Array>()));
+    }
+}
+
+#[cfg(not(feature = "pos"))]
+fn add_syntax(_: &[Response<'_>], _: &mut Vec<Field>, _: &mut Vec<ArrayRef>) {}
 
 /// All features of a variant, as JSON.
 #[pyfunction]

@@ -33,6 +33,9 @@ pub struct Reference {
     scorers: Mutex<Vec<Arc<Scorer>>>,
 }
 
+/// Why responses have no distance, and how many.
+type Reasons = Vec<(String, u64)>;
+
 /// How a reference is asked: `min_count`, and the quantiles of the band.
 type Asked = (u64, f64, f64);
 
@@ -243,7 +246,6 @@ impl Reference {
     }
 
     /// The support distances of responses, NaN where there is none; and the reasons for that with how often each holds.
-    #[expect(clippy::too_many_arguments, reason = "the Python side has named them")]
     fn support_distance<'py>(
         &self,
         py: Python<'py>,
@@ -252,13 +254,13 @@ impl Reference {
         prompts: Option<Prompts>,
         asked: Asked,
         threads: Option<usize>,
-    ) -> PyResult<(Bound<'py, PyArray1<f32>>, Vec<(String, u64)>)> {
+    ) -> PyResult<(Bound<'py, PyArray1<f32>>, Reasons)> {
         let (texts, targets) = (Column::from_python(texts)?, Column::from_python(targets)?);
         let (texts, targets) = (texts.as_strs()?, targets.as_strs()?);
         let prompts = prompts.as_ref().map(messages);
         let responses = responses(&texts, ("buckets", &targets), prompts.as_deref())?;
         let scored = self.score_all(py, &responses, asked, threads)?;
-        let mut reasons: Vec<(String, u64)> = Vec::new();
+        let mut reasons = Reasons::new();
         let distances = scored.iter().map(|scored| {
             let (distance, reason) = outcome(scored);
             if let Some(reason) = reason {
@@ -274,7 +276,6 @@ impl Reference {
     }
 
     /// Scores with all that is known of them, as a table.
-    #[expect(clippy::too_many_arguments, reason = "the Python side has named them")]
     fn score<'py>(
         &self,
         py: Python<'py>,

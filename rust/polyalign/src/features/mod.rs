@@ -20,6 +20,8 @@ pub mod registry;
 mod row;
 mod sequence;
 mod structure;
+#[cfg(feature = "pos")]
+pub mod syntax;
 mod vocabulary;
 
 pub use language::Language;
