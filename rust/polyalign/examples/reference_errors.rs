@@ -4,7 +4,7 @@
 //! cargo run --release --example reference_errors -- interactions.jsonl [ROWS]
 //! ```
 //!
-//! Records have `human_answer`, `language`, `track` and `family`. Buckets are cut at 40, 120 and 240 words.
+//! Prints the tables of `docs/accuracy.md`. Records have `human_answer`, `language`, `track` and `family`. Buckets are cut at 40, 120 and 240 words.
 
 use polyalign::distance::samples::{Distance, Sorted};
 use polyalign::features::registry::{FEATURES, Group};
@@ -30,9 +30,44 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     rows.retain(|_, values| values.len() >= 20 * FEATURES.len());
     let reference = build(&rows)?;
     println!("{} rows in {} buckets of 20 or more", reference.rows(), rows.len());
-    quantiles(&reference, &rows);
-    wasserstein(&reference, &rows)?;
+    let [by_sigma, relative] = wasserstein(&reference, &rows)?;
+    let measures = [quantiles(&reference, &rows), by_sigma, relative];
+    println!(
+        "\n| error | values | median | 95 % | 99 % | most |\n| --- | ---: | ---: | ---: | ---: | ---: |"
+    );
+    let names = ["of a quantile, relative", "of W1, over the greater σ", "of W1, relative"];
+    names.iter().zip(&measures).for_each(|(name, errors)| print_summary(name, errors));
+    println!(
+        "\n| feature | quantile, most | W1 / σ, most | W1 relative, 95 % |\n| --- | ---: | ---: | ---: |"
+    );
+    for feature in FEATURES {
+        let of =
+            |errors: &Errors, share| at(errors.iter().filter(|e| e.1 == feature.name).map(|e| e.0), share);
+        let [quantile, by_sigma, relative] = &measures;
+        let cells =
+            [of(quantile, 1.0), of(by_sigma, 1.0), of(relative, 0.95)].map(|e| e.map_or("–".into(), percent));
+        println!("| `{}` | {} |", feature.name, cells.join(" | "));
+    }
     Ok(())
+}
+
+/// An error and its feature, one a value compared.
+type Errors = Vec<(f64, &'static str)>;
+
+fn print_summary(name: &str, errors: &Errors) {
+    let of = |share| at(errors.iter().map(|error| error.0), share).map_or("–".into(), percent);
+    println!("| {name} | {} | {} | {} | {} | {} |", errors.len(), of(0.5), of(0.95), of(0.99), of(1.0));
+}
+
+fn percent(error: f64) -> String {
+    if error == 0.0 { "0".into() } else { format!("{:.2} %", 100.0 * error) }
+}
+
+/// The error that a share of them does not exceed.
+fn at(errors: impl Iterator<Item = f64>, share: f64) -> Option<f64> {
+    let mut errors: Vec<f64> = errors.collect();
+    errors.sort_by(f64::total_cmp);
+    errors.get((share * errors.len().saturating_sub(1) as f64).ceil() as usize).copied()
 }
 
 fn read(path: &str, limit: usize) -> Result<Rows, Box<dyn std::error::Error>> {
@@ -73,7 +108,7 @@ fn column(values: &[f32], feature: usize) -> Vec<f32> {
 }
 
 /// Relative errors of five quantiles, of every feature in every bucket of 20 or more.
-fn quantiles(reference: &Reference, rows: &Rows) {
+fn quantiles(reference: &Reference, rows: &Rows) -> Errors {
     let mut errors = Vec::new();
     for (bucket, values) in rows.values().enumerate() {
         for (feature, info) in FEATURES.iter().enumerate() {
@@ -85,11 +120,11 @@ fn quantiles(reference: &Reference, rows: &Rows) {
             }
         }
     }
-    report("quantiles, relative", errors);
+    errors
 }
 
 /// Errors of Wasserstein-1 between all pairs of buckets.
-fn wasserstein(reference: &Reference, rows: &Rows) -> polyalign::Result<()> {
+fn wasserstein(reference: &Reference, rows: &Rows) -> polyalign::Result<[Errors; 2]> {
     let pairs: Vec<(usize, usize)> = (0..rows.len()).flat_map(|a| (0..a).map(move |b| (a, b))).collect();
     let found = compare(reference, reference, &pairs, &AtomicBool::new(false))?;
     let values: Vec<&Vec<f32>> = rows.values().collect();
@@ -110,27 +145,5 @@ fn wasserstein(reference: &Reference, rows: &Rows) -> polyalign::Result<()> {
             relative.push((if error == 0.0 { 0.0 } else { error / exact }, info.name));
         }
     }
-    report("Wasserstein-1, over the greater σ", by_sigma);
-    report("Wasserstein-1, relative", relative);
-    Ok(())
-}
-
-fn report(what: &str, mut errors: Vec<(f64, &str)>) {
-    errors.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let at =
-        |share: f64| errors.get((share * (errors.len().max(1) - 1) as f64) as usize).map_or(0.0, |e| e.0);
-    println!(
-        "{what}: {} values; median {:.5}, .95 {:.5}, .99 {:.5}",
-        errors.len(),
-        at(0.5),
-        at(0.95),
-        at(0.99)
-    );
-    let mut seen = Vec::new();
-    for (error, name) in errors.iter().rev() {
-        if !seen.contains(name) && seen.len() < 6 {
-            println!("    at most {error:.5} of {name}");
-            seen.push(name);
-        }
-    }
+    Ok([by_sigma, relative])
 }
