@@ -110,7 +110,7 @@ def score_table(buckets: Mapping[str, Mapping[str, Any]], width: int, limit: int
         "beyond 95%": [_number(score["beyond_95"], ".1%") for score in scores],
         "served by": [_server(name, score) for name, score in shown],
     }
-    for name in ("scored", "served by"):
+    for name in ("scored", "served by", "beyond 95%"):
         if 1 + sum(max(map(cell_len, [column, *cells])) + 3 for column, cells in columns.items()) <= width:
             break
         del columns[name]
