@@ -92,7 +92,8 @@ def test_bucket_has_the_documented_flags(cli: Cli) -> None:
     flags = (
         "tokenizer out length-edges length-unit length-bins languages shape prompt-field response-field language-field "
         "family-field group-field id-field family-map axis assignments-only partition-by overwrite max-rejects "
-        "max-record-bytes chunk-bytes count keep-thinking limit threads json config dry-run reference source sample-size"
+        "max-record-bytes chunk-bytes count keep-thinking limit threads json config dry-run reference source "
+        "sample-size"
     )
     for flag in flags.split():
         assert f"--{flag} " in text

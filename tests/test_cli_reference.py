@@ -48,7 +48,7 @@ def record(number: int, language: str) -> dict[str, object]:
 
 HUMANS = [record(number, language) for number in range(100) for language in ("en", "zh")]
 ASSISTANT = {
-    "en": "As an AI language model, I don't have days! However, here's what I can do:\n\n- **Listen**\n- **Help**\n\nOK?",
+    "en": "As an AI language model, I don't have days! However, here's what I can do:\n\n- **Listen**\n- **Help**",
     "zh": "作为一个人工智能语言模型，我没有“一天”的概念！不过，我可以：\n\n- **倾听**\n- **帮助**\n\n可以吗？",
 }
 

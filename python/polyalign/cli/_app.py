@@ -61,11 +61,12 @@ def app(context: click.Context, version: bool) -> None:
 Examples:
   pip install 'polyalign[demo]' && polyalign demo
   polyalign show demo/bucketed
+  polyalign reference show demo/human.safetensors
 """)
 @option("--out", "-o", "output", default="demo", metavar="DIR", help="Folder to write to. Default: demo.")
 @options.debug
 def demo(output: str) -> None:
-    """Bucket a small bilingual corpus and draw it.
+    """Bucket a small bilingual corpus, learn its human reference, score some answers, draw all of it.
 
     Takes seconds, and no network: the human conversations are those of the package chatterbot-corpus.
     """
