@@ -1,4 +1,4 @@
-"""The demo: a corpus, its buckets, a figure."""
+"""The demo: a corpus, its buckets, their reference, scores."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from polyalign import demo
 def test_demo_makes_what_it_says(cli: Cli, tmp_path: Path) -> None:
     result = cli("demo", "--out", "shown")
     assert result.returncode == 0, result.stderr
-    for name in ("corpus.jsonl", "tokenizer.json", "bucketed", "lengths.png"):
+    made = "corpus.jsonl tokenizer.json bucketed lengths.png human.safetensors answers.jsonl reference.html"
+    for name in made.split():
         assert f"shown/{name}" in result.stdout
         assert (tmp_path / "shown" / name).exists()
     assert (tmp_path / "shown" / "lengths.png").read_bytes().startswith(b"\x89PNG")
@@ -24,10 +25,20 @@ def test_demo_makes_what_it_says(cli: Cli, tmp_path: Path) -> None:
     assert {bucket["parts"]["track"] for bucket in buckets} == {"single", "multi"}
     assert {bucket["parts"]["family"] for bucket in buckets} == {"assistant", "code", "dialogue", "qa"}
 
+    score = cli("score", "shown/answers.jsonl", "--reference", "shown/human.safetensors", "-o", "scores.jsonl")
+    assert score.returncode == 0, score.stderr
+    scores = [json.loads(line) for line in (tmp_path / "scores.jsonl").read_text("utf-8").splitlines()]
+    assert {line["bucket"].split("|")[0] for line in scores} == {"en", "zh"}
+    for human, assistant in zip(scores[::2], scores[1::2], strict=True):
+        assert human["bucket"] == human["served_by"] == assistant["bucket"]
+        assert human["percentile"] < 0.95 < assistant["percentile"]
+        assert f"{human['distance']:.3f}" in result.stdout
+        assert f"{assistant['distance']:.3f}" in result.stdout
+
 
 def test_demo_can_be_repeated(tmp_path: Path) -> None:
     first = demo.run_demo(tmp_path / "demo")
-    files = {path: path.read_bytes() for path in sorted((tmp_path / "demo").rglob("*.parquet"))}
+    files = {path: path.read_bytes() for path in sorted((tmp_path / "demo").rglob("*")) if path.is_file()}
     assert demo.run_demo(tmp_path / "demo") == first
     assert {path: path.read_bytes() for path in files} == files
 

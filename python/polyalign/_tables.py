@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     from polyalign.buckets import BucketSummary, Report
+    from polyalign.features import Feature
 
 _QUANTILES = ("min", "q10", "q25", "q50", "q75", "q90", "max")
 _WIDE = 200
@@ -45,7 +47,7 @@ def bucket_table(buckets: Sequence[BucketSummary], unit: str, width: int, limit:
         is_id = name == "bucket"
         table.add_column(name, justify="left" if is_id else "right", no_wrap=not is_id, overflow="fold")
     for row in zip(*columns.values(), strict=True):
-        table.add_row(*row)
+        table.add_row(*map(Text, row))
     return table
 
 
@@ -63,6 +65,106 @@ def _columns(buckets: Sequence[BucketSummary]) -> dict[str, list[str]]:
     for name in _QUANTILES:
         columns[name.replace("q50", "median")] = [f"{bucket.length[name]:,}" for bucket in buckets]
     return columns
+
+
+def share_table(rows: Mapping[str, int], limit: int) -> Table:
+    """One line a bucket: its rows and its share of all; `limit` lines."""
+    total = max(1, sum(rows.values()))
+    named = {bucket: count for bucket, count in list(rows.items())[:limit]}
+    if len(rows) > limit:
+        named[f"… {len(rows) - limit:,} more"] = total - sum(named.values())
+    return _table(
+        {
+            "bucket": list(named),
+            "rows": [f"{count:,}" for count in named.values()],
+            "share": [f"{count / total:.1%}" for count in named.values()],
+        }
+    )
+
+
+def score_table(buckets: Mapping[str, Mapping[str, Any]], width: int, limit: int) -> Table:
+    """One line a bucket that responses were scored against, and one for all: as many columns as fit into `width`.
+
+    Parameters
+    ----------
+    buckets : mapping
+        By bucket: ``rows``, ``scored``, ``mean_distance``, ``mean_percentile``, ``beyond_95``, ``served_by``.
+    width : int
+        Of the terminal.
+    limit : int
+        How many buckets, those with most rows first.
+    """
+    order = sorted(buckets, key=lambda bucket: -buckets[bucket]["rows"])
+    shown = [(bucket, buckets[bucket]) for bucket in order[:limit]]
+    if len(order) > limit:
+        shown.append((f"… {len(order) - limit:,} more", _together([buckets[bucket] for bucket in order[limit:]])))
+    if len(order) > 1:
+        shown.append(("all", _together(list(buckets.values()))))
+    scores = [score for _, score in shown]
+    columns = {
+        "bucket": [name for name, _ in shown],
+        "rows": [f"{score['rows']:,}" for score in scores],
+        "scored": [f"{score['scored']:,}" for score in scores],
+        "distance": [_number(score["mean_distance"], ".3f") for score in scores],
+        "percentile": [_number(score["mean_percentile"], ".0%") for score in scores],
+        "beyond 95%": [_number(score["beyond_95"], ".1%") for score in scores],
+        "served by": [_server(name, score) for name, score in shown],
+    }
+    for name in ("scored", "served by", "beyond 95%"):
+        if 1 + sum(max(map(cell_len, [column, *cells])) + 3 for column, cells in columns.items()) <= width:
+            break
+        del columns[name]
+    table = _table(columns, ("bucket", "served by"))
+    table.caption = Text("means; humans: percentile 50%, beyond 95% 5%")
+    return table
+
+
+def _server(bucket: str, score: Mapping[str, Any]) -> str:
+    if "served_by" not in score:  # several buckets together
+        return ""
+    return "itself" if score["served_by"] == bucket else score["served_by"] or "nobody"
+
+
+def _together(buckets: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the scores of several buckets as those of one."""
+
+    def mean(name: str) -> float | None:
+        known = [(score[name], score["scored"]) for score in buckets if score[name] is not None]
+        rows = sum(count for _, count in known)
+        return sum(value * count for value, count in known) / rows if rows else None
+
+    sums = {name: sum(score[name] for score in buckets) for name in ("rows", "scored")}
+    return {**sums, **{name: mean(name) for name in ("mean_distance", "mean_percentile", "beyond_95")}}
+
+
+def _number(value: float | None, form: str) -> str:
+    return "–" if value is None else format(value, form)
+
+
+def feature_table(features: Sequence[Feature]) -> Table:
+    """One line a feature: its name, unit, languages and definition, under its group."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    for name in ("feature", "unit", "languages"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("definition", overflow="fold")
+    group = None
+    for feature in features:
+        if feature.group != group:
+            group = feature.group
+            table.add_row(Text(group, style="bold dim"))
+        table.add_row(*map(Text, (feature.name, feature.unit, feature.languages, feature.definition)))
+    return table
+
+
+def _table(columns: Mapping[str, Sequence[str]], left: Sequence[str] = ("bucket",)) -> Table:
+    """Return columns as a table; those named by `left` hold words, the others numbers."""
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold", caption_justify="right")
+    for name in columns:
+        is_text = name in left
+        table.add_column(Text(name), justify="left" if is_text else "right", no_wrap=not is_text, overflow="fold")
+    for row in zip(*columns.values(), strict=True):
+        table.add_row(*map(Text, row))
+    return table
 
 
 def _tokens(prompt: int | None, completion: int | None) -> tuple[str, str]:

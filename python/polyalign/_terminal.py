@@ -51,7 +51,7 @@ def reference_table(
         There is no such feature.
     """
     by_name = {feature["name"]: feature for feature in data["features"]}
-    chosen = [_named(by_name, name, "feature") for name in features or [name for name in _CHOSEN if name in by_name]]
+    chosen = [named(by_name, name, "feature") for name in features or [name for name in _CHOSEN if name in by_name]]
     buckets = data["buckets"][:limit]
     columns = {
         "bucket": [_plain(bucket["bucket"]) for bucket in buckets],
@@ -79,7 +79,7 @@ def feature_table(data: Mapping[str, Any], feature: str, console: Console) -> No
     ValueError
         There is no such feature.
     """
-    about = _named({known["name"]: known for known in data["features"]}, feature, "feature")
+    about = named({known["name"]: known for known in data["features"]}, feature, "feature")
     there = [bucket for bucket in data["buckets"] if _cell(bucket, feature)]
     cells = [bucket["features"][feature] for bucket in there]
     title = f"{feature}: {about['definition']} Unit: {about['unit']}; languages: {about['languages']}"
@@ -103,7 +103,7 @@ def bucket_table(data: Mapping[str, Any], bucket: str, console: Console) -> None
     ValueError
         There is no such bucket.
     """
-    about = _named({known["bucket"]: known for known in data["buckets"]}, bucket, "bucket")
+    about = named({known["bucket"]: known for known in data["buckets"]}, bucket, "bucket")
     there = [feature for feature in data["features"] if _cell(about, feature["name"])]
     cells = [about["features"][feature["name"]] for feature in there]
     columns = {"feature": [feature["name"] for feature in there], **_quantiles(there, cells)}
@@ -125,7 +125,42 @@ def _cell(bucket: Mapping[str, Any], feature: str) -> Cell | None:
     return cell if cell and cell["count"] else None
 
 
-def _named(known: Mapping[str, Any], name: str, kind: str) -> Any:
+def difference_table(rows: Sequence[Mapping[str, Any]], units: Mapping[str, str], console: Console) -> None:
+    """Print one line a bucket and feature: its medians in two references, and how far these are apart.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        ``bucket``, ``feature``, ``median``, ``other_median``, ``count``, ``other_count``, ``wasserstein_scaled``, ``ks``.
+    units : mapping
+        The unit of each feature.
+    console : rich.console.Console
+        Where to print; the numbers of humans are left out where it is narrow.
+    """
+
+    def said(name: str) -> list[str]:
+        return [_say({"unit": units[row["feature"]]}, row[name]) for row in rows]
+
+    columns = {
+        "bucket": [_plain(row["bucket"]) for row in rows],
+        "feature": [row["feature"] for row in rows],
+        "median A": said("median"),
+        "median B": said("other_median"),
+        "W1/σ": [f"{row['wasserstein_scaled']:.2f}" for row in rows],
+        "KS": [f"{row['ks']:.2f}" for row in rows],
+        "values A": [f"{row['count']:,}" for row in rows],
+        "values B": [f"{row['other_count']:,}" for row in rows],
+    }
+    widths = {name: _width(name, cells) + _PADDING for name, cells in columns.items()}
+    if min(widths["bucket"], _LONGEST_ID) + sum(widths.values()) - widths["bucket"] > console.width:
+        del columns["values A"], columns["values B"]
+    _print(
+        console, "what differs most", columns, "W1/σ: how far a value moves on average; KS: the largest gap in shares"
+    )
+
+
+def named(known: Mapping[str, Any], name: str, kind: str) -> Any:
+    """Return what has a name; ``ValueError`` with the nearest one if nothing has it."""
     if name in known:
         return known[name]
     near = difflib.get_close_matches(name, known, 1)

@@ -218,6 +218,9 @@ class Bucketer:
         max_record_bytes: int = 256 << 20,
         threads: int | None = None,
         progress: bool | OnProgress = False,
+        reference: str | os.PathLike[str] | None = None,
+        sources: Iterable[str] = (),
+        sample_size: int = 256,
     ) -> Report:
         """Bucket files into a directory of Parquet: streaming, parallel, resumable.
 
@@ -248,6 +251,11 @@ class Bucketer:
         progress : bool or callable, default False
             ``True``: a progress bar where standard error is a terminal. A callable gets
             ``(bytes_read, bytes_total, rows)`` many times a second; raising in it stops the run.
+        reference : str or PathLike, optional
+            A ``.safetensors`` file to make in the same pass: the :class:`Reference` of what is bucketed. It is there
+            once the output is.
+        sources, sample_size
+            Of the reference, as in :meth:`Reference.build`.
 
         Returns
         -------
@@ -276,6 +284,13 @@ class Bucketer:
             "max_record_bytes": max_record_bytes,
             "threads": threads or 0,
             "limit": limit,
+            "reference": None
+            if reference is None
+            else {
+                "path": local_output(os.fspath(reference)),
+                "sources": sorted(set(sources)),
+                "sample_size": sample_size,
+            },
         }
         return Report._from_json(self._run(_dumps(job), progress))
 

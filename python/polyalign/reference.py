@@ -206,31 +206,27 @@ class Reference:
             inputs = [inputs]
         if isinstance(inputs, (str, os.PathLike)):
             inputs = [inputs]
-        given = {
-            "schema": json.loads((schema or BucketSchema()).to_json()),
-            "variant": _known_variant(variant),
-            "sample_size": sample_size,
-            "sources": sorted(set(sources)),
-        }
-        spec = field_spec(None, shape, fields or {}, keep_thinking)
         inputs = list(inputs) if isinstance(inputs, (list, tuple, set)) else inputs
         if not isinstance(inputs, list) or any(map(_is_table, inputs)):
-            return cls._from_tables(inputs, given, spec, threads)
-        from polyalign._sources import local_inputs
-
-        job = {
-            **given,
-            "schema": None if schema is None else given["schema"],
-            "inputs": local_inputs([os.fspath(path) for path in inputs]),
-            "fields": spec,
-            "bucket_field": bucket_field,
-            "max_record_bytes": max_record_bytes,
-            "threads": threads or 0,
-            "limit": limit,
-        }
-        core, tally = _with_progress(lambda on_progress: _core.Reference.build(_dumps(job), on_progress), progress)
-        _check_tally(json.loads(tally))
-        return cls(core)
+            given = _given(schema or BucketSchema(), sources, variant, sample_size)
+            return cls._from_tables(inputs, given, field_spec(None, shape, fields or {}, keep_thinking), threads)
+        reference, tally = build_files(
+            inputs,
+            schema=schema,
+            sources=sources,
+            variant=variant,
+            sample_size=sample_size,
+            shape=shape,
+            fields=fields,
+            bucket_field=bucket_field,
+            keep_thinking=keep_thinking,
+            limit=limit,
+            max_record_bytes=max_record_bytes,
+            threads=threads,
+            progress=progress,
+        )
+        _warn_of_rejects(tally)
+        return reference
 
     @classmethod
     def from_arrow(
@@ -276,7 +272,8 @@ class Reference:
                 kinds = total.setdefault("rejected_by_kind", {})
                 kinds[kind] = kinds.get(kind, 0) + count
             total["first_rejects"] = {**tally["first_rejects"], **total.get("first_rejects", {})}
-        _check_tally(total)
+        _check_used(total)
+        _warn_of_rejects(total)
         return cls(builder.finish())
 
     @classmethod
@@ -670,13 +667,69 @@ def _with_progress(run: Callable[[OnProgress | None], Any], progress: bool | OnP
         return run(on_progress)
 
 
-def _check_tally(tally: Mapping[str, Any]) -> None:
-    """Warn of rows that were not counted; an error if none was."""
-    kinds = tally.get("rejected_by_kind", {})
+def build_files(
+    inputs: Iterable[str | os.PathLike[str]],
+    *,
+    schema: BucketSchema | None = None,
+    sources: Iterable[str] = (),
+    variant: Variant = "default",
+    sample_size: int = 256,
+    shape: Shape | None = None,
+    fields: Mapping[str, str] | None = None,
+    bucket_field: str | None = None,
+    keep_thinking: bool = False,
+    limit: int | None = None,
+    max_record_bytes: int = 256 << 20,
+    threads: int | None = None,
+    progress: bool | OnProgress = False,
+) -> tuple[Reference, dict[str, Any]]:
+    """Build the reference of files as :meth:`Reference.build` does; return it with what became of their rows.
+
+    The rows are counted under ``rows``, ``used``, ``rejected``, ``rejected_by_kind``, ``first_rejects``, ``unreadable``
+    and ``bytes``, of which nothing is warned.
+    """
+    from polyalign._sources import local_inputs
+
+    job = {
+        **_given(schema, sources, variant, sample_size),
+        "inputs": local_inputs([os.fspath(path) for path in inputs]),
+        "fields": field_spec(None, shape, fields or {}, keep_thinking),
+        "bucket_field": bucket_field,
+        "max_record_bytes": max_record_bytes,
+        "threads": threads or 0,
+        "limit": limit,
+    }
+    core, told = _with_progress(lambda on_progress: _core.Reference.build(_dumps(job), on_progress), progress)
+    tally = dict(json.loads(told))
+    _check_used(tally)
+    return Reference(core), tally
+
+
+def _given(schema: BucketSchema | None, sources: Iterable[str], variant: Variant, sample_size: int) -> dict[str, Any]:
+    """Return what a reference counts under, as the engine has it."""
+    if isinstance(sources, str):
+        raise TypeError('sources is a list of labels: ["my corpus"]')
+    return {
+        "schema": None if schema is None else json.loads(schema.to_json()),
+        "variant": _known_variant(variant),
+        "sample_size": sample_size,
+        "sources": sorted(set(sources)),
+    }
+
+
+def _rejects(tally: Mapping[str, Any]) -> list[str]:
     first = tally.get("first_rejects", {})
-    told = [f"{count:,} for {kind}, the first in {_place(first[kind])}" for kind, count in kinds.items()]
+    kinds = tally.get("rejected_by_kind", {})
+    return [f"{count:,} for {kind}, the first in {_place(first[kind])}" for kind, count in kinds.items()]
+
+
+def _check_used(tally: Mapping[str, Any]) -> None:
     if not tally.get("used"):
-        raise ValueError("no humans to build a reference of: " + ("; ".join(told) or "the input is empty"))
+        raise ValueError("no humans to build a reference of: " + ("; ".join(_rejects(tally)) or "the input is empty"))
+
+
+def _warn_of_rejects(tally: Mapping[str, Any]) -> None:
+    told = _rejects(tally)
     if told:
         warnings.warn(f"not counted: {'; '.join(told)}", stacklevel=4)
 

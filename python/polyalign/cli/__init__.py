@@ -1,4 +1,4 @@
-"""The command line: ``polyalign bucket | count | show | demo``."""
+"""The command line: ``polyalign bucket | count | show | reference | score | features | demo``."""
 
 from __future__ import annotations
 
@@ -41,8 +41,13 @@ def run(arguments: list[str]) -> int:
 
 
 def _interrupted(arguments: list[str]) -> int:
-    resumable = arguments[:1] == ["bucket"] and not {"-", "--dry-run"} & set(arguments)
-    hint = "; the same command goes on where it was" if resumable else ""
+    hint = ""
+    if arguments[:1] == ["bucket"] and not {"-", "--dry-run"} & set(arguments):
+        hint = "; the same command goes on where it was"
+    elif arguments[:2] in (["reference", "build"], ["reference", "merge"]):
+        hint = "; no reference was written"
+    elif arguments[:1] == ["score"]:
+        hint = "; no file was written"
     if sys.stderr.isatty():
         print(file=sys.stderr)  # a line of its own after the terminal's ^C
     print(f"polyalign: interrupted{hint}", file=sys.stderr)

@@ -10,16 +10,21 @@ from polyalign.cli import INTERRUPTED
 from polyalign.cli import _options as options
 from polyalign.cli._bucket import bucket
 from polyalign.cli._count import count
+from polyalign.cli._features import features
 from polyalign.cli._help import SETTINGS, command, option, write_as_it_is
+from polyalign.cli._reference import reference
+from polyalign.cli._score import score
 from polyalign.cli._show import show
 
 _START = """
 Start here:
-  polyalign demo                                                a small corpus, bucketed in seconds
+  polyalign demo                                                a small corpus, all of the below in seconds
   polyalign bucket corpus.jsonl --limit 1000 --dry-run          what is in it? (writes nothing)
   polyalign bucket corpus.jsonl --tokenizer Qwen/Qwen2.5-1.5B --out bucketed/
   polyalign show bucketed/ --bucket 'en|single|qa|short'        look at rows
-  polyalign count *.txt --tokenizer tokenizer.json              tokens per file
+  polyalign reference build bucketed/ --out human.safetensors   how humans answer, bucket by bucket
+  polyalign reference show human.safetensors --html page.html   look at it
+  polyalign score answers.jsonl --reference human.safetensors   how far answers are from humans
 
 polyalign COMMAND --help explains each command, with examples.
 """
@@ -42,7 +47,7 @@ class _App(click.Group):
 @click.option("--version", is_flag=True, help="Print the version and exit.")
 @click.pass_context
 def app(context: click.Context, version: bool) -> None:
-    """Bucket a corpus of human interactions by language, track, family and length."""
+    """Learn how humans answer, bucket by bucket, and measure how far responses are from them."""
     if version:
         import polyalign
 
@@ -56,11 +61,12 @@ def app(context: click.Context, version: bool) -> None:
 Examples:
   pip install 'polyalign[demo]' && polyalign demo
   polyalign show demo/bucketed
+  polyalign reference show demo/human.safetensors
 """)
 @option("--out", "-o", "output", default="demo", metavar="DIR", help="Folder to write to. Default: demo.")
 @options.debug
 def demo(output: str) -> None:
-    """Bucket a small bilingual corpus and draw it.
+    """Bucket a small bilingual corpus, learn its human reference, score some answers, draw all of it.
 
     Takes seconds, and no network: the human conversations are those of the package chatterbot-corpus.
     """
@@ -69,5 +75,5 @@ def demo(output: str) -> None:
     run_demo(output)
 
 
-for _command in (bucket, count, show, demo):
+for _command in (bucket, count, show, reference, score, features, demo):
     app.add_command(_command)

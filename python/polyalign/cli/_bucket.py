@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from polyalign.cli import _options as options
-from polyalign.cli._exit import complain, exit_code
-from polyalign.cli._help import BUCKETS, OUTPUT, READING, command, flag, option
+from polyalign.cli._exit import complain, exit_code, rejected
+from polyalign.cli._help import BUCKETS, OUTPUT, REFERENCE, command, flag, option
 
 if TYPE_CHECKING:
     from polyalign.buckets import BucketSchema, Report
@@ -21,6 +21,7 @@ Examples:
   polyalign bucket corpus.jsonl --limit 1000 --dry-run            what is in it? (writes nothing)
   polyalign bucket 'corpus/*.jsonl.zst' --tokenizer Qwen/Qwen2.5-1.5B --languages en,zh --out bucketed/
   polyalign bucket chats/ --shape sharegpt --length-unit words --length-edges auto --out bucketed/
+  polyalign bucket corpus.jsonl --languages en,zh --out bucketed/ --reference human.safetensors
   zcat big.jsonl.gz | polyalign bucket - --tokenizer tokenizer.json --assignments-only --out lengths/
 
 Exit codes: 0 fine, 1 error, 2 usage, 3 part of the input could not be read, 4 too many rejects, 130 interrupted.
@@ -87,22 +88,27 @@ _reading_options = options.together(
     options.shape,
     options.prompt_field,
     options.response_field,
-    options.field("--language-field", "Default: language, then lang."),
-    options.field("--track-field", "Default: track."),
-    options.field("--family-field", "Default: family."),
-    options.field("--source-field", "Default: source, then dataset."),
-    options.field("--group-field", "Conversation or paragraph. Default: group."),
-    options.field("--id-field", "Default: id; where missing, file:row."),
+    options.language_field,
+    options.track_field,
+    options.family_field,
+    options.source_field,
+    options.group_field,
+    options.id_field,
     options.keep_thinking,
     options.limit,
-    option(
-        "--max-record-bytes",
-        panel=READING,
-        metavar="SIZE",
-        default="256MiB",
-        help="Larger records are rejected without being held. Default: 256MiB.",
-    ),
+    options.max_record_bytes,
     options.max_rejects,
+)
+
+_reference_options = options.together(
+    option(
+        "--reference",
+        panel=REFERENCE,
+        metavar="FILE",
+        help="Make the human reference of what is bucketed too, in the same pass: a .safetensors file.",
+    ),
+    options.source,
+    options.sample_size,
 )
 
 _output_options = options.together(
@@ -131,6 +137,7 @@ _output_options = options.together(
 @command(_EXAMPLES)
 @options.inputs
 @_output_options
+@_reference_options
 @options.tokenizer(required=False)
 @options.count
 @_schema_options
@@ -154,6 +161,9 @@ def bucket(
     assignments_only: bool,
     partition_by: str | None,
     chunk_bytes: str,
+    reference: str | None,
+    sources: tuple[str, ...],
+    sample_size: int,
     threads: int | None,
     json: bool,
     **rest: Any,
@@ -169,8 +179,12 @@ def bucket(
 
     if output is None and not dry_run:
         raise click.BadParameter("say where to write, or --dry-run to look without writing", param_hint="'--out'")
+    if reference is not None:
+        options.reference_output(reference, "'--reference'", overwrite=overwrite or dry_run)
+    elif sources:
+        raise click.BadParameter("is of a reference, and no --reference is made", param_hint="'--source'")
     bucketer = Bucketer(
-        _schema(rest), tokenizer, count=count, shape=shape, fields=_fields(rest), keep_thinking=keep_thinking
+        _schema(rest), tokenizer, count=count, shape=shape, fields=options.fields(rest), keep_thinking=keep_thinking
     )
     started = time.perf_counter()
     report = bucketer.bucket_files(
@@ -184,6 +198,9 @@ def bucket(
         max_record_bytes=options.byte_count(max_record_bytes, "--max-record-bytes"),
         threads=threads,
         progress=True,
+        reference=reference,
+        sources=sources,
+        sample_size=sample_size,
     )
     if json:
         click.echo(report.to_json())
@@ -213,12 +230,6 @@ def _schema(given: dict[str, Any]) -> BucketSchema:
         raise click.UsageError(str(error)) from None
 
 
-def _fields(given: dict[str, Any]) -> dict[str, str]:
-    """Return what the options ``--…-field`` say."""
-    fields = {name.removesuffix("_field"): path for name, path in given.items() if name.endswith("_field")}
-    return {name: path for name, path in fields.items() if path is not None}
-
-
 def _print(report: Report, seconds: float) -> None:
     from polyalign import _tables
 
@@ -230,16 +241,16 @@ def _print(report: Report, seconds: float) -> None:
         _print_examples(report, console)
     if report.buckets:
         console.print(_tables.bucket_table(report.buckets, _tables.length_unit(report), console.width, _TABLE_ROWS))
-    for first in report.first_rejects:
-        rows = report.rejected_by_kind[first["kind"]]
-        where = f"{first['file']}:{first['line']}" if "line" in first else f"{first['file']}, row {first['row']}"
-        console.print(f"rejected: {rows:,} for {first['kind']}, the first at {where}: {first['reason']}", markup=False)
+    for line in rejected(report.rejected_by_kind, report.first_rejects):
+        console.print(line, markup=False)
     for skipped in report.skipped:
         console.print(f"passed over: {skipped['file']}: {skipped['reason']}", markup=False)
     if report.resumed_from:
         console.print(f"continued after {report.resumed_from:,} shards of an interrupted run")
     if report.output is not None:
         console.print(f"written to {report.output}", markup=False)
+    if report.reference is not None:
+        console.print(f"human reference: {report.reference}", markup=False)
 
 
 def _reading(report: Report) -> str:

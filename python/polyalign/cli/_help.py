@@ -7,8 +7,9 @@ from typing import Any, TypeVar
 
 import click
 
-OUTPUT, TOKENS, BUCKETS, READING, GENERAL = "Output", "Tokens", "Buckets", "Reading records", "General"
-_PANELS = (OUTPUT, TOKENS, BUCKETS, READING, GENERAL)
+OUTPUT, REFERENCE, SCORES, TOKENS = "Output", "Human reference", "Scores", "Tokens"
+BUCKETS, READING, GENERAL = "Buckets", "Reading records", "General"
+_PANELS = (OUTPUT, REFERENCE, SCORES, TOKENS, BUCKETS, READING, GENERAL)
 _WIDTH = 110
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": _WIDTH}

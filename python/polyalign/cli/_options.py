@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from polyalign.cli._config import load_config
-from polyalign.cli._help import READING, TOKENS, flag, option
+from polyalign.cli._help import READING, REFERENCE, TOKENS, flag, option
+
+if TYPE_CHECKING:
+    from polyalign.reference import Reference
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -79,6 +82,36 @@ def field(name: str, what: str) -> Callable[[_F], _F]:
 
 prompt_field = field("--prompt-field", "Dotted path of the prompt (text or messages).")
 response_field = field("--response-field", "Dotted path of the response.")
+language_field = field("--language-field", "Default: language, then lang.")
+track_field = field("--track-field", "Default: track.")
+family_field = field("--family-field", "Default: family.")
+source_field = field("--source-field", "Default: source, then dataset.")
+group_field = field("--group-field", "Conversation or paragraph. Default: group.")
+id_field = field("--id-field", "Default: id; where missing, file:row.")
+bucket_field = field("--bucket-field", "Default: bucket.")
+max_record_bytes = option(
+    "--max-record-bytes",
+    panel=READING,
+    metavar="SIZE",
+    default="256MiB",
+    help="Larger records are rejected without being held. Default: 256MiB.",
+)
+source = option(
+    "--source",
+    "sources",
+    panel=REFERENCE,
+    metavar="LABEL",
+    multiple=True,
+    help="Where the rows are from, in your words; it travels with the reference. Repeatable.",
+)
+sample_size = option(
+    "--sample-size",
+    panel=REFERENCE,
+    metavar="N",
+    type=click.IntRange(0, 1 << 16),
+    default=256,
+    help="Rows of feature values kept per bucket, which percentiles are calibrated with. Default: 256.",
+)
 
 
 def together(*options: Callable[[_F], _F]) -> Callable[[_F], _F]:
@@ -90,6 +123,35 @@ def together(*options: Callable[[_F], _F]) -> Callable[[_F], _F]:
         return function
 
     return decorate
+
+
+def fields(given: Mapping[str, Any]) -> dict[str, str]:
+    """Return what the options ``--…-field`` say."""
+    paths = {name.removesuffix("_field"): path for name, path in given.items() if name.endswith("_field")}
+    return {name: path for name, path in paths.items() if path is not None}
+
+
+def reference_output(name: str, flag: str, *, overwrite: bool) -> Path:
+    """Return where a reference can be written; refused before work starts if it can't."""
+    path = Path(name)
+    if path.suffix != ".safetensors":
+        raise click.BadParameter(f"{name!r} is not a .safetensors file", param_hint=flag)
+    if path.is_dir() or not path.parent.is_dir():
+        raise OSError(f"{name}: a reference is a file in a folder that exists")
+    if path.exists() and not overwrite:
+        raise FileExistsError(f"{name}: exists already; --overwrite replaces it")
+    return path
+
+
+def load_reference(name: str) -> Reference:
+    """Read a reference: a file, a folder with one, or a data set on the hub."""
+    from polyalign.reference import Reference
+
+    if not Path(name).exists() and (name.count("/") != 1 or name.endswith(".safetensors")):
+        raise FileNotFoundError(f"{name}: no such file; polyalign reference build makes one")
+    if Path(name).is_dir() and not (Path(name) / "human.safetensors").exists():
+        raise FileNotFoundError(f"{name}: a folder without human.safetensors; name the reference's file")
+    return Reference.from_pretrained(name)
 
 
 def words(text: str | None) -> list[str] | None:

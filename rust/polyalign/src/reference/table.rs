@@ -151,7 +151,11 @@ impl Reference {
     fn page_bucket(&self, number: usize, query: &Query) -> Result<Value> {
         let bucket = &self.buckets[number];
         let backed_off = match self.variant() {
-            Variant::Default => self.resolve(&bucket.id, query)?.backed_off,
+            // Those that the bucket's own humans don't serve, though others do.
+            Variant::Default => {
+                let levels = self.resolve(&bucket.id, query)?.feature_levels;
+                levels.into_iter().flatten().filter(|level| *level > 0).count()
+            }
             Variant::Paper => 0,
         };
         let mut features = Map::new();

@@ -5,7 +5,7 @@ use super::join::Joined;
 use super::meter::{Meter, Values, response_language};
 use super::scorer::{Score, Scorer, Target};
 use super::tally::Tally;
-use super::write::{Encoded, Format, Line, Lines, Sink};
+use super::write::{self, Encoded, Format, Line, Lines, Sink};
 use crate::buckets::{self, Axis, BucketTable, Bucketer, LengthUnit, join_parts};
 use crate::io::block::{Block, Item, Limits};
 use crate::io::input::Inputs;
@@ -121,8 +121,14 @@ pub fn score(
     counter: Option<TokenCounter>,
     progress: &Progress,
 ) -> Result<ScoreReport> {
+    let output = job.output.clone();
     let job = job.clone();
-    stream::supervised(progress, move |progress| run(&job, reference, counter, progress))
+    let result = stream::supervised(progress, move |progress| run(&job, reference, counter, progress));
+    // The job may still wait for input, and so not have cleaned up.
+    if let (Err(Error::Interrupted), Some(output)) = (&result, output) {
+        write::remove_partial(&output);
+    }
+    result
 }
 
 fn run(

@@ -187,6 +187,18 @@ fn schema() -> SchemaRef {
     ]))
 }
 
+/// Where an output is written until it is whole.
+fn partial_of(path: &Path) -> PathBuf {
+    let mut partial = path.as_os_str().to_owned();
+    partial.push(".partial");
+    partial.into()
+}
+
+/// Removes what a job that was left to end on its own has written.
+pub(super) fn remove_partial(path: &Path) {
+    let _ = fs::remove_file(partial_of(path));
+}
+
 /// Where the lines go. A file appears when all of it is written.
 pub(super) struct Sink {
     to: To,
@@ -212,9 +224,7 @@ impl Sink {
                 path.display()
             )));
         }
-        let mut partial = path.as_os_str().to_owned();
-        partial.push(".partial");
-        let partial = PathBuf::from(partial);
+        let partial = partial_of(path);
         let file = File::create(&partial).map_err(|error| Error::io(&partial, error))?;
         let to = match format {
             Format::Lines => To::Lines(BufWriter::new(file)),

@@ -1,0 +1,47 @@
+"""``polyalign features``."""
+
+from __future__ import annotations
+
+import json as json_module
+from typing import Any
+
+import click
+
+from polyalign.cli import _options as options
+from polyalign.cli._help import command, option
+
+_EXAMPLES = """
+Examples:
+  polyalign features
+  polyalign features --group readability
+  polyalign features --json | jq -r '.[].name'
+"""
+
+
+@command(_EXAMPLES)
+@option("--group", "-g", "groups", metavar="NAME", multiple=True, help="Only the features of this group. Repeatable.")
+@option(
+    "--variant",
+    type=click.Choice(["default", "paper"]),
+    default="default",
+    help="paper: the features of the paper's published code.",
+)
+@options.json_
+@options.debug
+def features(groups: tuple[str, ...], variant: Any, json: bool) -> None:
+    """List the features that references are made of: what each is, its unit, and its languages."""
+    from polyalign.features import registry
+
+    known = registry(variant)
+    names = list(dict.fromkeys(feature.group for feature in known))
+    for group in groups:
+        if group not in names:
+            raise click.BadParameter(f"{group!r} is not one of {', '.join(names)}", param_hint="'--group'")
+    chosen = [feature for feature in known if not groups or feature.group in groups]
+    if json:
+        click.echo(json_module.dumps([feature._asdict() for feature in chosen], ensure_ascii=False, indent=2))
+        return
+    from polyalign import _tables
+
+    console = _tables.console()
+    console.print(_tables.feature_table(chosen))

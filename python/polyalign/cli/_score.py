@@ -1,0 +1,190 @@
+"""``polyalign score``."""
+
+from __future__ import annotations
+
+import json as json_module
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from polyalign.cli import _options as options
+from polyalign.cli._exit import rejected, tally_exit_code
+from polyalign.cli._help import OUTPUT, REFERENCE, SCORES, command, flag, option
+
+_TABLE_ROWS = 40
+_REASONS = 10
+_EXAMPLES = """
+Examples:
+  polyalign score answers.jsonl --reference human.safetensors                       a table, bucket by bucket
+  polyalign score answers.jsonl --reference human.safetensors --join bucketed/ --out scores.parquet
+  polyalign score answers.jsonl -r human.safetensors --explain 3 --out - | jq 'select(.percentile > 0.95)'
+  cat answers.jsonl | polyalign score - --reference human.safetensors --json
+
+Exit codes: 0 fine, 1 error, 2 usage, 3 part of the input could not be read, 4 too many rejects, 130 interrupted.
+"""
+
+
+@command(_EXAMPLES)
+@options.inputs
+@option(
+    "--out",
+    "-o",
+    "output",
+    panel=OUTPUT,
+    metavar="FILE",
+    help="A line a response: scores.jsonl, scores.parquet, or - for JSON lines on standard output.",
+)
+@flag("--overwrite", "Replace an existing file.", OUTPUT)
+@option(
+    "--explain",
+    panel=OUTPUT,
+    metavar="N",
+    type=click.IntRange(min=0),
+    default=0,
+    help="Say in each line which features put the response outside, N at most.",
+)
+@option(
+    "--reference",
+    "-r",
+    panel=REFERENCE,
+    metavar="FILE",
+    required=True,
+    help="The human reference: a file, a folder with one, or a data set on the hub.",
+)
+@option(
+    "--join",
+    panel=SCORES,
+    metavar="DIR",
+    multiple=True,
+    help="Take the buckets of the human answers with the same ids, from a folder made by polyalign bucket. Repeatable.",
+)
+@flag("--own-length", "Score against the bin of the response's own length, which hides verbosity.", SCORES)
+@option("--tokenizer", "-t", panel=SCORES, metavar="NAME", help="For --own-length, where lengths are in tokens.")
+@option(
+    "--support",
+    panel=SCORES,
+    metavar="LOW,HIGH",
+    default="0.1,0.9",
+    help="The quantiles between which humans are inside. Default: 0.1,0.9.",
+)
+@option(
+    "--min-count",
+    panel=SCORES,
+    metavar="N",
+    type=click.IntRange(min=1),
+    default=20,
+    help="A bucket with fewer humans is served by a larger group. Default: 20.",
+)
+@options.bucket_field
+@options.shape
+@options.prompt_field
+@options.response_field
+@options.language_field
+@options.track_field
+@options.family_field
+@options.source_field
+@options.id_field
+@options.keep_thinking
+@options.limit
+@options.max_record_bytes
+@options.max_rejects
+@options.threads
+@options.json_
+@options.config
+@options.debug
+def score(
+    inputs: tuple[str, ...],
+    output: str | None,
+    overwrite: bool,
+    explain: int,
+    reference: str,
+    join: tuple[str, ...],
+    own_length: bool,
+    tokenizer: str | None,
+    support: str,
+    min_count: int,
+    bucket_field: str | None,
+    shape: Any,
+    keep_thinking: bool,
+    limit: int | None,
+    max_record_bytes: str,
+    max_rejects: float,
+    threads: int | None,
+    json: bool,
+    **rest: Any,
+) -> int:
+    """Measure how far responses are from the humans of their buckets.
+
+    INPUT is a file, a folder, a quoted glob, a hub data set or - for standard input, with records of any shape that
+    polyalign bucket reads. A response is scored against the bucket that its record names (bucket), else that of the
+    human answer with the same id (--join), else its language, track and family over all lengths. Prints the means of
+    every bucket; --out writes a line for every response.
+    """
+    if json and output == "-":
+        raise click.UsageError("--json and --out - both print to standard output: give --out a file")
+    if explain and output is None:
+        raise click.BadParameter("is of the lines, and no --out is written", param_hint="'--explain'")
+    started = time.perf_counter()
+    report = options.load_reference(reference).score_files(
+        inputs,
+        output,
+        tokenizer=tokenizer,
+        overwrite=overwrite,
+        join=join,
+        own_length=own_length,
+        explain=explain,
+        bucket_field=bucket_field,
+        shape=shape,
+        fields=options.fields(rest),
+        keep_thinking=keep_thinking,
+        support=_band(support),
+        min_count=min_count,
+        limit=limit,
+        max_record_bytes=options.byte_count(max_record_bytes, "--max-record-bytes"),
+        threads=threads,
+        progress=True,
+    )
+    if json:
+        click.echo(json_module.dumps(report, ensure_ascii=False, indent=2))
+    else:
+        _print(report, output, time.perf_counter() - started)
+    return tally_exit_code(report["tally"], max_rejects)
+
+
+def _band(text: str) -> tuple[float, float]:
+    try:
+        low, high = map(float, text.split(","))
+    except ValueError:
+        low, high = 1.0, 0.0
+    if not 0 <= low < high <= 1:
+        raise click.BadParameter(f"{text!r} is not two rising shares such as 0.1,0.9", param_hint="'--support'")
+    return low, high
+
+
+def _print(report: Mapping[str, Any], output: str | None, seconds: float) -> None:
+    """Print the table; beside lines on standard output, to standard error."""
+    from polyalign import _tables
+
+    console = _tables.console(sys.stderr if output == "-" else None)
+    tally = report["tally"]
+    console.print(
+        f"{tally['rows']:,} rows ({_tables.size(tally['bytes'])}): {report['scored']:,} scored, "
+        f"{report['unscored']:,} without a score, {tally['rejected']:,} rejected",
+        style="bold",
+    )
+    console.print(f"{seconds:.1f} s, {tally['rows'] / max(seconds, 1e-3):,.0f} rows/s")
+    if report["buckets"]:
+        console.print(_tables.score_table(report["buckets"], console.width, _TABLE_ROWS))
+    reasons = sorted(report["unscored_by_reason"].items(), key=lambda item: -item[1])
+    for reason, rows in reasons[:_REASONS]:
+        console.print(f"without a score: {rows:,}: {reason}", markup=False)
+    if len(reasons) > _REASONS:
+        rest = sum(rows for _, rows in reasons[_REASONS:])
+        console.print(f"without a score: {rest:,} for {len(reasons) - _REASONS:,} more reasons")
+    for line in rejected(tally["rejected_by_kind"], tally["first_rejects"].values()):
+        console.print(line, markup=False)
+    if output not in (None, "-"):
+        console.print(f"written to {output}", markup=False)
