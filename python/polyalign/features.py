@@ -1,6 +1,7 @@
 """Features of a response: named numbers that say how it is written.
 
-:func:`extract` measures texts, :func:`registry` says what each feature is. ``docs/features.md`` has them all in one table.
+:func:`extract` measures texts, :func:`registry` says what each feature is. ``docs/features.md`` has them all in one
+table.
 
 Examples
 --------
@@ -102,10 +103,11 @@ def extract(
         groups = [groups]
     if variant == "paper" and groups is not None:
         raise ValueError("groups are of the default variant: the paper's features come as a whole")
-    codes = [languages] if isinstance(languages, str) else languages
+    if groups is not None and not groups:
+        raise ValueError(f"groups is empty: name some of {', '.join(GROUPS)}")
     return _core.extract_features(
         _responses.texts("texts", texts),
-        codes,
+        languages,
         _responses.prompts(prompts),
         list(GROUPS if groups is None else groups),
         variant,
