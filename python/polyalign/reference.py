@@ -669,7 +669,7 @@ def _tables(item: Any) -> Iterable[Any]:
     if _is_dataset(item):
         return item.with_format("arrow").iter(batch_size=10_000)  # type: ignore[no-any-return]
     if not _is_table(item):
-        raise TypeError(f"inputs have tables and other things among them, such as {type(item).__name__}")
+        raise TypeError(_mixed(item))
     return [item]
 
 
@@ -680,14 +680,18 @@ def _peek(items: Iterable[Any]) -> tuple[Any, Iterable[Any]]:
     return (first[0] if first else None), chain(first, iterator)
 
 
+def _mixed(item: Any) -> str:
+    return f"inputs must be all paths or all Arrow tables: one is a {type(item).__name__}"
+
+
 def _path(path: Any) -> str:
     if not isinstance(path, (str, os.PathLike)):
-        raise TypeError(f"inputs must be paths or Arrow tables, not {type(path).__name__}")
+        raise TypeError(_mixed(path))
     return os.fspath(path)
 
 
 def _paths(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[str]:
-    return [_path(path) for path in ([paths] if isinstance(paths, (str, os.PathLike)) else paths)]
+    return [os.fspath(path) for path in ([paths] if isinstance(paths, (str, os.PathLike)) else paths)]
 
 
 def _given(schema: BucketSchema | None, variant: str, sample_size: int, sources: Iterable[str]) -> dict[str, Any]:
