@@ -52,6 +52,6 @@ def test_stub_has_what_the_engine_has() -> None:
     for name in dir(_core):
         if not name.startswith("__") or name == "__version__":
             assert name in stub
-    for cls in (_core.TokenCounter, _core.Bucketer):
+    for cls in (_core.TokenCounter, _core.Bucketer, _core.Reference, _core.ReferenceBuilder):
         for name in vars(cls):
             assert name.startswith("__") or f"def {name}(" in stub

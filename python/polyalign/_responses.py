@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 _Prompts = list[list[tuple[str, str]] | None]
@@ -12,7 +12,14 @@ def texts(name: str, value: Any) -> Any:
     """Return `value` as the engine takes texts; the text of message lists is that of their last message."""
     if isinstance(value, str):
         raise TypeError(f"{name} is one str: give a list of them")
-    if not isinstance(value, (list, tuple)):
+    if is_arrow(value):
+        column = _column(value)
+        if not _is_nested(column.type):
+            return column
+        value = ["" if item is None else item for item in column.to_pylist()]
+    elif isinstance(value, (bytes, Mapping)) or not isinstance(value, Iterable):
+        return value  # the engine says what is wrong with it
+    elif getattr(value, "dtype", "O") != "O":  # numpy's strings
         return value
     return [item if isinstance(item, str) else _last_text(f"{name}[{at}]", item) for at, item in enumerate(value)]
 
@@ -21,18 +28,37 @@ def prompts(value: Any) -> _Prompts | None:
     """Return prompts as lists of (role, content): a text is the user's, messages are as they are, `None` is none."""
     if value is None:
         return None
-    if hasattr(value, "to_pylist"):  # an Arrow column
-        value = value.to_pylist()
-    if isinstance(value, str):
-        raise TypeError("prompts is one str: give a list, one prompt a text")
+    if isinstance(value, (str, bytes, Mapping)):
+        raise TypeError(f"prompts is one {type(value).__name__}: give a list, one prompt a text")
+    if is_arrow(value):
+        value = _column(value).to_pylist()
     return [_prompt(f"prompts[{at}]", item) for at, item in enumerate(value)]
+
+
+def is_arrow(value: Any) -> bool:
+    """Whether an object hands out Arrow data."""
+    return hasattr(value, "__arrow_c_stream__") or hasattr(value, "__arrow_c_array__")
+
+
+def _column(value: Any) -> Any:
+    from arro3.core import Array, ChunkedArray
+
+    return Array.from_arrow(value) if hasattr(value, "__arrow_c_array__") else ChunkedArray.from_arrow(value)
+
+
+def _is_nested(of: Any) -> bool:
+    from arro3.core import DataType
+
+    return bool(DataType.is_list(of) or DataType.is_large_list(of) or DataType.is_list_view(of))
 
 
 def _prompt(name: str, item: Any) -> list[tuple[str, str]] | None:
     if item is None:
         return None
     if isinstance(item, str):
-        return [("user", item)]
+        return [("user", _valid(name, item))]
+    if isinstance(item, Mapping) or not isinstance(item, Iterable):
+        raise TypeError(f"{name} is {type(item).__name__}: give a text, a list of messages, or None")
     return [_message(f"{name}[{at}]", message) for at, message in enumerate(item)]
 
 
@@ -50,11 +76,22 @@ def _message(name: str, message: Any) -> tuple[str, str]:
     content = message["content"]
     if isinstance(content, (list, tuple)):
         parts = [part.get("text") if isinstance(part, Mapping) else None for part in content]
-        if not all(isinstance(part, str) for part in parts):
-            raise TypeError(f"{name} has content that is not text")
-        content = "".join(parts)
+        known = [part for part in parts if isinstance(part, str)]
+        content = "".join(known) if len(known) == len(parts) else parts
     if content is None:
         content = ""
     if not isinstance(content, str):
         raise TypeError(f"{name} has content that is not text")
-    return str(message["role"]), content
+    return str(message["role"]), _valid(name, content)
+
+
+def _valid(name: str, text: str) -> str:
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(
+                f"{name} has a lone surrogate at character {error.start}: it is not valid Unicode; "
+                "clean it with text.encode('utf-8', 'replace').decode()"
+            ) from None
+    return text

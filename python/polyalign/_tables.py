@@ -70,7 +70,7 @@ def _columns(buckets: Sequence[BucketSummary]) -> dict[str, list[str]]:
 def share_table(rows: Mapping[str, int], limit: int) -> Table:
     """One line a bucket: its rows and its share of all; `limit` lines."""
     total = max(1, sum(rows.values()))
-    named = {bucket: count for bucket, count in list(rows.items())[:limit]}
+    named = dict(list(rows.items())[:limit])
     if len(rows) > limit:
         named[f"… {len(rows) - limit:,} more"] = total - sum(named.values())
     return _table(

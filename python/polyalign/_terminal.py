@@ -131,7 +131,8 @@ def difference_table(rows: Sequence[Mapping[str, Any]], units: Mapping[str, str]
     Parameters
     ----------
     rows : sequence of mapping
-        ``bucket``, ``feature``, ``median``, ``other_median``, ``count``, ``other_count``, ``wasserstein_scaled``, ``ks``.
+        ``bucket``, ``feature``, ``median``, ``other_median``, ``count``, ``other_count``, ``wasserstein_scaled``
+        and ``ks``.
     units : mapping
         The unit of each feature.
     console : rich.console.Console

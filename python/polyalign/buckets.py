@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from polyalign import _core
 from polyalign.tokens import TokenCounter
@@ -426,6 +426,8 @@ def field_spec(
     unknown = sorted(set(fields) - set(_FIELD_NAMES))
     if unknown:
         raise ValueError(f"fields: {unknown[0]!r} is not one of {', '.join(_FIELD_NAMES)}")
+    if shape is not None and shape not in get_args(Shape):
+        raise ValueError(f"shape is {shape!r}: it must be one of {', '.join(get_args(Shape))}")
     own_axes = [axis for axis in schema.axes if axis not in _DEFAULT_AXES] if schema else []
     custom = [axis if isinstance(axis, str) else axis["column"] for axis in own_axes]
     return {**fields, "shape": shape, "custom": custom, "keep_thinking": keep_thinking}

@@ -1,6 +1,7 @@
 """Features of a response: named numbers that say how it is written.
 
-:func:`extract` measures texts, :func:`registry` says what each feature is. ``docs/features.md`` has them all in one table.
+:func:`extract` measures texts, :func:`registry` says what each feature is. ``docs/features.md`` has them all in one
+table.
 
 Examples
 --------
@@ -76,8 +77,8 @@ def extract(
         What each response answers: a text (the user's), a list of ``{"role", "content"}``, or ``None``. Without it the
         features of the group ``interaction`` are not defined.
     groups : sequence of str, optional
-        Which of :data:`GROUPS`. Default: all. Not for the paper's variant. ``"syntax"`` besides: shares of universal parts
-        of speech, for Chinese, in builds with the cargo feature ``pos``.
+        Which of :data:`GROUPS`. Default: all. Not for the paper's variant. ``"syntax"`` besides: shares of universal
+        parts of speech, for Chinese, in builds with the cargo feature ``pos``.
     variant : {"default", "paper"}, default "default"
         ``"paper"``: the features of the paper's published code (arXiv:2606.13227), value for value.
     threads : int, optional
@@ -103,10 +104,11 @@ def extract(
         groups = [groups]
     if variant == "paper" and groups is not None:
         raise ValueError("groups are of the default variant: the paper's features come as a whole")
-    codes = [languages] if isinstance(languages, str) else languages
+    if groups is not None and not groups:
+        raise ValueError(f"groups is empty: name some of {', '.join(GROUPS)}")
     return _core.extract_features(
         _responses.texts("texts", texts),
-        codes,
+        languages,
         _responses.prompts(prompts),
         list(GROUPS if groups is None else groups),
         variant,

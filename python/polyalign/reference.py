@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -129,9 +130,9 @@ class Explanation:
 class Reference:
     """How each feature is distributed among the humans of every bucket.
 
-    Made by :meth:`build`, :meth:`from_arrow`, :meth:`load` or :meth:`from_pretrained`; it does not change. The same rows
-    give the same bytes, whatever their order, the number of threads, or the parts they were merged from. It holds counts,
-    and per bucket a bounded sample of feature values, but no text.
+    Made by :meth:`build`, :meth:`from_arrow`, :meth:`load` or :meth:`from_pretrained`; it does not change. The same
+    rows give the same bytes, whatever their order, the number of threads, or the parts they were merged from. It holds
+    counts, and per bucket a bounded sample of feature values, but no text.
 
     Examples
     --------
@@ -170,9 +171,9 @@ class Reference:
 
         Parameters
         ----------
-        inputs : str, PathLike, list of them, Arrow table, or iterable of tables
-            Folders that ``polyalign bucket`` made (their schema and tokenizer come with them); files whose records have a
-            bucket; or what :meth:`from_arrow` takes, whole or table by table.
+        inputs : str, PathLike, iterable of them, Arrow table, or iterable of tables
+            Folders that ``polyalign bucket`` made (their schema and tokenizer come with them); files whose records have
+            a bucket; or what :meth:`from_arrow` takes, whole or table by table.
         schema : BucketSchema, optional
             What makes the buckets, where no bucketed folder says it. Default: ``BucketSchema()``.
         sources : iterable of str, optional
@@ -202,16 +203,15 @@ class Reference:
         ValueError
             Inputs that don't go together, values that can't be counted, or nothing that could be used.
         """
-        if _is_table(inputs):
+        if _is_table(inputs) or isinstance(inputs, (str, os.PathLike)):
             inputs = [inputs]
-        if isinstance(inputs, (str, os.PathLike)):
-            inputs = [inputs]
-        inputs = list(inputs) if isinstance(inputs, (list, tuple, set)) else inputs
-        if not isinstance(inputs, list) or any(map(_is_table, inputs)):
+        # Tables are taken one by one, as they may come from far and be large.
+        first, rest = _peek(inputs)
+        if _is_table(first) or (first is None and isinstance(inputs, Iterator)):
             given = _given(schema or BucketSchema(), sources, variant, sample_size)
-            return cls._from_tables(inputs, given, field_spec(None, shape, fields or {}, keep_thinking), threads)
+            return cls._from_tables(rest, given, field_spec(None, shape, fields or {}, keep_thinking), threads)
         reference, tally = build_files(
-            inputs,
+            rest,
             schema=schema,
             sources=sources,
             variant=variant,
@@ -225,7 +225,7 @@ class Reference:
             threads=threads,
             progress=progress,
         )
-        _warn_of_rejects(tally)
+        _warn_of_rejects(tally, stacklevel=3)
         return reference
 
     @classmethod
@@ -250,9 +250,8 @@ class Reference:
         """
         if not _is_table(table):
             raise TypeError(f"table must be an Arrow table (pyarrow, polars, DuckDB, …), not {type(table).__name__}")
-        return cls.build(
-            table, schema=schema, sources=sources, variant=variant, sample_size=sample_size, threads=threads
-        )
+        given = _given(schema or BucketSchema(), sources, variant, sample_size)
+        return cls._from_tables([table], given, field_spec(None, None, {}, False), threads)
 
     @classmethod
     def _from_tables(
@@ -260,11 +259,7 @@ class Reference:
     ) -> Reference:
         builder = _core.ReferenceBuilder(_dumps({**given, "tokenizer": None}))
         total: dict[str, Any] = {}
-        for table in tables:
-            if hasattr(table, "with_format") and hasattr(table, "features"):  # a datasets.Dataset
-                table = table.with_format("arrow")[:]
-            if not _is_table(table):
-                raise TypeError(f"inputs must be paths or Arrow tables, not {type(table).__name__}")
+        for table in chain.from_iterable(map(_tables, tables)):
             tally = json.loads(builder.add(table, _dumps(spec), threads))
             total["rows"] = total.get("rows", 0) + tally["rows"]
             total["used"] = total.get("used", 0) + tally["used"]
@@ -273,12 +268,20 @@ class Reference:
                 kinds[kind] = kinds.get(kind, 0) + count
             total["first_rejects"] = {**tally["first_rejects"], **total.get("first_rejects", {})}
         _check_used(total)
-        _warn_of_rejects(total)
+        _warn_of_rejects(total, stacklevel=4)
         return cls(builder.finish())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Reference:
-        """Read a reference's file. All of it is checked: what is damaged or of another version is refused with the reason."""
+        """Read a reference's file.
+
+        Raises
+        ------
+        OSError
+            It can't be read.
+        ValueError
+            It is damaged, of another version, or something else: the message says what is wrong.
+        """
         return cls(_core.Reference.load(os.fspath(path)))
 
     @classmethod
@@ -308,6 +311,8 @@ class Reference:
         """
         core = self._core
         for other in others:
+            if not isinstance(other, Reference):
+                raise TypeError(f"references merge with references, not with {type(other).__name__}")
             core = core.merge(other._core)
         return Reference(core)
 
@@ -388,10 +393,14 @@ class Reference:
         ValueError
             A target that is none under the schema: the wrong number of parts, a length bin or track that is not there.
         """
-        return Resolved(**json.loads(self._core.resolve(target, min_count)))
+        return Resolved(**json.loads(self._core.resolve(target, _at_least_0("min_count", min_count))))
 
     def describe(self) -> Any:
-        """Return count, mean, std, min, q10, q25, q50, q75, q90 and max of every feature in every bucket, an Arrow table."""
+        """Return every feature of every bucket in numbers, an Arrow table.
+
+        Columns are ``bucket``, ``feature``, ``count``, ``mean``, ``std``, ``min``, ``q10``, ``q25``, ``q50``, ``q75``,
+        ``q90`` and ``max``; NaN where no human has a value.
+        """
         return self._core.describe()
 
     def to_arrow(self) -> Any:
@@ -405,18 +414,18 @@ class Reference:
         """
         return self._core.diff(other._core, threads)
 
-    def quantile(self, target: str, feature: str, p: float | Sequence[float], *, min_count: int = 20) -> Any:
+    def quantile(self, target: str, feature: str, p: float | Iterable[float], *, min_count: int = 20) -> Any:
         """Return nearest-rank quantiles of a feature among the humans that serve a target; NaN where nobody does.
 
         Exact for whole numbers below 128, else a bin's mean, within a sixty-fourth of it.
         """
-        values = self._core.quantile(target, feature, _floats(p), min_count)
-        return values if isinstance(p, Sequence) else float(values[0])
+        values = self._core.quantile(target, feature, _floats(p), _at_least_0("min_count", min_count))
+        return values if isinstance(p, Iterable) else float(values[0])
 
-    def cdf(self, target: str, feature: str, x: float | Sequence[float], *, min_count: int = 20) -> Any:
+    def cdf(self, target: str, feature: str, x: float | Iterable[float], *, min_count: int = 20) -> Any:
         """Return the share of the humans that serve a target whose value is at most x; NaN where nobody does."""
-        values = self._core.cdf(target, feature, _floats(x), min_count)
-        return values if isinstance(x, Sequence) else float(values[0])
+        values = self._core.cdf(target, feature, _floats(x), _at_least_0("min_count", min_count))
+        return values if isinstance(x, Iterable) else float(values[0])
 
     def support(
         self, target: str, feature: str, band: tuple[float, float] = _SUPPORT, *, min_count: int = 20
@@ -428,13 +437,16 @@ class Reference:
     def plot(
         self, path: str | os.PathLike[str], *, title: str | None = None, min_count: int = 20, threads: int | None = None
     ) -> None:
-        """Write a page that shows every bucket's histograms: one HTML file that needs nothing else, in English and Chinese."""
+        """Write a page that shows every bucket's histograms: one HTML file, in English and Chinese."""
         from polyalign._page import render
 
         page = render(self._page(title, min_count, threads))
         temporary = Path(f"{os.fspath(path)}.tmp")
-        temporary.write_text(page, encoding="utf-8")
-        temporary.replace(path)
+        try:
+            temporary.write_text(page, encoding="utf-8")
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
     def _page(self, title: str | None = None, min_count: int = 20, threads: int | None = None) -> dict[str, Any]:
         title = title or " · ".join(self.sources) or "Human reference"
@@ -479,11 +491,11 @@ class Reference:
         Returns
         -------
         numpy.ndarray of float32, shape (n,)
-            0 is among most humans, 5 the most. NaN where there is no distance: a language without humans, a target that is
-            none under the schema, a response for which fewer than half of the features are defined (an empty one).
+            0 is among most humans, 5 the most. NaN where there is no distance: a language without humans, a target that
+            is none under the schema, a response for which fewer than half of the features are defined (an empty one).
         """
         distances, reasons = self._core.support_distance(
-            *self._responses(texts, buckets, prompts), (min_count, *support), threads
+            *self._responses(texts, buckets, prompts), _asked(support, min_count), threads
         )
         if warn and reasons:
             missing = sum(count for _, count in reasons)
@@ -508,10 +520,10 @@ class Reference:
         Returns
         -------
         arro3.core.Table
-            ``bucket``, ``served_by`` (whose humans), ``distance``, ``percentile`` (the share of humans that are closer, from
-            the bucket's sample), and ``reason`` where there is no distance.
+            ``bucket``, ``served_by`` (whose humans), ``distance``, ``percentile`` (the share of humans that are closer,
+            from the bucket's sample), and ``reason`` where there is no distance.
         """
-        return self._core.score(*self._responses(texts, buckets, prompts), (min_count, *support), threads)
+        return self._core.score(*self._responses(texts, buckets, prompts), _asked(support, min_count), threads)
 
     def explain(
         self,
@@ -532,8 +544,9 @@ class Reference:
         distance ... from en|single|qa|short, further out than 100% of humans
           ...
         """
-        prompts = None if prompt is None else _responses.prompts([prompt])
-        found = json.loads(self._core.explain(text, bucket, prompts, (min_count, *support), most))
+        (text,), prompts = _responses.texts("texts", [text]), _responses.prompts([prompt])
+        asked = _asked(support, min_count)
+        found = json.loads(self._core.explain(text, bucket, prompts, asked, _at_least_0("most", most)))
         return Explanation(**{**found, "outside": tuple(Outside(**outside) for outside in found["outside"])})
 
     def score_files(
@@ -543,7 +556,7 @@ class Reference:
         *,
         tokenizer: Any = None,
         overwrite: bool = False,
-        join: Iterable[str | os.PathLike[str]] = (),
+        join: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] = (),
         own_length: bool = False,
         explain: int = 0,
         bucket_field: str | None = None,
@@ -572,7 +585,7 @@ class Reference:
             What :class:`TokenCounter` takes; `own_length` needs it where lengths are in tokens.
         overwrite : bool, default False
             Replace an existing output.
-        join : iterable of str or PathLike, optional
+        join : str, PathLike or iterable of them, optional
             Bucketed folders of the human answers.
         own_length : bool, default False
             Score against the bin of the response's own length, which hides verbosity.
@@ -586,26 +599,27 @@ class Reference:
         Returns
         -------
         dict
-            ``tally`` (rows, used, rejected and why), ``scored``, ``unscored``, ``unscored_by_reason`` and ``buckets``: by
-            target, ``rows``, ``scored``, ``mean_distance``, ``mean_percentile`` (humans: .5), ``beyond_95`` (humans: .05).
+            ``tally`` (rows, used, rejected and why), ``scored``, ``unscored``, ``unscored_by_reason`` and ``buckets``:
+            by target, ``rows``, ``scored``, ``mean_distance``, ``mean_percentile`` (humans: .5), ``beyond_95`` (humans:
+            .05).
         """
         from polyalign._sources import local_inputs
         from polyalign.tokens import TokenCounter
 
-        paths = [inputs] if isinstance(inputs, (str, os.PathLike)) else list(inputs)
         if tokenizer is not None and not isinstance(tokenizer, TokenCounter):
             tokenizer = TokenCounter(tokenizer)
+        asked = _asked(support, min_count)
         job = {
-            "inputs": local_inputs([os.fspath(path) for path in paths]),
+            "inputs": local_inputs(_paths(inputs)),
             "output": None if output is None else os.fspath(output),
             "overwrite": overwrite,
             "fields": field_spec(None, shape, fields or {}, keep_thinking),
             "bucket_field": bucket_field,
-            "join": [os.fspath(path) for path in join],
+            "join": _paths(join),
             "own_length": own_length,
-            "explain": explain,
-            "min_count": min_count,
-            "support": support,
+            "explain": _at_least_0("explain", explain),
+            "min_count": asked[0],
+            "support": asked[1:],
             "max_record_bytes": max_record_bytes,
             "threads": threads or 0,
             "limit": limit,
@@ -619,8 +633,7 @@ class Reference:
 
     @staticmethod
     def _responses(texts: Any, buckets: Any, prompts: Any) -> tuple[Any, Any, Any]:
-        targets = [buckets] if isinstance(buckets, str) else buckets
-        return _responses.texts("texts", texts), targets, _responses.prompts(prompts)
+        return _responses.texts("texts", texts), buckets, _responses.prompts(prompts)
 
     # ------------------------------------------------------------------------------------------- the object
 
@@ -645,17 +658,57 @@ class Reference:
 
 
 def _is_table(value: Any) -> bool:
-    return (
-        hasattr(value, "__arrow_c_stream__")
-        or hasattr(value, "__arrow_c_array__")
-        or (hasattr(value, "with_format") and hasattr(value, "features"))
-    )
+    return _responses.is_arrow(value) or _is_dataset(value)
 
 
-def _known_variant(variant: str) -> str:
-    if variant not in ("default", "paper"):
-        raise ValueError(f"variant is {variant!r}: it must be 'default' or 'paper'")
-    return variant
+def _is_dataset(value: Any) -> bool:
+    """Whether it is of the package `datasets`."""
+    return hasattr(value, "with_format") and hasattr(value, "features")
+
+
+def _tables(item: Any) -> Iterable[Any]:
+    """Return what the engine takes of an input."""
+    if _is_dataset(item):
+        return item.with_format("arrow").iter(batch_size=10_000)  # type: ignore[no-any-return]
+    if not _is_table(item):
+        raise TypeError(_mixed(item))
+    return [item]
+
+
+def _peek(items: Iterable[Any]) -> tuple[Any, Iterable[Any]]:
+    """Return the first item, if there is one, and all of them."""
+    iterator = iter(items)
+    first = list(islice(iterator, 1))
+    return (first[0] if first else None), chain(first, iterator)
+
+
+def _mixed(item: Any) -> str:
+    return f"inputs must be all paths or all Arrow tables: one is a {type(item).__name__}"
+
+
+def _path(path: Any) -> str:
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(_mixed(path))
+    return os.fspath(path)
+
+
+def _paths(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[str]:
+    return [os.fspath(path) for path in ([paths] if isinstance(paths, (str, os.PathLike)) else paths)]
+
+
+def _at_least_0(name: str, value: int) -> int:
+    if value < 0:
+        raise ValueError(f"{name} is {value}: it must be at least 0")
+    return value
+
+
+def _asked(support: tuple[float, float], min_count: int) -> tuple[int, float, float]:
+    """Return how a reference is asked, as the engine takes it."""
+    try:
+        low, high = support
+    except (TypeError, ValueError):
+        raise ValueError(f"support is {support!r}: give two quantiles, such as {_SUPPORT}") from None
+    return _at_least_0("min_count", min_count), low, high
 
 
 def _with_progress(run: Callable[[OnProgress | None], Any], progress: bool | OnProgress) -> Any:
@@ -692,7 +745,7 @@ def build_files(
 
     job = {
         **_given(schema, sources, variant, sample_size),
-        "inputs": local_inputs([os.fspath(path) for path in inputs]),
+        "inputs": local_inputs([_path(path) for path in inputs]),
         "fields": field_spec(None, shape, fields or {}, keep_thinking),
         "bucket_field": bucket_field,
         "max_record_bytes": max_record_bytes,
@@ -707,13 +760,13 @@ def build_files(
 
 def _given(schema: BucketSchema | None, sources: Iterable[str], variant: Variant, sample_size: int) -> dict[str, Any]:
     """Return what a reference counts under, as the engine has it."""
-    if isinstance(sources, str):
-        raise TypeError('sources is a list of labels: ["my corpus"]')
+    if variant not in ("default", "paper"):
+        raise ValueError(f"variant is {variant!r}: it must be 'default' or 'paper'")
     return {
         "schema": None if schema is None else json.loads(schema.to_json()),
-        "variant": _known_variant(variant),
-        "sample_size": sample_size,
-        "sources": sorted(set(sources)),
+        "variant": variant,
+        "sample_size": _at_least_0("sample_size", sample_size),
+        "sources": [sources] if isinstance(sources, str) else sorted(set(sources)),
     }
 
 
@@ -728,10 +781,10 @@ def _check_used(tally: Mapping[str, Any]) -> None:
         raise ValueError("no humans to build a reference of: " + ("; ".join(_rejects(tally)) or "the input is empty"))
 
 
-def _warn_of_rejects(tally: Mapping[str, Any]) -> None:
+def _warn_of_rejects(tally: Mapping[str, Any], stacklevel: int) -> None:
     told = _rejects(tally)
     if told:
-        warnings.warn(f"not counted: {'; '.join(told)}", stacklevel=4)
+        warnings.warn(f"not counted: {'; '.join(told)}", stacklevel=stacklevel)
 
 
 def _place(reject: Mapping[str, Any]) -> str:
@@ -739,8 +792,8 @@ def _place(reject: Mapping[str, Any]) -> str:
     return f"{where}: {reject['reason']}"
 
 
-def _floats(value: float | Sequence[float]) -> list[float]:
-    return [float(number) for number in value] if isinstance(value, Sequence) else [float(value)]
+def _floats(value: float | Iterable[float]) -> list[float]:
+    return [float(number) for number in value] if isinstance(value, Iterable) else [float(value)]
 
 
 def _dumps(value: object) -> str:

@@ -11,6 +11,7 @@ Examples
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -25,9 +26,9 @@ Reward = Callable[..., list["float | None"]]
 def support(reference: Reference, *, bucket_column: str = "bucket", scale: float = 1.0) -> Reward:
     """Make a reward function of the support distance, for ``GRPOTrainer`` and whatever else takes TRL's rewards.
 
-    The reward of a completion is ``-scale`` × its support distance from the humans of its row's bucket: 0 for one that no
-    human feature tells apart, ``-5 * scale`` at the most. ``None`` (no reward, in TRL) where there is no distance: a
-    bucket without humans, an empty completion.
+    The reward of a completion is ``-scale`` × its support distance from the humans of its row's bucket: 0 for one that
+    no human feature tells apart, ``-5 * scale`` at the most. ``None`` (no reward, in TRL) where there is no distance:
+    a bucket without humans, an empty completion.
 
     Parameters
     ----------
@@ -47,10 +48,10 @@ def support(reference: Reference, *, bucket_column: str = "bucket", scale: float
     Raises
     ------
     ValueError
-        `scale` is not above 0; when called: the column is not there.
+        `scale` is not a number above 0; when called: the column is not there.
     """
-    if not scale > 0:
-        raise ValueError(f"scale is {scale}: it must be above 0")
+    if not 0 < scale < math.inf:
+        raise ValueError(f"scale is {scale}: it must be a number above 0")
 
     def support_reward(
         completions: Sequence[Any], prompts: Sequence[Any] | None = None, **columns: Any
@@ -58,7 +59,8 @@ def support(reference: Reference, *, bucket_column: str = "bucket", scale: float
         buckets = columns.get(bucket_column)
         if buckets is None:
             raise ValueError(f"the data set has no column {bucket_column!r}: Bucketer.assign appends it")
-        distances = reference.support_distance(list(completions), list(buckets), prompts=prompts, warn=False)
-        return [None if distance != distance else -scale * float(distance) for distance in distances]
+        buckets = [bucket or "" for bucket in buckets]  # a row that was rejected has none
+        distances = reference.support_distance(list(completions), buckets, prompts=prompts, warn=False)
+        return [None if math.isnan(distance) else -scale * distance for distance in distances.tolist()]
 
     return support_reward

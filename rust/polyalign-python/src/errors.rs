@@ -12,7 +12,7 @@ pub fn to_py(error: Error) -> PyErr {
             Some(errno) => {
                 let full = source.to_string();
                 let reason = full.split(" (os error").next().unwrap_or(&full).to_owned();
-                PyOSError::new_err((errno, reason, path))
+                PyOSError::new_err((errno, reason, path.into_os_string()))
             }
             None => PyOSError::new_err(format!("{}: {source}", path.display())),
         },

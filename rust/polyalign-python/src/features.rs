@@ -57,11 +57,12 @@ pub fn extract_features<'py>(
     check_syntax(with_syntax)?;
     let groups: Vec<Group> =
         groups.iter().filter(|name| *name != "syntax").map(|name| group(name)).collect::<PyResult<_>>()?;
-    let (texts, languages) = (Column::from_python(texts)?, Column::from_python(languages)?);
+    let (texts, languages) =
+        (Column::from_python("texts", texts)?, Column::from_python("languages", languages)?);
     let texts = texts.as_strs()?;
-    let languages = subtags(&languages.as_strs()?)?;
+    let subtags = subtags(&languages.as_strs()?)?;
     let prompts = prompts.as_ref().map(messages);
-    let responses = responses(&texts, ("languages", &languages), prompts.as_deref())?;
+    let responses = responses(&texts, languages.of(&subtags), prompts.as_deref())?;
     let pool = threads::pool(py, threads::resolve(threads)?)?;
     let work = |stop: &AtomicBool| measure_all(variant, &groups, &responses, stop);
     let values = interrupt::run_in(py, &pool, work)?.map_err(errors::to_py)?;

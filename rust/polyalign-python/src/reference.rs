@@ -2,7 +2,7 @@
 
 use crate::arrow_out::Library;
 use crate::buckets::{from_json, on_tick};
-use crate::responses::{Column, Prompts, messages, responses};
+use crate::responses::{Column, Of, Prompts, messages, responses};
 use crate::tokens::TokenCounter;
 use crate::{errors, interrupt, threads};
 use arrow::array::{ArrayRef, Float32Array, RecordBatch, StringArray};
@@ -48,19 +48,20 @@ impl Reference {
         Self { engine: Arc::new(engine), scorers: Mutex::default() }
     }
 
-    fn scorer(&self, asked: Asked) -> Arc<Scorer> {
+    fn scorer(&self, asked: Asked) -> PyResult<Arc<Scorer>> {
         const KEPT: usize = 8;
         let query = query(asked);
+        query.check().map_err(errors::to_py)?;
         let mut scorers = self.scorers.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(scorer) = scorers.iter().find(|scorer| *scorer.query() == query) {
-            return Arc::clone(scorer);
+            return Ok(Arc::clone(scorer));
         }
         if scorers.len() == KEPT {
             scorers.remove(0);
         }
         let scorer = Arc::new(Scorer::new(Arc::clone(&self.engine), query));
         scorers.push(Arc::clone(&scorer));
-        scorer
+        Ok(scorer)
     }
 
     fn feature(&self, name: &str) -> PyResult<usize> {
@@ -77,7 +78,7 @@ impl Reference {
         asked: Asked,
         threads: Option<usize>,
     ) -> PyResult<Vec<Scored>> {
-        let scorer = self.scorer(asked);
+        let scorer = self.scorer(asked)?;
         let pool = threads::pool(py, threads::resolve(threads)?)?;
         interrupt::run_in(py, &pool, |stop| scorer.score_all(responses, stop))?.map_err(errors::to_py)
     }
@@ -255,10 +256,11 @@ impl Reference {
         asked: Asked,
         threads: Option<usize>,
     ) -> PyResult<(Bound<'py, PyArray1<f32>>, Reasons)> {
-        let (texts, targets) = (Column::from_python(texts)?, Column::from_python(targets)?);
-        let (texts, targets) = (texts.as_strs()?, targets.as_strs()?);
+        let (texts, buckets) =
+            (Column::from_python("texts", texts)?, Column::from_python("buckets", targets)?);
+        let (texts, targets) = (texts.as_strs()?, buckets.as_strs()?);
         let prompts = prompts.as_ref().map(messages);
-        let responses = responses(&texts, ("buckets", &targets), prompts.as_deref())?;
+        let responses = responses(&texts, buckets.of(&targets), prompts.as_deref())?;
         let scored = self.score_all(py, &responses, asked, threads)?;
         let mut reasons = Reasons::new();
         let distances = scored.iter().map(|scored| {
@@ -285,10 +287,11 @@ impl Reference {
         asked: Asked,
         threads: Option<usize>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let (texts, targets) = (Column::from_python(texts)?, Column::from_python(targets)?);
-        let (texts, targets) = (texts.as_strs()?, targets.as_strs()?);
+        let (texts, buckets) =
+            (Column::from_python("texts", texts)?, Column::from_python("buckets", targets)?);
+        let (texts, targets) = (texts.as_strs()?, buckets.as_strs()?);
         let prompts = prompts.as_ref().map(messages);
-        let responses = responses(&texts, ("buckets", &targets), prompts.as_deref())?;
+        let responses = responses(&texts, buckets.of(&targets), prompts.as_deref())?;
         let scored = self.score_all(py, &responses, asked, threads)?;
         let text = |of: &dyn Fn(&(Scored, &str)) -> Option<String>, rows: &[(Scored, &str)]| -> ArrayRef {
             Arc::new(StringArray::from_iter(rows.iter().map(of)))
@@ -324,8 +327,9 @@ impl Reference {
         most: usize,
     ) -> PyResult<String> {
         let prompts = prompts.as_ref().map(messages);
-        let responses = responses(&[text], ("buckets", &[target]), prompts.as_deref())?;
-        let scorer = self.scorer(asked);
+        let of = Of { name: "buckets", values: &[target], for_all: true };
+        let responses = responses(&[text], of, prompts.as_deref())?;
+        let scorer = self.scorer(asked)?;
         let (target, values) = scorer.measure(&responses[0]).map_err(errors::to_py)?;
         let score = target.score(&values);
         let outside = target.outside(&self.engine, scorer.query(), &values, most).map_err(errors::to_py)?;

@@ -1,42 +1,60 @@
 //! Responses out of Python objects: texts, what each is of, and the prompts before them.
 
-use crate::texts::{Strings, arrow_strs};
+use crate::texts::{Strings, arrow_strs, as_str};
 use crate::tokens::arrow_input;
 use arrow::array::{ArrayRef, AsArray};
 use polyalign::io::record::Message;
 use polyalign::scoring::Response;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use pyo3::types::PyString;
 use pyo3_arrow::input::AnyArray;
 
 /// Prompts as `(role, content)`; `None` where there is none.
 pub type Prompts = Vec<Option<Vec<(String, String)>>>;
 
 /// A column of texts, held so that they can be borrowed.
-pub enum Column<'py> {
+pub struct Column<'py> {
+    /// The argument's name, for messages.
+    name: &'static str,
+    texts: Texts<'py>,
+}
+
+enum Texts<'py> {
+    One(Bound<'py, PyString>),
     Python(Strings<'py>),
     Arrow(Vec<ArrayRef>),
 }
 
 impl<'py> Column<'py> {
-    /// From a list, an Arrow column or a numpy array of strings.
-    pub fn from_python(texts: &Bound<'py, PyAny>) -> PyResult<Self> {
-        match arrow_input(texts)? {
-            None => Strings::from_python(texts).map(Self::Python),
-            Some(AnyArray::Array(array)) => Ok(Self::Arrow(vec![array.array().clone()])),
-            Some(column) => Ok(Self::Arrow(column.into_chunked_array()?.into_inner().0)),
+    /// From one string for all, a list, an Arrow column or a numpy array of strings.
+    pub fn from_python(name: &'static str, texts: &Bound<'py, PyAny>) -> PyResult<Self> {
+        if let Ok(text) = texts.cast::<PyString>() {
+            return Ok(Self { name, texts: Texts::One(text.clone()) });
         }
+        let texts = match arrow_input(texts)? {
+            None => Texts::Python(Strings::from_python(name, texts)?),
+            Some(AnyArray::Array(array)) => Texts::Arrow(vec![array.array().clone()]),
+            Some(column) => Texts::Arrow(column.into_chunked_array()?.into_inner().0),
+        };
+        Ok(Self { name, texts })
+    }
+
+    /// As what responses are of; `values` are its texts.
+    pub fn of<'a>(&self, values: &'a [&'a str]) -> Of<'a> {
+        Of { name: self.name, values, for_all: matches!(self.texts, Texts::One(_)) }
     }
 
     /// The texts, nulls as `""`.
     pub fn as_strs(&self) -> PyResult<Vec<&str>> {
-        let chunks = match self {
-            Self::Python(strings) => return strings.as_strs(),
-            Self::Arrow(chunks) => chunks,
+        let chunks = match &self.texts {
+            Texts::One(text) => return Ok(vec![as_str(&self.name, text)?]),
+            Texts::Python(strings) => return strings.as_strs(),
+            Texts::Arrow(chunks) => chunks,
         };
         let mut all = Vec::new();
         for chunk in chunks {
-            let values = arrow_strs(chunk)?;
+            let values = arrow_strs(self.name, chunk)?;
             match chunk.as_any_dictionary_opt() {
                 Some(_) if values.is_empty() => all.resize(all.len() + chunk.len(), ""),
                 Some(dictionary) => {
@@ -59,18 +77,27 @@ pub fn messages(prompts: &Prompts) -> Vec<Vec<Message<'_>>> {
         .collect()
 }
 
-/// Responses, one a text; `of` and the prompts are as many, or `of` is one for all.
+/// What responses are of: languages or targets, one each or one for all.
+pub struct Of<'a> {
+    /// The argument's name.
+    pub name: &'static str,
+    pub values: &'a [&'a str],
+    /// Whether there is one, for all.
+    pub for_all: bool,
+}
+
+/// Responses, one a text; what they are of and the prompts are as many.
 pub fn responses<'a>(
     texts: &[&'a str],
-    of: (&str, &[&'a str]),
+    of: Of<'a>,
     prompts: Option<&'a [Vec<Message<'a>>]>,
 ) -> PyResult<Vec<Response<'a>>> {
     let n = texts.len();
-    let (what, of) = of;
-    if !(of.len() == n || of.len() == 1) {
+    let Of { name, values, for_all } = of;
+    if !for_all && values.len() != n {
         return Err(PyValueError::new_err(format!(
-            "{n} texts and {} {what}: give one for each text",
-            of.len()
+            "{n} texts and {} {name}: give one for each text",
+            values.len()
         )));
     }
     if let Some(prompts) = prompts.filter(|prompts| prompts.len() != n) {
@@ -81,7 +108,7 @@ pub fn responses<'a>(
     }
     let response = |(at, &text): (usize, &&'a str)| Response {
         text,
-        of: if of.len() == n { of[at] } else { of[0] },
+        of: values[if for_all { 0 } else { at }],
         prompt: match prompts {
             Some(prompts) => &prompts[at],
             None => &[],

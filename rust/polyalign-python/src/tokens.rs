@@ -72,7 +72,7 @@ impl TokenCounter {
         if let Some(column) = arrow_input(texts)? {
             return self.count_arrow(py, column, Library::of(texts)?, threads);
         }
-        let strings = Strings::from_python(texts)?;
+        let strings = Strings::from_python("texts", texts)?;
         let counts = self.count_strs(py, &strings.as_strs()?, threads)?;
         Ok(PyArray1::from_vec(py, counts).into_any())
     }
@@ -131,7 +131,7 @@ impl TokenCounter {
     }
 
     fn count_array(&self, py: Python<'_>, array: &ArrayRef, threads: Option<usize>) -> PyResult<UInt32Array> {
-        let counts = self.count_strs(py, &arrow_strs(array)?, threads)?;
+        let counts = self.count_strs(py, &arrow_strs("texts", array)?, threads)?;
         let counts = match array.as_any_dictionary_opt() {
             // An empty dictionary has only null keys.
             Some(_) if counts.is_empty() => vec![0; array.len()],

@@ -2,8 +2,8 @@
 
 use super::target::{Found, Levels};
 use super::{Query, Reference, Value, Variant, fixed};
+use crate::Result;
 use crate::distance::support::Bands;
-use crate::{Error, Result};
 use rayon::prelude::*;
 use std::collections::HashMap;
 
@@ -69,12 +69,7 @@ impl Reference {
     }
 
     fn bands_of(&self, levels: &Levels<'_>, targets: &[Found], query: &Query) -> Result<Bands> {
-        if !(0.0 <= query.low && query.low <= query.high && query.high <= 1.0) {
-            return Err(Error::Input(format!(
-                "a band from quantile {} to {}: they must be 0 to 1, the first not above the second",
-                query.low, query.high
-            )));
-        }
+        query.check()?;
         let place = |(feature, level): (usize, Option<usize>)| level.map(|level| (level, feature));
         let places: Vec<Option<(usize, usize)>> =
             targets.iter().flat_map(|target| target.feature_levels().enumerate().map(place)).collect();

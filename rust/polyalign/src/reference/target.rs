@@ -21,6 +21,19 @@ pub struct Query {
     pub high: f64,
 }
 
+impl Query {
+    /// An error unless the band is between two quantiles.
+    pub fn check(&self) -> Result<()> {
+        let Self { low, high, .. } = *self;
+        if 0.0 <= low && low <= high && high <= 1.0 {
+            return Ok(());
+        }
+        Err(Error::Input(format!(
+            "a band from quantile {low} to {high}: they must be 0 to 1, the first not above the second"
+        )))
+    }
+}
+
 impl Default for Query {
     fn default() -> Self {
         Self { min_count: 20, low: 0.1, high: 0.9 }
@@ -116,6 +129,9 @@ impl Reference {
 
     /// A target's parts, normalised.
     fn parse_target(&self, target: &str) -> Result<Vec<String>> {
+        if target.trim().is_empty() {
+            return Err(Error::Input("no bucket is named".into()));
+        }
         let schema = self.schema();
         let normal = |part: &str| normalise_part(&unescape_part(part)).unwrap_or_default();
         let parts: Vec<String> = target.split(SEPARATOR).map(normal).collect();

@@ -57,8 +57,14 @@ pub fn measure_all(
             Ok(Values::Default(values))
         }
         Variant::Paper => {
-            let extract = |response: &Response<'_>| paper::extract(response.text, response.of == "zh");
-            let rows: Vec<[f64; paper::NAMES.len()]> = responses.par_iter().map(extract).collect();
+            let extract = |response: &Response<'_>| {
+                if stop.load(Ordering::Relaxed) {
+                    return Err(Error::Interrupted);
+                }
+                Ok(paper::extract(response.text, response.of == "zh"))
+            };
+            let rows: Vec<[f64; paper::NAMES.len()]> =
+                responses.par_iter().map(extract).collect::<Result<_>>()?;
             Ok(Values::Paper(rows.concat()))
         }
     }

@@ -139,6 +139,7 @@ fn run(
 ) -> Result<ScoreReport> {
     let format = job.output.as_deref().map(Format::of).transpose()?;
     let query = Query { min_count: job.min_count, low: job.support.0, high: job.support.1 };
+    query.check()?;
     let plan = Plan {
         bucketer: bucketer(&reference, job.own_length, counter)?,
         joined: Joined::read(&job.join)?,

@@ -256,8 +256,7 @@ impl Sink {
     }
 
     pub fn finish(mut self) -> Result<()> {
-        let paths = self.paths.take();
-        let path = || paths.as_ref().map_or(PathBuf::from("-"), |(partial, _)| partial.clone());
+        let path = || self.paths.as_ref().map_or(PathBuf::from("-"), |(partial, _)| partial.clone());
         let file = match std::mem::replace(&mut self.to, To::Nothing) {
             To::Nothing => return Ok(()),
             To::Stdout => return io::stdout().lock().flush().map_err(|error| Error::io("-", error)),
@@ -267,10 +266,11 @@ impl Sink {
                 .map_err(|error| Error::Output(format!("{}: {error}", path().display())))?,
         };
         file.sync_all().map_err(|error| Error::io(path(), error))?;
-        match paths {
-            Some((partial, path)) => fs::rename(&partial, &path).map_err(|error| Error::io(path, error)),
-            None => Ok(()),
+        if let Some((partial, path)) = &self.paths {
+            fs::rename(partial, path).map_err(|error| Error::io(path, error))?;
+            self.paths = None;
         }
+        Ok(())
     }
 }
 

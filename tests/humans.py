@@ -1,0 +1,63 @@
+"""Made-up human answers, enough of them and different enough to have distributions."""
+
+from __future__ import annotations
+
+import functools
+import random
+from typing import Any
+
+import polyalign as pa
+
+SCHEMA = pa.BucketSchema(length_unit="words", length_edges=(8, 20, 60))
+
+_WORDS = {
+    "en": "we they you I think that maybe the river station house runs goes late early blue quick, however because "
+    "7 1999 don't it's understand approximately wonderful however and or not".split(),
+    "zh": "我们 他们 觉得 可能 公园 车站 今天 早上 很好 跑步 因为 所以 不 是 的 了 北京 三点 漂亮 天气".split(),
+}
+_ENDS = {"en": [".", ".", "?", "!", "...", "\n\n- so it is."], "zh": ["。", "。", "？", "！", "……"]}
+
+
+def answer(random: random.Random, language: str, words: int) -> str:
+    """A text of about so many words, in sentences."""
+    joint = " " if language == "en" else ""
+    sentences = []
+    while words > 0:
+        length = min(words, random.randint(2, 14))
+        sentences.append(joint.join(random.choices(_WORDS[language], k=length)) + random.choice(_ENDS[language]))
+        words -= length
+    return joint.join(sentences)
+
+
+@functools.cache
+def records() -> tuple[dict[str, Any], ...]:
+    """Records in TRL's form: five large kinds of buckets, and some with too few humans."""
+    source = random.Random(7)
+    kinds = [
+        ("en", "qa", 0, 3, 120),
+        ("en", "qa", 0, 30, 60),
+        ("en", "dialogue", 1, 3, 60),
+        ("en", "dialogue", 1, 300, 40),
+        ("zh", "qa", 0, 3, 80),
+        ("zh", "dialogue", 1, 30, 12),
+        ("en", "story", 0, 12, 7),
+        ("fr", "qa", 0, 3, 5),
+    ]
+    found = []
+    for language, family, earlier, words, rows in kinds:
+        for _ in range(rows):
+            spoken = "en" if language == "fr" else language
+            question = answer(source, spoken, source.randint(2, 9))
+            before = [{"role": "user", "content": "Hi."}, {"role": "assistant", "content": "Hello there!"}] * earlier
+            text = answer(source, spoken, max(1, round(words * source.lognormvariate(0, 0.4))))
+            found.append(
+                {
+                    "id": f"h{len(found)}",
+                    "prompt": [*before, {"role": "user", "content": question}],
+                    "completion": [{"role": "assistant", "content": text}],
+                    "language": language,
+                    "family": family,
+                }
+            )
+    source.shuffle(found)
+    return tuple(found)
