@@ -1,7 +1,7 @@
 """Features of responses on one core, polyalign beside its peers: all of them, with prompts, group by group.
 
-Texts are answers of the corpus, each once, and generated texts that are longer. Every library runs in its own process and
-environment, on one core, on the same texts; each round takes texts that the process has not seen; medians are taken.
+Texts are answers of the corpus, each once, and generated texts that are longer. Every library runs in its own process
+and environment, on one core, on the same texts; each round takes texts new to the process; medians are taken.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ PACKAGES = {"textstat": "textstat", "vader": "vaderSentiment", "lexicalrichness"
 LANGUAGES = {"en": "English", "zh": "Chinese"}
 KINDS = {"answers": "answers", "long": "generated texts"}
 SETS = [(language, kind) for kind in KINDS for language in LANGUAGES]
-# The published extractor of arXiv:2606.13227 (134 features, on NLTK, jieba and a tagger): (texts, MB) a second on one
-# core of a machine of the same kind, on texts of 347 and 65 bytes. It is not on PyPI, so it can't run beside us.
+# The published extractor of arXiv:2606.13227 (134 features, on NLTK), measured elsewhere: (texts, MB) a second on one
+# core of a machine of the same kind, on texts of 347 and 65 bytes. It is not on PyPI.
 AUTHORS = {"en": (248, 0.086), "zh": (1063, 0.069)}
 # Processor seconds of a peer's round.
 BUDGET = 0.5
@@ -92,10 +92,11 @@ def measure(options: Options) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         parts = write_texts(options, Path(folder))
         workers = start_all(stack, results)
-        if "polyalign" in workers:
-            results["features"] = workers["polyalign"].ask(do="counts")
+        if "polyalign" not in workers:
+            raise SystemExit(f"features: {results['errors']['polyalign']}")
+        results["features"] = workers["polyalign"].ask(do="counts")
         compare(workers, parts)
-        for (language, kind), jobs in jobs_of(workers).items():
+        for (language, kind), jobs in jobs_of(workers, groups_of(results)).items():
             name = name_of(language, kind)
             log(f"features: {name}")
             results["rates"][name] = measure_set(workers, jobs, parts[name])
@@ -108,33 +109,36 @@ def start_all(stack: contextlib.ExitStack, results: dict[str, Any]) -> dict[str,
     """The workers of the libraries that can be installed; what the others said is kept."""
     workers = {}
     for name in [*REQUIREMENTS, "polyalign"]:
-        try:
-            needs = REQUIREMENTS.get(name)
-            python = harness.environment(name, needs) if needs else Path(sys.executable)
-            worker = stack.enter_context(Worker(python, name, "features_worker.py"))
-            worker.ask(do="load")
-            if name in PACKAGES:
-                results["versions"][name] = worker.ask(do="version", package=PACKAGES[name])
-            workers[name] = worker
-        except (WorkerError, RuntimeError) as error:
-            log(f"{name}: {error}")
-            results["errors"][name] = str(error)
+        worker = start(name, stack)
+        if isinstance(worker, str):
+            log(f"{name}: {worker}")
+            results["errors"][name] = worker
+            continue
+        workers[name] = worker
+        if name in PACKAGES:
+            results["versions"][name] = worker.ask(do="version", package=PACKAGES[name])
     return workers
 
 
-def jobs_of(workers: dict[str, Worker]) -> dict[tuple[str, str], list[tuple[str, str]]]:
+def start(name: str, stack: contextlib.ExitStack) -> Worker | str:
+    """A worker of a library, or why there is none."""
+    try:
+        python = harness.environment(name, REQUIREMENTS[name]) if name in REQUIREMENTS else Path(sys.executable)
+        worker = stack.enter_context(Worker(python, name, "features_worker.py"))
+        worker.ask(do="load")
+        return worker
+    except (WorkerError, RuntimeError) as error:
+        return str(error)
+
+
+def jobs_of(workers: dict[str, Worker], groups: list[str]) -> dict[tuple[str, str], list[tuple[str, str]]]:
     """By set of texts: who does what, the peers of English on English."""
     jobs = {}
     for language, kind in SETS:
-        ours = [("polyalign", f"{language} {task}") for task in [*WHOLE, *groups(workers)]]
+        ours = [("polyalign", f"{language} {task}") for task in [*WHOLE, *groups]]
         peers = [(peer, task) for _, _, peer, task, of in PEERS if of == language]
         jobs[language, kind] = [(who, task) for who, task in [*peers, *ours] if who in workers]
     return jobs
-
-
-def groups(workers: dict[str, Worker]) -> list[str]:
-    counts = workers["polyalign"].ask(do="counts") if "polyalign" in workers else {}
-    return [group for group in counts if group != "paper"]
 
 
 def measure_set(
@@ -154,6 +158,10 @@ def measure_set(
     }
 
 
+def groups_of(results: dict[str, Any]) -> list[str]:
+    return [group for group in results["features"] if group != "paper"]
+
+
 def mean_bytes(parts: list[Path]) -> float:
     texts = [text for path in parts for text, _ in json.loads(path.read_text(encoding="utf-8"))]
     return harness.size_of(texts) / max(1, len(texts))
@@ -161,13 +169,11 @@ def mean_bytes(parts: list[Path]) -> float:
 
 def compare(workers: dict[str, Worker], parts: dict[str, list[Path]]) -> None:
     """Stop if a sentiment is not that of vaderSentiment; the other peers count by rules of their own."""
-    if not {"vader", "polyalign"} <= set(workers):
+    if "vader" not in workers:
         return
     path = str(parts[name_of("en", "answers")][0])
     theirs = workers["vader"].ask(do="result", task="sentiment", path=path, most=1000)
-    ours = workers["polyalign"].ask(
-        do="result", task="en sentiment", path=path, most=1000, column="vader_compound"
-    )
+    ours = workers["polyalign"].ask(do="result", task="en sentiment", path=path, most=1000, column="vader_compound")
     differ = sum(abs(a - b) > 1e-4 for a, b in zip(ours, theirs, strict=True))
     if differ:
         raise SystemExit(f"features: {differ} of {len(ours)} sentiments are not those of vaderSentiment")
@@ -210,7 +216,7 @@ def both(mb: float | None, texts: float | None) -> str:
 
 def render_whole(results: dict[str, Any]) -> str:
     counts = results["features"]
-    total = sum(count for group, count in counts.items() if group != "paper")
+    total = sum(counts[group] for group in groups_of(results))
     quoted = [f"{mb:.3f} ({texts:,})" for texts, mb in AUTHORS.values()]
     rows = [["the paper's extractor, 134 features (measured elsewhere)", *quoted, "", ""]]
     labels = [
@@ -251,10 +257,9 @@ def small(value: float | None) -> str:
 
 def render_groups(results: dict[str, Any]) -> str:
     rows = []
-    for group, count in results["features"].items():
-        if group != "paper":
-            cells = [number(rate(results, *which, f"polyalign: {group}")) or "not measured" for which in SETS]
-            rows.append([f"`{group}`", str(count), *cells])
+    for group in groups_of(results):
+        cells = [number(rate(results, *which, f"polyalign: {group}")) or "not measured" for which in SETS]
+        rows.append([f"`{group}`", str(results["features"][group]), *cells])
     return harness.table(["A group alone, MB/s on one core", "features", *headings(results)], rows)
 
 

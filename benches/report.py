@@ -12,14 +12,24 @@ from typing import Any
 
 import counting
 import distances
+import features
 import headline
 import micro
 import pipeline
+import references
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 RESULTS = REPOSITORY / "benches" / "results.json"
 DOCUMENTS = [REPOSITORY / "README.md", REPOSITORY / "docs" / "benchmarks.md"]
-RENDERERS = {"counting": counting, "pipeline": pipeline, "headline": headline, "micro": micro, "distances": distances}
+BENCHES = {
+    "counting": counting,
+    "pipeline": pipeline,
+    "headline": headline,
+    "micro": micro,
+    "distances": distances,
+    "features": features,
+    "references": references,
+}
 
 
 def markers(name: str) -> tuple[str, str]:
@@ -44,7 +54,11 @@ def put(text: str, name: str, content: str) -> str:
 
 def tables(results: dict[str, Any]) -> dict[str, str]:
     """What goes between the markers, by their names."""
-    rendered = {name: module.render(results[name]) for name, module in RENDERERS.items() if name in results}
+    measured = {name: bench for name, bench in BENCHES.items() if name in results}
+    rendered = {name: bench.render(results[name]) for name, bench in measured.items()}
+    for name, bench in measured.items():
+        if hasattr(bench, "render_short"):
+            rendered[f"{name}_short"] = bench.render_short(results[name])
     return rendered | {"machine": machine_line(results["machine"])}
 
 

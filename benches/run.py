@@ -10,15 +10,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-import counting
-import distances
 import harness
-import headline
-import micro
-import pipeline
 import report
-
-BENCHES = {"counting": counting, "pipeline": pipeline, "headline": headline, "micro": micro, "distances": distances}
+from report import BENCHES
 
 
 def run(names: list[str], options: harness.Options) -> dict[str, Any]:

@@ -13,7 +13,11 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY / "benches"))
 
+import features  # noqa: E402
+import features_worker  # noqa: E402
 import generate  # noqa: E402
+import harness  # noqa: E402
+import references  # noqa: E402
 import report  # noqa: E402
 
 SHARED = Path(os.environ.get("POLYALIGN_SHARED", REPOSITORY.parent / "shared"))
@@ -95,7 +99,16 @@ class TestReport:
     @pytest.mark.parametrize("path", report.DOCUMENTS, ids=lambda path: path.name)
     def test_documents_have_places_for_the_tables(self, path):
         names = report.names_in(path.read_text(encoding="utf-8"))
-        assert {"counting", "pipeline", "headline"} <= set(names)
+        assert {"counting", "pipeline", "headline", "distances"} <= set(names)
+        short = path.name == "README.md"
+        assert {f"{name}_short" if short else name for name in ("features", "references")} <= set(names)
+
+    def test_every_kept_table_has_a_place(self):
+        results = report.load()
+        if not results:
+            pytest.skip("no results are kept yet: benches/run.py --update")
+        places = {name for path in report.DOCUMENTS for name in report.names_in(path.read_text(encoding="utf-8"))}
+        assert set(report.tables(results)) == places
 
     @pytest.mark.parametrize("path", report.DOCUMENTS, ids=lambda path: path.name)
     def test_documents_quote_the_kept_results(self, path):
@@ -112,3 +125,73 @@ class TestReport:
     def test_a_marker_without_its_partner_is_an_error(self):
         with pytest.raises(ValueError, match="pair up"):
             report.names_in("<!-- bench:x -->")
+
+
+class TestFeatures:
+    @pytest.fixture
+    def part(self, tmp_path: Path) -> Path:
+        path = tmp_path / "part.json"
+        path.write_text(json.dumps([[f"{i}是", "?"] for i in range(100, 160)]), encoding="utf-8")
+        return path
+
+    @pytest.fixture
+    def state(self) -> features_worker.State:
+        state = features_worker.State("")
+        self.seen: list[str] = []
+        state.tasks = {
+            "each": features_worker.each(self.seen.append),
+            "at once": features_worker.Task(lambda texts, prompts: self.seen.extend(zip(texts, prompts, strict=True))),
+        }
+        return state
+
+    def test_a_task_without_a_budget_left_stops_after_a_step(self, state, part):
+        texts, size, _ = state.time("each", str(part), budget=0.0)
+        assert self.seen == [f"{i}是" for i in range(100, 100 + features_worker.STEP)]
+        assert (texts, size) == (features_worker.STEP, 6 * features_worker.STEP)
+
+    def test_a_task_with_budget_measures_every_text_once(self, state, part):
+        assert state.time("each", str(part), budget=1e9)[:2] == (60, 360)
+        assert self.seen == [f"{i}是" for i in range(100, 160)]
+
+    def test_a_task_that_takes_many_gets_all_at_once_with_prompts(self, state, part):
+        assert state.time("at once", str(part), budget=0.0)[:2] == (60, 360)
+        assert self.seen == [(f"{i}是", "?") for i in range(100, 160)]
+
+    def test_rounds_take_texts_of_their_own(self, tmp_path):
+        pairs = [(f"text {i}", "prompt") for i in range(100)]
+        options = harness.Options(None, tmp_path, quick=True, rounds=3, threads=1)
+        parts = [json.loads(path.read_text()) for path in features.write_parts(pairs, tmp_path, "texts", options)]
+        assert len(parts) == 4
+        assert sorted(text for part in parts for text, _ in part) == sorted(text for text, _ in pairs)
+
+    def test_a_peer_that_could_not_be_installed_is_not_measured(self):
+        results = json.loads(json.dumps(report.load().get("features")))
+        if results is None:
+            pytest.skip("no results are kept yet: benches/run.py --update")
+        for rates in results["rates"].values():
+            rates.pop("textstat: readability", None)
+        lines = [line for line in features.render(results).splitlines() if "textstat" in line]
+        assert lines
+        assert all("not measured" in line for line in lines)
+
+
+class TestReferences:
+    def test_every_command_has_a_label(self, tmp_path):
+        (tmp_path / "qwen2.5.tokenizer.json").touch()
+        options = harness.Options(None, tmp_path, quick=True, rounds=1, threads=2)
+        commands = references.commands(options, tmp_path / "corpus.jsonl", tmp_path)
+        assert list(commands) == list(references.LABELS)
+
+    def test_a_command_that_lost_rows_is_an_error(self):
+        references.check_rows("bucket", {"bucketed": 5, "rejected": 0}, 5)
+        with pytest.raises(SystemExit, match="score used 4 of 5 rows"):
+            references.check_rows("score", {"tally": {"used": 4}}, 5)
+
+    def test_a_reference_is_compared_with_the_same_command_without(self):
+        runs = {
+            "bucket": {"seconds": 2.0, "cpu_seconds": 3.0},
+            "bucket --reference": {"seconds": 3.0, "cpu_seconds": 6.0},
+            "score": {"seconds": 1.0, "cpu_seconds": 1.0},
+        }
+        assert references.ratio({"commands": runs}, "bucket --reference") == "1.50× (2.00×)"
+        assert references.ratio({"commands": runs}, "score") == ""
