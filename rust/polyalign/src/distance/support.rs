@@ -110,16 +110,25 @@ impl Bands {
         self.check(values, buckets)?;
         let mut parts = vec![f32::NAN; values.len()];
         let rows = values.par_chunks_exact(self.features).with_min_len(256).zip(buckets);
-        parts.par_chunks_exact_mut(self.features).zip(rows).for_each(|(parts, (values, &bucket))| {
-            if let Some(Row { low, high, inverse, .. }) = self.bucket(bucket) {
-                let bands = low.iter().zip(high).zip(inverse);
-                for ((part, &value), ((&low, &high), &inverse)) in parts.iter_mut().zip(values).zip(bands) {
-                    let (outside, counts) = contribution(value.into(), low, high, inverse, self.cap);
-                    *part = if counts == 1.0 { outside as f32 } else { f32::NAN };
-                }
-            }
-        });
+        let all = parts.par_chunks_exact_mut(self.features).zip(rows);
+        all.for_each(|(parts, (values, &bucket))| self.fill_contributions(values, bucket, parts));
         Ok(parts)
+    }
+
+    /// What each feature adds to the mean of one row, as [`Self::contributions`] has it. `values` are as many as the features.
+    pub fn contributions_of<V: Copy + Sync + Into<f64>>(&self, values: &[V], bucket: i64) -> Vec<f32> {
+        let mut parts = vec![f32::NAN; values.len()];
+        self.fill_contributions(values, bucket, &mut parts);
+        parts
+    }
+
+    fn fill_contributions<V: Number>(&self, values: &[V], bucket: i64, parts: &mut [f32]) {
+        let Some(Row { low, high, inverse, .. }) = self.bucket(bucket) else { return };
+        let bands = low.iter().zip(high).zip(inverse);
+        for ((part, &value), ((&low, &high), &inverse)) in parts.iter_mut().zip(values).zip(bands) {
+            let (outside, counts) = contribution(value.into(), low, high, inverse, self.cap);
+            *part = if counts == 1.0 { outside as f32 } else { f32::NAN };
+        }
     }
 
     fn check<V>(&self, values: &[V], buckets: &[i64]) -> Result<()> {

@@ -71,6 +71,8 @@ impl Reference {
 
     /// Tensor by tensor, so that the file is never in memory as a whole.
     fn write(&self, path: &Path) -> std::io::Result<()> {
+        // What stands in the way is told best by the system itself.
+        File::create(path)?;
         let tensors = self.tensors();
         let named = tensors.iter().map(|(name, tensor)| (*name, tensor));
         safetensors::serialize_to_file(named, Some(self.metadata()), path).map_err(|e| match e {

@@ -4,9 +4,9 @@ use super::meter::{Values, response_language};
 use crate::Result;
 use crate::distance::support::Bands;
 use crate::io::record::Record;
-use crate::reference::{Calibration, Query, Reference};
+use crate::reference::{Calibration, Distribution, Query, Reference};
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 /// How far a response is from its target's humans.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -47,6 +47,8 @@ pub struct Target {
     calibration: Calibration,
     /// Its parts.
     pub parts: Vec<String>,
+    /// By feature: how it is distributed among the humans that serve, once that was asked.
+    humans: Vec<OnceLock<Option<Distribution>>>,
 }
 
 impl Target {
@@ -68,6 +70,16 @@ impl Target {
         Score { distance, percentile: self.calibration.percentile(distance) }
     }
 
+    fn humans(&self, reference: &Reference, query: &Query, feature: usize) -> Result<&Option<Distribution>> {
+        if self.humans[feature].get().is_none() {
+            let resolved = reference.resolve(&self.id, query)?;
+            let humans = reference.target_distribution(&resolved, feature)?;
+            // Another thread may have been quicker, with the same.
+            let _ = self.humans[feature].set(humans);
+        }
+        Ok(self.humans[feature].get().unwrap_or(&None))
+    }
+
     /// The `most` features that put the last row of `values` outside, those that count most first.
     pub fn outside(
         &self,
@@ -81,19 +93,18 @@ impl Target {
             Values::Default(values) => values[values.len() - width..].iter().map(|&v| v.into()).collect(),
             Values::Paper(values) => values[values.len() - width..].to_vec(),
         };
-        let counts = self.bands.contributions(&row, &[0])?;
+        let counts = self.bands.contributions_of(&row, 0);
         let mut order: Vec<usize> = (0..width).filter(|&feature| counts[feature] > 0.0).collect();
         order.sort_by(|&a, &b| counts[b].total_cmp(&counts[a]).then(a.cmp(&b)));
         order.truncate(most);
         if order.is_empty() {
             return Ok(Vec::new());
         }
-        let resolved = reference.resolve(&self.id, query)?;
         let outside = |feature: usize| {
-            let humans = reference.target_distribution(&resolved, feature)?;
+            let humans = self.humans(reference, query, feature)?;
             let (low, high) = self.bands.band(0, feature);
             let (value, counts) = (row[feature], counts[feature].into());
-            let cdf = humans.map_or(f64::NAN, |humans| humans.cdf(value));
+            let cdf = humans.as_ref().map_or(f64::NAN, |humans| humans.cdf(value));
             Ok(Outside { feature, value, low, high, counts, cdf })
         };
         order.into_iter().map(outside).collect()
@@ -159,6 +170,7 @@ impl Scorer {
             bands: self.reference.bands(&ids, &self.query)?,
             calibration,
             parts,
+            humans: (0..self.reference.features().len()).map(|_| OnceLock::new()).collect(),
             served_by: resolved.served_by,
             reason: resolved.reason,
             id: resolved.target,
