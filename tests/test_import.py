@@ -15,7 +15,14 @@ def python(code: str) -> str:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
 
 
-@pytest.mark.parametrize("code", ["import polyalign", "import polyalign; polyalign.BucketSchema(); dir(polyalign)"])
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import polyalign",
+        "import polyalign; polyalign.BucketSchema(); dir(polyalign)",
+        "import polyalign; polyalign.Reference, polyalign.rewards, polyalign.features.registry()",
+    ],
+)
 def test_import_brings_no_heavy_package(code: str) -> None:
     loaded = set(python(f"{code}; import sys; print(*sys.modules)").split())
     assert not loaded & {"numpy", "pyarrow", "torch", "arro3", "huggingface_hub", "rich", "click", "tqdm", "yaml"}

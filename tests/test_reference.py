@@ -10,7 +10,9 @@ import pickle
 import random
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -271,6 +273,37 @@ def test_saving_fails_in_one_line_and_leaves_nothing(reference: Reference, tmp_p
         reference.plot(tmp_path)
     assert not list(tmp_path.iterdir())
     assert not list(tmp_path.parent.glob("*.tmp"))
+
+
+def test_upload_and_download(reference: Reference, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+
+    class Hub:
+        """What the hub does, in a folder."""
+
+        def __init__(self, token: str | None = None) -> None:
+            assert token == "secret"
+
+        def create_repo(self, repo_id: str, *, repo_type: str, private: bool | None, exist_ok: bool) -> None:
+            assert (repo_id, repo_type, private, exist_ok) == ("me/humans", "dataset", True, True)
+
+        def upload_file(self, *, path_or_fileobj: bytes, path_in_repo: str, **options: Any) -> Any:
+            assert options == {
+                "repo_id": "me/humans",
+                "repo_type": "dataset",
+                "commit_message": f"Human reference: {len(reference)} buckets",
+            }
+            (tmp_path / path_in_repo).write_bytes(path_or_fileobj)
+            return SimpleNamespace(commit_url="https://hub/me/humans/commit/1")
+
+    def download(name: str, file: str, *, repo_type: str, revision: str | None) -> str:
+        assert (name, repo_type, revision) == ("me/humans", "dataset", "v1")
+        return str(tmp_path / file)
+
+    monkeypatch.setattr(huggingface_hub, "HfApi", Hub)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    assert reference.push_to_hub("me/humans", private=True, token="secret") == "https://hub/me/humans/commit/1"
+    assert Reference.from_pretrained("me/humans", revision="v1") == reference
 
 
 def test_the_page_is_one_file(reference: Reference, tmp_path: Path) -> None:
@@ -554,6 +587,18 @@ def test_distances_are_the_slow_ones(
     assert found.tolist() == pytest.approx(wanted, rel=2e-5, nan_ok=True)
     assert np.isfinite(found).sum() >= 5
     assert found.tobytes() == reference.support_distance(texts, targets, **options, threads=1).tobytes()
+
+
+def test_many_threads_may_ask_at_once(table: pa.Table, reference: Reference) -> None:
+    fresh = Reference.from_bytes(reference.to_bytes())
+    expected = reference.support_distance(table["completion"], table["bucket"], warn=False).tobytes()
+
+    def ask(number: int) -> bytes:
+        found = fresh.support_distance(table["completion"], table["bucket"], warn=False, threads=1 + number % 3)
+        return found.tobytes()
+
+    with ThreadPoolExecutor(6) as pool:
+        assert set(pool.map(ask, range(24))) == {expected}
 
 
 def test_humans_are_in_the_middle_of_humans(reference: Reference, table: pa.Table) -> None:

@@ -71,12 +71,12 @@ impl Reference {
 
     /// Tensor by tensor, so that the file is never in memory as a whole.
     fn write(&self, path: &Path) -> std::io::Result<()> {
-        // What stands in the way is told best by the system itself.
+        // Where there can be no file, this says so: the error of what follows names a temporary one.
         File::create(path)?;
         let tensors = self.tensors();
         let named = tensors.iter().map(|(name, tensor)| (*name, tensor));
         safetensors::serialize_to_file(named, Some(self.metadata()), path).map_err(|e| match e {
-            SafeTensorError::IoError(e) => of_system(e),
+            SafeTensorError::IoError(e) => e,
             other => std::io::Error::other(other.to_string()),
         })?;
         File::options().write(true).open(path)?.sync_all()
@@ -129,13 +129,6 @@ fn halves_of(sum: i128) -> [u8; 16] {
 /// NaN where there is nothing.
 fn extreme(count: u64, fixed: i64, variant: Variant) -> [u8; 8] {
     if count == 0 { f64::NAN } else { fixed::to_value(fixed, variant) }.to_le_bytes()
-}
-
-/// The system's own error, where a library has wrapped it in one that names its temporary file.
-fn of_system(error: std::io::Error) -> std::io::Error {
-    let inner = error.get_ref().and_then(std::error::Error::source);
-    let code = inner.and_then(|inner| inner.downcast_ref::<std::io::Error>()?.raw_os_error());
-    code.map_or(error, std::io::Error::from_raw_os_error)
 }
 
 /// A name beside the file's that no other writer has.

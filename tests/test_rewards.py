@@ -1,0 +1,101 @@
+"""`rewards.support`: a reward function as TRL calls it."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from types import SimpleNamespace
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+import humans
+from polyalign import Bucketer, Reference, rewards
+
+QA = "en|single|qa|short"
+TEXTS = ["We think so.", "As an AI language model, I can't say!!!", "", "Maybe they don't."]
+
+
+@pytest.fixture(scope="module")
+def reference() -> Reference:
+    table = Bucketer(humans.SCHEMA).assign(pa.Table.from_pylist(list(humans.records())))
+    return Reference.from_arrow(table, schema=humans.SCHEMA)
+
+
+def test_rewards_are_negative_distances(reference: Reference) -> None:
+    found = rewards.support(reference)(TEXTS, bucket=[QA] * 4)
+    distances = reference.support_distance(TEXTS, QA, warn=False).tolist()
+    assert found[2] is None
+    assert math.isnan(distances[2])
+    assert [-reward for reward in found if reward is not None] == [d for d in distances if not math.isnan(d)]
+    assert all(type(reward) is float for reward in found if reward is not None)
+    first, second = found[:2]
+    assert first is not None
+    assert second is not None
+    assert -5 <= second < first <= 0
+
+
+def test_scale(reference: Reference) -> None:
+    one, three = (rewards.support(reference, scale=scale)(TEXTS[:2], bucket=[QA] * 2) for scale in (1.0, 3.0))
+    assert three == [3 * reward for reward in one if reward is not None]
+    for scale in (0, -1.0, math.nan, math.inf):
+        with pytest.raises(ValueError, match=r"scale is .*: it must be a number above 0"):
+            rewards.support(reference, scale=scale)
+
+
+def test_trls_calling_convention(reference: Reference) -> None:
+    reward = rewards.support(reference)
+    prompts = ["What do you think?", "Is it?"]
+    columns = {
+        "completion_ids": [[1, 2], [3]],
+        "bucket": [QA, QA],
+        "source": ["a", None],
+        "trainer_state": SimpleNamespace(global_step=3),
+        "log_extra": None,
+        "log_metric": None,
+    }
+    texts = reward(prompts=prompts, completions=TEXTS[:2], **columns)
+    conversational = reward(
+        prompts=[[{"role": "user", "content": prompt}] for prompt in prompts],
+        completions=[[{"role": "assistant", "content": text}] for text in TEXTS[:2]],
+        **columns,
+    )
+    assert texts == conversational
+    assert texts == (-reference.support_distance(TEXTS[:2], QA, prompts=prompts)).tolist()
+    assert texts != reward(TEXTS[:2], bucket=[QA, QA])  # the prompts count
+    assert reward.__name__ == "support_reward"  # TRL logs by it
+
+
+def test_no_distance_is_no_reward(reference: Reference) -> None:
+    buckets = [None, "", "fr|single|qa|short", "nonsense", QA]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = rewards.support(reference)(["We think so."] * 5, bucket=buckets)
+    assert found[:4] == [None] * 4
+    assert found[4] is not None
+    assert rewards.support(reference)([], bucket=[]) == []
+
+
+def test_tool_calls_without_text_have_no_reward(reference: Reference) -> None:
+    message = {"role": "assistant", "content": None, "tool_calls": []}
+    assert rewards.support(reference)([[message], []], bucket=[QA] * 2) == [None, None]
+
+
+def test_columns(reference: Reference) -> None:
+    reward = rewards.support(reference, bucket_column="of")
+    assert reward(TEXTS[:1], of=[QA], bucket=["nonsense"]) == rewards.support(reference)(TEXTS[:1], bucket=[QA])
+    with pytest.raises(ValueError, match=r"the data set has no column 'of': Bucketer.assign appends it"):
+        reward(TEXTS[:1], bucket=[QA])
+    with pytest.raises(ValueError, match="2 texts and 1 buckets: give one for each text"):
+        reward(TEXTS[:2], of=[QA])
+
+
+def test_a_data_set_as_bucketed(reference: Reference) -> None:
+    datasets: Any = pytest.importorskip("datasets")
+    rows = [{**row, "bucket": bucket} for row, bucket in zip(humans.records(), [QA] * 9, strict=False)]
+    dataset = datasets.Dataset.from_list(rows)
+    columns = {name: dataset[name] for name in dataset.column_names if name not in ("prompt", "completion")}
+    found = rewards.support(reference)(prompts=dataset["prompt"], completions=dataset["completion"], **columns)
+    expected = reference.support_distance(dataset["completion"], QA, prompts=dataset["prompt"], warn=False)
+    assert found == [-distance for distance in expected.tolist()]
