@@ -24,7 +24,7 @@ import zstandard
 
 import small_tokenizers
 from conftest import clean_environment, conversation, write_jsonl
-from polyalign import Bucketer, BucketSchema, Report, TokenCounter
+from polyalign import Bucketer, BucketSchema, Reference, Report, TokenCounter
 
 SCHEMA = BucketSchema(languages=["en", "zh"], length_edges=(8, 20, 40), length_unit="words", families={"geo": "qa"})
 
@@ -396,12 +396,37 @@ def test_raising_in_progress_stops_the_run(large_corpus: Path, slow_tokenizer: P
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("assignments_only", [False, True])
+def test_a_reference_is_made_in_the_same_pass(
+    bucketer: Bucketer, corpus: Path, tmp_path: Path, assignments_only: bool
+) -> None:
+    path = tmp_path / "human.safetensors"
+    options: dict[str, Any] = {"assignments_only": assignments_only, "reference": path}
+    report = bucketer.bucket_files(corpus, tmp_path / "out", **options, sources=["b", "a", "b"], sample_size=5)
+    assert report.reference == str(path)
+    made = Reference.load(path)
+    assert (made.schema, made.sources) == (report.schema, ("a", "b"))
+    assert {bucket.bucket: bucket.rows for bucket in report.buckets} == {
+        name: made.count(name) for name in made.buckets
+    }
+    if not assignments_only:
+        assert made == Reference.build(tmp_path / "out", sources=["a", "b"], sample_size=5)
+    before = path.read_bytes()
+    with pytest.raises(OSError, match="exists already"):
+        bucketer.bucket_files(corpus, tmp_path / "other", **options)
+    assert not (tmp_path / "other").exists()
+    bucketer.bucket_files(corpus, None, **options)  # a dry run writes nothing
+    assert path.read_bytes() == before
+    bucketer.bucket_files(corpus, tmp_path / "out", **options, overwrite=True, sources="all of it")
+    assert Reference.load(path).sources == ("all of it",)
+
+
 RUN = """
 import sys, polyalign
 corpus, tokenizer, output = sys.argv[1:]
 bucketer = polyalign.Bucketer(tokenizer=tokenizer)
 print("started", flush=True)
-bucketer.bucket_files(corpus, output, chunk_bytes=200_000, threads=2)
+bucketer.bucket_files(corpus, output, chunk_bytes=200_000, threads=2, reference=output + ".safetensors")
 """
 
 
@@ -432,7 +457,10 @@ def test_interrupted_runs_continue_to_the_same_bytes(
     assert process.returncode != 0
     assert partial.is_dir()
     assert not output.exists()
+    assert not (tmp_path / "out.safetensors").exists()
     resumed = start(output)
     assert resumed.wait(120) == 0
     assert not partial.exists()
     assert checksums(output) == checksums(tmp_path / "whole")
+    references = [tmp_path / f"{name}.safetensors" for name in ("out", "whole")]
+    assert references[0].read_bytes() == references[1].read_bytes()

@@ -143,6 +143,10 @@ def test_bucket_says_where_the_reference_is(cli: Cli, humans: Path, tmp_path: Pa
     assert dry["reference"] is None
 
 
+def test_others_may_read_a_reference_as_any_other_file(reference: Path, humans: Path) -> None:
+    assert reference.stat().st_mode == humans.stat().st_mode
+
+
 @pytest.mark.parametrize("threads", [1, 3])
 def test_any_number_of_threads_gives_the_same_bytes(cli: Cli, reference: Path, tmp_path: Path, threads: int) -> None:
     made = tmp_path / "made.safetensors"

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from conftest import ROOT, clean_environment
+import polyalign
+from conftest import ROOT, clean_environment, write_jsonl
 
 PAGES = [page for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))) if page.is_file()]
 
@@ -29,6 +30,15 @@ def workplace(tmp_path: Path, corpus: Path, tokenizer_file: Path) -> Path:
     (tmp_path / "notes.txt").write_text("Some notes.\n")
     (tmp_path / "corpus").mkdir()
     (tmp_path / "corpus" / "part.jsonl.zst").write_bytes(zstandard.compress(corpus.read_bytes()))
+    answers = [
+        {"id": f"r{number}", "prompt": "Where?", "completion": "It is Paris.", "bucket": "en|single|qa|short"}
+        for number in range(30)
+    ]
+    for name in ("answers", "labelled"):
+        write_jsonl(tmp_path / f"{name}.jsonl", answers)
+    for day, first in (("monday", 0), ("tuesday", 20)):
+        made = polyalign.Reference.from_arrow(pa.Table.from_pylist(answers[first:]), sources=[day])
+        made.save(tmp_path / f"{day}.safetensors")
     for text in blocks(ROOT / "docs" / "cli.md", "yaml"):
         (tmp_path / text.split("\n", 1)[0].removeprefix("# ")).write_text(text, "utf-8")
     return tmp_path
@@ -63,8 +73,6 @@ def test_python_runs(page: Path, workplace: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_python_page_says_what_comes_out() -> None:
-    import polyalign
-
     table = pa.table({"prompt": ["What is the capital of France?"], "completion": ["It is Paris."]})
     assert polyalign.Bucketer().assign(table)["bucket"].to_pylist() == ["en|single|qa|short"]
     assert "# ['en|single|qa|short']" in (ROOT / "docs" / "python.md").read_text("utf-8")

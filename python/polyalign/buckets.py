@@ -288,7 +288,7 @@ class Bucketer:
             if reference is None
             else {
                 "path": local_output(os.fspath(reference)),
-                "sources": sorted(set(sources)),
+                "sources": source_labels(sources),
                 "sample_size": sample_size,
             },
         }
@@ -431,6 +431,11 @@ def field_spec(
     own_axes = [axis for axis in schema.axes if axis not in _DEFAULT_AXES] if schema else []
     custom = [axis if isinstance(axis, str) else axis["column"] for axis in own_axes]
     return {**fields, "shape": shape, "custom": custom, "keep_thinking": keep_thinking}
+
+
+def source_labels(sources: Iterable[str]) -> list[str]:
+    """Return the labels of a reference's sources, as the engine has them."""
+    return [sources] if isinstance(sources, str) else sorted(set(sources))
 
 
 def _dumps(value: object) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from polyalign import _core, _responses
-from polyalign.buckets import BucketSchema, OnProgress, Shape, field_spec
+from polyalign.buckets import BucketSchema, OnProgress, Shape, field_spec, source_labels
 
 if TYPE_CHECKING:
     import numpy as np
@@ -766,7 +766,7 @@ def _given(schema: BucketSchema | None, sources: Iterable[str], variant: Variant
         "schema": None if schema is None else json.loads(schema.to_json()),
         "variant": variant,
         "sample_size": _at_least_0("sample_size", sample_size),
-        "sources": [sources] if isinstance(sources, str) else sorted(set(sources)),
+        "sources": source_labels(sources),
     }
 
 

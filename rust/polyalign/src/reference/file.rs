@@ -71,15 +71,18 @@ impl Reference {
 
     /// Tensor by tensor, so that the file is never in memory as a whole.
     fn write(&self, path: &Path) -> std::io::Result<()> {
-        // Where there can be no file, this says so: the error of what follows names a temporary one.
-        File::create(path)?;
+        // What stands in the way is told best by the system itself. And the library makes a file that its owner alone
+        // may read; this one is to be as any other.
+        let permissions = File::create(path)?.metadata()?.permissions();
         let tensors = self.tensors();
         let named = tensors.iter().map(|(name, tensor)| (*name, tensor));
         safetensors::serialize_to_file(named, Some(self.metadata()), path).map_err(|e| match e {
             SafeTensorError::IoError(e) => e,
             other => std::io::Error::other(other.to_string()),
         })?;
-        File::options().write(true).open(path)?.sync_all()
+        let file = File::options().write(true).open(path)?;
+        file.set_permissions(permissions)?;
+        file.sync_all()
     }
 
     fn metadata(&self) -> HashMap<String, String> {
