@@ -172,13 +172,13 @@ def test_records_that_can_not_be_scored_have_a_line_too(reference: Reference, tm
         file.write("{no json\n")
     report = reference.score_files(path, tmp_path / "out.jsonl")
     adds_up(report)
-    assert (report["tally"]["rows"], report["tally"]["rejected"]) == (7, 2)
-    assert report["tally"]["rejected_by_kind"] == {"json": 1, "no_response": 1}
+    assert (report["tally"]["rows"], report["tally"]["rejected"]) == (7, 1)
+    assert report["tally"]["rejected_by_kind"] == {"json": 1}
     found = lines(tmp_path / "out.jsonl")
-    assert [line["id"] for line in found] == ["a", "a.jsonl:1", "c", "a.jsonl:3", "e", "f", "a.jsonl:6"]
+    assert [line["id"] for line in found] == ["a", "b", "c", "a.jsonl:3", "e", "f", "a.jsonl:6"]
     assert [line["distance"] is None for line in found] == [line["reason"] is not None for line in found]
     assert [line["bucket"] for line in found] == [
-        QA, None, "fr|single|qa|short", "nonsense", QA, "en|single|qa|*", None,
+        QA, QA, "fr|single|qa|short", "nonsense", QA, "en|single|qa|*", None,
     ]  # fmt: skip
     assert found[1]["reason"] == "the response is empty"
     assert found[2]["reason"] == "only 5 humans in `fr|*|*|*`"

@@ -331,7 +331,7 @@ impl Reference {
         let responses = responses(&[text], of, prompts.as_deref())?;
         let scorer = self.scorer(asked)?;
         let (target, values) = scorer.measure(&responses[0]).map_err(errors::to_py)?;
-        let score = target.score(&values);
+        let score = target.score(text, &values);
         let outside = target.outside(&self.engine, scorer.query(), &values, most).map_err(errors::to_py)?;
         let defined = |value: f64| (!value.is_nan()).then_some(value);
         let features: Vec<_> = outside

@@ -43,23 +43,46 @@ macro_rules! vectorised {
             }
 
             #[cfg(target_arch = "x86_64")]
-            if std::arch::is_x86_feature_detected!("avx512f")
-                && std::arch::is_x86_feature_detected!("avx512dq")
-                && std::arch::is_x86_feature_detected!("avx512vl")
-            {
+            match $crate::distance::simd::level() {
                 // SAFETY: the processor has these parts of AVX-512.
-                return unsafe { avx512($($arg),*) };
-            }
-            #[cfg(target_arch = "x86_64")]
-            if std::arch::is_x86_feature_detected!("avx2") {
+                $crate::distance::simd::Level::Avx512 => return unsafe { avx512($($arg),*) },
                 // SAFETY: the processor has AVX2.
-                return unsafe { avx2($($arg),*) };
+                $crate::distance::simd::Level::Avx2 => return unsafe { avx2($($arg),*) },
+                $crate::distance::simd::Level::Portable => {}
             }
             portable($($arg),*)
         }
     };
 }
 pub(super) use vectorised;
+
+/// The widest instructions that are used.
+#[cfg(target_arch = "x86_64")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(super) enum Level {
+    Portable,
+    Avx2,
+    Avx512,
+}
+
+/// Those that the processor has.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+pub(super) fn level() -> Level {
+    #[cfg(test)]
+    let most = tests::MOST.load(std::sync::atomic::Ordering::Relaxed);
+    #[cfg(not(test))]
+    let most = Level::Avx512 as u8;
+    let has_avx512 = std::arch::is_x86_feature_detected!("avx512f")
+        && std::arch::is_x86_feature_detected!("avx512dq")
+        && std::arch::is_x86_feature_detected!("avx512vl");
+    match most {
+        2.. if has_avx512 => Level::Avx512,
+        1.. if std::arch::is_x86_feature_detected!("avx2") => Level::Avx2,
+        _ => Level::Portable,
+    }
+}
 
 /// Natural logarithm of each lane; 0 for 0, so that x ln x is 0 there. Within 2 ulp; lanes must be
 /// at least 0 and finite, and those under the smallest normal number count as that.
@@ -102,6 +125,48 @@ pub(super) fn ln(x: Lanes) -> Lanes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::distance::histogram::{Distance, Histograms};
+    use crate::distance::support::Bands;
+    use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+
+    /// The widest instructions that may be used. Other tests may run meanwhile: their results are the same.
+    pub(super) static MOST: AtomicU8 = AtomicU8::new(2);
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn all_instructions_give_the_same_bits(
+            weights in prop::collection::vec(0.0..9.0, 3 * 37),
+            values in prop::collection::vec(-50.0_f32..50.0, 3 * 37),
+            ends in prop::collection::vec((-20.0..0.0, 0.0..20.0, 0.0..5.0), 37),
+        ) {
+            let never = AtomicBool::new(false);
+            let histograms = Histograms::new(&weights, &[], 37).unwrap();
+            let column = |of: fn(&(f64, f64, f64)) -> f64| ends.iter().map(of).collect::<Vec<f64>>();
+            let bands = Bands::new(&column(|e| e.0), &column(|e| e.1), &column(|e| e.2), &[0.3; 37], 5.0).unwrap();
+            let measure = || {
+                let psi = Distance::Psi { floor: 1e-4 };
+                let kinds = [
+                    Distance::Wasserstein, Distance::Energy, Distance::KolmogorovSmirnov, Distance::TotalVariation,
+                    Distance::JensenShannon, Distance::Hellinger, psi,
+                ];
+                let mut all: Vec<u64> = kinds
+                    .iter()
+                    .flat_map(|kind| histograms.pairwise(*kind, &never).unwrap())
+                    .map(f64::to_bits)
+                    .collect();
+                all.extend(bands.distances(&values, &[0; 3]).unwrap().into_iter().map(f64::to_bits));
+                all
+            };
+            let widest = measure();
+            for most in 0..2 {
+                MOST.store(most, Ordering::Relaxed);
+                let found = measure();
+                MOST.store(2, Ordering::Relaxed);
+                prop_assert_eq!(&found, &widest, "at most {}", most);
+            }
+        }
+    }
     use proptest::prelude::*;
 
     proptest! {

@@ -243,7 +243,7 @@ impl<'a, S: Source<'a>> Reader<'a, '_, S> {
     }
 
     fn own_prompt_field(&mut self, slot: usize, keys: &'static Keys) -> Result<&'a [Message<'a>], Reject> {
-        if self.plan.spec.prompt_optional && self.own(slot).is_none() {
+        if self.plan.spec.lenient && self.own(slot).is_none() {
             return Ok(&[]);
         }
         let found = self.required(slot, false)?;
@@ -349,7 +349,7 @@ impl<'a, S: Source<'a>> Reader<'a, '_, S> {
     fn join(&self, prompt: &'a [Message<'a>], response: Dialogue<'a>) -> Result<Record<'a>, Reject> {
         let content = response.response.content;
         let reasoning = if self.plan.spec.keep_thinking { 0 } else { thinking(content) };
-        if blank(&content[reasoning..]) {
+        if blank(&content[reasoning..]) && !self.plan.spec.lenient {
             let what = if reasoning > 0 { "only reasoning" } else { "empty" };
             return Err(reject("no_response", response.offset, format!("the response is {what}")));
         }

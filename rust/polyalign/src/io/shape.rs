@@ -86,7 +86,7 @@ impl Shape {
                 }
                 (prompt, response) = (&shape.fields()[..1], &[]);
             }
-            if spec.prompt.is_some() || spec.prompt_optional && *shape == Self::PromptCompletion {
+            if spec.prompt.is_some() || spec.lenient && *shape == Self::PromptCompletion {
                 prompt = &[];
             }
             prompt.iter().chain(response).all(|field| has(field))
@@ -181,9 +181,10 @@ pub struct FieldSpec {
     pub keep_extra: bool,
     /// Count a leading reasoning block as part of the response.
     pub keep_thinking: bool,
-    /// Take a record without the field `prompt` for one with an empty prompt: for measuring responses alone.
+    /// For measuring responses: take a record without the field `prompt` for one with an empty prompt, and an empty
+    /// response as it is.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub prompt_optional: bool,
+    pub lenient: bool,
 }
 
 impl FieldSpec {

@@ -102,7 +102,7 @@ impl Scorer {
             Ok(self.with_meter(|meter, values| {
                 let mut score = |response: &Response<'_>, target: Arc<Target>| {
                     self.fill(response, &target, meter, values);
-                    let score = target.score(values);
+                    let score = target.score(response.text, values);
                     (target, score)
                 };
                 let pairs = responses.iter().zip(targets);

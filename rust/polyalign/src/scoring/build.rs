@@ -135,10 +135,11 @@ pub fn finish(builder: Arc<Builder>) -> Result<Reference> {
     }
 }
 
-/// The fields with the bucket as the one custom column; prompts need not be there.
+/// The fields with the bucket as the one custom column; prompts need not be there, and
+/// responses may be empty.
 pub(super) fn fields(fields: &FieldSpec, bucket: Option<&str>) -> FieldSpec {
     let custom = vec![bucket.unwrap_or(BUCKET).to_owned()];
-    FieldSpec { custom, keep_extra: false, prompt_optional: true, ..fields.clone() }
+    FieldSpec { custom, keep_extra: false, lenient: true, ..fields.clone() }
 }
 
 /// Counts records into a builder, on one thread.
@@ -170,13 +171,19 @@ impl Counter {
         }
     }
 
-    /// Counts a record; the error is the reason to reject it.
-    fn count(&mut self, record: &Record<'_>) -> Result<(), String> {
+    /// Counts a record; the error is the kind of reason to reject it, and the reason.
+    fn count(&mut self, record: &Record<'_>) -> Result<(), (&'static str, String)> {
+        if record.answer().trim().is_empty() {
+            return Err(("no_response", "the response is empty".into()));
+        }
         let Some(id) = record.custom.first().copied().flatten() else {
-            return Err("the record has no bucket: bucket the corpus first (polyalign bucket)".into());
+            return Err((
+                "bucket",
+                "the record has no bucket: bucket the corpus first (polyalign bucket)".into(),
+            ));
         };
         if !self.buckets.contains_key(id) {
-            let bucket = self.bucket(id)?;
+            let bucket = self.bucket(id).map_err(|reason| ("bucket", reason))?;
             self.buckets.insert(id.to_owned(), bucket);
         }
         let Some(Bucket { batch, parts }) = self.buckets.get_mut(id) else { return Ok(()) };
@@ -220,7 +227,7 @@ impl stream::Worker for Worker {
         let Self { reader, inputs, counter } = self;
         let mut take = |record: Result<Record<'_>, Reject>, place: Place| {
             let counted = match &record {
-                Ok(record) => counter.count(record).map_err(|reason| ("bucket", reason)),
+                Ok(record) => counter.count(record),
                 Err(reject) => Err((reject.kind, reject.reason.clone())),
             };
             match counted {
@@ -306,7 +313,7 @@ fn count_piece(
     let mut tally = Tally::default();
     records.for_each(piece, &mut |row, record| {
         let counted = record.map_err(|reject| (reject.kind, reject.reason));
-        let counted = counted.and_then(|record| counter.count(&record).map_err(|reason| ("bucket", reason)));
+        let counted = counted.and_then(|record| counter.count(&record));
         match counted {
             Ok(()) => tally.used(),
             Err((kind, reason)) => tally.reject(Rejected {

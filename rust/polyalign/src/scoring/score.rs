@@ -318,7 +318,7 @@ impl State {
         let language = response_language(plan.scorer.reference().schema(), &target.parts, &record);
         self.values.clear();
         self.meter.measure(record.answer(), language, record.prompt, &mut self.values);
-        let score = target.score(&self.values);
+        let score = target.score(record.answer(), &self.values);
         let reason = target.reason_of(score);
         self.totals.add(&target, score, reason);
         let scorer = &plan.scorer;

@@ -15,6 +15,8 @@ pub struct Score {
     pub distance: f64,
     /// The share of humans that are closer; NaN where there is none, or the reference has no sample.
     pub percentile: f64,
+    /// Whether there is no response to score.
+    pub empty: bool,
 }
 
 /// A feature that puts a response outside.
@@ -57,17 +59,23 @@ impl Target {
         if !score.distance.is_nan() {
             return None;
         }
+        if score.empty {
+            return Some("the response is empty");
+        }
         Some(self.reason.as_deref().unwrap_or("fewer than half of the features are defined for the response"))
     }
 
-    /// Scores the last row of `values`.
-    pub fn score(&self, values: &Values) -> Score {
+    /// Scores a response, whose row is the last of `values`.
+    pub fn score(&self, text: &str, values: &Values) -> Score {
         let width = self.bands.features();
+        let empty = text.trim().is_empty();
         let distance = match values {
+            _ if empty => f64::NAN,
             Values::Default(values) => self.bands.distance(&values[values.len() - width..], 0),
             Values::Paper(values) => self.bands.distance(&values[values.len() - width..], 0),
         };
-        Score { distance, percentile: self.calibration.percentile(distance) }
+        let percentile = self.calibration.percentile(distance);
+        Score { distance, percentile, empty }
     }
 
     fn humans(&self, reference: &Reference, query: &Query, feature: usize) -> Result<&Option<Distribution>> {
