@@ -48,6 +48,8 @@ class Feature(NamedTuple):
     """What it is, in a line."""
     unit: str
     """What it is counted in."""
+    range: tuple[float | None, float | None]
+    """The least and the greatest value; ``None`` where there is no end."""
     languages: str
     """In which languages it is defined."""
     scale: float
@@ -124,4 +126,5 @@ def registry(variant: Variant = "default") -> list[Feature]:
     >>> registry()[0]
     Feature(name='char_count', group='length', definition='Characters.', unit='characters', ...)
     """
-    return [Feature(**feature) for feature in json.loads(_core.feature_registry(variant))["features"]]
+    features = json.loads(_core.feature_registry(variant))["features"]
+    return [Feature(**{**feature, "range": tuple(feature["range"])}) for feature in features]

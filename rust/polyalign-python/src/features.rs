@@ -118,6 +118,11 @@ fn add_syntax(responses: &[Response<'_>], fields: &mut Vec<Field>, columns: &mut
 #[cfg(not(feature = "pos"))]
 fn add_syntax(_: &[Response<'_>], _: &mut Vec<Field>, _: &mut Vec<ArrayRef>) {}
 
+/// Ends of a range; what is open has none.
+fn range((least, greatest): (f64, f64)) -> [Option<f64>; 2] {
+    [least, greatest].map(|end| end.is_finite().then_some(end))
+}
+
 /// All features of a variant, as JSON.
 #[pyfunction]
 pub fn feature_registry(variant: &str) -> PyResult<String> {
@@ -131,6 +136,7 @@ pub fn feature_registry(variant: &str) -> PyResult<String> {
                     "group": feature.group.name(),
                     "definition": feature.definition,
                     "unit": feature.unit,
+                    "range": range(feature.range()),
                     "languages": feature.languages.name(),
                     "scale": feature.scale,
                     "bins": feature.bins.to_string(),
@@ -145,6 +151,7 @@ pub fn feature_registry(variant: &str) -> PyResult<String> {
                     "group": "paper",
                     "definition": "As the paper's published code computes it.",
                     "unit": "",
+                    "range": range((0.0, f64::INFINITY)),
                     "languages": feature.languages,
                     "scale": feature.scale,
                     "bins": feature.bins.to_string(),

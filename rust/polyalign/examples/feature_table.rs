@@ -25,7 +25,9 @@ fn table() -> String {
         let features: Vec<&Feature> = FEATURES.iter().filter(|feature| feature.group == group).collect();
         let name = group.name();
         writeln!(text, "\n### {name} ({})\n", features.len()).expect("memory");
-        text.push_str("| name | definition | unit | languages | s_f | bins |\n|---|---|---|---|---|---|\n");
+        text.push_str(
+            "| name | definition | unit | range | languages | s_f | bins |\n|---|---|---|---|---|---|---|\n",
+        );
         for feature in features {
             writeln!(text, "{}", row(feature)).expect("memory");
         }
@@ -40,7 +42,13 @@ fn table() -> String {
 fn row(feature: &Feature) -> String {
     let Feature { name, definition, unit, languages, scale, bins, .. } = feature;
     let definition = escaped(definition);
-    format!("| `{name}` | {definition} | {unit} | {} | {scale} | {} |", languages.name(), described(*bins))
+    let range = match feature.range() {
+        (f64::NEG_INFINITY, _) => "any".to_owned(),
+        (least, f64::INFINITY) => format!("≥ {least}"),
+        (least, greatest) => format!("{least} to {greatest}"),
+    };
+    let (languages, bins) = (languages.name(), described(*bins));
+    format!("| `{name}` | {definition} | {unit} | {range} | {languages} | {scale} | {bins} |")
 }
 
 /// As Markdown shows it in a cell of a table.

@@ -111,6 +111,24 @@ pub struct Feature {
     pub bins: Bins,
 }
 
+impl Feature {
+    /// The least and the greatest value it can have.
+    ///
+    /// ```
+    /// use polyalign::features::registry::{FEATURES, Id};
+    /// assert_eq!(FEATURES[Id::word_count as usize].range(), (0.0, f64::INFINITY));
+    /// assert_eq!(FEATURES[Id::vader_compound as usize].range(), (-1.0, 1.0));
+    /// ```
+    pub fn range(&self) -> (f64, f64) {
+        match (self.unit, self.bins) {
+            ("0 or 1", _) | (_, Bins::Share { .. }) => (0.0, 1.0),
+            ("-1 to 1", _) => (-1.0, 1.0),
+            (_, Bins::Count { .. } | Bins::Positive { .. }) => (0.0, f64::INFINITY),
+            (_, Bins::Signed { .. } | Bins::Exact) => (f64::NEG_INFINITY, f64::INFINITY),
+        }
+    }
+}
+
 /// The version of the registry: raised whenever a value, a scale or an edge changes.
 pub const VERSION: u32 = 1;
 
@@ -124,6 +142,12 @@ macro_rules! unit {
     };
     (lines) => {
         ("lines", 1.0, Bins::Count { max_log2: 14 })
+    };
+    (sentences) => {
+        ("sentences", 1.0, Bins::Count { max_log2: 14 })
+    };
+    (paragraphs) => {
+        ("paragraphs", 1.0, Bins::Count { max_log2: 14 })
     };
     (count) => {
         ("count", 1.0, Bins::Count { max_log2: 12 })
@@ -233,10 +257,10 @@ features! {
         line_count lines All "Lines.",
         line_chars_mean mean_characters All "Mean characters of a line, blanks at its ends included.",
         line_chars_max characters All "Characters of the longest line.",
-        paragraph_count lines All "Paragraphs.",
+        paragraph_count paragraphs All "Paragraphs.",
         paragraph_chars_mean mean_characters All "Mean characters of a paragraph, line ends between its lines included.",
         paragraph_sentences_mean per_sentence All "Sentences a paragraph.",
-        sentence_count lines All "Sentences.",
+        sentence_count sentences All "Sentences.",
         sentence_chars_mean mean_characters All "Mean characters of a sentence.",
         sentence_chars_std mean_characters All "Standard deviation of the characters of a sentence.",
         sentence_chars_min characters All "Characters of the shortest sentence.",
