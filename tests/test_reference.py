@@ -629,7 +629,7 @@ def test_scores_say_all_that_is_known(reference: Reference) -> None:
     assert [row["served_by"] for row in scores] == ["en|single|*|short", QA, None, None, QA]
     reasons = [row["reason"] for row in scores]
     assert reasons[0] is reasons[4] is None
-    assert reasons[1] == "fewer than half of the features are defined for the response"
+    assert reasons[1] == "the response is empty"
     assert reasons[2] == "only 5 humans in `fr|*|*|*`"
     assert reasons[3].startswith('target "nonsense" has 1 parts')
     distances = reference.support_distance(texts, targets, warn=False)
@@ -641,7 +641,7 @@ def test_scores_say_all_that_is_known(reference: Reference) -> None:
 def test_missing_distances_are_warned_of(reference: Reference) -> None:
     texts, targets = ["", "Oui.", "Yes.", "", "No."], [QA, "fr|single|qa|short", None, QA, QA]
     wanted = (
-        "4 of 5 responses have no distance: 2: fewer than half of the features are defined for the response; "
+        "4 of 5 responses have no distance: 2: the response is empty; "
         "1: only 5 humans in `fr|*|*|*`; 1: no bucket is named"
     )
     with pytest.warns(UserWarning) as caught:
@@ -687,9 +687,7 @@ def test_explanations_add_up(reference: Reference, text: str) -> None:
 
 
 def test_explanations_without_a_distance(reference: Reference) -> None:
-    assert str(reference.explain("", QA)) == (
-        f"no distance from {QA}: fewer than half of the features are defined for the response"
-    )
+    assert str(reference.explain("", QA)) == (f"no distance from {QA}: the response is empty")
     assert reference.explain("Oui.", "fr|single|qa|short").reason == "only 5 humans in `fr|*|*|*`"
     assert "(served by en|single|*|short)" in str(reference.explain("Hm.", "en|single|poem|short"))
 
