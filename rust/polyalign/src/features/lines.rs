@@ -4,9 +4,9 @@ use super::vocabulary::{Vocabulary, hash};
 use crate::text;
 
 /// Lines kept at a time, each in the slot of its hash.
-const SLOTS: usize = 1 << 12;
+const SLOTS: usize = 1 << 10;
 /// Lines of other lengths are not kept: short ones are quick, long ones would take much room.
-const KEPT: std::ops::Range<usize> = 16..8192;
+const KEPT: std::ops::Range<usize> = 16..2048;
 
 /// A line and its words' numbers in the vocabulary.
 #[derive(Debug, Default)]
