@@ -14,6 +14,9 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 /// Rows that are turned into units together.
 const BLOCK: usize = 256;
 
+/// Features whose values are turned around together.
+const TOGETHER: usize = 16;
+
 /// Counts feature values of buckets, from any number of threads, in any order, with one result.
 ///
 /// Memory does not grow with the rows: a bucket takes at most 16 bytes a bin and its sample.
@@ -126,14 +129,18 @@ impl Builder {
         let width = self.features.len();
         block.rows = values.len() / width;
         block.columns.resize(values.len(), ABSENT);
-        for (at, feature) in self.features.iter().enumerate() {
-            let column = &mut block.columns[at * block.rows..(at + 1) * block.rows];
-            let lowest = feature.lowest();
-            for (fixed, row) in column.iter_mut().zip(values.chunks_exact(width)) {
-                *fixed = match to_fixed(row[at], self.settings.variant) {
-                    Some(value) if value >= lowest || value == ABSENT => value,
-                    _ => return Err(unusable(feature, row[at].into())),
-                };
+        let (rows, variant) = (block.rows, self.settings.variant);
+        let lowest: Vec<i64> = self.features.iter().map(FeatureInfo::lowest).collect();
+        // A cache line of values at a time, so that each is read once.
+        for first in (0..width).step_by(TOGETHER) {
+            let together = first..width.min(first + TOGETHER);
+            for (number, row) in values.chunks_exact(width).enumerate() {
+                for at in together.clone() {
+                    block.columns[at * rows + number] = match to_fixed(row[at], variant) {
+                        Some(value) if value >= lowest[at] || value == ABSENT => value,
+                        _ => return Err(unusable(&self.features[at], row[at].into())),
+                    };
+                }
             }
         }
         Ok(())
