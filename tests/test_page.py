@@ -23,7 +23,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from conftest import ROOT
-from polyalign import _terminal
+from polyalign import _tables, _terminal, features
 from polyalign._histograms import QUANTILES, draw
 from polyalign._page import chinese_names, render
 
@@ -317,6 +317,21 @@ def test_tables_fit_the_terminal(data: Data, width: int) -> None:
     ):
         assert max(map(cell_len, text.splitlines())) <= width
         assert "\x1b" not in text
+
+
+def test_halves_go_up_as_on_the_page() -> None:
+    values = (252.5, 148.5, -1000.5, 7.0, 0.5)
+    assert [_terminal._digits(value) for value in values] == ["253", "149", "-1,000", "7", "0.5"]
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_definitions_of_features_are_shown_at_any_width(width: int) -> None:
+    out = io.StringIO()
+    console = Console(file=out, width=width, highlight=False, color_system=None)
+    console.print(_tables.feature_table(features.registry(), width))
+    assert max(map(cell_len, out.getvalue().splitlines())) <= width
+    assert "Standard deviation of the" in out.getvalue()
+    assert ("school years" in out.getvalue(), "with known words" in out.getvalue()) == (width > 60, width > 80)
 
 
 def test_tables_say_what_the_reference_has(data: Data) -> None:

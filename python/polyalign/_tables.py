@@ -20,6 +20,8 @@ _QUANTILES = ("min", "q10", "q25", "q50", "q75", "q90", "max")
 _WIDE = 200
 # What a narrow terminal does without, first things first.
 _DISPENSABLE = (("of responses",), ("q25", "q75"), ("min", "max"), ("q10", "q90"), ("tokens",), ("share",))
+# How wide the definition of a feature is at least.
+_DEFINITION = 30
 
 
 def console(file: Any = None) -> Console:
@@ -141,18 +143,27 @@ def _number(value: float | None, form: str) -> str:
     return "–" if value is None else format(value, form)
 
 
-def feature_table(features: Sequence[Feature]) -> Table:
-    """One line a feature: its name, unit, languages and definition, under its group."""
+def feature_table(features: Sequence[Feature], width: int) -> Table:
+    """One line a feature: its name, unit, languages and definition, under its group; the definition always fits."""
+    columns = {
+        "feature": [feature.name for feature in features],
+        "unit": [feature.unit for feature in features],
+        "languages": [feature.languages for feature in features],
+    }
+    for name in ("languages", "unit"):
+        if sum(max(map(cell_len, [column, *cells])) + 3 for column, cells in columns.items()) + _DEFINITION <= width:
+            break
+        del columns[name]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for name in ("feature", "unit", "languages"):
+    for name in columns:
         table.add_column(name, no_wrap=True)
     table.add_column("definition", overflow="fold")
     group = None
-    for feature in features:
+    for feature, *cells in zip(features, *columns.values(), strict=True):
         if feature.group != group:
             group = feature.group
             table.add_row(Text(group, style="bold dim"))
-        table.add_row(*map(Text, (feature.name, feature.unit, feature.languages, feature.definition)))
+        table.add_row(*map(Text, (*cells, feature.definition)))
     return table
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -136,7 +137,7 @@ def difference_table(rows: Sequence[Mapping[str, Any]], units: Mapping[str, str]
     units : mapping
         The unit of each feature.
     console : rich.console.Console
-        Where to print; the numbers of humans are left out where it is narrow.
+        Where to print; the numbers of humans, then the medians are left out where it is narrow.
     """
 
     def said(name: str) -> list[str]:
@@ -152,9 +153,12 @@ def difference_table(rows: Sequence[Mapping[str, Any]], units: Mapping[str, str]
         "values A": [f"{row['count']:,}" for row in rows],
         "values B": [f"{row['other_count']:,}" for row in rows],
     }
-    widths = {name: _width(name, cells) + _PADDING for name, cells in columns.items()}
-    if min(widths["bucket"], _LONGEST_ID) + sum(widths.values()) - widths["bucket"] > console.width:
-        del columns["values A"], columns["values B"]
+    for narrower in (("values A", "values B"), ("median A", "median B")):
+        widths = {name: _width(name, cells) + _PADDING for name, cells in columns.items()}
+        if min(widths["bucket"], _LONGEST_ID) + sum(widths.values()) - widths["bucket"] <= console.width:
+            break
+        for name in narrower:
+            del columns[name]
     _print(
         console, "what differs most", columns, "W1/σ: how far a value moves on average; KS: the largest gap in shares"
     )
@@ -195,7 +199,7 @@ def _digits(value: float) -> str:
     if abs(value) >= 1e7:
         return f"{value:.2e}"
     if abs(value) >= 100 or value == round(value):
-        return f"{round(value):,}"
+        return f"{math.floor(value + 0.5):,}"  # halves go up, as on the page
     return f"{value:.3g}" if abs(value) >= 1e-3 else f"{value:.1g}"
 
 

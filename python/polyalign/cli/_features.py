@@ -29,7 +29,7 @@ Examples:
 @options.json_
 @options.debug
 def features(groups: tuple[str, ...], variant: Any, json: bool) -> None:
-    """List the features that references are made of: what each is, its unit, and its languages."""
+    """List the features of references: what each is, unit, languages."""
     from polyalign.features import registry
 
     known = registry(variant)
@@ -44,4 +44,4 @@ def features(groups: tuple[str, ...], variant: Any, json: bool) -> None:
     from polyalign import _tables
 
     console = _tables.console()
-    console.print(_tables.feature_table(chosen))
+    console.print(_tables.feature_table(chosen, console.width))
