@@ -404,6 +404,37 @@ def test_humans_are_like_humans_and_assistants_are_not(cli: Cli, reference: Path
         assert score["beyond_95"] == 1
 
 
+def test_ids_that_match_no_human_answer_are_said(cli: Cli, reference: Path, tmp_path: Path) -> None:
+    rows = [
+        {"id": HUMANS[0]["id"], "prompt": "How was your day?", "completion": ASSISTANT["en"]},
+        {"id": "not there", "prompt": "How was your day?", "completion": ASSISTANT["en"]},
+    ]
+    stranger = write_jsonl(tmp_path / "stranger.jsonl", rows)
+    result = cli("score", stranger, "-r", reference, "--join", "bucketed", "--json")
+    assert result.returncode == 0
+    assert "1 of 2 rows were scored over all lengths" in one_line(result.stderr)
+    fine(cli, "score", write_jsonl(tmp_path / "known.jsonl", rows[:1]), "-r", reference, "--join", "bucketed")
+
+
+def test_scoring_nothing_is_said(cli: Cli, reference: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty.jsonl").touch()
+    result = cli("score", "empty.jsonl", "-r", reference)
+    assert result.returncode == 0
+    assert "the input holds no records" in one_line(result.stderr)
+
+
+def test_a_language_of_few_humans_has_nobody(cli: Cli, tmp_path: Path) -> None:
+    few = [{"prompt": "Hm?", "completion": f"Well, {place}.", "bucket": "en|single|qa|short"} for place in range(3)]
+    many = [{"prompt": "嗯？", "completion": f"好的{place}。", "bucket": "zh|single|qa|short"} for place in range(30)]
+    write_jsonl(tmp_path / "few.jsonl", few)
+    told = fine(cli, "reference", "build", "few.jsonl", "-o", "few.safetensors")
+    assert "1 of 1 bucket have fewer than 20 humans: nobody stands for them" in told
+    lone = {"prompt": "嗯？", "completion": "好的。", "bucket": "zh|multi|qa|short"}
+    write_jsonl(tmp_path / "both.jsonl", [*few, *many, lone])
+    told = fine(cli, "reference", "build", "both.jsonl", "-o", "both.safetensors")
+    assert "2 of 3 buckets have fewer than 20 humans: larger groups stand for them, nobody for 1" in told
+
+
 def test_score_json_adds_up(cli: Cli, reference: Path, answers: Path) -> None:
     report = json.loads(fine(cli, "score", answers, "-r", reference, "--json"))
     assert report["tally"]["rows"] == report["tally"]["used"] == report["scored"] + report["unscored"] == 20
@@ -556,12 +587,12 @@ def test_features_lists_the_registry(cli: Cli) -> None:
         (["reference", "build", "bucketed", "-o", "x.safetensors", "--sample-size", "-1"], "--sample-size"),
         (["reference", "merge", "-o", "x.safetensors"], "FILE"),
         (["reference", "show", "human.safetensors", "--html", "x.pdf"], "'x.pdf' is not an .html file"),
-        (["bucket", "humans.jsonl", "-o", "x", "--source", "s"], "no --reference is made"),
+        (["bucket", "humans.jsonl", "-o", "x", "--source", "s"], "give --reference too"),
         (["bucket", "humans.jsonl", "-o", "x", "--reference", "r"], "'r' is not a .safetensors file"),
         (["score", "humans.jsonl"], "--reference"),
         (["score", "humans.jsonl", "-r", "human.safetensors", "--support", "0.9,0.1"], "not two rising shares"),
         (["score", "humans.jsonl", "-r", "human.safetensors", "--support", "0.5"], "not two rising shares"),
-        (["score", "humans.jsonl", "-r", "human.safetensors", "--explain", "2"], "no --out is written"),
+        (["score", "humans.jsonl", "-r", "human.safetensors", "--explain", "2"], "the lines of --out"),
         (["score", "humans.jsonl", "-r", "human.safetensors", "--json", "-o", "-"], "give --out a file"),
         (["features", "--group", "x"], "'x' is not one of length, structure"),
     ],
@@ -592,6 +623,8 @@ def test_usage_errors_exit_with_2(cli: Cli, reference: Path, arguments: list[str
         (["score", "nope.jsonl", "-r", "human.safetensors"], "nope.jsonl"),
         (["score", "humans.jsonl", "-r", "human.safetensors", "-o", "x.csv"], "name a .jsonl or .parquet file"),
         (["score", "humans.jsonl", "-r", "human.safetensors", "-o", "humans.jsonl"], "--overwrite"),
+        (["score", "humans.jsonl", "-r", "human.safetensors", "-o", "nope/x.jsonl"], "there is no folder nope"),
+        (["reference", "show", "human.safetensors", "--html", "nope/x.html"], "there is no folder nope"),
         (["score", "humans.jsonl", "-r", "human.safetensors", "--join", "humans.jsonl"], "polyalign bucket"),
     ],
 )

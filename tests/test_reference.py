@@ -235,6 +235,10 @@ def test_other_references_do_not_merge() -> None:
             one.merge(Reference.from_arrow(example_table(), **options))
     with pytest.raises(TypeError, match="references merge with references, not with str"):
         one.merge("other")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="is compared with a reference, not with str"):
+        one.diff("other")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="schema is a BucketSchema, not str"):
+        Bucketer("other")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="table must be an Arrow table"):
         Reference.from_arrow(["a"])
 

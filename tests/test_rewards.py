@@ -36,6 +36,11 @@ def test_rewards_are_negative_distances(reference: Reference) -> None:
     assert -5 <= second < first <= 0
 
 
+def test_what_is_no_reference_is_said_before_training() -> None:
+    with pytest.raises(TypeError, match=r"Reference\.load"):
+        rewards.support("human.safetensors")  # type: ignore[arg-type]
+
+
 def test_scale(reference: Reference) -> None:
     one, three = (rewards.support(reference, scale=scale)(TEXTS[:2], bucket=[QA] * 2) for scale in (1.0, 3.0))
     assert three == [3 * reward for reward in one if reward is not None]

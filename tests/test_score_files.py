@@ -272,7 +272,7 @@ def test_an_output_that_exists_stays(reference: Reference, rows: list[dict[str, 
     ("name", "options", "error"),
     [
         ("out.csv", {}, (OSError, "out.csv: name a .jsonl or .parquet file, or - for standard output")),
-        ("no/out.jsonl", {}, (FileNotFoundError, "No such file or directory")),
+        ("no/out.jsonl", {}, (FileNotFoundError, "out.jsonl: there is no folder")),
         ("folder.jsonl", {"overwrite": True}, (IsADirectoryError, "Is a directory")),
         ("folder.parquet", {"overwrite": True}, (IsADirectoryError, "Is a directory")),
         ("out.jsonl", {"support": (0.9, 0.1)}, (ValueError, "a band from quantile 0.9 to 0.1")),

@@ -156,6 +156,8 @@ class Bucketer:
         fields: Mapping[str, str] | None = None,
         keep_thinking: bool = False,
     ) -> None:
+        if not isinstance(schema, BucketSchema | None):
+            raise TypeError(f"schema is a BucketSchema, not {type(schema).__name__}")
         self.schema = schema or BucketSchema()
         if tokenizer is None or isinstance(tokenizer, TokenCounter):
             self.counter = tokenizer

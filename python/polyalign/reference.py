@@ -412,6 +412,8 @@ class Reference:
 
         ``wasserstein_scaled`` is the Wasserstein distance over this reference's σ, no less than the feature's scale.
         """
+        if not isinstance(other, Reference):
+            raise TypeError(f"a reference is compared with a reference, not with {type(other).__name__}")
         return self._core.diff(other._core, threads)
 
     def quantile(self, target: str, feature: str, p: float | Iterable[float], *, min_count: int = 20) -> Any:
@@ -440,6 +442,7 @@ class Reference:
         """Write a page that shows every bucket's histograms: one HTML file, in English and Chinese."""
         from polyalign._page import render
 
+        _check_folder(path)
         page = render(self._page(title, min_count, threads))
         temporary = Path(f"{os.fspath(path)}.tmp")
         try:
@@ -537,6 +540,13 @@ class Reference:
     ) -> Explanation:
         """Say which features put a response outside the humans of a bucket.
 
+        Parameters
+        ----------
+        text, bucket, prompt, support, min_count
+            One of what :meth:`support_distance` takes lists of.
+        most : int, default 10
+            How many features, those that count most first.
+
         Examples
         --------
         >>> reference = Reference.from_arrow(example_table())
@@ -609,6 +619,8 @@ class Reference:
         if tokenizer is not None and not isinstance(tokenizer, TokenCounter):
             tokenizer = TokenCounter(tokenizer)
         asked = _asked(support, min_count)
+        if output not in (None, "-"):
+            _check_folder(output)
         job = {
             "inputs": local_inputs(_paths(inputs)),
             "output": None if output is None else os.fspath(output),
@@ -779,6 +791,13 @@ def _rejects(tally: Mapping[str, Any]) -> list[str]:
 def _check_used(tally: Mapping[str, Any]) -> None:
     if not tally.get("used"):
         raise ValueError("no humans to build a reference of: " + ("; ".join(_rejects(tally)) or "the input is empty"))
+
+
+def _check_folder(path: str | os.PathLike[str]) -> None:
+    """Refuse an output whose folder is not there, before work starts."""
+    folder = Path(path).parent
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{os.fspath(path)}: there is no folder {folder} to write it to")
 
 
 def _warn_of_rejects(tally: Mapping[str, Any], stacklevel: int) -> None:

@@ -6,7 +6,7 @@ Examples
 >>> reference = pa.Reference.from_arrow(pa.reference.example_table())
 >>> reward = pa.rewards.support(reference)
 >>> [round(value, 2) for value in reward(["Yes, it does."], bucket=["en|single|qa|short"])]
-[-0.0]
+[0.0]
 """
 
 from __future__ import annotations
@@ -47,9 +47,13 @@ def support(reference: Reference, *, bucket_column: str = "bucket", scale: float
 
     Raises
     ------
+    TypeError
+        `reference` is none.
     ValueError
         `scale` is not a number above 0; when called: the column is not there.
     """
+    if not hasattr(reference, "support_distance"):
+        raise TypeError(f"reference is a Reference, not {type(reference).__name__}: Reference.load reads a file")
     if not 0 < scale < math.inf:
         raise ValueError(f"scale is {scale}: it must be a number above 0")
 
@@ -61,6 +65,6 @@ def support(reference: Reference, *, bucket_column: str = "bucket", scale: float
             raise ValueError(f"the data set has no column {bucket_column!r}: Bucketer.assign appends it")
         buckets = [bucket or "" for bucket in buckets]  # a row that was rejected has none
         distances = reference.support_distance(list(completions), buckets, prompts=prompts, warn=False)
-        return [None if math.isnan(distance) else -scale * distance for distance in distances.tolist()]
+        return [None if math.isnan(distance) else 0.0 - scale * distance for distance in distances.tolist()]
 
     return support_reward

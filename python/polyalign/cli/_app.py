@@ -66,9 +66,10 @@ Examples:
 @option("--out", "-o", "output", default="demo", metavar="DIR", help="Folder to write to. Default: demo.")
 @options.debug
 def demo(output: str) -> None:
-    """Bucket a small bilingual corpus, learn its human reference, score some answers, draw all of it.
+    """Try all of it on a small bilingual corpus, in seconds.
 
-    Takes seconds, and no network: the human conversations are those of the package chatterbot-corpus.
+    Buckets it, learns its human reference, scores some answers, draws all of it. Needs no network: the human
+    conversations are those of the package chatterbot-corpus.
     """
     from polyalign.demo import run_demo
 

@@ -168,7 +168,7 @@ def bucket(
     json: bool,
     **rest: Any,
 ) -> int:
-    """Sort a corpus into buckets by language, track, family and length.
+    """Sort a corpus into buckets: language, track, family, length.
 
     INPUT is a file, a folder, a quoted glob, a hub data set (OWNER/NAME) or - for standard input: JSONL, JSON
     arrays (also .gz and .zst), Parquet, Arrow or datasets folders. The output is Parquet that load_dataset and
@@ -182,7 +182,7 @@ def bucket(
     if reference is not None:
         options.reference_output(reference, "'--reference'", overwrite=overwrite or dry_run)
     elif sources:
-        raise click.BadParameter("is of a reference, and no --reference is made", param_hint="'--source'")
+        raise click.BadParameter("labels the reference: give --reference too", param_hint="'--source'")
     bucketer = Bucketer(
         _schema(rest), tokenizer, count=count, shape=shape, fields=options.fields(rest), keep_thinking=keep_thinking
     )

@@ -353,9 +353,13 @@ def _print_buckets(made: Reference, console: Any) -> None:
 
     buckets = sorted(made._info["buckets"], key=lambda known: -known["rows"])
     console.print(_tables.share_table({known["bucket"]: known["rows"] for known in buckets}, _TABLE_ROWS))
-    few = sum(known["rows"] < _MIN_COUNT for known in buckets)
+    few = [known["bucket"] for known in buckets if known["rows"] < _MIN_COUNT]
     if few and made.variant == "default":
-        console.print(f"{few:,} of {_count(made)} have fewer than {_MIN_COUNT} humans: larger groups stand for them")
+        alone = sum(made.resolve(bucket).served_by is None for bucket in few)
+        stand = "larger groups stand for them" if alone < len(few) else "nobody stands for them"
+        if 0 < alone < len(few):
+            stand += f", nobody for {alone:,}"
+        console.print(f"{len(few):,} of {_count(made)} have fewer than {_MIN_COUNT} humans: {stand}")
 
 
 def _dumps(value: object) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from polyalign.cli import _options as options
-from polyalign.cli._exit import rejected, tally_exit_code
+from polyalign.cli._exit import complain, rejected, tally_exit_code
 from polyalign.cli._help import OUTPUT, REFERENCE, SCORES, command, flag, option
 
 _TABLE_ROWS = 40
@@ -126,7 +126,7 @@ def score(
     if json and output == "-":
         raise click.UsageError("--json and --out - both print to standard output: give --out a file")
     if explain and output is None:
-        raise click.BadParameter("is of the lines, and no --out is written", param_hint="'--explain'")
+        raise click.BadParameter("what stands out is said in the lines of --out: give one", param_hint="'--explain'")
     started = time.perf_counter()
     report = options.load_reference(reference).score_files(
         inputs,
@@ -151,6 +151,14 @@ def score(
         click.echo(json_module.dumps(report, ensure_ascii=False, indent=2))
     else:
         _print(report, output, time.perf_counter() - started)
+    if not report["tally"]["rows"]:
+        complain("warning: the input holds no records")
+    unmatched = sum(found["rows"] for bucket, found in report["buckets"].items() if "*" in bucket.split("|"))
+    if join and unmatched:
+        complain(
+            f"warning: {unmatched:,} of {report['tally']['rows']:,} rows were scored over all lengths: "
+            "do their ids match those of --join?"
+        )
     return tally_exit_code(report["tally"], max_rejects)
 
 
