@@ -567,7 +567,9 @@ def test_interruption_leaves_nothing(reference: Path, tmp_path: Path, command: l
 
 def test_features_lists_the_registry(cli: Cli) -> None:
     known = polyalign.features.registry()
-    assert json.loads(fine(cli, "features", "--json")) == [feature._asdict() for feature in known]
+    assert json.loads(fine(cli, "features", "--json")) == json.loads(
+        json.dumps([feature._asdict() for feature in known])
+    )
     shown = fine(cli, "features", "--group", "readability", "--group", "sentiment")
     for feature in known:
         assert (f" {feature.name} " in f" {shown}") == (feature.group in ("readability", "sentiment"))
