@@ -26,9 +26,10 @@ def reference() -> Reference:
 def test_rewards_are_negative_distances(reference: Reference) -> None:
     found = rewards.support(reference)(TEXTS, bucket=[QA] * 4)
     distances = reference.support_distance(TEXTS, QA, warn=False).tolist()
-    assert found[2] is None
     assert math.isnan(distances[2])
-    assert [-reward for reward in found if reward is not None] == [d for d in distances if not math.isnan(d)]
+    assert found[2] == -5.0, "saying nothing is no way out"
+    assert [-reward for reward in found if reward is not None] == [5.0 if math.isnan(d) else d for d in distances]
+    assert rewards.support(reference)(TEXTS[:1], bucket=["de|single|qa|short"]) == [None]
     assert all(type(reward) is float for reward in found if reward is not None)
     first, second = found[:2]
     assert first is not None
@@ -83,8 +84,9 @@ def test_no_distance_is_no_reward(reference: Reference) -> None:
 
 
 def test_tool_calls_without_text_have_no_reward(reference: Reference) -> None:
-    message = {"role": "assistant", "content": None, "tool_calls": []}
-    assert rewards.support(reference)([[message], []], bucket=[QA] * 2) == [None, None]
+    message = {"role": "assistant", "content": None}
+    call = {**message, "tool_calls": [{"function": {"name": "look_up"}}]}
+    assert rewards.support(reference)([[call], [message], []], bucket=[QA] * 3) == [None, -5.0, -5.0]
 
 
 def test_columns(reference: Reference) -> None:

@@ -97,6 +97,8 @@ class Outside:
     """What it adds to the sum whose mean is the distance, 0 to 5."""
     cdf: float
     """The share of humans with a value that is not above the response's."""
+    share: float
+    """The share of humans that are strictly less far out on that side."""
     words: str
     """All of that in words."""
 

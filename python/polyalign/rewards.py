@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 
 __all__ = ["support"]
 
+_FURTHEST = 5.0
+_UNMEASURABLE = {
+    "the response is empty",
+    "fewer than half of the features are defined for the response",
+}
+
 Reward = Callable[..., list["float | None"]]
 
 
@@ -27,8 +33,9 @@ def support(reference: Reference, *, bucket_column: str = "bucket", scale: float
     """Make a reward function of the support distance, for ``GRPOTrainer`` and whatever else takes TRL's rewards.
 
     The reward of a completion is ``-scale`` × its support distance from the humans of its row's bucket: 0 for one that
-    no human feature tells apart, ``-5 * scale`` at the most. ``None`` (no reward, in TRL) where there is no distance:
-    a bucket without humans, an empty completion.
+    no human feature tells apart, ``-5 * scale`` at the most. A completion that can't be measured, as an empty one, has
+    that too: it must not be a way out. ``None`` (no reward, in TRL) where the completion is a tool call, and where the
+    row is at fault: its bucket has no humans.
 
     Parameters
     ----------
@@ -64,7 +71,22 @@ def support(reference: Reference, *, bucket_column: str = "bucket", scale: float
         if buckets is None:
             raise ValueError(f"the data set has no column {bucket_column!r}: Bucketer.assign appends it")
         buckets = [bucket or "" for bucket in buckets]  # a row that was rejected has none
-        distances = reference.support_distance(list(completions), buckets, prompts=prompts, warn=False)
-        return [None if math.isnan(distance) else 0.0 - scale * distance for distance in distances.tolist()]
+        scores = reference.score(list(completions), buckets, prompts=prompts)
+        distances, reasons = ([value.as_py() for value in scores[name]] for name in ("distance", "reason"))
+        scored = zip(completions, distances, reasons, strict=True)
+        return [
+            None if _calls_tools(completion) and reason else _reward(scale, distance, reason)
+            for completion, distance, reason in scored
+        ]
 
     return support_reward
+
+
+def _calls_tools(completion: Any) -> bool:
+    return isinstance(completion, (list, tuple)) and bool(completion) and bool(completion[-1].get("tool_calls"))
+
+
+def _reward(scale: float, distance: float, reason: str | None) -> float | None:
+    if reason in _UNMEASURABLE:
+        return -_FURTHEST * scale
+    return None if math.isnan(distance) else 0.0 - scale * distance

@@ -344,6 +344,7 @@ impl Reference {
                     "high": outside.high,
                     "counts": outside.counts,
                     "cdf": outside.cdf,
+                    "share": outside.share,
                     "words": outside.in_words(&self.engine),
                 })
             })

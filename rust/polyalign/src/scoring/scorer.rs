@@ -3,8 +3,10 @@
 use super::meter::{Values, response_language};
 use crate::Result;
 use crate::distance::support::Bands;
+use crate::features::PLACES;
+use crate::features::registry::{FEATURES, Group};
 use crate::io::record::Record;
-use crate::reference::{Calibration, Distribution, Query, Reference};
+use crate::reference::{Calibration, Distribution, Query, Reference, Variant};
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
@@ -18,6 +20,9 @@ pub struct Score {
     /// Whether there is no response to score.
     pub empty: bool,
 }
+
+/// The step between values.
+const GRID: f64 = 1.0 / (1_u64 << PLACES) as f64;
 
 /// A feature that puts a response outside.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -34,6 +39,9 @@ pub struct Outside {
     pub counts: f64,
     /// The share of humans with a value that is not above the response's.
     pub cdf: f64,
+    /// The share of humans that are strictly less far out: below the value where that is above the band, above it
+    /// where that is below.
+    pub share: f64,
 }
 
 /// What serves a target, ready to score against.
@@ -104,7 +112,7 @@ impl Target {
         let counts = self.bands.contributions_of(&row, 0);
         let mut order: Vec<usize> = (0..width).filter(|&feature| counts[feature] > 0.0).collect();
         order.sort_by(|&a, &b| counts[b].total_cmp(&counts[a]).then(a.cmp(&b)));
-        order.truncate(most);
+        let order = varied(order, &counts, reference.variant(), most);
         if order.is_empty() {
             return Ok(Vec::new());
         }
@@ -112,8 +120,11 @@ impl Target {
             let humans = self.humans(reference, query, feature)?;
             let (low, high) = self.bands.band(0, feature);
             let (value, counts) = (row[feature], counts[feature].into());
-            let cdf = humans.as_ref().map_or(f64::NAN, |humans| humans.cdf(value));
-            Ok(Outside { feature, value, low, high, counts, cdf })
+            let cdf = |x: f64| humans.as_ref().map_or(f64::NAN, |humans| humans.cdf(x));
+            // Values lie on a grid, so that nothing is between one and the next below it.
+            let share = if value > high { cdf(value - GRID) } else { 1.0 - cdf(value) };
+            let cdf = cdf(value);
+            Ok(Outside { feature, value, low, high, counts, cdf, share })
         };
         order.into_iter().map(outside).collect()
     }
@@ -186,18 +197,34 @@ impl Scorer {
     }
 }
 
+/// The first `most` of features in descending order of what they count; of those that count the same, one of each group
+/// before a second of any.
+fn varied(order: Vec<usize>, counts: &[f32], variant: Variant, most: usize) -> Vec<usize> {
+    let group = |feature: usize| match variant {
+        Variant::Default => FEATURES[feature].group as usize,
+        Variant::Paper => 0,
+    };
+    let mut seen = [0_usize; Group::ALL.len()];
+    let rank = |feature: usize| {
+        let seen = &mut seen[group(feature)];
+        *seen += 1;
+        (feature, *seen)
+    };
+    let mut ranked: Vec<(usize, usize)> = order.into_iter().map(rank).collect();
+    ranked.sort_by(|a, b| counts[b.0].total_cmp(&counts[a.0]).then(a.1.cmp(&b.1)));
+    ranked.into_iter().take(most).map(|(feature, _)| feature).collect()
+}
+
 impl Outside {
     /// In words: the feature, its value, and where humans are.
     pub fn in_words(&self, reference: &Reference) -> String {
         let name = reference.features()[self.feature].name;
         let [value, low, high] = [self.value, self.low, self.high].map(shown);
         let usual = if low == high { low } else { format!("{low} to {high}") };
-        let (side, share) =
-            if self.value > self.high { ("above", self.cdf) } else { ("below", 1.0 - self.cdf) };
-        let humans = match (share * 100.0).floor() {
+        let side = if self.value > self.high { "above" } else { "below" };
+        let humans = match (self.share * 100.0).floor() {
             percent if percent >= 100.0 => "all humans".to_owned(),
-            percent if percent >= 1.0 => format!("{percent} % of humans"),
-            _ => "nearly all humans".to_owned(),
+            percent => format!("{percent}% of humans"),
         };
         format!("{name} is {value}, {side} {humans} (usual: {usual})")
     }

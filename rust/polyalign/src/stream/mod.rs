@@ -52,6 +52,8 @@ const SAMPLES: usize = 100;
 /// How long a cancelled job may go unnoticed, and how long it is waited for before it is left to end on
 /// its own.
 const TICK: Duration = Duration::from_millis(20);
+/// How often a job is looked after from outside: it may be over in less than a tick.
+const WATCH: Duration = Duration::from_millis(2);
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Runs a job on a thread of its own, so that cancelling works while it waits for a pipe or a disk.
@@ -68,7 +70,7 @@ pub(crate) fn supervised<T: Send + 'static>(
     });
     let mut cancelled: Option<Instant> = None;
     loop {
-        let result = receiver.recv_timeout(TICK);
+        let result = receiver.recv_timeout(WATCH);
         inner.copy_to(progress);
         match result {
             Ok(result) => {
