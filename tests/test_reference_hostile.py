@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import struct
@@ -191,11 +192,38 @@ def test_numbers_that_do_not_fit(data: bytes, tmp_path: Path, tensor: str, numbe
     refused(tmp_path / "changed", f"`{named}`")
 
 
+_TENSORS = (
+    "rows count sum square_sum min max bin_offset bin_index bin_count bin_sum sample_offset sample_key sample_row"
+).split()
+
+
+def signed(header: dict[str, Any], body: bytes) -> bytes:
+    """Return the file of a changed reference with the hash that its content has now."""
+    said = json.loads(header["__metadata__"]["polyalign"])
+    del said["content_sha256"]
+    text = json.dumps(said, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    content = hashlib.sha256(text.encode())
+    for name in _TENSORS:
+        start, end = header[name]["data_offsets"]
+        content.update(name.encode() + body[start:end])
+    said["content_sha256"] = content.hexdigest()
+    text = json.dumps(said, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return joined({**header, "__metadata__": {"polyalign": text}}, body)
+
+
+def test_the_hash_is_of_the_content(data: bytes, tmp_path: Path) -> None:
+    assert Reference.from_bytes(signed(*parts(data))).to_bytes() == data
+    header, body = parts(data)
+    about(header, sources=["another"])
+    (tmp_path / "changed").write_bytes(joined(header, body))
+    refused(tmp_path / "changed", "it is damaged")
+
+
 def test_more_humans_than_can_be_added(data: bytes) -> None:
     header, body = parts(data)
     start, _ = header["rows"]["data_offsets"]
     raw = np.uint64(2**64 - 1).tobytes()
-    reference = Reference.from_bytes(joined(header, body[:start] + raw + body[start + 8 :]))
+    reference = Reference.from_bytes(signed(header, body[:start] + raw + body[start + 8 :]))
     assert reference.rows >= 2**63
     assert reference.support_distance(["Yes."], "en|*|*|*") >= 0
     with pytest.raises(ValueError, match=r"too large|too many"):

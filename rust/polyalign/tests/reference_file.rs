@@ -115,6 +115,18 @@ fn use_it(reference: &Reference) {
 }
 
 #[test]
+fn a_changed_byte_is_told() {
+    for variant in [Variant::Default, Variant::Paper] {
+        let bytes = sample(variant).to_bytes().unwrap();
+        for at in (0..bytes.len()).step_by(bytes.len().div_ceil(500)).chain([bytes.len() - 1]) {
+            let mut changed = bytes.clone();
+            changed[at] ^= 0xFF;
+            assert!(Reference::from_bytes(&changed).is_err(), "byte {at} of {}", bytes.len());
+        }
+    }
+}
+
+#[test]
 fn saving_replaces_as_a_whole() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("reference.safetensors");

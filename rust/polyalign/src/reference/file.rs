@@ -4,6 +4,7 @@ use super::cells::Indices;
 use super::{Reference, Variant, fixed, metadata};
 use crate::{Error, Result};
 use safetensors::tensor::{Dtype, SafeTensorError, View};
+use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -86,7 +87,17 @@ impl Reference {
     }
 
     fn metadata(&self) -> HashMap<String, String> {
-        HashMap::from([(metadata::KEY.to_owned(), metadata::write(self))])
+        HashMap::from([(metadata::KEY.to_owned(), metadata::write(self, &self.content_sha256()))])
+    }
+
+    /// SHA-256 of the metadata and of all tensors: by it a damaged file is told.
+    pub(super) fn content_sha256(&self) -> String {
+        let mut hash = Sha256::new_with_prefix(metadata::content(self).to_string());
+        for (name, tensor) in self.tensors() {
+            hash.update(name);
+            hash.update((tensor.bytes)());
+        }
+        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     fn tensors(&self) -> Vec<(&'static str, Tensor<'_>)> {

@@ -38,9 +38,13 @@ fn parse(bytes: &[u8]) -> Result<Reference, String> {
         metadata::read(text.ok_or("it is another kind of file: it has no polyalign reference in it")?)?;
     let tensors = Tensors { file: SafeTensors::deserialize(bytes).map_err(not_ours)? };
     tensors.check_names()?;
+    let sha256 = metadata.content_sha256.clone();
     let reference = tensors.reference(metadata)?;
     validate::check(&reference)?;
-    Ok(reference)
+    match reference.content_sha256() == sha256 {
+        true => Ok(reference),
+        false => Err("it is damaged: its content is not that of its `content_sha256`".into()),
+    }
 }
 
 fn not_ours(error: safetensors::SafeTensorError) -> String {
@@ -81,7 +85,7 @@ impl Tensors<'_> {
     }
 
     fn reference(&self, metadata: Metadata) -> Result<Reference, String> {
-        let Metadata { settings, sources, bucket_ids } = metadata;
+        let Metadata { settings, sources, bucket_ids, .. } = metadata;
         let (buckets, width) = (bucket_ids.len(), features(settings.variant).len());
         let rows = self.numbers("rows", Dtype::U64, &[buckets], u64::from_le_bytes)?;
         let [bins, sampled] = [self.len("bin_count")?, self.len("sample_key")?];

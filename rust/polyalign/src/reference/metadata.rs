@@ -19,10 +19,20 @@ pub(super) struct Metadata {
     pub settings: Settings,
     pub sources: BTreeSet<String>,
     pub bucket_ids: Vec<String>,
+    /// Of all else in the file.
+    pub content_sha256: String,
 }
 
 /// One line of JSON, keys sorted: the same reference gives the same bytes.
-pub(super) fn write(reference: &Reference) -> String {
+pub(super) fn write(reference: &Reference, content_sha256: &str) -> String {
+    let mut json = content(reference);
+    json["content_sha256"] = content_sha256.into();
+    json.sort_all_objects();
+    json.to_string()
+}
+
+/// All that the metadata says, but for the hash of the content.
+pub(super) fn content(reference: &Reference) -> Value {
     let Settings { schema, tokenizer, variant, sample_size } = &reference.settings;
     let schema: Value = serde_json::from_str(&schema.to_json()).unwrap_or_default();
     let names: Vec<&str> = features(*variant).iter().map(|feature| feature.name).collect();
@@ -41,7 +51,7 @@ pub(super) fn write(reference: &Reference) -> String {
         "variant": variant.name(),
     });
     json.sort_all_objects();
-    json.to_string()
+    json
 }
 
 /// Reads and checks the metadata; the error says what is wrong with it.
@@ -80,7 +90,8 @@ pub(super) fn read(text: &str) -> Result<Metadata, String> {
         return Err("its `sources` are not sorted, or too long".into());
     }
     let bucket_ids = texts(&json["buckets"], "buckets")?;
-    Ok(Metadata { settings, sources: sources.into_iter().collect(), bucket_ids })
+    let content_sha256 = text("content_sha256")?.to_owned();
+    Ok(Metadata { settings, sources: sources.into_iter().collect(), bucket_ids, content_sha256 })
 }
 
 fn check_registry(json: &Value, variant: Variant, sha256: &str) -> Result<(), String> {
