@@ -83,18 +83,20 @@ impl Reference {
         interrupt::run_in(py, &pool, |stop| scorer.score_all(responses, stop))?.map_err(errors::to_py)
     }
 
-    /// A feature's humans for a target, and which bucket's they are.
-    fn distribution(
+    /// A number of a feature's humans for a target, for each of `at`; NaN where no humans serve it.
+    fn each<'py>(
         &self,
-        target: &str,
-        feature: &str,
-        min_count: u64,
-    ) -> PyResult<(Option<Distribution>, Option<String>)> {
+        py: Python<'py>,
+        (target, feature, min_count): (&str, &str, u64),
+        at: Vec<f64>,
+        of: fn(&Distribution, f64) -> f64,
+    ) -> PyResult<Bound<'py, PyArray1<f64>>> {
         let feature = self.feature(feature)?;
         let query = Query { min_count, ..Query::default() };
         let resolved = self.engine.resolve(target, &query).map_err(errors::to_py)?;
-        let level = resolved.feature_levels[feature].map(|level| resolved.levels[level].id.clone());
-        Ok((self.engine.target_distribution(&resolved, feature).map_err(errors::to_py)?, level))
+        let humans = self.engine.target_distribution(&resolved, feature).map_err(errors::to_py)?;
+        let number = |at: f64| humans.as_ref().map_or(f64::NAN, |humans| of(humans, at));
+        Ok(PyArray1::from_vec(py, at.into_iter().map(number).collect()))
     }
 }
 
@@ -227,9 +229,7 @@ impl Reference {
         if let Some(p) = p.iter().find(|p| !(0.0..=1.0).contains(*p)) {
             return Err(PyValueError::new_err(format!("p is {p}: it must be 0 to 1")));
         }
-        let (of, _) = self.distribution(target, feature, min_count)?;
-        let quantile = |p: f64| of.as_ref().map_or(f64::NAN, |of| of.quantile(p));
-        Ok(PyArray1::from_vec(py, p.into_iter().map(quantile).collect()))
+        self.each(py, (target, feature, min_count), p, Distribution::quantile)
     }
 
     /// The share of humans with a value of at most x; NaN where no humans serve the target.
@@ -241,9 +241,7 @@ impl Reference {
         x: Vec<f64>,
         min_count: u64,
     ) -> PyResult<Bound<'py, PyArray1<f64>>> {
-        let (of, _) = self.distribution(target, feature, min_count)?;
-        let cdf = |x: f64| of.as_ref().map_or(f64::NAN, |of| of.cdf(x));
-        Ok(PyArray1::from_vec(py, x.into_iter().map(cdf).collect()))
+        self.each(py, (target, feature, min_count), x, Distribution::cdf)
     }
 
     /// The support distances of responses, NaN where there is none; and the reasons for that with how often each holds.

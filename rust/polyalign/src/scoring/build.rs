@@ -4,7 +4,7 @@ use super::manifest::Bucketed;
 use super::meter::{Batch, Meter, record_key, response_language};
 use super::tally::Tally;
 use crate::buckets::{BucketSchema, normalise_part, split_id, unescape_part};
-use crate::io::block::{Block, Item, Limits};
+use crate::io::block::{Block, Limits};
 use crate::io::input::Inputs;
 use crate::io::record::{Record, Reject};
 use crate::io::shape::FieldSpec;
@@ -235,16 +235,7 @@ impl stream::Worker for Worker {
                 Err((kind, reason)) => tally.reject(place.rejected(inputs, kind, &reason)),
             }
         };
-        for item in &block.items {
-            match item {
-                Item::Json(segment) => reader.json(&block.data, segment, &mut take)?,
-                Item::Table(rows) => reader.table(rows, &rows.batch, &mut take)?,
-                Item::Bad(bad) => {
-                    let reject = Reject { kind: bad.kind, reason: bad.reason.clone(), offset: 0 };
-                    take(Err(reject), Place::of(bad, inputs));
-                }
-            }
-        }
+        reader.block(block, inputs, &mut take)?;
         counter.flush()?;
         Ok(tally)
     }

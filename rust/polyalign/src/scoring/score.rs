@@ -7,7 +7,7 @@ use super::scorer::{Score, Scorer, Target};
 use super::tally::Tally;
 use super::write::{self, Encoded, Format, Line, Lines, Sink};
 use crate::buckets::{self, Axis, BucketTable, Bucketer, LengthUnit, join_parts};
-use crate::io::block::{Block, Item, Limits};
+use crate::io::block::{Block, Limits};
 use crate::io::input::Inputs;
 use crate::io::record::{Record, Reject};
 use crate::io::shape::{FieldSpec, Shape};
@@ -356,16 +356,7 @@ impl stream::Worker for Worker {
                 failed = state.take(plan, record, place, inputs);
             }
         };
-        for item in &block.items {
-            match item {
-                Item::Json(segment) => reader.json(&block.data, segment, &mut take)?,
-                Item::Table(rows) => reader.table(rows, &rows.batch, &mut take)?,
-                Item::Bad(bad) => {
-                    let reject = Reject { kind: bad.kind, reason: bad.reason.clone(), offset: 0 };
-                    take(Err(reject), Place::of(bad, inputs));
-                }
-            }
-        }
+        reader.block(block, inputs, &mut take)?;
         failed?;
         let mut totals = std::mem::take(&mut state.totals);
         totals.tally.bytes += block.bytes;

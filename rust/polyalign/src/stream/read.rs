@@ -1,7 +1,6 @@
 //! Records out of blocks, one after the other, with where they are.
 
-use crate::io::block::Rows;
-use crate::io::block::{Bad, Segment, Span};
+use crate::io::block::{Bad, Block, Item, Rows, Segment, Span};
 use crate::io::input::Inputs;
 use crate::io::json::{self, JsonRecords};
 use crate::io::record::{Record, Reject};
@@ -103,6 +102,29 @@ impl Reader {
     /// A reader of these records, which stops when `cancel` is set.
     pub fn new(records: Records, cancel: Arc<AtomicBool>) -> Self {
         Self { records, json: json::Scratch::default(), cancel }
+    }
+
+    /// Reads all records of a block; what the reader could not hand on is rejected in its place.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`], and a batch without the columns of the first.
+    pub fn block(
+        &mut self,
+        block: &Block,
+        inputs: &Inputs,
+        each: &mut dyn FnMut(Result<Record<'_>, Reject>, Place),
+    ) -> Result<()> {
+        for item in &block.items {
+            match item {
+                Item::Json(segment) => self.json(&block.data, segment, each)?,
+                Item::Table(rows) => self.table(rows, &rows.batch, each)?,
+                Item::Bad(bad) => {
+                    let reject = Reject { kind: bad.kind, reason: bad.reason.clone(), offset: 0 };
+                    each(Err(reject), Place::of(bad, inputs));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Reads the records of a segment.
