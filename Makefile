@@ -18,9 +18,9 @@ $(BIN)/uv:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 
-# The dependencies of the development extra, without building polyalign itself.
+# The dependencies of the development and training extras, without building polyalign itself.
 $(VENV)/.installed: pyproject.toml | $(BIN)/uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python -r pyproject.toml --extra dev
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -r pyproject.toml --extra dev --extra train
 	@touch $@
 
 $(VENV)/.built: $(SOURCES) $(VENV)/.installed
