@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from polyalign import distances as distances
     from polyalign import features as features
     from polyalign import rewards as rewards
+    from polyalign import weights as weights
     from polyalign.buckets import Bucketer as Bucketer
     from polyalign.buckets import BucketSchema as BucketSchema
     from polyalign.buckets import BucketSummary as BucketSummary
@@ -41,7 +42,7 @@ _MODULE_OF = {
     "__version__": "polyalign._core",
     "reference_schema": "polyalign.reference",
 }
-_MODULES = {"distances", "features", "reference", "rewards"}
+_MODULES = {"distances", "features", "reference", "rewards", "weights"}
 
 __all__ = [
     "BucketSchema",
@@ -55,6 +56,7 @@ __all__ = [
     "features",
     "reference_schema",
     "rewards",
+    "weights",
 ]
 
 

@@ -178,6 +178,13 @@ def _table(columns: Mapping[str, Sequence[str]], left: Sequence[str] = ("bucket"
     return table
 
 
+def plain(columns: Mapping[str, Sequence[str]], left: Sequence[str] = ("bucket",)) -> str:
+    """Return columns as a table of plain text, for logs; those named by `left` hold words, the others numbers."""
+    out = io.StringIO()
+    Console(file=out, width=_WIDE, no_color=True, highlight=False).print(_table(columns, left))
+    return "\n".join(line.rstrip() for line in out.getvalue().strip("\n").splitlines())
+
+
 def _tokens(prompt: int | None, completion: int | None) -> tuple[str, str]:
     if completion is None:
         return "", ""
