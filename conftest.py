@@ -1,0 +1,14 @@
+"""Leave out, aloud, what needs torch where it is not installed."""
+
+from __future__ import annotations
+
+import importlib.util
+
+HAS_TORCH = importlib.util.find_spec("torch") is not None
+
+collect_ignore_glob = [] if HAS_TORCH else ["python/polyalign/trainers/*"]
+
+
+def pytest_report_header() -> str | None:
+    """Say what is not tested, and why."""
+    return None if HAS_TORCH else "polyalign.trainers is not tested: torch is not installed (polyalign[train])"

@@ -1,0 +1,1 @@
+"""Trainers on TRL: bucket-aware SFT and HDPO."""
