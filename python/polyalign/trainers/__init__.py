@@ -1,1 +1,44 @@
-"""Trainers on TRL: bucket-aware SFT and HDPO."""
+"""Trainers on TRL: bucket-aware SFT and HDPO.
+
+Examples
+--------
+>>> from polyalign.trainers import BucketSFT, HDPO
+>>> BucketSFT.__mro__[2].__name__, HDPO.__mro__[2].__name__
+('SFTTrainer', 'DPOTrainer')
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from polyalign.trainers.bucket_sft import BucketSFT as BucketSFT
+    from polyalign.trainers.bucket_sft_config import BucketSFTConfig as BucketSFTConfig
+    from polyalign.trainers.hdpo import HDPO as HDPO
+    from polyalign.trainers.hdpo_config import HDPOConfig as HDPOConfig
+
+_MODULE_OF = {
+    "HDPO": "hdpo",
+    "BucketSFT": "bucket_sft",
+    "BucketSFTConfig": "bucket_sft_config",
+    "HDPOConfig": "hdpo_config",
+}
+
+__all__ = ["HDPO", "BucketSFT", "BucketSFTConfig", "HDPOConfig"]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'polyalign.trainers' has no attribute {name!r}")
+    try:
+        module = importlib.import_module(f"polyalign.trainers.{_MODULE_OF[name]}")
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("polyalign"):
+            raise
+        raise ModuleNotFoundError(
+            f"training needs {error.name}: pip install 'polyalign[train]'", name=error.name
+        ) from error
+    value = getattr(module, name)
+    globals()[name] = value
+    return value

@@ -1,0 +1,238 @@
+"""What the two trainers share: global sums, buckets, what is logged, model cards."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+import trl
+from packaging.version import Version
+from torch import Tensor
+
+from polyalign.trainers._metrics import BucketTable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["PAPER", "BucketTrainer", "card_table", "check_trl", "refuse_sequence_parallelism", "refuse_vision"]
+
+logger = logging.getLogger(__name__)
+
+_TESTED = (Version("1.16"), Version("2"))
+
+PAPER = {
+    "title": "PolyAlign: Conditional Human-Distribution Alignment",
+    "id": "2606.13227",
+}
+
+
+def check_trl(version: str = trl.__version__) -> None:
+    """Raise an ImportError where TRL is none that the trainers were tested with."""
+    low, high = _TESTED
+    if not low <= Version(version) < high:
+        raise ImportError(
+            f"trl {version}: the trainers work with trl {low} and later, below {high}: "
+            f"pip install 'trl>={low},<{high}'"
+        )
+
+
+def refuse_vision(name: str, processing_class: Any, columns: Sequence[str]) -> None:
+    """Raise a ValueError for images."""
+    from transformers import ProcessorMixin
+
+    images = sorted({"image", "images"} & set(columns))
+    if images or isinstance(processing_class, ProcessorMixin):
+        what = f"the data set has a column {images[0]!r}" if images else "processing_class is a processor"
+        raise ValueError(f"{name} trains on text, but {what}: humans' features are those of texts")
+
+
+def refuse_sequence_parallelism(name: str, accelerator: Any) -> None:
+    """Raise a ValueError where the tokens of a response are on several devices."""
+    parallelism = accelerator.parallelism_config
+    if parallelism is not None and (parallelism.cp_enabled or parallelism.sp_enabled):
+        raise ValueError(f"{name} does not train with context or sequence parallelism: it needs a response's tokens together")
+
+
+class BucketTrainer:
+    """What is added to a TRL trainer, before it in the bases."""
+
+    # The loss is a share of the global batch's.
+    loss_is_scaled_for_ga = True
+
+    #: Columns that the collator turns into tensors beside the model's inputs.
+    _extra_columns: tuple[str, ...] = ()
+    #: Keys of a batch that are not the model's.
+    _extra_inputs: tuple[str, ...] = ()
+    #: Names of what is logged by bucket, under the prefix, and of TRL's own.
+    _prefix = ""
+    _bucket_metrics: tuple[str, ...] = ()
+    _trl_metrics: tuple[str, ...] = ()
+    #: What is gathered, but not logged.
+    _hidden_metrics: tuple[str, ...] = ()
+
+    if TYPE_CHECKING:
+        accelerator: Any
+        args: Any
+        model: Any
+        state: Any
+        _signature_columns: list[str] | None
+        _total_train_tokens: int
+
+        def get_tp_size(self) -> int: ...
+
+    # ------------------------------------------------------------------------------------------------- buckets
+
+    def _start(self) -> None:
+        """Set what data set preparation, which TRL's __init__ runs, needs."""
+        self._bucket_names: list[str] = []
+        self._bucket_ids: dict[str, int] = {}
+        self._prepared: set[str] = set()
+        self._tables: dict[str, BucketTable] = {}
+
+    def _register(self, buckets: Iterable[str]) -> None:
+        for bucket in sorted(buckets):
+            if bucket not in self._bucket_ids:
+                self._bucket_ids[bucket] = len(self._bucket_names)
+                self._bucket_names.append(bucket)
+
+    def _is_prepared(self, dataset: Any) -> bool:
+        return getattr(dataset, "_fingerprint", None) in self._prepared
+
+    def _remember(self, dataset: Any) -> Any:
+        fingerprint = getattr(dataset, "_fingerprint", None)
+        if fingerprint is not None:
+            self._prepared.add(fingerprint)
+        return dataset
+
+    # ------------------------------------------------------------------------------------------- global batches
+
+    def _set_signature_columns_if_needed(self) -> None:
+        if self._signature_columns is None:
+            super()._set_signature_columns_if_needed()  # type: ignore[misc]
+            assert self._signature_columns is not None
+            self._signature_columns += [*self._extra_columns, self.args.length_column_name]
+
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[dict[str, Any]], num_batches: int, device: torch.device
+    ) -> tuple[list[dict[str, Any]], dict[str, Tensor] | None]:
+        """Take the micro-batches of an optimizer step, and sum over all of them and all processes what losses divide by."""
+        batches = list(itertools.islice(epoch_iterator, num_batches))
+        if not batches:
+            return batches, None
+        shares = self._shares(batches)
+        sums = torch.stack([share.to(device, torch.float32).sum() for share in shares.values()])
+        # Ranks of one tensor-parallel group see the same batch.
+        sums = self.accelerator.reduce(sums, "sum") / self.get_tp_size()
+        return batches, dict(zip(shares, sums.unbind(), strict=True))
+
+    def _shares(self, batches: list[dict[str, Any]]) -> dict[str, Tensor]:
+        raise NotImplementedError
+
+    @property
+    def _data_parallel_size(self) -> int:
+        """Processes over which gradients are averaged."""
+        return int(self.accelerator.num_processes) // self.get_tp_size()
+
+    def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        # Beside the model's inputs: DeepSpeed rounds those to the model's dtype.
+        extra = {name: inputs[name] for name in self._extra_inputs if name in inputs}
+        rest = {name: value for name, value in inputs.items() if name not in extra}
+        on_device = {
+            name: value.to(self.args.device) if isinstance(value, Tensor) else value for name, value in extra.items()
+        }
+        return {**super()._prepare_inputs(rest), **on_device}  # type: ignore[misc]
+
+    def _split(self, inputs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Part the model's inputs from ours."""
+        extra = {name: inputs[name] for name in self._extra_inputs if name in inputs}
+        return {name: value for name, value in inputs.items() if name not in extra}, extra
+
+    # ------------------------------------------------------------------------------------------------- logging
+
+    @property
+    def _mode(self) -> str:
+        return "train" if self.model.training else "eval"
+
+    def _table(self, mode: str, device: torch.device) -> BucketTable:
+        if mode not in self._tables:
+            names = (*self._bucket_metrics, *self._trl_metrics, *self._hidden_metrics)
+            self._tables[mode] = BucketTable(names, len(self._bucket_names), device)
+        return self._tables[mode]
+
+    def _kept(self, rows: Tensor, num_rows: Tensor | int) -> Tensor | None:
+        """Say which examples are no repetitions: those that even out an evaluation's last batch are not counted."""
+        state = self.accelerator.gradient_state
+        if self._mode == "train" or not state.end_of_dataloader or state.remainder <= 0:
+            return None
+        return self.accelerator.process_index * num_rows + rows < state.remainder
+
+    def _means(self, mode: str, prefix: str = "") -> tuple[dict[str, float], Any, BucketTable] | None:
+        """Reduce a table over all processes; its means as they are logged, its totals, and the table."""
+        table = self._tables.get(mode)
+        if table is None:
+            return None
+        totals = table.totals(self.accelerator)
+        overall, by_bucket = table.means(totals)
+        logs = {}
+        for name in self._bucket_metrics:
+            if name in overall:
+                logs[f"{prefix}{self._prefix}/{name}"] = overall[name]
+                for bucket, mean in by_bucket[name].items():
+                    logs[f"{prefix}{self._prefix}/{name}/{self._bucket_names[bucket]}"] = mean
+        logs.update({f"{prefix}{name}": overall[name] for name in self._trl_metrics if name in overall})
+        if "num_tokens" in self._trl_metrics:
+            if mode == "train":
+                tokens = float(totals[:, table.names.index("num_tokens"), 0].sum())
+                self._total_train_tokens += round(tokens / self.get_tp_size())
+            logs[f"{prefix}num_tokens"] = self._total_train_tokens
+        return logs, totals, table
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log, with what was gathered since the last time; every process calls it."""
+        if "loss" in logs and self._mode == "train":
+            found = self._means("train")
+            logs.update(found[0] if found else {})
+        super().log(logs, start_time)  # type: ignore[misc]
+
+    def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
+        """Evaluate; the loss is that of the whole set, the same for any batch size and number of processes."""
+        self._tables.pop("eval", None)
+        prefix = kwargs.get("metric_key_prefix", "eval")
+        output = super().evaluation_loop(*args, **kwargs)  # type: ignore[misc]
+        found = self._means("eval", f"{prefix}_")
+        if found is not None:
+            logs, totals, table = found
+            output.metrics.update(logs)
+            output.metrics[f"{prefix}_loss"] = self._evaluation_loss(totals, table)
+        return output
+
+    def _evaluation_loss(self, totals: Tensor, table: BucketTable) -> float:
+        raise NotImplementedError
+
+    # ---------------------------------------------------------------------------------------------- model card
+
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """Write TRL's model card, and what the buckets were."""
+        super().create_model_card(*args, **kwargs)  # type: ignore[misc]
+        path = Path(self.args.output_dir) / "README.md"
+        if self.accelerator.is_main_process and path.is_file():
+            path.write_text(path.read_text(encoding="utf-8") + self._card(), encoding="utf-8")
+
+    def _card(self) -> str:
+        raise NotImplementedError
+
+
+def card_table(counts: Mapping[str, int], weights: Callable[[str], str] | None, most: int = 30) -> str:
+    """Return buckets and their counts as a Markdown table, the largest first."""
+    head = ["bucket", "examples", *(["weight"] if weights else [])]
+    lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
+    for bucket in sorted(counts, key=lambda bucket: (-counts[bucket], bucket))[:most]:
+        cells = ["`" + bucket.replace("|", "\\|") + "`", f"{counts[bucket]:,}", *([weights(bucket)] if weights else [])]
+        lines.append("| " + " | ".join(cells) + " |")
+    if len(counts) > most:
+        lines.append(f"\n… and {len(counts) - most:,} more buckets.")
+    return "\n".join(lines)

@@ -1,0 +1,258 @@
+"""Preparing data sets: which rows train, in which bucket, with what weight."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from datasets import Dataset, IterableDataset
+from trl.data_utils import get_dataset_column_names
+
+from polyalign.buckets import BucketSchema
+from polyalign.weights import BucketWeights
+
+__all__ = ["Skips", "batches", "columns_of", "is_streaming", "schema_of", "sift"]
+
+logger = logging.getLogger(__name__)
+
+#: Stands for the buckets that a stream has beyond those that were counted.
+OTHER = "other"
+_AXES = ("language", "track", "family", "length")
+_BATCH = 10_000
+
+
+def is_streaming(dataset: Any) -> bool:
+    """Whether a data set has no length."""
+    return isinstance(dataset, IterableDataset)
+
+
+def columns_of(dataset: Any) -> list[str]:
+    """Return a data set's columns; a stream is asked for its first row.
+
+    Raises
+    ------
+    ValueError
+        The stream is empty.
+    """
+    try:
+        return list(get_dataset_column_names(dataset))
+    except StopIteration:
+        raise ValueError("the data set has no rows") from None
+
+
+def batches(dataset: Dataset, columns: Sequence[str]) -> Iterable[Mapping[str, Any]]:
+    """Go through some columns of a data set, as numpy arrays."""
+    return dataset.select_columns(list(columns)).with_format("numpy").iter(_BATCH)
+
+
+def schema_of(bucket: str) -> BucketSchema | None:
+    """Return the schema that a bucket's parts suggest, where they are not the usual four.
+
+    Further parts are custom axes; of fewer only the first, the language, is known.
+    """
+    parts = bucket.count("|") + 1
+    if parts == len(_AXES):
+        return None
+    known = _AXES if parts > len(_AXES) else _AXES[:1]
+    return BucketSchema(axes=[*known, *(f"axis {at}" for at in range(len(known) + 1, parts + 1))])
+
+
+class Skips:
+    """Rows that do not train: how many, and why. Said once, before the first step."""
+
+    def __init__(self, dataset_name: str) -> None:
+        self.dataset_name = dataset_name
+        self.counts: Counter[str] = Counter()
+
+    def __call__(self, reason: str, rows: int = 1) -> None:
+        """Count rows; of a stream the first of each reason is said at once."""
+        self.counts[reason] += rows
+
+    def say(self, total: int | None) -> None:
+        """Log what was skipped; None: of a stream, which is not known yet.
+
+        Raises
+        ------
+        ValueError
+            Nothing is left.
+        """
+        if total is None or not self.counts:
+            return
+        skipped = sum(self.counts.values())
+        reasons = "; ".join(f"{rows:,}: {reason}" for reason, rows in self.counts.most_common())
+        told = f"{skipped:,} of {total:,} rows of the {self.dataset_name} data set do not train: {reasons}"
+        if skipped >= total:
+            raise ValueError(told)
+        logger.warning(told)
+
+
+def sift(dataset: Any, reason_of: Callable[[Mapping[str, Any]], str | None], skips: Skips, num_proc: int | None) -> Any:
+    """Leave out the rows for which there is a reason, and count them.
+
+    Of a stream, the first row of each reason is said when it passes.
+    """
+    if is_streaming(dataset):
+        said: set[str] = set()
+
+        def passes(row: Mapping[str, Any]) -> bool:
+            reason = reason_of(row)
+            if reason is not None and reason not in said:
+                said.add(reason)
+                logger.warning("rows of the %s stream are skipped: %s", skips.dataset_name, reason)
+            return reason is None
+
+        return dataset.filter(passes)
+    marked = dataset.map(
+        lambda row: {"skip_reason": reason_of(row) or ""}, num_proc=num_proc, desc=f"Checking {skips.dataset_name} dataset"
+    )
+    counts: Counter[str] = Counter()
+    for batch in batches(marked, ["skip_reason"]):
+        counts.update(batch["skip_reason"].tolist())
+    for reason, rows in sorted(counts.items()):
+        if reason:
+            skips(reason, rows)
+    if set(counts) - {""}:
+        marked = marked.filter(lambda reason: reason == "", input_columns="skip_reason", num_proc=num_proc)
+    return marked.remove_columns("skip_reason")
+
+
+def mapped(dataset: Any, function: Callable[[dict[str, Any]], dict[str, Any]], num_proc: int | None, desc: str) -> Any:
+    """Map a data set, row by row."""
+    if is_streaming(dataset):
+        return dataset.map(function)
+    return dataset.map(function, num_proc=num_proc, desc=f"{desc} dataset")
+
+
+def no_bucket(row: Mapping[str, Any]) -> str | None:
+    """Say why a row is in no bucket.
+
+    Raises
+    ------
+    ValueError
+        Its bucket is no text.
+    """
+    bucket = row["bucket"]
+    if bucket is not None and not isinstance(bucket, str):
+        raise ValueError(f"column 'bucket' holds {bucket!r}: a bucket's id is text, as 'en|single|qa|short'")
+    return None if bucket else "no bucket (polyalign bucket rejected it)"
+
+
+def bad_weight(row: Mapping[str, Any]) -> str | None:
+    """Say what is wrong with a row's weight."""
+    weight = row["weight"]
+    if weight is None or not math.isfinite(weight):
+        return "its weight is not finite"
+    return "its weight is negative" if weight < 0 else None
+
+
+class Tally:
+    """Rows, response tokens and weights by bucket."""
+
+    def __init__(self) -> None:
+        self.rows: Counter[str] = Counter()
+        self.tokens: Counter[str] = Counter()
+        self.weighted_rows: dict[str, float] = defaultdict(float)
+        self.weighted_tokens: dict[str, float] = defaultdict(float)
+
+    def add_all(self, dataset: Dataset, *, weighs: bool) -> None:
+        """Count a prepared data set.
+
+        Raises
+        ------
+        ValueError
+            A weight that is not finite or negative, or all are 0.
+        """
+        start = 0
+        for batch in batches(dataset, ["bucket", "response_tokens", *(["weight"] if weighs else [])]):
+            names, places = np.unique(batch["bucket"].astype(str), return_inverse=True)
+            tokens = batch["response_tokens"].astype(np.float64)
+            weights = np.asarray(batch["weight"], dtype=np.float64) if weighs else np.ones(len(tokens))
+            _check_weights(weights, start)
+            start += len(tokens)
+            sums = (np.bincount(places, values, len(names)) for values in (None, tokens, weights, weights * tokens))
+            for name, *found in zip(names.tolist(), *(array.tolist() for array in sums), strict=True):
+                self.rows[name] += int(found[0])
+                self.tokens[name] += int(found[1])
+                self.weighted_rows[name] += found[2]
+                self.weighted_tokens[name] += found[3]
+        if weighs and not any(self.weighted_rows.values()):
+            raise ValueError("column 'weight': all weights are 0, so that no row trains")
+
+    def mean_weight(self, *, by_token: bool) -> float:
+        """Return the mean weight over rows, or over tokens."""
+        sums, sizes = (self.weighted_tokens, self.tokens) if by_token else (self.weighted_rows, self.rows)
+        return sum(sums.values()) / sum(sizes.values())
+
+
+def _check_weights(weights: npt.NDArray[np.float64], start: int) -> None:
+    bad = np.flatnonzero(~np.isfinite(weights) | (weights < 0))
+    if len(bad):
+        raise ValueError(
+            f"column 'weight', row {start + bad[0]} of those that train: {weights[bad[0]]:g} is no weight; weights are "
+            "finite and at least 0"
+        )
+
+
+def buckets_of(dataset: Dataset) -> set[str]:
+    """Return the buckets of a data set."""
+    found: set[str] = set()
+    for batch in batches(dataset, ["bucket"]):
+        found.update(batch["bucket"].tolist())
+    return found
+
+
+class Attach:
+    """Gives a row its bucket's number, and its weight over the mean weight.
+
+    Parameters
+    ----------
+    ids : mapping of str to int
+        The buckets' numbers.
+    weights : BucketWeights or None
+        None: the row has its weight.
+    mean : float
+        What weights are divided by.
+    """
+
+    def __init__(self, ids: Mapping[str, int], weights: BucketWeights | None, mean: float) -> None:
+        self.ids, self.mean = ids, mean
+        self.source = weights
+        self.known = {bucket: _weight_of(weights, bucket) for bucket in ids} if weights else {}
+
+    def no_weight(self, row: Mapping[str, Any]) -> str | None:
+        """Say why a row has no weight."""
+        bucket = row["bucket"]
+        if self._weight(bucket) is not None:
+            return None
+        return f"no row of the language of bucket {bucket} was counted"
+
+    def _weight(self, bucket: str) -> float | None:
+        if bucket in self.known or self.source is None:
+            return self.known.get(bucket)
+        return _weight_of(self.source, bucket)
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Return the two."""
+        bucket = row["bucket"]
+        weight = row["weight"] if self.source is None else self._weight(bucket)
+        assert weight is not None
+        return {"bucket": self.ids.get(bucket, self.ids.get(OTHER)), "weight": float(weight) / self.mean}
+
+
+def _weight_of(weights: BucketWeights, bucket: str) -> float | None:
+    try:
+        return weights.weight_of(bucket)
+    except (KeyError, ValueError):
+        return None
+
+
+def counts_given(bucket_counts: Mapping[str, int] | BucketWeights | None) -> dict[str, int] | None:
+    """Return counts by bucket."""
+    if isinstance(bucket_counts, BucketWeights):
+        return dict(bucket_counts.counts)
+    return None if bucket_counts is None else {str(bucket): int(count) for bucket, count in bucket_counts.items()}

@@ -1,0 +1,444 @@
+"""Supervised fine-tuning in which every bucket has its say."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from trl import SFTTrainer
+from trl.data_utils import pack_dataset
+from trl.trainer.utils import global_then_local_main_first
+
+from polyalign.trainers import _data
+from polyalign.trainers._base import PAPER, BucketTrainer, card_table, check_trl, refuse_sequence_parallelism, refuse_vision
+from polyalign.trainers._collator import ResponseCollator
+from polyalign.trainers._sampler import WeightedSampler
+from polyalign.trainers.bucket_sft_config import BucketSFTConfig
+from polyalign.trainers.conditioning import condition, system_line, template_fields
+from polyalign.weights import BucketWeights, bucket_weights
+
+__all__ = ["BucketSFT"]
+
+logger = logging.getLogger(__name__)
+
+
+class BucketSFT(BucketTrainer, SFTTrainer):
+    r"""Bucket-aware supervised fine-tuning: TRL's ``SFTTrainer`` with weights by bucket.
+
+    L = (1/M) Σ (w_i/w̄)·ℓ_i over a global batch (every micro-batch, accumulation step and process), ℓ_i the mean NLL of
+    example i's response tokens, M its examples, w̄ the mean weight of the rows that train. Its expectation is the mean
+    over buckets of their mean loss (``tau=0``), whatever the split of a batch.
+
+    Parameters
+    ----------
+    model, args, data_collator, train_dataset, eval_dataset, processing_class, **kwargs
+        ``SFTTrainer``'s. `args` is a :class:`BucketSFTConfig`. Data sets have a column ``bucket`` (``polyalign bucket``
+        and ``Bucketer.assign`` make it) beside ``prompt`` and ``completion``, or ``messages`` with
+        ``assistant_only_loss``; a column ``weight`` wins over computed weights.
+    bucket_counts : mapping of str to int or BucketWeights, optional
+        Rows by bucket, of a data set that streams, or of a larger corpus than the one that trains.
+
+    Attributes
+    ----------
+    bucket_weights : BucketWeights or None
+        The weights, and a report of them; None where the data set brings its own.
+
+    Raises
+    ------
+    ValueError
+        Before the first step: a data set without buckets or without responses, weights that are not finite, negative
+        or all zero, and whatever the objective is not defined for; the message names it.
+    ImportError
+        TRL is of an untested version.
+
+    References
+    ----------
+    PolyAlign, arXiv:2606.13227, Bucket-Aware SFT.
+
+    Examples
+    --------
+    >>> from polyalign.trainers import BucketSFT, BucketSFTConfig
+    >>> args = BucketSFTConfig(output_dir="out/sft", tau=0.0)  # doctest: +SKIP
+    >>> trainer = BucketSFT("Qwen/Qwen2.5-1.5B", args, train_dataset=load_dataset("bucketed", split="train"))  # doctest: +SKIP
+    >>> trainer.train()  # doctest: +SKIP
+    """
+
+    _tag_names = ("trl", "sft", "polyalign", "bucket-sft")
+    _name = "Bucket-Aware SFT"
+    _paper = PAPER
+
+    _extra_columns = (*ResponseCollator.columns, *ResponseCollator.packed_columns)
+    _extra_inputs = ("token_weight", "bucket", "weight", "response_tokens", "truncated", "row", "num_rows", "num_examples")
+    _prefix = "sft"
+    _bucket_metrics = ("loss", "weight", "truncated")
+    _trl_metrics = ("entropy", "mean_token_accuracy", "num_tokens", "aux_loss")
+    _hidden_metrics = ("weighted_loss",)
+
+    def __init__(
+        self,
+        model: Any,
+        args: BucketSFTConfig | None = None,
+        data_collator: Any = None,
+        train_dataset: Any = None,
+        eval_dataset: Any = None,
+        processing_class: Any = None,
+        compute_loss_func: Any = None,
+        *positional: Any,
+        bucket_counts: Mapping[str, int] | BucketWeights | None = None,
+        **kwargs: Any,
+    ) -> None:
+        check_trl()
+        if args is None:
+            args = BucketSFTConfig(f"{str(model).rsplit('/', 1)[-1]}-BucketSFT" if isinstance(model, str) else "BucketSFT")
+        if not isinstance(args, BucketSFTConfig):
+            raise TypeError(f"args is a BucketSFTConfig, not {type(args).__name__}")
+        _refuse(args, compute_loss_func, kwargs)
+        if train_dataset is not None:
+            columns = _data.columns_of(train_dataset)
+            refuse_vision("BucketSFT", processing_class, columns)
+        self._start()
+        self.bucket_weights: BucketWeights | None = None
+        self.weight_mean = 1.0
+        self._counts_given = _data.counts_given(bucket_counts)
+        self._counts: dict[str, int] = {}
+        self._loss_shares: dict[str, float] = {}
+        self._examples_per_row: float | None = None
+        super().__init__(
+            model, args, data_collator, train_dataset, eval_dataset, processing_class, None, *positional, **kwargs
+        )
+        refuse_sequence_parallelism("BucketSFT", self.accelerator)
+        self.data_collator = ResponseCollator(
+            self.data_collator,
+            by_token=args.reduction == "token",
+            weighted=args.balance == "weight",
+            length_column=args.length_column_name,
+            examples_per_row=self._examples_per_row,
+        )
+
+    # --------------------------------------------------------------------------------------------------- data
+
+    def _prepare_dataset(
+        self, dataset: Any, processing_class: Any, args: Any, packing: bool, formatting_func: Any, dataset_name: str
+    ) -> Any:
+        if self._is_prepared(dataset):
+            return dataset
+        columns = _data.columns_of(dataset)
+        _check_columns(columns, args, dataset_name)
+        total = None if _data.is_streaming(dataset) else len(dataset)
+        skips, num_proc = _data.Skips(dataset_name), args.dataset_num_proc
+        with global_then_local_main_first():
+            dataset = _data.sift(dataset, _data.no_bucket, skips, num_proc)
+            if args.conditioning is not None:
+                dataset = _data.mapped(dataset, _Conditioned(args.conditioning), num_proc, "Conditioning")
+        # TRL would truncate and drop without a word.
+        untouched = copy.copy(args)
+        untouched.max_length, untouched.shuffle_dataset = None, False
+        dataset = super()._prepare_dataset(dataset, processing_class, untouched, False, formatting_func, dataset_name)
+        with global_then_local_main_first():
+            dataset = _data.mapped(dataset, _Fitted(args), num_proc, f"Truncating {dataset_name}")
+            dataset = _data.sift(dataset, _NoResponse(args.max_length), skips, num_proc)
+            skips.say(total)
+            if dataset_name == "train" and not self._loss_shares:
+                self._weigh(dataset, args, weighs="weight" in columns)
+            dataset = self._attach(dataset, skips, num_proc, weighs="weight" in columns)
+            if args.shuffle_dataset:
+                dataset = dataset.shuffle(seed=args.seed)
+            if packing:
+                dataset = self._pack(dataset, args, dataset_name)
+        return self._remember(dataset)
+
+    def _weigh(self, dataset: Any, args: BucketSFTConfig, *, weighs: bool) -> None:
+        """Find every bucket's weight, and the mean weight of the rows that train."""
+        by_token = args.reduction == "token"
+        tally = _data.Tally()
+        if _data.is_streaming(dataset):
+            if not weighs and self._counts_given is None:
+                raise ValueError(
+                    "the training data set streams: its weights need bucket_counts (rows by bucket) or a column 'weight'"
+                )
+            if by_token and not weighs:
+                raise ValueError(
+                    "the training data set streams: reduction='token' needs a column 'weight', since the tokens of its "
+                    "buckets are not known; reduction='example' does not"
+                )
+        else:
+            tally.add_all(dataset, weighs=weighs)
+        counts = self._counts_given or dict(tally.rows)
+        self._counts = counts
+        self._register(tally.rows or counts)
+        if weighs:
+            told = "bucket_counts are not used" if self._counts_given else "weights are not computed"
+            logger.warning("the data set has a column 'weight': %s", told)
+            self._loss_shares = dict(tally.weighted_tokens if by_token else tally.weighted_rows)
+            self.weight_mean = args.weight_mean or (tally.mean_weight(by_token=by_token) if tally.rows else 1.0)
+            return
+        self.bucket_weights = bucket_weights(
+            counts,
+            tau=args.tau,
+            min_count=args.min_count,
+            max_weight=args.max_weight,
+            tokens=self._tokens(tally, counts) if by_token else None,
+            schema=_data.schema_of(next(iter(counts))),
+            variant=args.variant,
+        )
+        logger.info("%s", self.bucket_weights)
+        self._loss_shares = self.bucket_weights.loss_shares
+        self.weight_mean = args.weight_mean or self._mean_weight(tally, by_token=by_token)
+
+    def _tokens(self, tally: _data.Tally, counts: Mapping[str, int]) -> dict[str, int]:
+        if set(counts) != set(tally.tokens):
+            raise ValueError("reduction='token' counts the data set's own tokens: leave bucket_counts out")
+        return dict(tally.tokens)
+
+    def _mean_weight(self, tally: _data.Tally, *, by_token: bool) -> float:
+        assert self.bucket_weights is not None
+        if not tally.rows:
+            return self.bucket_weights.mean
+        sizes = tally.tokens if by_token else tally.rows
+        return sum(self.bucket_weights.weight_of(bucket) * size for bucket, size in sizes.items()) / sum(sizes.values())
+
+    def _attach(self, dataset: Any, skips: _data.Skips, num_proc: int | None, *, weighs: bool) -> Any:
+        """Give every row its bucket's number and its weight over w̄."""
+        if _data.is_streaming(dataset):
+            self._register([_data.OTHER])
+            if weighs:
+                dataset = _data.sift(dataset, _data.bad_weight, skips, num_proc)
+        else:
+            self._register(_data.buckets_of(dataset))
+        attach = _data.Attach(dict(self._bucket_ids), None if weighs else self.bucket_weights, self.weight_mean)
+        if not weighs:
+            dataset = _data.sift(dataset, attach.no_weight, skips, num_proc)
+        return _data.mapped(dataset, attach, num_proc, "Weighing")
+
+    def _pack(self, dataset: Any, args: BucketSFTConfig, dataset_name: str) -> Any:
+        """Pack rows, each token with its weight w_i/(w̄·T_i) (by token: w_i/w̄) and its bucket."""
+        if args.max_length is None:
+            raise ValueError("packing needs max_length, the length of a packed row")
+        spread = _data.mapped(dataset, _Spread(args.reduction == "token"), args.dataset_num_proc, "Weighing tokens")
+        columns = ["input_ids", "labels", *ResponseCollator.packed_columns]
+        packed = pack_dataset(spread.select_columns(columns), args.max_length, args.packing_strategy)
+        if dataset_name == "train" and not _data.is_streaming(dataset):
+            self._examples_per_row = len(dataset) / len(packed)
+        return packed.shuffle(seed=args.seed) if args.shuffle_dataset else packed
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        if self.args.balance == "weight":
+            return super()._get_train_sampler(train_dataset)
+        dataset = self.train_dataset if train_dataset is None else train_dataset
+        seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
+        return WeightedSampler(dataset.with_format("numpy")["weight"][:], seed)
+
+    # --------------------------------------------------------------------------------------------------- loss
+
+    def _shares(self, batches: list[dict[str, Any]]) -> dict[str, Tensor]:
+        names = {"examples": "num_examples", "tokens": "response_tokens", "weight": "weight"}
+        return {share: torch.cat([batch[name] for batch in batches]) for share, name in names.items()}
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """Compute a micro-batch's share of the loss of its global batch; alone, as in evaluation, its own loss."""
+        inputs, extra = self._split(inputs)
+        inputs["use_cache"] = False
+        if self.aux_loss_enabled:
+            inputs["output_router_logits"] = True
+        outputs = model(**inputs, fused_lm_head=True)
+        weights = extra["token_weight"][:, 1:]
+        # Prompt learning puts virtual tokens before the real ones.
+        log_probs = outputs.log_probs[:, -weights.size(1) :]
+        losses = -log_probs
+        if self.args.loss_type == "dft":  # arXiv:2508.05629
+            losses = losses * log_probs.exp().detach()
+        loss = (weights * losses).sum() / self._denominator(num_items_in_batch or self._shares([extra]))
+        if num_items_in_batch is not None:
+            loss = loss * self._data_parallel_size  # gradients are averaged over processes
+        if self.aux_loss_enabled:
+            steps = self.current_gradient_accumulation_steps if num_items_in_batch is not None else 1
+            loss = loss + self.router_aux_loss_coef * outputs.aux_loss / steps
+        with torch.no_grad():
+            self._gather(inputs, extra, outputs, losses)
+            if return_outputs:
+                rest = {name: value for name, value in inputs.items() if name != "labels"}
+                return loss, model(**rest)
+        return loss
+
+    def _denominator(self, shares: Mapping[str, Tensor]) -> Tensor:
+        if self.args.reduction == "token":
+            return shares["tokens"].sum().clamp(min=1)
+        if self.args.variant == "paper":
+            return shares["weight"].sum().clamp(min=torch.finfo(torch.float32).tiny)
+        return shares["examples"].sum()
+
+    def _gather(self, inputs: Mapping[str, Any], extra: Mapping[str, Tensor], outputs: Any, losses: Tensor) -> None:
+        """Add what is logged, without waiting for the device."""
+        width, examples = losses.size(1), extra["bucket"].size(0)
+        if "attention_mask" in inputs:
+            num_tokens = inputs["attention_mask"].sum(dim=1)
+
+            def by_example(values: Tensor) -> Tensor:
+                return values[:, -width:].to(torch.float32).sum(dim=1)
+        else:
+            sequences = inputs["seq_idx"][0, 1:].long()
+            bounds = inputs["cu_seq_lens_q"]
+            num_tokens = bounds.diff()[:examples]
+
+            def by_example(values: Tensor) -> Tensor:
+                sums = torch.zeros(bounds.size(0) - 1, device=values.device)
+                return sums.index_add(0, sequences, values[0, -width:].to(torch.float32))[:examples]
+
+        tokens, weight = extra["response_tokens"], extra["weight"]
+        by_token = self.args.reduction == "token"
+        size = tokens if by_token else torch.ones_like(weight)
+        loss = by_example(losses) * (1 if by_token else 1 / tokens)
+        sums = {
+            "loss": loss,
+            "weighted_loss": weight * loss,
+            "weight": weight * self.weight_mean,
+            "truncated": extra["truncated"],
+            "entropy": by_example(outputs.entropy),
+            "mean_token_accuracy": by_example(outputs.is_top1),
+            "num_tokens": num_tokens,
+        }
+        counts = {
+            "loss": size,
+            "weighted_loss": weight * size,
+            "entropy": tokens,
+            "mean_token_accuracy": tokens,
+        }
+        if self.aux_loss_enabled:
+            sums["aux_loss"] = outputs.aux_loss.expand(examples) / examples
+            counts["aux_loss"] = torch.full_like(weight, 1 / examples)
+        table = self._table(self._mode, weight.device)
+        table.add(extra["bucket"], sums, counts, self._kept(extra["row"], extra["num_rows"]))
+
+    def _evaluation_loss(self, totals: Tensor, table: Any) -> float:
+        """Return the mean over buckets of their mean losses, each with its share of the training loss."""
+        overall, by_bucket = table.means(totals)
+        means = {self._bucket_names[bucket]: mean for bucket, mean in by_bucket["loss"].items()}
+        shares = {bucket: self._loss_shares.get(bucket, 0.0) for bucket in means}
+        whole = sum(shares.values())
+        if whole == 0:
+            return float(overall["weighted_loss"])
+        return sum(shares[bucket] * mean for bucket, mean in means.items()) / whole
+
+    def _card(self) -> str:
+        weights = self.bucket_weights
+        how = f"drawn by weight with {self.args.tau=}" if self.args.balance == "sample" else "weighted"
+        lines = [
+            "\n\n## Buckets\n",
+            f"Trained with [polyalign](https://github.com/polyalign/polyalign): `BucketSFT`, buckets {how}, "
+            f"`tau={self.args.tau}`, `reduction={self.args.reduction}`, `variant={self.args.variant}`.\n",
+            card_table(self._counts, weights and (lambda bucket: f"{weights.weight_of(bucket):.3g}")),
+        ]
+        return "\n".join(lines) + "\n"
+
+
+# ------------------------------------------------------------------------------------------------- what is refused
+
+
+def _refuse(args: BucketSFTConfig, compute_loss_func: Any, kwargs: Mapping[str, Any]) -> None:
+    """Raise a ValueError for what the objective is not defined for."""
+    packs = args.packing or args.eval_packing
+    formatting = kwargs.get("formatting_func") is not None
+    refused = {
+        "compute_loss_func": (compute_loss_func is not None, "the loss is BucketSFT's own"),
+        "formatting_func": (formatting, "its text does not say where the response begins"),
+        "label_smoothing_factor": (args.label_smoothing_factor > 0, "the loss is that of the response's own tokens"),
+        "completion_only_loss=False": (args.completion_only_loss is False, "the loss is that of the response"),
+        f"packing_strategy={args.packing_strategy!r}": (
+            packs and args.packing_strategy != "bfd",
+            "it cuts a response in pieces, whose weight and mean loss are then lost: 'bfd' keeps responses whole",
+        ),
+        "eval_packing=True": (bool(args.eval_packing) and not args.packing, "set packing=True as well"),
+        "dataset_kwargs={'skip_prepare_dataset': True}": (
+            bool((args.dataset_kwargs or {}).get("skip_prepare_dataset")),
+            "rows are weighed while they are prepared; a data set with input_ids and labels is taken as it is",
+        ),
+        "balance='sample'": (
+            args.balance == "sample" and (args.packing or args.train_sampling_strategy != "random"),
+            "rows are drawn one by one: without packing, and with train_sampling_strategy='random'",
+        ),
+    }
+    for what, (is_so, reason) in refused.items():
+        if is_so:
+            raise ValueError(f"BucketSFT does not take {what}: {reason}")
+
+
+def _check_columns(columns: list[str], args: BucketSFTConfig, dataset_name: str) -> None:
+    if "bucket" not in columns:
+        raise ValueError(
+            f"the {dataset_name} data set has no column 'bucket' (but {', '.join(columns)}): polyalign bucket and "
+            "Bucketer.assign make it"
+        )
+    masks = {"labels", "completion_mask", "assistant_masks"}
+    if "input_ids" in columns:
+        has_response = bool(masks & set(columns))
+        hint = "with input_ids it needs labels, -100 outside the response"
+    elif "completion" in columns:
+        has_response, hint = "prompt" in columns, "a completion needs its prompt"
+    else:
+        has_response = args.assistant_only_loss and bool({"messages", "conversations"} & set(columns))
+        hint = "it needs prompt and completion, or messages and assistant_only_loss=True"
+    if not has_response:
+        raise ValueError(f"the {dataset_name} data set does not say which text is the response: {hint}")
+
+
+# ----------------------------------------------------------------------------------- row by row, for datasets.map
+
+
+class _Conditioned:
+    def __init__(self, template: str) -> None:
+        template_fields(template)
+        self.template = template
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        line = system_line(self.template, row["bucket"], row)
+        name = next(name for name in ("prompt", "messages", "conversations") if name in row)
+        return {name: condition(row[name], line)}
+
+
+class _Fitted:
+    """Cuts to the longest length; says how many tokens are left, and of the response."""
+
+    def __init__(self, args: BucketSFTConfig) -> None:
+        self.limit, self.length_column = args.max_length, args.length_column_name
+        self.keeps_end = args.truncation_mode == "keep_end"
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        ids, labels = row["input_ids"], row["labels"]
+        is_long = self.limit is not None and len(ids) > self.limit
+        if is_long:
+            kept = slice(-self.limit, None) if self.keeps_end else slice(None, self.limit)
+            ids, labels = ids[kept], labels[kept]
+        # The first token is never predicted.
+        tokens = int(np.count_nonzero(np.asarray(labels[1:]) != -100))
+        told = {"response_tokens": tokens, "truncated": is_long, self.length_column: len(ids)}
+        return {"input_ids": ids, "labels": labels, **told}
+
+
+class _NoResponse:
+    def __init__(self, limit: int | None) -> None:
+        self.limit = limit
+
+    def __call__(self, row: Mapping[str, Any]) -> str | None:
+        if row["response_tokens"] > 0:
+            return None
+        return f"the prompt fills max_length={self.limit}" if row["truncated"] else "the response has no tokens"
+
+
+class _Spread:
+    """Gives every token what its row has."""
+
+    def __init__(self, by_token: bool) -> None:
+        self.by_token = by_token
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        size = len(row["input_ids"])
+        weight = row["weight"] if self.by_token else row["weight"] / row["response_tokens"]
+        values = (weight, row["bucket"], int(row["truncated"]))
+        return {name: [value] * size for name, value in zip(ResponseCollator.packed_columns, values, strict=True)}

@@ -1,0 +1,109 @@
+"""The settings of :class:`~polyalign.trainers.BucketSFT`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from trl import SFTConfig
+
+from polyalign.trainers._settings import check_choice, check_number
+
+__all__ = ["BucketSFTConfig"]
+
+REDUCTIONS = ("example", "token")
+BALANCES = ("weight", "sample")
+VARIANTS = ("default", "paper")
+
+
+@dataclass
+class BucketSFTConfig(SFTConfig):
+    r"""
+    Settings of [`BucketSFT`]: TRL's [`~trl.SFTConfig`] and what follows.
+
+    Parameters
+    ----------
+    tau : float, default 0.0
+        Buckets are weighted by ``n_b ** (tau - 1)``, n_b the rows of the bucket: 0 gives every bucket the same say, 1 is
+        plain SFT.
+    reduction : {"example", "token"}, default "example"
+        Whether an example counts by the mean loss of its response tokens, or each response token counts alike, as in
+        TRL.
+    balance : {"weight", "sample"}, default "weight"
+        Whether buckets are balanced by weights in the loss, or by how often their rows are drawn (with replacement; all
+        weights are then 1).
+    min_count : int, default 20
+        A bucket with fewer rows is weighted as its nearest ancestor that has them.
+    max_weight : float, default 10.0
+        The largest weight, relative to plain SFT's.
+    weight_mean : float, optional
+        The mean weight w̄ that weights are divided by. Default: that of the rows that train; 1 where they stream and bring
+        their own weights.
+    conditioning : str, optional
+        A system line for every prompt, with the bucket's parts, ``{language}``, ``{track}``, ``{family}`` and
+        ``{length}``, or any column of texts, as ``{style_bucket}``, filled in: see
+        [`~polyalign.trainers.conditioning.system_line`].
+    variant : {"default", "paper"}, default "default"
+        ``"paper"`` weights by N / (\|B\| n_b) without minimum or cap, and divides a batch's weighted loss by the batch's
+        weights.
+
+    Raises
+    ------
+    ValueError
+        A setting out of its range, or one that contradicts another; the message names it.
+
+    Examples
+    --------
+    >>> from polyalign.trainers import BucketSFTConfig
+    >>> BucketSFTConfig(output_dir="out", tau=0.5, bf16=False).tau
+    0.5
+    """
+
+    tau: float = field(
+        default=0.0,
+        metadata={"help": "Buckets are weighted by n_b ** (tau - 1): 0 weighs all alike, 1 is plain SFT."},
+    )
+    reduction: str = field(
+        default="example",
+        metadata={
+            "help": "Whether an example counts by the mean loss of its response tokens, or each token counts alike.",
+            "choices": list(REDUCTIONS),
+        },
+    )
+    balance: str = field(
+        default="weight",
+        metadata={
+            "help": "Whether buckets are balanced by weights in the loss or by how often their rows are drawn.",
+            "choices": list(BALANCES),
+        },
+    )
+    min_count: int = field(
+        default=20,
+        metadata={"help": "A bucket with fewer rows is weighted as its nearest ancestor that has them."},
+    )
+    max_weight: float = field(
+        default=10.0, metadata={"help": "The largest weight of a bucket, relative to plain SFT's."}
+    )
+    weight_mean: float | None = field(
+        default=None,
+        metadata={"help": "The mean weight that weights are divided by. Default: that of the rows that train."},
+    )
+    conditioning: str | None = field(
+        default=None,
+        metadata={"help": "A system line for every prompt, as '{family}, {length} answer, {language}'."},
+    )
+    variant: str = field(
+        default="default",
+        metadata={"help": "'paper' weighs and normalises as the paper does.", "choices": list(VARIANTS)},
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("reduction", self.reduction, REDUCTIONS)
+        check_choice("balance", self.balance, BALANCES)
+        check_choice("variant", self.variant, VARIANTS)
+        check_number("tau", self.tau, 0, 1)
+        check_number("min_count", self.min_count, 0)
+        check_number("max_weight", self.max_weight, above=0)
+        check_number("weight_mean", self.weight_mean, above=0)
+        if self.variant == "paper" and (self.tau, self.reduction, self.balance) != (0, "example", "weight"):
+            raise ValueError("variant='paper' has tau=0, reduction='example' and balance='weight'")

@@ -1,0 +1,133 @@
+"""The settings of :class:`~polyalign.trainers.HDPO`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from trl import DPOConfig
+
+from polyalign.trainers._settings import check_choice, check_number
+
+__all__ = ["HDPOConfig"]
+
+MARGINS = ("policy", "reward", "policy_per_token", "reward_per_token")
+VARIANTS = ("default", "paper")
+# What κ is for margins per token: with β they would stay between .46 and .54.
+_PER_TOKEN_BETA = 2.0
+
+
+@dataclass
+class HDPOConfig(DPOConfig):
+    r"""
+    Settings of [`HDPO`]: TRL's [`~trl.DPOConfig`] and what follows.
+
+    The objective is the mean over the pairs of a global batch of (w/w̄)·DPO + λ·R + γ·NLL, plus
+    λ_online·E[s(y)] over responses that the model samples.
+
+    Parameters
+    ----------
+    lambda_offline : float, default 0.1
+        λ, the weight of R = p·s(chosen) + (1−p)·s(rejected), p = σ(κ·margin). 0: scores of pairs are needed by the
+        weights alone.
+    margin : {"policy", "reward", "policy_per_token", "reward_per_token"}, default "policy"
+        Of what p is made: log π(chosen) − log π(rejected); the same of log π − log π_ref; either per token, each
+        log-probability over its own length.
+    margin_beta : float, optional
+        κ. Default: ``beta`` for sums, 2 per token.
+    lambda_online : float, default 0.05
+        The weight of the expected score of the model's own responses. 0: nothing is sampled.
+    online_every : int, default 10
+        Responses are sampled every so many optimizer steps.
+    num_online_samples : int, default 4
+        Responses a prompt, 2 or more.
+    online_prompts : int, optional
+        At most so many prompts a sampling step, over all processes (at least one of each). Default: those of all pairs.
+    max_new_tokens : int, default 256
+        The longest sampled response, in tokens; one that is cut is scored as it is.
+    gamma : float, default 0.05
+        γ, the weight of the mean NLL of the chosen response's tokens.
+    alpha, beta_w, gamma_l, eta : float, default 0.5, 1.0, 0.25, 0.25
+        A pair's weight is 1 + alpha·(rarity of its bucket) + beta_w·max(0, s(rejected) − s(chosen)) + gamma_l·(rarity
+        of its language) + eta·``pair_type`` (a column, 0 where there is none), clipped.
+    weight_min, weight_max : float, default 0.5, 3.0
+        The ends of a pair's weight.
+    weight_mean : float, optional
+        The mean weight w̄ that weights are divided by. Default: that of the pairs that train; 1 where they stream.
+    variant : {"default", "paper"}, default "default"
+        ``"paper"`` has linear rarities and divides a batch's weighted preference loss by the batch's weights.
+
+    Raises
+    ------
+    ValueError
+        A setting out of its range; the message names it.
+
+    Examples
+    --------
+    >>> from polyalign.trainers import HDPOConfig
+    >>> HDPOConfig(output_dir="out", margin="reward", bf16=False).kappa
+    0.1
+    """
+
+    lambda_offline: float = field(
+        default=0.1, metadata={"help": "Weight of the expected score of a pair's two responses (lambda)."}
+    )
+    margin: str = field(
+        default="policy",
+        metadata={
+            "help": "Of what the preference p is made: the policy's or the reward's margin, in sums or per token.",
+            "choices": list(MARGINS),
+        },
+    )
+    margin_beta: float | None = field(
+        default=None, metadata={"help": "Factor of the margin (kappa). Default: beta for sums, 2 per token."}
+    )
+    lambda_online: float = field(
+        default=0.05, metadata={"help": "Weight of the expected score of the model's own responses."}
+    )
+    online_every: int = field(default=10, metadata={"help": "Responses are sampled every so many optimizer steps."})
+    num_online_samples: int = field(default=4, metadata={"help": "Sampled responses a prompt, 2 or more."})
+    online_prompts: int | None = field(
+        default=None, metadata={"help": "At most so many prompts a sampling step. Default: those of all pairs."}
+    )
+    max_new_tokens: int = field(default=256, metadata={"help": "The longest sampled response, in tokens."})
+    gamma: float = field(default=0.05, metadata={"help": "Weight of the mean NLL of the chosen response's tokens."})
+    alpha: float = field(default=0.5, metadata={"help": "How much the rarity of its bucket adds to a pair's weight."})
+    beta_w: float = field(
+        default=1.0, metadata={"help": "How much the rejected response's extra distance adds to a pair's weight."}
+    )
+    gamma_l: float = field(
+        default=0.25, metadata={"help": "How much the rarity of its language adds to a pair's weight."}
+    )
+    eta: float = field(default=0.25, metadata={"help": "How much the column pair_type adds to a pair's weight."})
+    weight_min: float = field(default=0.5, metadata={"help": "The smallest weight of a pair."})
+    weight_max: float = field(default=3.0, metadata={"help": "The largest weight of a pair."})
+    weight_mean: float | None = field(
+        default=None,
+        metadata={"help": "The mean weight that weights are divided by. Default: that of the pairs that train."},
+    )
+    variant: str = field(
+        default="default",
+        metadata={"help": "'paper' weighs and normalises as the paper does.", "choices": list(VARIANTS)},
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("margin", self.margin, MARGINS)
+        check_choice("variant", self.variant, VARIANTS)
+        for name in ("lambda_offline", "lambda_online", "gamma", "alpha", "beta_w", "gamma_l", "eta", "weight_min"):
+            check_number(name, getattr(self, name), 0)
+        for name in ("margin_beta", "weight_mean", "weight_max"):
+            check_number(name, getattr(self, name), above=0)
+        for name, least in (("online_every", 1), ("num_online_samples", 2), ("online_prompts", 1), ("max_new_tokens", 1)):
+            check_number(name, getattr(self, name), least)
+        if self.weight_min > self.weight_max:
+            raise ValueError(f"weight_min={self.weight_min} is above weight_max={self.weight_max}")
+        if self.variant == "paper" and self.margin != "policy":
+            raise ValueError(f"variant='paper' has margin='policy', not {self.margin!r}")
+
+    @property
+    def kappa(self) -> float:
+        """The factor κ of the margin."""
+        if self.margin_beta is not None:
+            return self.margin_beta
+        return _PER_TOKEN_BETA if self.margin.endswith("per_token") else self.beta

@@ -1,0 +1,80 @@
+"""A tokenizer and models of a few thousand weights, and made-up data sets, for the tests of training."""
+
+from __future__ import annotations
+
+import random
+
+import torch
+from datasets import Dataset
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+WORDS = "yes no the a it is was does do I you we like rain sun tea cat dog big small very really not and or".split()
+TEMPLATE = (
+    "{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}"
+    "{% if message['role'] == 'assistant' %}{% generation %}{{ eos_token }}{% endgeneration %}{% endif %}"
+    "{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+BUCKETS = ("en|single|qa|short", "en|single|qa|medium", "en|multi|dialogue|short", "zh|single|qa|short")
+
+
+def tokenizer() -> PreTrainedTokenizerFast:
+    special = ["<pad>", "<eos>", "<unk>", "<|user|>", "<|assistant|>", "<|system|>"]
+    vocabulary = {token: at for at, token in enumerate([*special, *WORDS])}
+    made = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    made.pre_tokenizer = pre_tokenizers.Whitespace()
+    made.add_special_tokens(special)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=made, pad_token="<pad>", eos_token="<eos>", unk_token="<unk>", chat_template=TEMPLATE
+    )
+
+
+def model(seed: int = 0, dtype: torch.dtype = torch.float32, **settings: object) -> LlamaForCausalLM:
+    torch.manual_seed(seed)
+    config = LlamaConfig(
+        **{
+            "vocab_size": 32,
+            "hidden_size": 16,
+            "intermediate_size": 32,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 1,
+            "max_position_embeddings": 128,
+            "initializer_range": 0.5,
+            "pad_token_id": 0,
+            "eos_token_id": 1,
+            "bos_token_id": None,
+            **settings,
+        }
+    )
+    return LlamaForCausalLM(config).to(dtype)
+
+
+def sentence(rng: random.Random, longest: int = 8) -> str:
+    return " ".join(rng.choices(WORDS, k=rng.randint(1, longest)))
+
+
+def responses(rows: int = 48, seed: int = 0, buckets: tuple[str, ...] = BUCKETS) -> Dataset:
+    """Prompts and completions, in buckets of unequal size."""
+    rng = random.Random(seed)
+    shares = [2**-at for at in range(len(buckets))]
+    return Dataset.from_list([
+        {
+            "bucket": rng.choices(buckets, shares)[0],
+            "prompt": [{"role": "user", "content": sentence(rng)}],
+            "completion": [{"role": "assistant", "content": sentence(rng)}],
+        }
+        for _ in range(rows)
+    ])
+
+
+def pairs(rows: int = 48, seed: int = 0, buckets: tuple[str, ...] = BUCKETS, *, scored: bool = True) -> Dataset:
+    """Prompts with two responses and their scores."""
+    rng = random.Random(seed)
+    made = responses(rows, seed, buckets).rename_column("completion", "chosen")
+    rejected = [[{"role": "assistant", "content": sentence(rng) + " really"}] for _ in range(rows)]
+    made = made.add_column("rejected", rejected)
+    if scored:
+        for name in ("chosen_score", "rejected_score"):
+            made = made.add_column(name, [round(rng.uniform(0, 2), 3) for _ in range(rows)])
+    return made
