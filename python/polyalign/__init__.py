@@ -18,6 +18,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from polyalign import critics as critics
     from polyalign import distances as distances
     from polyalign import features as features
     from polyalign import rewards as rewards
@@ -42,7 +43,7 @@ _MODULE_OF = {
     "__version__": "polyalign._core",
     "reference_schema": "polyalign.reference",
 }
-_MODULES = {"distances", "features", "reference", "rewards", "weights"}
+_MODULES = {"critics", "distances", "features", "reference", "rewards", "weights"}
 
 __all__ = [
     "BucketSchema",
@@ -52,6 +53,7 @@ __all__ = [
     "Report",
     "TokenCounter",
     "__version__",
+    "critics",
     "distances",
     "features",
     "reference_schema",

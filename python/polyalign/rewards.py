@@ -15,12 +15,13 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from polyalign.critics import FURTHEST
+
 if TYPE_CHECKING:
     from polyalign.reference import Reference
 
 __all__ = ["support"]
 
-_FURTHEST = 5.0
 _UNMEASURABLE = {
     "the response is empty",
     "fewer than half of the features are defined for the response",
@@ -88,5 +89,5 @@ def _calls_tools(completion: Any) -> bool:
 
 def _reward(scale: float, distance: float, reason: str | None) -> float | None:
     if reason in _UNMEASURABLE:
-        return -_FURTHEST * scale
+        return -FURTHEST * scale
     return None if math.isnan(distance) else 0.0 - scale * distance

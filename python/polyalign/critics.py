@@ -1,0 +1,270 @@
+"""Critics: how far a response is from the humans of its bucket.
+
+Any object with ``score(responses, buckets) -> float32 [n]`` is one, lower being closer to human.
+
+Examples
+--------
+>>> import polyalign as pa
+>>> critic = SupportCritic(pa.Reference.from_arrow(pa.reference.example_table()))
+>>> buckets = ["en|single|qa|short", "en|single|qa|short", "fr|single|qa|short"]
+>>> critic.score(["Yes, it does.", "", "Oui."], buckets).tolist()
+[0.0, 5.0, nan]
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from polyalign.reference import Reference
+
+__all__ = ["FURTHEST", "BucketScores", "Critic", "Diagnosis", "SupportCritic", "check_scores"]
+
+FURTHEST = 5.0
+"""The largest support distance, which a response has that can't be measured: saying nothing must not be a way out."""
+
+# So many scores of so many responses don't coincide.
+_MANY_SCORES = 50
+_MANY_RESPONSES = 20
+_SHOWN = 20
+
+
+@runtime_checkable
+class Critic(Protocol):
+    """Whatever scores responses against the humans of their buckets."""
+
+    def score(self, responses: Sequence[str], buckets: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Score responses.
+
+        Parameters
+        ----------
+        responses : sequence of str, length n
+        buckets : sequence of str, length n
+            The bucket of the human answer that each response stands in for.
+
+        Returns
+        -------
+        numpy.ndarray of float32, shape (n,)
+            0 or above, lower is closer to human; NaN: can't be scored.
+        """
+        ...
+
+
+class SupportCritic:
+    """The support distance as a critic: closed form, nothing to train.
+
+    Parameters
+    ----------
+    reference : Reference
+        The human reference.
+    support : (float, float), default (0.1, 0.9)
+        The quantiles of the band of most humans.
+    min_count : int, default 20
+        Fewer humans have no say: the bucket's nearest ancestor stands for it.
+    threads : int, optional
+        Default: ``POLYALIGN_NUM_THREADS``, else every core.
+
+    Raises
+    ------
+    TypeError
+        `reference` is none.
+
+    Examples
+    --------
+    >>> from polyalign.reference import Reference, example_table
+    >>> SupportCritic(Reference.from_arrow(example_table())).score(["About ten."], ["en|single|qa|short"]).tolist()
+    [0.0]
+    """
+
+    def __init__(
+        self,
+        reference: Reference,
+        *,
+        support: tuple[float, float] = (0.1, 0.9),
+        min_count: int = 20,
+        threads: int | None = None,
+    ) -> None:
+        if not hasattr(reference, "support_distance"):
+            raise TypeError(f"reference is a Reference, not {type(reference).__name__}: Reference.load reads a file")
+        self.reference = reference
+        self._asked: dict[str, Any] = {"support": support, "min_count": min_count, "threads": threads}
+        reference.support_distance([], [], **self._asked)  # settings that can't be used are said now
+
+    def score(self, responses: Sequence[str], buckets: Sequence[str | None]) -> npt.NDArray[np.float32]:
+        """Score responses: 0 among most humans, 5 (``FURTHEST``) the furthest off and what can't be measured.
+
+        NaN only where nobody can be asked: the bucket has no humans, or is no bucket under the reference's schema.
+        """
+        import numpy as np
+
+        named = [bucket or "" for bucket in buckets]  # a row that was rejected has none
+        distances = self.reference.support_distance(responses, named, warn=False, **self._asked)
+        missing = np.flatnonzero(np.isnan(distances)).tolist()
+        if missing:
+            texts, targets = [responses[at] for at in missing], [named[at] for at in missing]
+            served_by = self.reference.score(texts, targets, **self._asked)["served_by"].to_pylist()
+            distances[[at for at, humans in zip(missing, served_by, strict=True) if humans is not None]] = FURTHEST
+        return distances
+
+    def __repr__(self) -> str:
+        return f"SupportCritic({self.reference!r})"
+
+
+@dataclass(frozen=True)
+class BucketScores:
+    """The scores of a bucket's responses."""
+
+    count: int
+    """Responses."""
+    missing: int
+    """Those without a score (NaN)."""
+    mean: float
+    """Of the scores there are; NaN where there are none."""
+    min: float
+    max: float
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether all its scores, at least two, are the same."""
+        return self.count - self.missing > 1 and self.min == self.max
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What a critic's scores look like. ``print(diagnosis)`` shows them by bucket."""
+
+    name: str
+    """Whose scores these are."""
+    overall: BucketScores
+    """Of all responses."""
+    buckets: dict[str, BucketScores]
+    """By bucket, in the order of the ids."""
+
+    def __str__(self) -> str:
+        from polyalign import _tables
+
+        order = sorted(self.buckets, key=lambda bucket: (-self.buckets[bucket].count, bucket))
+        shown = {bucket: self.buckets[bucket] for bucket in order[:_SHOWN]}
+        if len(self.buckets) > 1:
+            shown["all"] = self.overall
+        scores = list(shown.values())
+        columns = {"bucket": list(shown), "responses": [f"{score.count:,}" for score in scores]}
+        columns["no score"] = [f"{score.missing:,}" for score in scores]
+        for name in ("mean", "min", "max"):
+            columns[name] = [_number(getattr(score, name)) for score in scores]
+        columns[""] = ["all the same" if score.is_constant else "" for score in scores]
+        more = f", the largest {_SHOWN} buckets of {len(order):,}" if len(order) > _SHOWN else ""
+        return f"Scores of {self.name}, lower is closer to human{more}\n{_tables.plain(columns, ('bucket', ''))}"
+
+
+def check_scores(
+    scores: npt.ArrayLike,
+    buckets: Sequence[str | None],
+    *,
+    responses: Sequence[str] | None = None,
+    name: str = "critic",
+) -> Diagnosis:
+    """Check a critic's scores before anything is trained on them.
+
+    Parameters
+    ----------
+    scores : array_like, shape (n,)
+        What the critic returned.
+    buckets : sequence of str, length n
+        What it was asked.
+    responses : sequence of str, length n, optional
+        What it was asked: equal responses may have equal scores. Without them each score counts as another response's.
+    name : str, default "critic"
+        What messages call the critic.
+
+    Returns
+    -------
+    Diagnosis
+        By bucket, how many scores there are and where they lie.
+
+    Raises
+    ------
+    ValueError
+        A score is negative or infinite; or the critic collapsed: at least 50 scores, over at least 20 different
+        responses, are all the same, or none of so many responses has one.
+
+    Examples
+    --------
+    >>> found = check_scores([0.5, 1.5, float("nan")], ["en|single|qa|short"] * 3)
+    >>> found.overall.mean, found.overall.missing
+    (1.0, 1)
+    >>> check_scores([0.5, -1.5], ["en|single|qa|short"] * 2)
+    Traceback (most recent call last):
+    ...
+    ValueError: critic: score 1 (bucket 'en|single|qa|short') is -1.5: scores are 0 or above, lower is closer to human
+    """
+    import numpy as np
+
+    values = np.asarray(scores, dtype=np.float64)
+    if values.ndim != 1 or len(values) != len(buckets):
+        shape = list(values.shape)
+        raise ValueError(f"{name}: scores of shape {shape} for {len(buckets):,} buckets: give one for each")
+    if responses is not None and len(responses) != len(values):
+        raise ValueError(f"{name}: {len(values):,} scores and {len(responses):,} responses: give one for each")
+    named = [bucket or "" for bucket in buckets]
+    broken = np.flatnonzero((values < 0) | np.isinf(values))
+    if broken.size:
+        first = int(broken[0])
+        others = f", and {broken.size - 1:,} more are wrong" if broken.size > 1 else ""
+        raise ValueError(
+            f"{name}: score {first} (bucket {named[first]!r}) is {values[first]:g}{others}: "
+            "scores are 0 or above, lower is closer to human"
+        )
+    _check_collapse(values, named, responses, name)
+    rows: dict[str, list[int]] = {}
+    for at, bucket in enumerate(named):
+        rows.setdefault(bucket, []).append(at)
+    return Diagnosis(name, _summary(values), {bucket: _summary(values[rows[bucket]]) for bucket in sorted(rows)})
+
+
+def _check_collapse(
+    values: npt.NDArray[np.float64], buckets: Sequence[str], responses: Sequence[str] | None, name: str
+) -> None:
+    """Refuse scores that tell nothing."""
+    import numpy as np
+
+    scored = np.flatnonzero(~np.isnan(values)).tolist()
+    if not scored and len(values) >= _MANY_SCORES:
+        raise ValueError(
+            f"{name}: none of {len(values):,} responses has a score, the first in bucket {buckets[0]!r}: "
+            "no bucket has humans to compare with; check that the reference and the data have the same schema"
+        )
+    if len(scored) < _MANY_SCORES or np.ptp(values[scored]) > 0:
+        return
+    different = len(scored) if responses is None else len({responses[at] for at in scored})
+    if different >= _MANY_RESPONSES:
+        kinds = f"{different:,} different, in {_count(len({buckets[at] for at in scored}), 'bucket')}"
+        raise ValueError(
+            f"{name} has collapsed: {len(scored):,} responses ({kinds}) all have the score {values[scored[0]]:g}; "
+            "check that the critic is trained, and that it is given the responses' texts"
+        )
+
+
+def _summary(values: npt.NDArray[np.float64]) -> BucketScores:
+    import numpy as np
+
+    scored = values[~np.isnan(values)]
+    missing = len(values) - len(scored)
+    if not scored.size:
+        return BucketScores(len(values), missing, math.nan, math.nan, math.nan)
+    mean = math.fsum(scored.tolist()) / len(scored)
+    return BucketScores(len(values), missing, mean, float(scored.min()), float(scored.max()))
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'s'[: number != 1]}"
+
+
+def _number(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:.3g}"
