@@ -206,7 +206,10 @@ def check_scores(
     """
     import numpy as np
 
-    values = np.asarray(scores, dtype=np.float64)
+    try:
+        values = np.asarray(scores, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name}: scores are numbers, one for each response: {error}") from None
     if values.ndim != 1 or len(values) != len(buckets):
         shape = list(values.shape)
         raise ValueError(f"{name}: scores of shape {shape} for {len(buckets):,} buckets: give one for each")
@@ -216,7 +219,7 @@ def check_scores(
     broken = np.flatnonzero((values < 0) | np.isinf(values))
     if broken.size:
         first = int(broken[0])
-        others = f", and {broken.size - 1:,} more are wrong" if broken.size > 1 else ""
+        others = f", and {broken.size - 1:,} more wrong" if broken.size > 1 else ""
         raise ValueError(
             f"{name}: score {first} (bucket {named[first]!r}) is {values[first]:g}{others}: "
             "scores are 0 or above, lower is closer to human"

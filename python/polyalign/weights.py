@@ -15,7 +15,6 @@ from __future__ import annotations
 import dataclasses
 import math
 import operator
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,7 +32,6 @@ _AXES = ("language", "track", "family", "length")
 # What is dropped after the custom axes, the reference's order: most features scale with length, so it goes last.
 _DROPPED = ("family", "track", "length")
 _ALL = "*"
-_STRAY_PERCENT = re.compile("%(?!25|7C)")
 _MOST = 2**63
 
 Variant = Literal["default", "paper"]
@@ -407,9 +405,15 @@ def _parts(bucket: str, axes: Sequence[str]) -> list[str]:
     for part in parts:
         if part == _ALL:
             raise ValueError(f"bucket {bucket!r}: a part is `*`, which stands for all: count buckets, not their sums")
-        if not part or part != part.strip().lower() or _STRAY_PERCENT.search(part):
+        if not part or part != _normal(part):
             raise ValueError(f"bucket {bucket!r}: part {part!r} is not as ids have them: trimmed, lower case, escaped")
     return parts
+
+
+def _normal(part: str) -> str:
+    """Return a part as ids have it."""
+    text = part.replace("%7C", "|").replace("%25", "%").strip().lower()
+    return text.replace("%", "%25").replace("|", "%7C")
 
 
 def _checked(name: str, amounts: Mapping[str, int]) -> dict[str, int]:
@@ -523,7 +527,7 @@ def _notes(weights: BucketWeights) -> Iterable[str]:
         share = sum(weights.loss_shares[bucket] for bucket in weights.capped)
         line = f"{_buckets(len(weights.capped), 'is', 'are')} capped, with {share:.1%} of the loss."
         if 2 * len(weights.capped) > len(weights.weights):
-            line += " That is most of them, and they all weigh the same: a larger tau, or max_weight, tells them apart."
+            line += " That is most: a larger tau or max_weight would tell them apart."
         yield line
 
 
