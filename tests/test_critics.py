@@ -175,7 +175,7 @@ def test_what_is_no_collapse() -> None:
     critics.check_scores([0.37] * 49 + [0.38], [QA] * 50)
     critics.check_scores([5.0] * 500, [QA] * 500, responses=texts(19, 500))
     # Only the responses that have a score count as different ones.
-    critics.check_scores([0.37] * 50 + [math.nan] * 9, [QA] * 59, responses=["same"] * 50 + texts(9, 9))
+    critics.check_scores([0.37] * 50 + [math.nan] * 30, [QA] * 80, responses=["same"] * 50 + texts(30, 30))
 
 
 def test_no_score_for_anybody() -> None:

@@ -6,6 +6,7 @@ import json
 import math
 import pickle
 import random
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from conftest import ROOT
 from polyalign import BucketSchema, weights
 
+PAGE = ROOT / "docs" / "weights.md"
 AXES = ("language", "track", "family", "length")
 # What is dropped of an id for its ancestors, nearest first.
 DROPPED = ({"family"}, {"family", "track"}, {"family", "track", "length"})
@@ -301,7 +304,7 @@ def test_report() -> None:
     assert "mean 0." in second
     assert " of 134,007 rows (" in second
     assert "without the cap" in second
-    assert third == "4 buckets have fewer than 20 rows (10 together): weighted as the ancestors named below."
+    assert third == "4 buckets have fewer than 20 rows (10 together), so an ancestor's weight, named below."
     assert fourth.startswith("6 buckets are capped, with ")
     assert "a larger tau or max_weight would tell them apart" in fourth
     cells = {line.split()[0]: line.split() for line in table if "|" in line}
@@ -332,6 +335,16 @@ def test_report_of_a_cap_below_all_weights() -> None:
     assert found.effective_sample_size == pytest.approx(1000)
     assert "capped" not in str(weights.bucket_weights(ONE))
     assert "1 bucket, 30 rows" in str(weights.bucket_weights(ONE))
+
+
+def test_page_shows_the_report_that_comes_out() -> None:
+    page = PAGE.read_text("utf-8")
+    code, shown = (
+        re.findall(rf"^```{kind}\n(.*?)^```", page, re.MULTILINE | re.DOTALL)[0] for kind in ("python", "text")
+    )
+    names: dict[str, Any] = {}
+    exec(compile(code, PAGE.name, "exec"), names)
+    assert shown == f"{names['weights']}\n"
 
 
 # -------------------------------------------------------------------------------------------------------------- gaps
@@ -499,4 +512,7 @@ def test_back_off_and_cap_keep_the_real_corpus_in_use(golden: dict[str, Any]) ->
     assert paper.effective_sample_size == pytest.approx(176.17, abs=0.01)
     found = weights.bucket_weights(counts)
     assert found.effective_sample_size == pytest.approx(12_606, abs=1)
+    for settings in ({"variant": "paper"}, {"max_weight": math.inf}, {}, {"tau": 0.25}, {"tau": 0.5}, {"tau": 0.75}):
+        told = f"{weights.bucket_weights(counts, **settings).effective_sample_size:,.0f}"  # type: ignore[arg-type]
+        assert f"| {told} |" in PAGE.read_text("utf-8"), "docs/weights.md has other numbers"
     assert set(found.tiny) == {"en|multi|dialogue|long", "en|multi|qa|medium", "zh|multi|dialogue|long"}

@@ -182,7 +182,7 @@ def plain(columns: Mapping[str, Sequence[str]], left: Sequence[str] = ("bucket",
     """Return columns as a table of plain text, for logs; those named by `left` hold words, the others numbers."""
     out = io.StringIO()
     Console(file=out, width=_WIDE, no_color=True, highlight=False).print(_table(columns, left))
-    return "\n".join(line.rstrip() for line in out.getvalue().strip("\n").splitlines())
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()).strip("\n")
 
 
 def _tokens(prompt: int | None, completion: int | None) -> tuple[str, str]:

@@ -519,8 +519,8 @@ def _spread(weights: BucketWeights) -> str:
 def _notes(weights: BucketWeights) -> Iterable[str]:
     if weights.tiny:
         rows = sum(weights.counts[bucket] for bucket in weights.tiny)
-        few = f"fewer than {weights.min_count} rows ({rows:,} together): weighted as the ancestors named below."
-        yield f"{_buckets(len(weights.tiny), 'has', 'have')} {few}"
+        told = _buckets(len(weights.tiny), "has", "have")
+        yield f"{told} fewer than {weights.min_count} rows ({rows:,} together), so an ancestor's weight, named below."
     if len(weights.capped) == len(weights.weights) > 1:
         yield "Every bucket is capped, so all weigh the same and none is favoured: max_weight is too small."
     elif weights.capped:
