@@ -524,7 +524,8 @@ def _notes(weights: BucketWeights) -> Iterable[str]:
     if len(weights.capped) == len(weights.weights) > 1:
         yield "Every bucket is capped, so all weigh the same and none is favoured: max_weight is too small."
     elif weights.capped:
-        share = sum(weights.loss_shares[bucket] for bucket in weights.capped)
+        shares = weights.loss_shares
+        share = sum(shares[bucket] for bucket in weights.capped)
         line = f"{_buckets(len(weights.capped), 'is', 'are')} capped, with {share:.1%} of the loss."
         if 2 * len(weights.capped) > len(weights.weights):
             line += " That is most: a larger tau or max_weight would tell them apart."
