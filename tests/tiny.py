@@ -58,14 +58,16 @@ def responses(rows: int = 48, seed: int = 0, buckets: tuple[str, ...] = BUCKETS)
     """Prompts and completions, in buckets of unequal size."""
     rng = random.Random(seed)
     shares = [2**-at for at in range(len(buckets))]
-    return Dataset.from_list([
-        {
-            "bucket": rng.choices(buckets, shares)[0],
-            "prompt": [{"role": "user", "content": sentence(rng)}],
-            "completion": [{"role": "assistant", "content": sentence(rng)}],
-        }
-        for _ in range(rows)
-    ])
+    return Dataset.from_list(
+        [
+            {
+                "bucket": rng.choices(buckets, shares)[0],
+                "prompt": [{"role": "user", "content": sentence(rng)}],
+                "completion": [{"role": "assistant", "content": sentence(rng)}],
+            }
+            for _ in range(rows)
+        ]
+    )
 
 
 def pairs(rows: int = 48, seed: int = 0, buckets: tuple[str, ...] = BUCKETS, *, scored: bool = True) -> Dataset:

@@ -18,7 +18,15 @@ from polyalign.trainers._metrics import BucketTable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["PAPER", "BucketTrainer", "card_table", "check_trl", "refuse_sequence_parallelism", "refuse_vision"]
+__all__ = [
+    "PAPER",
+    "BucketTrainer",
+    "card_table",
+    "check_trl",
+    "default_output",
+    "refuse_sequence_parallelism",
+    "refuse_vision",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -35,8 +43,7 @@ def check_trl(version: str = trl.__version__) -> None:
     low, high = _TESTED
     if not low <= Version(version) < high:
         raise ImportError(
-            f"trl {version}: the trainers work with trl {low} and later, below {high}: "
-            f"pip install 'trl>={low},<{high}'"
+            f"trl {version}: the trainers work with trl {low} and later, below {high}: pip install 'trl>={low},<{high}'"
         )
 
 
@@ -54,7 +61,13 @@ def refuse_sequence_parallelism(name: str, accelerator: Any) -> None:
     """Raise a ValueError where the tokens of a response are on several devices."""
     parallelism = accelerator.parallelism_config
     if parallelism is not None and (parallelism.cp_enabled or parallelism.sp_enabled):
-        raise ValueError(f"{name} does not train with context or sequence parallelism: it needs a response's tokens together")
+        raise ValueError(f"{name} does not train with context or sequence parallelism: it needs all of a response")
+
+
+def default_output(model: Any, suffix: str) -> str:
+    """Return the output folder of a trainer without settings."""
+    name = model if isinstance(model, str) else model.config.name_or_path or "model"
+    return f"{name.rsplit('/', 1)[-1]}-{suffix}"
 
 
 class BucketTrainer:
@@ -67,6 +80,8 @@ class BucketTrainer:
     _extra_columns: tuple[str, ...] = ()
     #: Keys of a batch that are not the model's.
     _extra_inputs: tuple[str, ...] = ()
+    #: Further keys whose values are not the model's to round.
+    _exact_inputs: tuple[str, ...] = ()
     #: Names of what is logged by bucket, under the prefix, and of TRL's own.
     _prefix = ""
     _bucket_metrics: tuple[str, ...] = ()
@@ -77,6 +92,7 @@ class BucketTrainer:
     if TYPE_CHECKING:
         accelerator: Any
         args: Any
+        data_collator: Any
         model: Any
         state: Any
         _signature_columns: list[str] | None
@@ -119,7 +135,7 @@ class BucketTrainer:
     def get_batch_samples(
         self, epoch_iterator: Iterator[dict[str, Any]], num_batches: int, device: torch.device
     ) -> tuple[list[dict[str, Any]], dict[str, Tensor] | None]:
-        """Take the micro-batches of an optimizer step, and sum over all of them and all processes what losses divide by."""
+        """Take the micro-batches of an optimizer step, and what losses divide by: sums over them and all processes."""
         batches = list(itertools.islice(epoch_iterator, num_batches))
         if not batches:
             return batches, None
@@ -139,7 +155,8 @@ class BucketTrainer:
 
     def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
         # Beside the model's inputs: DeepSpeed rounds those to the model's dtype.
-        extra = {name: inputs[name] for name in self._extra_inputs if name in inputs}
+        exact = (*self._extra_inputs, *self._exact_inputs)
+        extra = {name: inputs[name] for name in exact if name in inputs}
         rest = {name: value for name, value in inputs.items() if name not in extra}
         on_device = {
             name: value.to(self.args.device) if isinstance(value, Tensor) else value for name, value in extra.items()
@@ -226,12 +243,16 @@ class BucketTrainer:
         raise NotImplementedError
 
 
-def card_table(counts: Mapping[str, int], weights: Callable[[str], str] | None, most: int = 30) -> str:
+def card_table(counts: Mapping[str, int], weights: Callable[[str], float] | None, most: int = 30) -> str:
     """Return buckets and their counts as a Markdown table, the largest first."""
     head = ["bucket", "examples", *(["weight"] if weights else [])]
     lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
     for bucket in sorted(counts, key=lambda bucket: (-counts[bucket], bucket))[:most]:
-        cells = ["`" + bucket.replace("|", "\\|") + "`", f"{counts[bucket]:,}", *([weights(bucket)] if weights else [])]
+        cells = [
+            "`" + bucket.replace("|", "\\|") + "`",
+            f"{counts[bucket]:,}",
+            *([f"{weights(bucket):.3g}"] if weights else []),
+        ]
         lines.append("| " + " | ".join(cells) + " |")
     if len(counts) > most:
         lines.append(f"\n… and {len(counts) - most:,} more buckets.")

@@ -21,9 +21,9 @@ def _without(features: Sequence[dict[str, Any]], names: Sequence[str]) -> list[d
 class ResponseCollator:
     """Adds to a batch of examples, padded, padding-free or packed, what :class:`BucketSFT` reads.
 
-    ``bucket``, ``weight``, ``response_tokens``, ``truncated`` and ``row`` have an entry for each of the batch's E examples;
-    ``token_weight`` has the shape of ``labels``: the weight of a token's loss, 0 where there is none; ``num_examples`` [1]
-    is what they count as in the size of a global batch, ``num_rows`` [1] the rows of the data set.
+    ``bucket``, ``weight``, ``response_tokens``, ``truncated`` and ``row`` have an entry for each of the batch's E
+    examples; ``token_weight`` has the shape of ``labels``: the weight of a token's loss, 0 where there is none;
+    ``num_examples`` [1] is what they count as in the size of a global batch, ``num_rows`` [1] the data set's rows.
     """
 
     inner: Collator
@@ -71,15 +71,17 @@ class ResponseCollator:
         for size in feature["seq_lengths"]:
             per_token = feature["token_weight"][start]
             tokens = sum(label != -100 for label in feature["labels"][start + 1 : start + size])
-            examples.append({
-                "row": row,
-                "size": size,
-                "token_weight": per_token,
-                "bucket": feature["token_bucket"][start],
-                "weight": per_token if self.by_token else per_token * tokens,
-                "response_tokens": tokens,
-                "truncated": feature["token_truncated"][start],
-            })
+            examples.append(
+                {
+                    "row": row,
+                    "size": size,
+                    "token_weight": per_token,
+                    "bucket": feature["token_bucket"][start],
+                    "weight": per_token if self.by_token else per_token * tokens,
+                    "response_tokens": tokens,
+                    "truncated": feature["token_truncated"][start],
+                }
+            )
             start += size
         return examples
 
@@ -98,6 +100,7 @@ class PairCollator:
         """Collate features; see the class."""
         batch = self.inner(_without(features, (*self.columns, self.length_column)))
         batch["bucket"] = torch.tensor([feature["bucket"] for feature in features])
+        batch["row"], batch["num_rows"] = torch.arange(len(features)), torch.tensor([len(features)])
         for name in self.numbers:
             if name in features[0]:
                 batch[name] = torch.tensor([float(feature[name]) for feature in features])

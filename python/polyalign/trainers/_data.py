@@ -107,9 +107,8 @@ def sift(dataset: Any, reason_of: Callable[[Mapping[str, Any]], str | None], ski
             return reason is None
 
         return dataset.filter(passes)
-    marked = dataset.map(
-        lambda row: {"skip_reason": reason_of(row) or ""}, num_proc=num_proc, desc=f"Checking {skips.dataset_name} dataset"
-    )
+    desc = f"Checking {skips.dataset_name} dataset"
+    marked = dataset.map(lambda row: {"skip_reason": reason_of(row) or ""}, num_proc=num_proc, desc=desc)
     counts: Counter[str] = Counter()
     for batch in batches(marked, ["skip_reason"]):
         counts.update(batch["skip_reason"].tolist())

@@ -15,7 +15,15 @@ from trl.data_utils import pack_dataset
 from trl.trainer.utils import global_then_local_main_first
 
 from polyalign.trainers import _data
-from polyalign.trainers._base import PAPER, BucketTrainer, card_table, check_trl, refuse_sequence_parallelism, refuse_vision
+from polyalign.trainers._base import (
+    PAPER,
+    BucketTrainer,
+    card_table,
+    check_trl,
+    default_output,
+    refuse_sequence_parallelism,
+    refuse_vision,
+)
 from polyalign.trainers._collator import ResponseCollator
 from polyalign.trainers._sampler import WeightedSampler
 from polyalign.trainers.bucket_sft_config import BucketSFTConfig
@@ -64,7 +72,8 @@ class BucketSFT(BucketTrainer, SFTTrainer):
     --------
     >>> from polyalign.trainers import BucketSFT, BucketSFTConfig
     >>> args = BucketSFTConfig(output_dir="out/sft", tau=0.0)  # doctest: +SKIP
-    >>> trainer = BucketSFT("Qwen/Qwen2.5-1.5B", args, train_dataset=load_dataset("bucketed", split="train"))  # doctest: +SKIP
+    >>> bucketed = load_dataset("bucketed", split="train")  # doctest: +SKIP
+    >>> trainer = BucketSFT("Qwen/Qwen2.5-1.5B", args, train_dataset=bucketed)  # doctest: +SKIP
     >>> trainer.train()  # doctest: +SKIP
     """
 
@@ -73,7 +82,10 @@ class BucketSFT(BucketTrainer, SFTTrainer):
     _paper = PAPER
 
     _extra_columns = (*ResponseCollator.columns, *ResponseCollator.packed_columns)
-    _extra_inputs = ("token_weight", "bucket", "weight", "response_tokens", "truncated", "row", "num_rows", "num_examples")
+    _extra_inputs = (
+        *("token_weight", "bucket", "weight", "response_tokens", "truncated", "row"),
+        *("num_rows", "num_examples"),
+    )
     _prefix = "sft"
     _bucket_metrics = ("loss", "weight", "truncated")
     _trl_metrics = ("entropy", "mean_token_accuracy", "num_tokens", "aux_loss")
@@ -94,7 +106,7 @@ class BucketSFT(BucketTrainer, SFTTrainer):
     ) -> None:
         check_trl()
         if args is None:
-            args = BucketSFTConfig(f"{str(model).rsplit('/', 1)[-1]}-BucketSFT" if isinstance(model, str) else "BucketSFT")
+            args = BucketSFTConfig(default_output(model, "BucketSFT"))
         if not isinstance(args, BucketSFTConfig):
             raise TypeError(f"args is a BucketSFTConfig, not {type(args).__name__}")
         _refuse(args, compute_loss_func, kwargs)
@@ -159,7 +171,7 @@ class BucketSFT(BucketTrainer, SFTTrainer):
         if _data.is_streaming(dataset):
             if not weighs and self._counts_given is None:
                 raise ValueError(
-                    "the training data set streams: its weights need bucket_counts (rows by bucket) or a column 'weight'"
+                    "the training data set streams: weights need bucket_counts (rows by bucket) or a column 'weight'"
                 )
             if by_token and not weighs:
                 raise ValueError(
@@ -184,7 +196,7 @@ class BucketSFT(BucketTrainer, SFTTrainer):
             max_weight=args.max_weight,
             tokens=self._tokens(tally, counts) if by_token else None,
             schema=_data.schema_of(next(iter(counts))),
-            variant=args.variant,
+            variant="paper" if args.variant == "paper" else "default",
         )
         logger.info("%s", self.bucket_weights)
         self._loss_shares = self.bucket_weights.loss_shares
@@ -328,12 +340,12 @@ class BucketSFT(BucketTrainer, SFTTrainer):
 
     def _card(self) -> str:
         weights = self.bucket_weights
-        how = f"drawn by weight with {self.args.tau=}" if self.args.balance == "sample" else "weighted"
+        how = "drawn by weight" if self.args.balance == "sample" else "weighted in the loss"
         lines = [
             "\n\n## Buckets\n",
             f"Trained with [polyalign](https://github.com/polyalign/polyalign): `BucketSFT`, buckets {how}, "
             f"`tau={self.args.tau}`, `reduction={self.args.reduction}`, `variant={self.args.variant}`.\n",
-            card_table(self._counts, weights and (lambda bucket: f"{weights.weight_of(bucket):.3g}")),
+            card_table(self._counts, None if weights is None else weights.weight_of),
         ]
         return "\n".join(lines) + "\n"
 

@@ -23,8 +23,8 @@ class BucketSFTConfig(SFTConfig):
     Parameters
     ----------
     tau : float, default 0.0
-        Buckets are weighted by ``n_b ** (tau - 1)``, n_b the rows of the bucket: 0 gives every bucket the same say, 1 is
-        plain SFT.
+        Buckets are weighted by ``n_b ** (tau - 1)``, n_b the rows of the bucket: 0 gives every bucket the same say, 1
+        is plain SFT.
     reduction : {"example", "token"}, default "example"
         Whether an example counts by the mean loss of its response tokens, or each response token counts alike, as in
         TRL.
@@ -36,15 +36,15 @@ class BucketSFTConfig(SFTConfig):
     max_weight : float, default 10.0
         The largest weight, relative to plain SFT's.
     weight_mean : float, optional
-        The mean weight w̄ that weights are divided by. Default: that of the rows that train; 1 where they stream and bring
-        their own weights.
+        The mean weight w̄ that weights are divided by. Default: that of the rows that train; 1 where they stream and
+        bring their own weights.
     conditioning : str, optional
         A system line for every prompt, with the bucket's parts, ``{language}``, ``{track}``, ``{family}`` and
         ``{length}``, or any column of texts, as ``{style_bucket}``, filled in: see
         [`~polyalign.trainers.conditioning.system_line`].
     variant : {"default", "paper"}, default "default"
-        ``"paper"`` weights by N / (\|B\| n_b) without minimum or cap, and divides a batch's weighted loss by the batch's
-        weights.
+        ``"paper"`` weights by N / (\|B\| n_b) without minimum or cap, and divides a batch's weighted loss by the
+        batch's weights.
 
     Raises
     ------

@@ -70,14 +70,14 @@ def system_line(
 
 
 def condition(prompt: Any, line: str) -> Any:
-    """Put a system line before a prompt: a text, or messages, whose system message it then begins.
+    r"""Put a system line before a prompt: a text, or messages, whose system message it then begins.
 
     Examples
     --------
     >>> condition([{"role": "user", "content": "Hi"}], "chat")
     [{'role': 'system', 'content': 'chat'}, {'role': 'user', 'content': 'Hi'}]
     >>> condition("Hi", "chat")
-    'chat\\n\\nHi'
+    'chat\n\nHi'
     """
     if isinstance(prompt, str):
         return f"{line}\n\n{prompt}"

@@ -118,7 +118,8 @@ class HDPOConfig(DPOConfig):
             check_number(name, getattr(self, name), 0)
         for name in ("margin_beta", "weight_mean", "weight_max"):
             check_number(name, getattr(self, name), above=0)
-        for name, least in (("online_every", 1), ("num_online_samples", 2), ("online_prompts", 1), ("max_new_tokens", 1)):
+        least_of = {"online_every": 1, "num_online_samples": 2, "online_prompts": 1, "max_new_tokens": 1}
+        for name, least in least_of.items():
             check_number(name, getattr(self, name), least)
         if self.weight_min > self.weight_max:
             raise ValueError(f"weight_min={self.weight_min} is above weight_max={self.weight_max}")

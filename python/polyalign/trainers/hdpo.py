@@ -1,0 +1,689 @@
+"""Preference optimisation towards the humans of every bucket."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import logging
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from trl import DPOTrainer
+from trl.data_utils import extract_prompt
+from trl.trainer.utils import global_then_local_main_first
+
+from polyalign import _responses
+from polyalign.critics import Critic, SupportCritic, check_scores
+from polyalign.trainers import _data, losses
+from polyalign.trainers._base import (
+    PAPER,
+    BucketTrainer,
+    card_table,
+    check_trl,
+    default_output,
+    refuse_sequence_parallelism,
+    refuse_vision,
+)
+from polyalign.trainers._collator import PairCollator
+from polyalign.trainers._online import sample
+from polyalign.trainers.hdpo_config import HDPOConfig
+from polyalign.weights import BucketWeights, gaps, language_counts, language_of, pair_weights
+
+__all__ = ["HDPO"]
+
+logger = logging.getLogger(__name__)
+
+_SCORES = ("chosen_score", "rejected_score")
+
+
+class HDPO(BucketTrainer, DPOTrainer):
+    r"""Human-distribution preference optimisation: TRL's ``DPOTrainer``, regularised by a critic.
+
+    L = (1/M) Σ [(w_i/w̄)·DPO_i + λ R_i + γ NLL_i] + λ_online·E_{y~π}[s(y, b)] over a global batch of M pairs:
+    R_i = p_i s(y⁺, b) + (1−p_i) s(y⁻, b), p_i = σ(κ·margin), s the critic's distance from the humans of the pair's
+    bucket. Every ``online_every`` steps the model answers the batch's prompts, and the last term has the gradient of
+    the expected score (score-function estimator with a leave-one-out baseline).
+
+    Parameters
+    ----------
+    model, ref_model, args, data_collator, train_dataset, eval_dataset, processing_class, **kwargs
+        ``DPOTrainer``'s; `ref_model` is what DPO regularises towards. `args` is an :class:`HDPOConfig`. Data sets have
+        a column ``bucket`` beside ``prompt``, ``chosen`` and ``rejected`` (``polyalign pairs`` makes them); columns
+        ``weight``, ``chosen_score`` and ``rejected_score`` win over what would be computed; ``pair_type`` is a number.
+    reference : Reference, optional
+        The human reference.
+    critic : Critic, optional
+        What scores responses: ``score(responses, buckets)``, lower is closer to humans. Default:
+        ``SupportCritic(reference)``. It may be left out where no term needs it: the data set has its scores, and
+        ``lambda_online=0``.
+    bucket_counts : mapping of str to int or BucketWeights, optional
+        Rows by bucket, of a data set that streams, or of a larger corpus than the one that trains.
+
+    Raises
+    ------
+    ValueError
+        Before the first step: a data set without buckets, scores or weights that are no numbers, a reference of another
+        schema, a prompt and ``max_new_tokens`` beyond the model, a loss that is not defined for pairs; the message
+        names it.
+    ImportError
+        TRL is of an untested version.
+
+    References
+    ----------
+    PolyAlign, arXiv:2606.13227, HDPO; Rafailov et al., arXiv:2305.18290, DPO; Ahmadian et al., arXiv:2402.14740, the
+    baseline.
+
+    Examples
+    --------
+    >>> from polyalign.trainers import HDPO, HDPOConfig
+    >>> args = HDPOConfig(output_dir="out/hdpo")  # doctest: +SKIP
+    >>> trainer = HDPO("out/sft", args=args, train_dataset=pairs, reference=reference)  # doctest: +SKIP
+    >>> trainer.train()  # doctest: +SKIP
+    """
+
+    _tag_names = ("trl", "dpo", "polyalign", "hdpo")
+    _name = "HDPO"
+    _paper = PAPER
+
+    _extra_columns = PairCollator.columns
+    _extra_inputs = ("bucket", *PairCollator.numbers, "row", "num_rows", "online_prompts")
+    _exact_inputs = ("ref_chosen_logps", "ref_rejected_logps")
+    _prefix = "hdpo"
+    _bucket_metrics = (
+        *("loss", "preference", "regularizer", "nll", "margin", "p", "p(1-p)", "weight", *_SCORES, "truncated"),
+        *("online_score", "online_length", "online_truncated", "online_unscored"),
+    )
+    _trl_metrics = (
+        *("entropy", "num_tokens", "mean_token_accuracy", "logits/chosen", "logits/rejected", "logps/chosen"),
+        *("logps/rejected", "rewards/chosen", "rewards/rejected", "rewards/accuracies", "rewards/margins", "aux_loss"),
+    )
+    _hidden_metrics = ("weighted_preference", "weighted_nll")
+
+    def __init__(
+        self,
+        model: Any,
+        ref_model: Any = None,
+        args: HDPOConfig | None = None,
+        data_collator: Any = None,
+        train_dataset: Any = None,
+        eval_dataset: Any = None,
+        processing_class: Any = None,
+        *positional: Any,
+        reference: Any = None,
+        critic: Critic | None = None,
+        bucket_counts: Mapping[str, int] | BucketWeights | None = None,
+        **kwargs: Any,
+    ) -> None:
+        check_trl()
+        if args is None:
+            args = HDPOConfig(default_output(model, "HDPO"))
+        if not isinstance(args, HDPOConfig):
+            raise TypeError(f"args is an HDPOConfig, not {type(args).__name__}")
+        if train_dataset is not None:
+            refuse_vision("HDPO", processing_class, _data.columns_of(train_dataset))
+        if reference is not None and not hasattr(reference, "support_distance"):
+            raise TypeError(f"reference is a Reference, not {type(reference).__name__}: ref_model is TRL's")
+        self._start()
+        self.reference = reference
+        self.critic = SupportCritic(reference) if critic is None and reference is not None else critic
+        if args.lambda_online > 0 and self.critic is None:
+            raise ValueError("lambda_online > 0 scores samples: give a reference or a critic, or set it to 0")
+        self.weight_mean = 1.0
+        self._counts_given = _data.counts_given(bucket_counts)
+        self._counts: dict[str, int] = {}
+        self._weigher: _Weigh | None = None
+        self._longest_prompt = 0
+        self._online_costs: list[dict[str, float]] = []
+        super().__init__(
+            model, ref_model, args, data_collator, train_dataset, eval_dataset, processing_class, *positional, **kwargs
+        )
+        refuse_sequence_parallelism("HDPO", self.accelerator)
+        self._check_room()
+        self.data_collator = PairCollator(self.data_collator, args.length_column_name)
+
+    def _check_room(self) -> None:
+        """Raise a ValueError where the model has no room for the longest prompt and its response."""
+        longest = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        needed = self._longest_prompt + self.args.max_new_tokens
+        if self.args.lambda_online > 0 and longest is not None and needed > longest:
+            raise ValueError(
+                f"max_new_tokens={self.args.max_new_tokens} and the longest prompt, {self._longest_prompt} tokens, are "
+                f"beyond the model's {longest} positions: lower max_new_tokens or max_length"
+            )
+
+    # --------------------------------------------------------------------------------------------------- data
+
+    def _prepare_dataset(self, dataset: Any, processing_class: Any, args: Any, dataset_name: str) -> Any:
+        if self._is_prepared(dataset):
+            return dataset
+        columns = _data.columns_of(dataset)
+        _check_columns(columns, dataset_name)
+        weighs, total = "weight" in columns, None if _data.is_streaming(dataset) else len(dataset)
+        skips, num_proc = _data.Skips(dataset_name), args.dataset_num_proc
+        with global_then_local_main_first():
+            dataset = _data.sift(dataset, _data.no_bucket, skips, num_proc)
+            if "prompt" not in columns:
+                dataset = _data.mapped(dataset, extract_prompt, num_proc, "Extracting prompts of")
+            self._check_schema(dataset)
+            dataset = _data.sift(dataset, _empty, skips, num_proc)
+            dataset = self._score(dataset, args, columns, dataset_name, skips)
+        # TRL would drop without a word.
+        untouched = copy.copy(args)
+        untouched.max_length = None
+        dataset = super()._prepare_dataset(dataset, processing_class, untouched, dataset_name)
+        with global_then_local_main_first():
+            dataset = _data.mapped(dataset, _Fitted(args), num_proc, f"Measuring {dataset_name}")
+            dataset = _data.sift(dataset, _Unfit(args), skips, num_proc)
+            skips.say(total)
+            if dataset_name == "train" and self._weigher is None:
+                self._weigh(dataset, args, weighs=weighs)
+            if _data.is_streaming(dataset):
+                self._register([_data.OTHER])
+            else:
+                self._register(_data.buckets_of(dataset))
+            if weighs and _data.is_streaming(dataset):
+                dataset = _data.sift(dataset, _data.bad_weight, skips, num_proc)
+            elif not weighs and self._weigher is not None:
+                dataset = _batched(dataset, self._weigher, num_proc, "Weighing")
+            dataset = _data.mapped(dataset, _Number(dict(self._bucket_ids)), num_proc, "Numbering")
+        return self._remember(dataset)
+
+    def _check_schema(self, dataset: Any) -> None:
+        """Raise a ValueError for a bucket that is none under the reference's schema."""
+        if self.reference is None or _data.is_streaming(dataset):
+            return
+        try:
+            for bucket in sorted(_data.buckets_of(dataset)):
+                self.reference.resolve(bucket)
+        except ValueError as error:
+            raise ValueError(f"the data set and the reference are of different schemas: {error}") from None
+
+    def _score(self, dataset: Any, args: HDPOConfig, columns: list[str], dataset_name: str, skips: _data.Skips) -> Any:
+        """Give every pair its scores, where a term needs them."""
+        needed = args.lambda_offline > 0 or (args.beta_w > 0 and "weight" not in columns)
+        missing = [name for name in _SCORES if name not in columns]
+        if not missing and self.critic is not None:
+            logger.warning("the %s data set has its scores: the critic does not score its pairs", dataset_name)
+        if missing and not needed:
+            return dataset
+        if missing:
+            if self.critic is None:
+                raise ValueError(
+                    f"the {dataset_name} data set has no column {missing[0]!r}: give a reference or a critic, or set "
+                    "lambda_offline=0 and beta_w=0"
+                )
+            dataset = _batched(dataset, _Score(self.critic, missing), None, f"Scoring {dataset_name}")
+        if not _data.is_streaming(dataset):
+            found = [_arrays(dataset, name) for name in (*_SCORES, "bucket")]
+            scores, buckets = np.concatenate(found[:2]), np.concatenate([found[2], found[2]])
+            check_scores(scores, buckets.tolist(), name="critic" if missing else f"columns {' and '.join(_SCORES)}")
+        return _data.sift(dataset, _Unscored(), skips, args.dataset_num_proc) if needed else dataset
+
+    def _weigh(self, dataset: Any, args: HDPOConfig, *, weighs: bool) -> None:
+        """Find how rare every bucket is, and the mean weight of the pairs that train."""
+        tally, streams = _data.Tally(), _data.is_streaming(dataset)
+        if streams and not weighs and self._counts_given is None:
+            raise ValueError(
+                "the training data set streams: its weights need bucket_counts (rows by bucket) or a column 'weight'"
+            )
+        if not streams:
+            tally.add_all(dataset, weighs=weighs)
+            self._longest_prompt = int(_arrays(dataset, "prompt_tokens").max())
+        self._counts = self._counts_given or dict(tally.rows)
+        self._register(tally.rows or self._counts)
+        if self._counts:
+            self._weigher = _Weigh(self._counts, args)
+        if weighs:
+            told = "bucket_counts are not used" if self._counts_given else "weights are not computed"
+            logger.warning("the data set has a column 'weight': %s", told)
+        if streams:
+            self.weight_mean = args.weight_mean or 1.0
+            weights = None
+        else:
+            weights = _arrays(dataset if weighs else _batched(dataset, self._weigher, None, "Weighing"), "weight")
+            self.weight_mean = args.weight_mean or float(weights.mean())
+        sorts = [loss_type for loss_type in args.loss_type if loss_type.startswith("aot")]
+        if sorts and (weights is None or weights.min() != weights.max()):
+            raise ValueError(
+                f"loss_type {sorts[0]!r} sorts the pairs of a batch, so that no value is a pair's to weigh: it needs "
+                "equal weights (alpha=0, beta_w=0, gamma_l=0, eta=0, or a column 'weight' of ones)"
+            )
+
+    # --------------------------------------------------------------------------------------------------- loss
+
+    def _shares(self, batches: list[dict[str, Any]]) -> dict[str, Tensor]:
+        weights = torch.cat([batch["weight"] for batch in batches])
+        shares = {"pairs": torch.ones_like(weights), "weight": weights}
+        if "sft" in self.loss_types:
+            shares["weighted_tokens"] = torch.cat([batch["weight"] * _chosen_lengths(batch) for batch in batches])
+        if self._is_online_step():
+            shares["prompts"] = torch.tensor([float(sum(self._allot(batches)))])
+        return shares
+
+    def _is_online_step(self) -> bool:
+        step = self.state.global_step + 1
+        return self.model.training and self.args.lambda_online > 0 and step % self.args.online_every == 0
+
+    def _allot(self, batches: list[dict[str, Any]]) -> list[int]:
+        """Say how many prompts of each micro-batch are answered, evenly; the batches are told."""
+        sizes = [len(batch["bucket"]) for batch in batches]
+        if self.args.online_prompts is None:
+            allotted = sizes
+        else:
+            most = max(1, self.args.online_prompts // self._data_parallel_size)
+            ends = [round(most * (at + 1) / len(sizes)) for at in range(len(sizes))]
+            shares = (end - start for start, end in zip([0, *ends], ends, strict=False))
+            allotted = [min(share, size) for share, size in zip(shares, sizes, strict=True)]
+        for batch, prompts in zip(batches, allotted, strict=True):
+            batch["online_prompts"] = prompts
+        return allotted
+
+    def compute_ref_log_probs(self, model: Any, inputs: Mapping[str, Any]) -> Any:
+        """Compute log-probabilities under the reference model, as TRL does."""
+        return super().compute_ref_log_probs(model, self._split(inputs)[0])
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """Compute a micro-batch's share of the loss of its global batch; alone, as in evaluation, its own loss."""
+        inputs, extra = self._split(inputs)
+        model_inputs = {name: value for name, value in inputs.items() if name in ("input_ids", "attention_mask")}
+        if self.aux_loss_enabled:
+            model_inputs["output_router_logits"] = True
+        mask = inputs["completion_mask"][:, 1:]
+        labels = inputs["input_ids"].masked_fill(inputs["completion_mask"] == 0, -100)
+        outputs = model(**model_inputs, use_cache=False, labels=labels, fused_lm_head=True)
+        # Prompt learning puts virtual tokens before the real ones.
+        token_logps = outputs.log_probs[:, -mask.size(1) :]
+        pairs = self._pair_logps(token_logps, inputs)
+        values = self._terms(token_logps, mask, pairs, extra, outputs)
+
+        shares = num_items_in_batch or self._shares([{**inputs, **extra}])
+        loss = self._offline_loss(values, token_logps, mask, extra, shares)
+        if "online_prompts" in extra:
+            loss = loss + self._online_loss(model, inputs, extra, shares)
+        if num_items_in_batch is not None:
+            loss = loss * self._data_parallel_size  # gradients are averaged over processes
+        if self.aux_loss_enabled:
+            steps = self.current_gradient_accumulation_steps if num_items_in_batch is not None else 1
+            loss = loss + self.router_aux_loss_coef * outputs.aux_loss / steps
+        with torch.no_grad():
+            self._gather(inputs, extra, outputs, token_logps, pairs, values)
+            if return_outputs:
+                return loss, model(**model_inputs, use_cache=False)
+        return loss
+
+    def _pair_logps(self, token_logps: Tensor, inputs: Mapping[str, Any]) -> losses.PairLogps:
+        mask = inputs["completion_mask"]
+        chosen, rejected = losses.response_logps(token_logps, mask[:, 1:], self.ld_alpha).chunk(2)
+        if self.precompute_ref_logps:
+            ref_chosen, ref_rejected = inputs["ref_chosen_logps"], inputs["ref_rejected_logps"]
+        else:
+            ref_chosen, ref_rejected = self.compute_ref_log_probs(self.ref_model or self.model, inputs)
+        return losses.PairLogps(chosen, rejected, ref_chosen, ref_rejected, *mask.sum(dim=1).chunk(2))
+
+    def _terms(
+        self, token_logps: Tensor, mask: Tensor, pairs: losses.PairLogps, extra: Mapping[str, Tensor], outputs: Any
+    ) -> dict[str, Tensor]:
+        """Compute every pair's preference loss, margin, R and NLL, shapes [n]."""
+        args = self.args
+        settings = {
+            "beta": self.beta,
+            "label_smoothing": self.label_smoothing,
+            "f_divergence_type": self.f_divergence_type,
+            "f_alpha_divergence_coef": self.f_alpha_divergence_coef,
+            "discopop_tau": args.discopop_tau,
+        }
+        preference = torch.zeros_like(pairs.chosen)
+        for loss_type, loss_weight in zip(self.loss_types, self.loss_weights, strict=True):
+            if loss_type != "sft":
+                preference = preference + loss_weight * losses.preference_loss(pairs, loss_type, **settings)
+        policy = torch.ones_like(preference)
+        if self.use_weighting:
+            policy = losses.wpo_weights(token_logps, outputs.log_sum_sq_probs[:, -mask.size(1) :], mask)
+        sums = pairs
+        if args.margin.startswith("policy") and self.ld_alpha is not None:
+            chosen, rejected = losses.response_logps(token_logps, mask).chunk(2)
+            sums = dataclasses.replace(pairs, chosen=chosen, rejected=rejected)
+        values = {
+            "preference": preference * policy,
+            "policy_weight": policy,
+            "margin": losses.margin(args.margin, sums),
+            "nll": losses.mean_nll(*(tensor.chunk(2)[0] for tensor in (token_logps, mask))),
+        }
+        if args.lambda_offline > 0:
+            chosen_scores, rejected_scores = (extra[name].to(preference.dtype) for name in _SCORES)
+            values["regularizer"] = losses.regularizer(values["margin"], chosen_scores, rejected_scores, args.kappa)
+        return values
+
+    def _offline_loss(
+        self,
+        values: Mapping[str, Tensor],
+        token_logps: Tensor,
+        mask: Tensor,
+        extra: Mapping[str, Tensor],
+        shares: Mapping[str, Tensor],
+    ) -> Tensor:
+        loss = losses.hdpo_loss(
+            values["preference"],
+            extra["weight"],
+            values.get("regularizer"),
+            values["nll"] if self.args.gamma > 0 else None,
+            lambda_offline=self.args.lambda_offline,
+            gamma=self.args.gamma,
+            mean_weight=self.weight_mean,
+            num_pairs=shares["pairs"].sum(),
+            weight_sum=shares["weight"].sum(),
+            variant=self.args.variant,
+        )
+        if "sft" in self.loss_types:
+            chosen_logps, chosen_mask = (tensor.chunk(2)[0] for tensor in (token_logps, mask))
+            weights = extra["weight"] * values["policy_weight"]
+            sft = losses.sft_loss(
+                chosen_logps, chosen_mask, weights, weighted_tokens=shares["weighted_tokens"].sum().clamp(min=1e-30)
+            )
+            loss = loss + self._sft_weight * sft
+        return loss
+
+    @property
+    def _sft_weight(self) -> float:
+        return sum(w for name, w in zip(self.loss_types, self.loss_weights, strict=True) if name == "sft")
+
+    # ------------------------------------------------------------------------------------------------- online
+
+    def _online_loss(
+        self, model: Any, inputs: Mapping[str, Any], extra: Mapping[str, Any], shares: Mapping[str, Tensor]
+    ) -> Tensor | float:
+        """Answer prompts of the micro-batch; return its share of a loss that has the gradient of the expected score."""
+        prompts = _prompts(inputs, extra["online_prompts"])
+        if not prompts:
+            return 0.0
+        cost = _Cost(self.accelerator.device)
+        args, device = self.args, extra["bucket"].device
+        room = min(args.max_new_tokens, self._room(prompts))
+        samples = sample(model, self.accelerator, prompts, self._tokenizer, args, room)
+        ids = extra["bucket"][: len(prompts)].repeat_interleave(args.num_online_samples)
+        scores = self._scored(samples.responses, ids).to(device)
+        sampled_seconds = cost.seconds()
+        batch = samples.batch(self._tokenizer.pad_token_id, device, args.pad_to_multiple_of)
+        logps = model(**batch, use_cache=False, fused_lm_head=True).log_probs.sum(dim=1)
+        by_prompt = (len(prompts), args.num_online_samples)
+        surrogate = losses.online_surrogate(
+            scores.view(by_prompt), logps.view(by_prompt), num_prompts=shares["prompts"].sum()
+        )
+        self._online_costs.append(cost.total(sampled_seconds))
+        self._table("train", device).add(
+            ids,
+            {
+                "online_score": scores,
+                "online_length": torch.tensor([float(len(response)) for response in samples.responses], device=device),
+                "online_truncated": torch.tensor([float(cut) for cut in samples.cut], device=device),
+                "online_unscored": scores.isnan().float(),
+            },
+        )
+        return args.lambda_online * surrogate
+
+    def _room(self, prompts: list[list[int]]) -> int:
+        longest = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        return self.args.max_new_tokens if longest is None else max(1, longest - max(map(len, prompts)))
+
+    def _scored(self, responses: list[list[int]], ids: Tensor) -> Tensor:
+        texts = self._tokenizer.batch_decode(responses, skip_special_tokens=True)
+        names = [self._bucket_names[bucket] for bucket in ids.tolist()]
+        assert self.critic is not None
+        return _checked(self.critic.score(texts, names), len(texts))
+
+    # ------------------------------------------------------------------------------------------------ logging
+
+    def _gather(
+        self,
+        inputs: Mapping[str, Any],
+        extra: Mapping[str, Tensor],
+        outputs: Any,
+        token_logps: Tensor,
+        pairs: losses.PairLogps,
+        values: Mapping[str, Tensor],
+    ) -> None:
+        """Add what is logged, without waiting for the device."""
+        args, width = self.args, token_logps.size(1)
+        mask = inputs["completion_mask"][:, 1:].bool()
+        chosen_mask, rejected_mask = mask.chunk(2)
+        lengths, rejected_lengths = chosen_mask.sum(dim=1), rejected_mask.sum(dim=1)
+        weight, preference, nll = extra["weight"], values["preference"], values["nll"]
+        regularizer = values.get("regularizer", torch.zeros_like(nll))
+        p = torch.sigmoid(args.kappa * values["margin"])
+
+        def halves(tensor: Tensor) -> tuple[Tensor, Tensor]:
+            chosen, rejected = (tensor[:, -width:].to(torch.float32) * mask).chunk(2)
+            return chosen.sum(dim=1), rejected.sum(dim=1)
+
+        rewards = [self.beta * ratios for ratios in (pairs.chosen_logratios, pairs.rejected_logratios)]
+        sums = {
+            "loss": weight / self.weight_mean * preference + args.lambda_offline * regularizer + args.gamma * nll,
+            "preference": preference,
+            "weighted_preference": weight * preference,
+            "nll": nll,
+            "margin": values["margin"],
+            "p": p,
+            "p(1-p)": p * (1 - p),
+            "weight": weight,
+            "truncated": extra["truncated"],
+            "entropy": sum(halves(outputs.entropy)),
+            "num_tokens": sum(inputs["attention_mask"].sum(dim=1).chunk(2)),
+            "mean_token_accuracy": halves(outputs.is_top1)[0],
+            "rewards/chosen": rewards[0],
+            "rewards/rejected": rewards[1],
+            "rewards/accuracies": (rewards[0] > rewards[1]).float(),
+            "rewards/margins": rewards[0] - rewards[1],
+            "logps/chosen": pairs.chosen,
+            "logps/rejected": pairs.rejected,
+        }
+        sums["logits/chosen"], sums["logits/rejected"] = halves(outputs.mean_logits)
+        counts = {
+            "entropy": lengths + rejected_lengths,
+            "mean_token_accuracy": lengths,
+            "logits/chosen": lengths,
+            "logits/rejected": rejected_lengths,
+        }
+        sums.update({name: extra[name] for name in _SCORES if name in extra})
+        if "regularizer" in values:
+            sums["regularizer"] = regularizer
+        if "sft" in self.loss_types:
+            sums["weighted_nll"] = weight * values["policy_weight"] * nll * lengths
+            counts["weighted_nll"] = weight * lengths
+        if self.aux_loss_enabled:
+            sums["aux_loss"] = outputs.aux_loss.expand(len(weight)) / len(weight)
+            counts["aux_loss"] = torch.full_like(weight, 1 / len(weight))
+        table = self._table(self._mode, weight.device)
+        table.add(extra["bucket"], sums, counts, self._kept(extra["row"], extra["num_rows"]))
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log, with what was gathered since the last time; every process calls it."""
+        if self._online_costs and "loss" in logs:
+            for name in self._online_costs[0]:
+                found = [cost[name] for cost in self._online_costs]
+                logs[f"hdpo/online_{name}"] = max(found) if "memory" in name else sum(found) / len(found)
+            self._online_costs = []
+        super().log(logs, start_time)
+
+    def _evaluation_loss(self, totals: Tensor, table: Any) -> float:
+        """Return the offline objective over the whole set."""
+        overall, _ = table.means(totals)
+        preference = overall["weighted_preference"]
+        preference /= overall["weight"] if self.args.variant == "paper" else self.weight_mean
+        loss = preference + self.args.lambda_offline * overall.get("regularizer", 0.0)
+        loss += self.args.gamma * overall["nll"] + self._sft_weight * overall.get("weighted_nll", 0.0)
+        return loss + self.router_aux_loss_coef * overall.get("aux_loss", 0.0)
+
+    def _card(self) -> str:
+        args = self.args
+        reference = "none" if self.reference is None else repr(self.reference)
+        lines = [
+            "\n\n## Buckets, reference and critic\n",
+            "Trained with [polyalign](https://github.com/polyalign/polyalign): `HDPO`, "
+            f"`lambda_offline={args.lambda_offline}`, `margin={args.margin}`, `lambda_online={args.lambda_online}`, "
+            f"`gamma={args.gamma}`, `variant={args.variant}`.\n",
+            f"- Human reference: `{reference}`",
+            f"- Critic: `{self.critic!r}`\n",
+            card_table(self._counts, None),
+        ]
+        return "\n".join(lines) + "\n"
+
+
+class _Cost:
+    """What sampling and scoring cost this process, apart from the rest of a step."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device if device.type == "cuda" else None
+        if self.device:
+            torch.cuda.reset_peak_memory_stats(self.device)
+        self.start = time.perf_counter()
+
+    def seconds(self) -> float:
+        return time.perf_counter() - self.start
+
+    def total(self, sampling: float) -> dict[str, float]:
+        costs = {"sampling_seconds": sampling, "seconds": self.seconds()}
+        if self.device:
+            costs["memory_gb"] = torch.cuda.max_memory_allocated(self.device) / 2**30
+        return costs
+
+
+def _chosen_lengths(batch: Mapping[str, Tensor]) -> Tensor:
+    return batch["completion_mask"][:, 1:].chunk(2)[0].sum(dim=1)
+
+
+def _prompts(inputs: Mapping[str, Tensor], count: int) -> list[list[int]]:
+    """Return the token ids of the first prompts of a batch."""
+    ids, mask = (inputs[name][:count] for name in ("input_ids", "completion_mask"))
+    is_prompt = inputs["attention_mask"][:count].bool() & (mask.cumsum(dim=1) == 0)
+    return [row[kept].tolist() for row, kept in zip(ids.cpu(), is_prompt.cpu(), strict=True)]
+
+
+def _checked(scores: Any, rows: int) -> Tensor:
+    found = np.asarray(scores, dtype=np.float32)
+    if found.shape != (rows,):
+        raise ValueError(f"the critic returned scores of shape {found.shape} for {rows} responses: one each is due")
+    return torch.from_numpy(found.copy())
+
+
+def _check_columns(columns: list[str], dataset_name: str) -> None:
+    for name in ("bucket", "chosen", "rejected"):
+        if name not in columns:
+            raise ValueError(
+                f"the {dataset_name} data set has no column {name!r} (but {', '.join(columns)}): polyalign pairs makes "
+                "preference data with buckets"
+            )
+
+
+def _arrays(dataset: Any, column: str) -> Any:
+    return np.concatenate([np.asarray(batch[column]) for batch in _data.batches(dataset, [column])])
+
+
+def _batched(dataset: Any, function: Any, num_proc: int | None, desc: str) -> Any:
+    if _data.is_streaming(dataset):
+        return dataset.map(function, batched=True)
+    return dataset.map(function, batched=True, num_proc=num_proc, desc=f"{desc} dataset")
+
+
+# ----------------------------------------------------------------------------------- row by row, for datasets.map
+
+
+def _empty(row: Mapping[str, Any]) -> str | None:
+    for name in ("chosen", "rejected"):
+        if not _responses.texts(name, [row[name]])[0].strip():
+            return f"an empty {name} response"
+    return None
+
+
+class _Score:
+    def __init__(self, critic: Critic, names: list[str]) -> None:
+        self.critic, self.names = critic, names
+
+    def __call__(self, rows: dict[str, list[Any]]) -> dict[str, Any]:
+        found = {}
+        for name in self.names:
+            texts = _responses.texts(name, rows[name.removesuffix("_score")])
+            found[name] = _checked(self.critic.score(texts, rows["bucket"]), len(texts)).tolist()
+        return found
+
+
+class _Unscored:
+    def __call__(self, row: Mapping[str, Any]) -> str | None:
+        for name in _SCORES:
+            if row[name] is None or not np.isfinite(row[name]):
+                return f"no {name.replace('_', ' ')}: the reference has no humans for bucket {row['bucket']}"
+        return None
+
+
+class _Fitted:
+    """Says how long a pair is, and what the collator will cut."""
+
+    def __init__(self, args: HDPOConfig) -> None:
+        self.limit, self.length_column = args.max_length, args.length_column_name
+        self.keeps_end = args.truncation_mode == "keep_end"
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        prompt, chosen, rejected = (len(row[name]) for name in ("prompt_ids", "chosen_ids", "rejected_ids"))
+        limit = self.limit if self.limit is not None else prompt + max(chosen, rejected)
+        kept_prompt = 0 if self.keeps_end else prompt
+        cut = [kept_prompt + size > limit for size in (chosen, rejected)]
+        return {
+            "prompt_tokens": prompt,
+            "response_tokens": chosen,
+            "truncated": any(cut),
+            "both_truncated": all(cut),
+            self.length_column: min(prompt + max(chosen, rejected), limit),
+        }
+
+
+class _Unfit:
+    def __init__(self, args: HDPOConfig) -> None:
+        self.limit, self.samples = args.max_length, args.lambda_online > 0
+        self.keeps_end = args.truncation_mode == "keep_end"
+
+    def __call__(self, row: Mapping[str, Any]) -> str | None:
+        if self.limit is not None and not self.keeps_end and row["prompt_tokens"] >= self.limit:
+            return f"the prompt fills max_length={self.limit}"
+        if row["both_truncated"]:
+            return f"both responses are cut at max_length={self.limit}"
+        if not row["chosen_ids"] or not row["rejected_ids"]:
+            return "a response has no tokens"
+        return "an empty prompt, which can't be answered online" if self.samples and not row["prompt_ids"] else None
+
+
+class _Weigh:
+    """Weighs pairs by how rare their bucket and language are, and by their scores."""
+
+    def __init__(self, counts: Mapping[str, int], args: HDPOConfig) -> None:
+        schema = _data.schema_of(next(iter(counts)))
+        variant: Any = args.variant
+        self.schema = schema
+        self.bucket_gaps = gaps(counts, schema=schema, variant=variant)
+        self.language_gaps = gaps(language_counts(counts, schema), variant=variant, schema=_data.schema_of("en"))
+        names = ("alpha", "beta_w", "gamma_l", "eta", "weight_min", "weight_max")
+        self.settings = {name: getattr(args, name) for name in names}
+
+    def __call__(self, rows: dict[str, list[Any]]) -> dict[str, Any]:
+        buckets = rows["bucket"]
+        zeros = [0.0] * len(buckets)
+        # A bucket that was not counted is as rare as any.
+        bucket_gap = [self.bucket_gaps.get(bucket, 1.0) for bucket in buckets]
+        language_gap = [self.language_gaps.get(language_of(bucket, self.schema), 1.0) for bucket in buckets]
+        chosen_scores, rejected_scores = (rows.get(name, zeros) for name in _SCORES)
+        weights = pair_weights(
+            bucket_gap, language_gap, chosen_scores, rejected_scores, rows.get("pair_type", zeros), **self.settings
+        )
+        return {"weight": weights.tolist()}
+
+
+class _Number:
+    def __init__(self, ids: Mapping[str, int]) -> None:
+        self.ids = ids
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        return {"bucket": self.ids.get(row["bucket"], self.ids.get(_data.OTHER))}
