@@ -28,7 +28,7 @@ logprobs = st.floats(-12, 0)
 positive = st.floats(0.1, 10)
 unscored = st.floats(0, 5) | st.just(math.nan)
 
-LOSSES_AND_DIVERGENCES = [
+LOSSES_AND_DIVERGENCES = [  # those that are defined
     (loss_type, divergence)
     for loss_type, divergence in itertools.product(losses.LOSS_TYPES, losses.DIVERGENCES)
     if divergence == "reverse_kl" or loss_type in losses.DIVERGENCE_LOSS_TYPES
@@ -299,11 +299,13 @@ def test_gradients_of_preference_losses(loss_type: str, divergence: str) -> None
     assert torch.autograd.gradcheck(loss, (logps.chosen, logps.rejected))
 
 
-@pytest.mark.parametrize(("loss_type", "divergence"), LOSSES_AND_DIVERGENCES)
+# But for the square of an exponential, which does overflow.
+FINITE = [pair for pair in LOSSES_AND_DIVERGENCES if pair not in (("ipo", "forward_kl"), ("ipo", "alpha_divergence"))]
+
+
+@pytest.mark.parametrize(("loss_type", "divergence"), FINITE)
 @pytest.mark.parametrize("ratio", [-200.0, 200.0])
 def test_far_pairs_have_finite_losses_and_gradients(loss_type: str, divergence: str, ratio: float) -> None:
-    if loss_type == "ipo" and divergence in ("forward_kl", "alpha_divergence"):
-        return  # the square of an exponential
     far = [torch.tensor([-300.0 + ratio / 2]), torch.tensor([-300.0 - ratio / 2])]
     policy = [value.requires_grad_() for value in far]
     ones = torch.ones(1)
