@@ -637,3 +637,14 @@ def test_nothing_waits_for_the_device() -> None:
     assert {value.device.type for value in results.values()} == {"meta"}
     with pytest.raises((RuntimeError, NotImplementedError)):
         results["online"].item()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+def test_nothing_waits_for_a_gpu() -> None:
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        results = everything(torch.float32, "cuda")
+        with pytest.raises(RuntimeError, match="synchroniz"):
+            results["online"].item()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")

@@ -535,7 +535,7 @@ def regularizer(
     """
     scored = ~(chosen_scores + rejected_scores).isnan()
     chosen, rejected = (
-        torch.where(scored, scores.detach(), 0).to(margin.dtype) for scores in (chosen_scores, rejected_scores)
+        _masked(scores.detach(), scored).to(margin.dtype) for scores in (chosen_scores, rejected_scores)
     )
     return torch.sigmoid(kappa * margin) * chosen + torch.sigmoid(-kappa * margin) * rejected
 
@@ -569,7 +569,7 @@ def advantages(scores: torch.Tensor) -> torch.Tensor:
     scored = ~scores.isnan()
     both = scored[:, :, None] & scored[:, None, :]
     # A sum of differences, and not a difference of sums: equal scores cancel exactly.
-    differences = torch.where(both, scores[:, :, None] - scores[:, None, :], 0)
+    differences = _masked(scores[:, :, None] - scores[:, None, :], both)
     others = (scored.sum(dim=1, keepdim=True) - 1).clamp(min=1)
     return differences.sum(dim=2) / others
 
@@ -773,7 +773,7 @@ def hdpo_loss(
 
 
 def _masked(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Put 0 where `mask` is false, whatever is there."""
+    """Put 0 where `mask` is false, whatever is there; ``torch.where`` would copy that 0 to the device, and wait."""
     return values.masked_fill(~mask, 0)
 
 
