@@ -535,7 +535,7 @@ def regularizer(
     """
     scored = ~(chosen_scores + rejected_scores).isnan()
     chosen, rejected = (
-        torch.where(scored, scores.detach(), 0).to(margin.dtype) for scores in (chosen_scores, rejected_scores)
+        _masked(scores.detach(), scored).to(margin.dtype) for scores in (chosen_scores, rejected_scores)
     )
     return torch.sigmoid(kappa * margin) * chosen + torch.sigmoid(-kappa * margin) * rejected
 
@@ -569,7 +569,7 @@ def advantages(scores: torch.Tensor) -> torch.Tensor:
     scored = ~scores.isnan()
     both = scored[:, :, None] & scored[:, None, :]
     # A sum of differences, and not a difference of sums: equal scores cancel exactly.
-    differences = torch.where(both, scores[:, :, None] - scores[:, None, :], 0)
+    differences = _masked(scores[:, :, None] - scores[:, None, :], both)
     others = (scored.sum(dim=1, keepdim=True) - 1).clamp(min=1)
     return differences.sum(dim=2) / others
 
@@ -611,7 +611,7 @@ def online_surrogate(scores: torch.Tensor, logps: torch.Tensor, num_prompts: Num
     if samples < 2:
         raise ValueError(f"there are {samples} responses a prompt: a baseline from the others needs at least 2")
     total = (advantages(scores).to(logps.dtype) * logps).sum()
-    return total / (samples * (max(prompts, 1) if num_prompts is None else num_prompts))
+    return _over(total, samples * (max(prompts, 1) if num_prompts is None else num_prompts))
 
 
 # ------------------------------------------------------------------------------------------- global batches
@@ -645,7 +645,7 @@ def bucket_sft_loss(
     >>> bucket_sft_loss(nll, weights, mean_weight=2.0, num_examples=2)
     tensor(1.2500)
     """
-    return (weights.to(nll.dtype) / mean_weight * nll).sum() / num_examples
+    return _over((weights.to(nll.dtype) / mean_weight * nll).sum(), num_examples)
 
 
 def sft_loss(
@@ -675,7 +675,7 @@ def sft_loss(
     tensor(2.2500)
     """
     totals = _masked(token_logps, mask.bool()).sum(dim=1)
-    return -(weights.to(totals.dtype) * totals).sum() / weighted_tokens
+    return _over(-(weights.to(totals.dtype) * totals).sum(), weighted_tokens)
 
 
 def paper_mean(values: torch.Tensor, weights: torch.Tensor, weight_sum: Number | None = None) -> torch.Tensor:
@@ -701,7 +701,7 @@ def paper_mean(values: torch.Tensor, weights: torch.Tensor, weight_sum: Number |
     tensor(1.2500)
     """
     weights = weights.to(values.dtype)
-    return (weights * values).sum() / (weights.sum() if weight_sum is None else weight_sum)
+    return _over((weights * values).sum(), weights.sum() if weight_sum is None else weight_sum)
 
 
 def hdpo_loss(
@@ -766,15 +766,20 @@ def hdpo_loss(
     else:
         loss = bucket_sft_loss(dpo, weights, mean_weight=mean_weight, num_examples=num_pairs)
     if regularizer is not None:
-        loss = loss + lambda_offline * regularizer.sum() / num_pairs
+        loss = loss + _over(lambda_offline * regularizer.sum(), num_pairs)
     if nll is not None:
-        loss = loss + gamma * nll.sum() / num_pairs
+        loss = loss + _over(gamma * nll.sum(), num_pairs)
     return loss
 
 
 def _masked(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Put 0 where `mask` is false, whatever is there."""
+    """Put 0 where `mask` is false, whatever is there; ``torch.where`` would copy that 0 to the device, and wait."""
     return values.masked_fill(~mask, 0)
+
+
+def _over(total: torch.Tensor, count: Number) -> torch.Tensor:
+    """Divide a sum by a count of the global batch, which may be a tensor of another dtype."""
+    return (total / count).to(total.dtype)
 
 
 def _bounded_exp(exponents: torch.Tensor) -> torch.Tensor:
