@@ -127,15 +127,13 @@ def mapped(dataset: Any, function: Callable[[dict[str, Any]], dict[str, Any]], n
     return dataset.map(function, num_proc=num_proc, desc=f"{desc} dataset")
 
 
-def numbered(
-    dataset: Any, function: Callable[[dict[str, Any]], dict[str, Any]], names: list[str], num_proc: int | None, desc: str
-) -> Any:
-    """Map a data set by a function that gives a row its bucket's number, and its weight; buckets keep their names."""
+def numbered(dataset: Any, function: Callable[..., dict[str, Any]], names: list[str], num_proc: int | None) -> Any:
+    """Map a data set by a function that gives a row its bucket's number and its weight; the names go with the set."""
     if is_streaming(dataset):
         return dataset.map(function)
     made = {"bucket": ClassLabel(names=names), "weight": Value("float64")}
     features = Features({**dataset.features, **made})
-    return dataset.map(function, num_proc=num_proc, desc=f"{desc} dataset", features=features)
+    return dataset.map(function, num_proc=num_proc, desc="Weighing dataset", features=features)
 
 
 def no_bucket(row: Mapping[str, Any]) -> str | None:

@@ -190,7 +190,7 @@ class HDPO(BucketTrainer, DPOTrainer):
             elif not weighs and self._weigher is not None:
                 dataset = _batched(dataset, self._weigher, num_proc, "Weighing")
             number = _Number(dict(self._bucket_ids), self.weight_mean, names=_data.is_streaming(dataset))
-            dataset = _data.numbered(dataset, number, self._bucket_names, num_proc, "Numbering")
+            dataset = _data.numbered(dataset, number, self._bucket_names, num_proc)
         return self._remember(dataset)
 
     def _check_schema(self, dataset: Any) -> None:
