@@ -386,6 +386,28 @@ def test_fields_and_messages(corpus: Path, tmp_path: Path) -> None:
     assert pairs.from_samples(corpus / "bucketed", renamed, fields={"id": "key", "response": "text"}).table == found
 
 
+def test_labels_of_samples_have_no_say(corpus: Path, tmp_path: Path) -> None:
+    labels = {"language": 5, "track": "weird", "family": "a|b", "source": [1], "group": 1.5, "bucket": "x"}
+    source = write_jsonl(tmp_path / "samples.jsonl", [{"id": "h0", "response": "Model.", **labels}])
+    found, _ = pairs.from_samples(corpus / "bucketed", source)
+    assert found["rejected"].to_pylist() == [assistant("Model.")]
+
+
+@pytest.mark.parametrize(
+    ("sample", "message"),
+    [
+        ({"response": None}, "for no_response, the first at samples.jsonl:1: `response` is null"),
+        ({"response": 5}, "for type, the first at samples.jsonl:1: `response` is a number"),
+        ({"response": "Model.", "prompt": 5}, "for type, the first at samples.jsonl:1: `prompt` is a number"),
+        ({"text": "Model."}, "fields seen: id, text; .* name the fields with --prompt-field and --response-field"),
+    ],
+)
+def test_why_no_sample_can_be_read(corpus: Path, tmp_path: Path, sample: dict[str, Any], message: str) -> None:
+    source = write_jsonl(tmp_path / "samples.jsonl", [{"id": "h0", **sample}] * 3)
+    with pytest.raises(ValueError, match=message):
+        pairs.from_samples(corpus / "bucketed", source)
+
+
 def test_predictions_in_the_papers_form(tmp_path: Path) -> None:
     rows = [{"id": f"p{at}", "question": "Why?", "human_answer": f"Human {at}."} for at in range(3)]
     Bucketer().bucket_files(write_jsonl(tmp_path / "records.jsonl", rows), tmp_path / "bucketed")

@@ -26,6 +26,8 @@ _REFERENCE_FIELDS = ("reference", "human_answer")
 _MANIFESTS = ("polyalign buckets", "polyalign pairs")
 _BATCH_ROWS = 10_000
 _PEEKED_ROWS = 100
+# A path that no record has: what a sample says of its language and the like has no say.
+_NOT_READ = "polyalign.not-read"
 
 Place = Mapping[str, Any]
 
@@ -360,7 +362,9 @@ def _sample_reader(shape: Shape | None, fields: Mapping[str, str]) -> Any:
     """Return a reader of records: a bucketer on the one axis that is always known."""
     from polyalign.buckets import Bucketer, BucketSchema
 
-    reader = Bucketer(BucketSchema(axes=["track"]), shape=shape, fields=fields, keep_thinking=True)
+    labels = dict.fromkeys(("language", "track", "family", "source", "group"), _NOT_READ)
+    schema = BucketSchema(axes=["track"])
+    reader = Bucketer(schema, shape=shape, fields={**labels, **fields}, keep_thinking=True)
     # A sample needs no prompt, and an empty one is counted as such.
     reader._fields["lenient"] = True
     return reader
@@ -368,14 +372,19 @@ def _sample_reader(shape: Shape | None, fields: Mapping[str, str]) -> Any:
 
 def _response_field(inputs: Sequence[str], shape: Shape | None, fields: Mapping[str, str]) -> dict[str, str]:
     """Return the first known name of a response's field that the first rows have; none: the shape's own."""
+    unclear: dict[str, str] = {}
     for name in RESPONSE_FIELDS if shape is None else ():
         reader = _sample_reader(shape, {**fields, "response": name})
         try:
-            if reader.bucket_files(inputs, None, limit=_PEEKED_ROWS, threads=1).bucketed:
-                return {"response": name}
+            report = reader.bucket_files(inputs, None, limit=_PEEKED_ROWS, threads=1)
         except ValueError:  # a table without such a column; what is wrong with all names is said by the last
             continue
-    return {}
+        if report.bucketed:
+            return {"response": name}
+        # The field may be there and hold nothing of use, which the rejects then say.
+        if report.rows and not any(f"there is no `{name}`" in reject["reason"] for reject in report.first_rejects):
+            unclear.setdefault("response", name)
+    return unclear
 
 
 def _engine_batches(files: Iterable[Path]) -> Iterator[dict[str, Any]]:
