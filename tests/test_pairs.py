@@ -437,13 +437,38 @@ def test_samples_that_cannot_be_read_are_counted(corpus: Path, tmp_path: Path) -
 
 def test_preferences_keep_their_order_and_columns() -> None:
     rows = [
-        {"bucket": QA, "prompt": "Why?", "chosen": "So.", "rejected": "No.", "weight": 2.0, "chosen_score": 0.5},
-        {"bucket": QA, "prompt": "Why?", "chosen": "So.", "rejected": "So.", "weight": 1.0, "chosen_score": 0.5},
-        {"bucket": QA, "prompt": "Who?", "chosen": "Me.", "rejected": "You.", "weight": 3.0, "chosen_score": 0.25},
+        {
+            "bucket": QA,
+            "prompt": "Why?",
+            "chosen": "So.",
+            "rejected": "No.",
+            "weight": 2.0,
+            "pair_type": 1,
+            "chosen_score": 0.5,
+        },
+        {
+            "bucket": QA,
+            "prompt": "Why?",
+            "chosen": "So.",
+            "rejected": "So.",
+            "weight": 1.0,
+            "pair_type": 0,
+            "chosen_score": 0.5,
+        },
+        {
+            "bucket": QA,
+            "prompt": "Who?",
+            "chosen": "Me.",
+            "rejected": "You.",
+            "weight": 3.0,
+            "pair_type": 0,
+            "chosen_score": 0.25,
+        },
     ]
     found, report = pairs.from_preferences(table(*rows))
     assert found["id"].to_pylist() == ["0", "2"]
     assert found["weight"].to_pylist() == [2.0, 3.0]
+    assert found["pair_type"].to_pylist() == [1, 0]
     assert found["chosen_score"].to_pylist() == [0.5, 0.25]
     assert (report.records, report.samples, report.skipped_by_kind) == (3, None, {"exact_match": 1})
     scored, _ = pairs.from_preferences(table(*rows), critic=Lengths())
@@ -527,8 +552,48 @@ def test_shards_are_bounded(corpus: Path, tmp_path: Path, monkeypatch: pytest.Mo
     assert pa.concat_tables(map(pq.read_table, shards)).to_pylist() == wanted.to_pylist()
 
 
-def test_pairs_are_preferences_too(made: Path, corpus: Path) -> None:
-    """Pairs can be scored anew, and filtered."""
+@pytest.mark.slow
+@pytest.mark.parametrize("conversational", [True, False])
+def test_hdpo_trains_on_pairs(made: Path, tmp_path: Path, conversational: bool) -> None:
+    for package in ("torch", "trl"):
+        pytest.importorskip(package, reason=f"{package} is not installed: pip install 'polyalign[train]'")
+    import datasets
+
+    import tiny
+    from polyalign.trainers import HDPO, HDPOConfig
+
+    table = pq.read_table(made / "data").slice(0, 16)
+    if not conversational:
+        rows = [
+            {**row, **{name: row[name][-1]["content"] for name in ("prompt", "chosen", "rejected")}}
+            for row in table.to_pylist()
+        ]
+        table, _ = pairs.from_preferences(pa.Table.from_pylist(rows))
+        assert table["chosen_score"].to_pylist() == [row["chosen_score"] for row in rows]
+    config = HDPOConfig(
+        str(tmp_path / "trained"),
+        max_steps=2,
+        per_device_train_batch_size=4,
+        max_length=64,
+        lambda_online=0.0,
+        logging_steps=1,
+        save_strategy="no",
+        report_to="none",
+        use_cpu=True,
+        bf16=False,
+        disable_tqdm=True,
+    )
+    data = datasets.Dataset(table)
+    # No critic: the scores are there.
+    trainer = HDPO(tiny.model(), tiny.model(), config, train_dataset=data, processing_class=tiny.tokenizer())
+    trainer.train()
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    assert len(losses) == 2
+    assert all(map(math.isfinite, losses))
+
+
+def test_pairs_are_preferences_too(made: Path) -> None:
+    """Pairs can be scored anew."""
     found, _ = pairs.from_preferences(made, critic=Lengths())
     assert found["rejected_score"][0].as_py() == len(found["rejected"][0][0]["content"].as_py())
 

@@ -37,7 +37,7 @@ REASONS = {
 # What is no fault of the input: rows that were not sampled, and samples that are as the human's.
 HARMLESS = ("no_sample", "exact_match")
 # Columns of preferences that go along as they are.
-CARRIED = ("weight", "chosen_score", "rejected_score")
+CARRIED = ("weight", "pair_type", "chosen_score", "rejected_score")
 _SHOWN = 3
 
 Place = Mapping[str, Any]
@@ -238,7 +238,7 @@ def from_preferences(rows: Rows, pairer: Pairer, on_rows: Callable[[int], object
     hint = "; give --samples" if "completion" in rows.columns else ""
     rows.require("preferences", "prompt", "chosen", "rejected", hint=hint)
     rows.require("preferences", "bucket", hint="; polyalign bucket makes it")
-    carried = [name for name in CARRIED if pairer.critic is None or name == "weight"]
+    carried = [name for name in CARRIED if pairer.critic is None or not name.endswith("_score")]
     wanted = ["id", "file", "row", "bucket", "prompt", "chosen", "rejected", *carried]
     for name, row, batch in rows.batches(wanted):
         known = ids("preferences", batch["id"]) if "id" in batch.schema.names else _numbers(row, len(batch))

@@ -206,8 +206,8 @@ def from_preferences(
     ----------
     preferences : str, PathLike, list of them, Arrow table or datasets.Dataset
         With ``bucket``, ``prompt``, ``chosen`` and ``rejected``: a folder that ``polyalign bucket`` made of preference
-        data, Parquet, or a table. Columns ``weight``, and without a critic ``chosen_score`` and ``rejected_score``, go
-        along.
+        data, Parquet, or a table. Columns ``weight`` and ``pair_type``, and without a critic ``chosen_score`` and
+        ``rejected_score``, go along.
     reference, critic, support, min_count, threads
         As in :func:`from_samples`.
 
