@@ -9,12 +9,12 @@ from typing import Any
 
 import datasets
 import pytest
-import tiny
 import torch
 from datasets import Dataset
 from transformers import PrinterCallback, TrainerCallback
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
+import tiny
 from polyalign.trainers import HDPO, BucketSFT, BucketSFTConfig, HDPOConfig
 
 datasets.disable_progress_bars()

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 from trl import DPOConfig, DPOTrainer
 
+import polyalign
 import polyalign.trainers.hdpo as hdpo_module
 import tiny
 import training
@@ -731,3 +732,57 @@ def test_beyond_the_model(data: Dataset, tmp_path: Path) -> None:
 def test_settings(tmp_path: Path, name: str, value: Any) -> None:
     with pytest.raises(ValueError, match=f"^{name}="):
         HDPOConfig(output_dir=str(tmp_path), bf16=False, **{name: value})
+
+
+# ------------------------------------------------------------------------------------------- the human reference
+
+
+@pytest.fixture(scope="module")
+def reference() -> Any:
+    return polyalign.Reference.from_arrow(polyalign.reference.example_table())
+
+
+def with_reference(data: Any, tmp_path: Path, reference: Any, **settings: Any):
+    return training.train(
+        HDPO,
+        HDPOConfig,
+        tmp_path,
+        model=tiny.model(),
+        settings={"per_device_train_batch_size": 4, "max_steps": 1, "max_new_tokens": 8, "online_every": 1, **settings},
+        train_dataset=data,
+        ref_model=tiny.model(1),
+        reference=reference,
+    )
+
+
+def of_bucket(pairs: Dataset, *buckets: str) -> Dataset:
+    named = [buckets[at % len(buckets)] for at in range(len(pairs))]
+    return pairs.remove_columns("bucket").add_column("bucket", named)
+
+
+def test_a_reference_is_the_critic(reference: Any, tmp_path: Path) -> None:
+    pairs = of_bucket(tiny.pairs(8, scored=False), reference.buckets[0])
+    trainer, _ = with_reference(pairs, tmp_path, reference)
+    assert repr(trainer.critic).startswith("SupportCritic(")
+    texts = [row["chosen"][0]["content"] for row in pairs]
+    distances = reference.support_distance(texts, reference.buckets[0])
+    assert trainer.train_dataset["chosen_score"][:] == pytest.approx(distances.tolist())
+    assert 0 <= trainer.state.log_history[0]["hdpo/online_score"] <= 5
+    assert trainer.state.log_history[0]["hdpo/online_unscored"] == 0
+
+
+def test_a_reference_of_another_schema(reference: Any, tmp_path: Path) -> None:
+    for bucket in ("en|single|qa", "en|single|qa|huge", "en|sometimes|qa|short"):
+        with pytest.raises(ValueError, match="the data set and the reference are of different schemas: "):
+            with_reference(of_bucket(tiny.pairs(8, scored=False), bucket), tmp_path, reference)
+
+
+def test_buckets_without_humans(reference: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    pairs = of_bucket(tiny.pairs(8, scored=False), reference.buckets[0], "ru|single|qa|short")
+    trainer, _ = with_reference(pairs, tmp_path, reference)
+    assert len(trainer.train_dataset) == 4
+    assert (
+        "4 of 8 rows of the train data set do not train: 4: no chosen score: the reference has no humans" in caplog.text
+    )
+    with pytest.raises(ValueError, match="8 of 8 rows of the train data set do not train"):
+        with_reference(of_bucket(tiny.pairs(8, scored=False), "ru|single|qa|short"), tmp_path, reference)

@@ -10,19 +10,13 @@ import pytest
 
 pytest.importorskip("trl", reason="training needs polyalign[train]: pip install 'polyalign[train]'")
 
-import humans
-import kinds
-import numpy as np
-import pyarrow as pa
-import tiny
 import torch
-from datasets import Dataset
-from kinds import BOTH, BUCKET_SFT, HUMAN_DPO, Kind
 from peft import LoraConfig, PeftModel, PrefixTuningConfig, PromptTuningConfig, TaskType, get_peft_model
 from transformers import AutoModelForCausalLM, TrainerCallback
 
-from polyalign import Bucketer, Reference
-from polyalign.trainers import HDPO, BucketSFT
+import kinds
+import tiny
+from kinds import BOTH, BUCKET_SFT, HUMAN_DPO, Kind
 
 LORA = LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "v_proj"], task_type=TaskType.CAUSAL_LM)
 
