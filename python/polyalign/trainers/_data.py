@@ -75,22 +75,27 @@ class Skips:
         """Count rows; of a stream the first of each reason is said at once."""
         self.counts[reason] += rows
 
+    def check(self, total: int | None) -> None:
+        """Raise a ValueError where nothing is left; `total` is None of a stream, which is not known yet."""
+        if total is not None and self.counts and self.counts.total() >= total:
+            raise ValueError(self._told(total))
+
     def say(self, total: int | None) -> None:
-        """Log what was skipped; None: of a stream, which is not known yet.
+        """Log what was skipped.
 
         Raises
         ------
         ValueError
             Nothing is left.
         """
-        if total is None or not self.counts:
-            return
-        skipped = sum(self.counts.values())
+        self.check(total)
+        if total is not None and self.counts:
+            logger.warning(self._told(total))
+
+    def _told(self, total: int) -> str:
         reasons = "; ".join(f"{rows:,}: {reason}" for reason, rows in self.counts.most_common())
-        told = f"{skipped:,} of {total:,} rows of the {self.dataset_name} data set do not train: {reasons}"
-        if skipped >= total:
-            raise ValueError(told)
-        logger.warning(told)
+        skipped = f"{self.counts.total():,} of {total:,} rows"
+        return f"{skipped} of the {self.dataset_name} data set do not train: {reasons}"
 
 
 def sift(dataset: Any, reason_of: Callable[[Mapping[str, Any]], str | None], skips: Skips, num_proc: int | None) -> Any:

@@ -147,6 +147,7 @@ class BucketSFT(BucketTrainer, SFTTrainer):
             dataset = _data.sift(dataset, _data.no_bucket, skips, num_proc)
             if args.conditioning is not None:
                 dataset = _data.mapped(dataset, Condition(args.conditioning), num_proc, "Conditioning")
+        skips.check(total)
         # TRL would truncate and drop without a word.
         untouched = copy.copy(args)
         untouched.max_length, untouched.shuffle_dataset = None, False

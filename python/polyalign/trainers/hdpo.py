@@ -181,6 +181,7 @@ class HDPO(BucketTrainer, DPOTrainer):
             self._check_schema(dataset)
             dataset = _data.sift(dataset, empty_response, skips, num_proc)
             dataset = self._score(dataset, args, columns, dataset_name, skips)
+        skips.check(total)
         # TRL would drop without a word.
         untouched = copy.copy(args)
         untouched.max_length = None
