@@ -15,6 +15,7 @@ from polyalign.cli._help import SETTINGS, command, option, write_as_it_is
 from polyalign.cli._reference import reference
 from polyalign.cli._score import score
 from polyalign.cli._show import show
+from polyalign.cli._train import hdpo, sft
 
 _START = """
 Start here:
@@ -25,6 +26,8 @@ Start here:
   polyalign reference build bucketed/ --out human.safetensors   how humans answer, bucket by bucket
   polyalign reference show human.safetensors --html page.html   look at it
   polyalign score answers.jsonl --reference human.safetensors   how far answers are from humans
+  polyalign sft --model_name_or_path MODEL --dataset_name bucketed/ --output_dir out/sft
+  polyalign hdpo --model_name_or_path out/sft --dataset_name pairs/ --reference human.safetensors --output_dir out/hdpo
 
 polyalign COMMAND --help explains each command, with examples.
 """
@@ -76,5 +79,5 @@ def demo(output: str) -> None:
     run_demo(output)
 
 
-for _command in (bucket, count, show, reference, score, features, demo):
+for _command in (bucket, count, show, reference, score, sft, hdpo, features, demo):
     app.add_command(_command)
