@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -15,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from conftest import Cli, clean_environment
+from conftest import clean_environment
 from polyalign import Reference, cli
 
 pytest.importorskip("torch", reason="torch is not installed: pip install 'polyalign[train]'")
@@ -27,6 +28,8 @@ import tiny
 
 pytestmark = pytest.mark.slow
 
+# The tests run elsewhere.
+PACKAGE = {"PYTHONPATH": os.pathsep.join((str(Path(cli.__file__).parents[2]), os.environ.get("PYTHONPATH", "")))}
 FAST = "--use_cpu --bf16 false --max_steps 2 --per_device_train_batch_size 2 --logging_steps 1 --save_strategy no"
 
 
@@ -116,12 +119,14 @@ def trl_base(kind: type) -> type:
 
 
 @pytest.mark.parametrize("command", ["sft", "hdpo"])
-def test_help_is_quick(cli: Cli, command: str) -> None:
+def test_help_is_quick(command: str) -> None:
     code = (
         f"import sys; from polyalign.cli import run; run(['{command}', '--help']); "
         "print('torch' in sys.modules or 'trl' in sys.modules)"
     )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=clean_environment(**PACKAGE)
+    )
     assert result.stdout.endswith("False\n")
     assert "--model_name_or_path" in result.stdout
     assert "--help-all" in result.stdout
@@ -134,15 +139,11 @@ def test_all_help_has_what_trl_has(run: Run) -> None:
     assert "--packing_strategy" in out
 
 
-def test_says_what_is_missing(cli: Cli, tmp_path: Path) -> None:
-    (tmp_path / "trl.py").write_text("raise ModuleNotFoundError(\"No module named 'trl'\", name='trl')\n")
-    result = cli("sft", PYTHONPATH=f"{tmp_path}:{Path(cli_folder()).parent.parent}")
-    assert result.returncode == 1
-    assert result.stderr == "polyalign: training needs trl: pip install 'polyalign[train]'\n"
-
-
-def cli_folder() -> str:
-    return str(Path(cli.__file__).parent)
+def test_says_what_is_missing(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "polyalign.cli._training")
+    monkeypatch.setitem(sys.modules, "trl", None)
+    code, _, err = run("sft --model_name_or_path model --dataset_name bucketed")
+    assert (code, err) == (1, "polyalign: training needs trl: pip install 'polyalign[train]'\n")
 
 
 # Options
@@ -358,7 +359,7 @@ def test_two_processes() -> None:
     """Weights and summary are printed once; rows and steps are shared."""
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "-m", "polyalign"]
     script = f"sft --model_name_or_path model --dataset_name bucketed --output_dir out {FAST}"
-    environment = clean_environment(OMP_NUM_THREADS="1", HF_DATASETS_CACHE="cache")
+    environment = clean_environment(**PACKAGE, OMP_NUM_THREADS="1", HF_DATASETS_CACHE="cache")
     result = subprocess.run([*launch, *script.split()], capture_output=True, text=True, env=environment, check=False)
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("Bucket weights of 4 buckets") == 1

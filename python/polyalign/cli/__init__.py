@@ -1,4 +1,4 @@
-"""The command line: ``polyalign bucket | count | show | reference | score | sft | hdpo | features | demo``."""
+"""The command line: ``polyalign bucket | count | show | reference | score | pairs | sft | hdpo | features | demo``."""
 
 from __future__ import annotations
 
@@ -48,6 +48,8 @@ def _interrupted(arguments: list[str]) -> int:
         hint = "; no reference was written"
     elif arguments[:1] == ["score"]:
         hint = "; no file was written"
+    elif arguments[:1] == ["pairs"]:
+        hint = "; no folder was made"
     elif arguments[:1] in (["sft"], ["hdpo"]):
         hint = "; --resume_from_checkpoint true goes on from the last checkpoint"
     if sys.stderr.isatty():

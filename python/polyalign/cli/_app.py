@@ -12,6 +12,7 @@ from polyalign.cli._bucket import bucket
 from polyalign.cli._count import count
 from polyalign.cli._features import features
 from polyalign.cli._help import SETTINGS, command, option, write_as_it_is
+from polyalign.cli._pairs import pairs
 from polyalign.cli._reference import reference
 from polyalign.cli._score import score
 from polyalign.cli._show import show
@@ -26,8 +27,9 @@ Start here:
   polyalign reference build bucketed/ --out human.safetensors   how humans answer, bucket by bucket
   polyalign reference show human.safetensors --html page.html   look at it
   polyalign score answers.jsonl --reference human.safetensors   how far answers are from humans
-  polyalign sft --model_name_or_path MODEL --dataset_name bucketed/ --output_dir out/sft
-  polyalign hdpo --model_name_or_path out/sft --dataset_name pairs/ --reference human.safetensors --output_dir out/hdpo
+  polyalign sft --config sft.yaml                               train on human responses, every bucket with its say
+  polyalign pairs bucketed/ --samples samples.jsonl -o pairs/   humans' and a model's responses, to train on
+  polyalign hdpo --config hdpo.yaml                             train towards the humans of every bucket
 
 polyalign COMMAND --help explains each command, with examples.
 """
@@ -79,5 +81,5 @@ def demo(output: str) -> None:
     run_demo(output)
 
 
-for _command in (bucket, count, show, reference, score, sft, hdpo, features, demo):
+for _command in (bucket, count, show, reference, score, pairs, sft, hdpo, features, demo):
     app.add_command(_command)
