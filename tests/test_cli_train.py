@@ -60,7 +60,7 @@ def place(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(made / "cache"))
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
 
 
 Run = Callable[[str], "tuple[int, str, str]"]
@@ -198,7 +198,7 @@ BAD = [
     ("sft {} --config none.yaml", 2, "--config: none.yaml: no such file"),
     ("sft {} --config bad.yaml", 2, "bad.yaml:2: unknown key 'lerning_rate'; did you mean learning_rate?"),
     ("sft {} --config twice.yaml", 2, "twice.yaml:2: key 'tau' is there twice"),
-    ("sft {} --config broken.yaml", 1, "broken.yaml:1:"),
+    ("sft {} --config broken.yaml", 1, "broken.yaml:2:1: not YAML"),
     ("sft {} --config two.yaml", 2, "dataset_name and datasets both say what to train on: leave one out"),
     ("sft {} --dataset_name nowhere", 1, "nowhere"),
     ("sft {} --dataset_name model/config.txt", 1, "model/config.txt"),
