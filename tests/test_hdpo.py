@@ -433,3 +433,301 @@ def test_evaluation_loss(data: Dataset, tmp_path: Path, size: int) -> None:
         tokens += row["weight"] * len(good)
     assert found["eval_loss"] == pytest.approx(total / 13 + weighted / tokens, rel=1e-5)
     assert critic.calls == 0
+
+
+# ------------------------------------------------------------------------------------- what is really sampled
+
+
+def enumerated(model: Any, prompt: list[int]) -> tuple[Tensor, list[list[int]]]:
+    """log π of every response of at most two tokens."""
+    first = model(torch.tensor([prompt])).logits[0, -1].log_softmax(-1)
+    starts = [token for token in range(len(first)) if token != 1]
+    after = model(torch.tensor([[*prompt, token] for token in starts])).logits[:, -1].log_softmax(-1)
+    pairs = first[starts][:, None] + after
+    return torch.cat((first[1:2], pairs.flatten())), [[1], *([a, b] for a in starts for b in range(len(first)))]
+
+
+@pytest.mark.parametrize(("samples", "steps"), [(2, 500), (4, 350), (8, 250)])
+def test_the_mean_gradient_is_exact(tmp_path: Path, samples: int, steps: int) -> None:
+    """Over many steps of sampling, the online term's gradient averages to that of the expected score."""
+    data = tiny.pairs(2).add_column("weight", [1.0, 1.0])
+    frozen = {"learning_rate": 0.0, "lambda_offline": 0.0, "gamma": 0.0, "num_train_epochs": steps}
+    sampled = {**ONLINE_SETTINGS, "num_online_samples": samples, "max_new_tokens": 2, "logging_steps": 10_000}
+    _, offline = step(data, tmp_path, (1, 2), **frozen)
+    trainer, found = step(data, tmp_path, (1, 2), steps=steps, critic=Words(), **frozen, **sampled)
+    draws = (torch.stack(found) - offline[0]) / ONLINE
+
+    def score(model: Any) -> Tensor:
+        total = torch.zeros((), dtype=torch.float64)
+        for row in data:
+            ids, start = training.sequence(row["prompt"], row["chosen"])
+            logps, responses = enumerated(model, ids[:start].tolist())
+            texts = tiny.tokenizer().batch_decode(responses, skip_special_tokens=True)
+            scores = Words().score(texts, [row["bucket"]] * len(texts))
+            total = total + (logps.exp() * torch.from_numpy(scores)).sum() / len(data)
+        return total
+
+    exact = training.gradient_of(tiny.model(dtype=torch.float64), score)
+    torch.manual_seed(0)
+    directions = torch.cat((exact[None] / exact.norm(), torch.randn(8, len(exact), dtype=torch.float64)))
+    along = draws @ directions.T
+    spread = along.std(dim=0) / len(draws) ** 0.5
+    truth = directions @ exact
+    assert ((along.mean(dim=0) - truth).abs() / spread).max() < 4
+    # The test would see the term twice, or half of it.
+    assert truth[0] / spread[0] > 8
+    assert trainer.state.global_step == steps
+
+
+def test_every_token_stays_possible() -> None:
+    from accelerate import Accelerator
+
+    from polyalign.trainers._online import sample
+
+    model, tokenizer = tiny.model(), tiny.tokenizer()
+    torch.nn.init.zeros_(model.lm_head.weight)
+    model.generation_config.update(top_k=20, top_p=0.3, temperature=0.2, repetition_penalty=1.9, suppress_tokens=[7, 8])
+    before = model.generation_config.to_dict()
+    args = HDPOConfig(output_dir="unused", bf16=False, use_cpu=True, num_online_samples=500)
+    model.train()
+    torch.manual_seed(0)
+    drawn = sample(model, Accelerator(cpu=True), [[3, 9, 4]], tokenizer, args, 1)
+    counts = torch.bincount(torch.tensor([response[0] for response in drawn.responses]), minlength=32)
+    assert counts.min() > 0
+    # Each about 1 in 32: no token is preferred either (chi-square, 31 degrees of freedom).
+    assert ((counts - 500 / 32) ** 2 / (500 / 32)).sum() < 62
+    assert model.generation_config.to_dict() == before
+    assert model.training
+
+
+def test_samples_are_laid_out_as_in_training() -> None:
+    batch = Samples([[3, 9, 4], [3, 4]], [[7, 1], [8, 9, 10]], [False, True]).batch(0, torch.device("cpu"), None)
+    assert batch["input_ids"].tolist() == [[3, 9, 4, 7, 1], [3, 4, 8, 9, 10]]
+    assert batch["labels"].tolist() == [[-100, -100, -100, 7, 1], [-100, -100, 8, 9, 10]]
+    assert batch["attention_mask"].tolist() == [[1] * 5, [1] * 5]
+
+
+def test_training_lowers_the_expected_score(tmp_path: Path) -> None:
+    data = tiny.pairs(8).add_column("weight", [1.0] * 8)
+    settings = {"beta": 1e-6, "lambda_offline": 0.0, "gamma": 0.0, "learning_rate": 0.01, "optim": "adamw_torch"}
+    online = {**ONLINE_SETTINGS, "lambda_online": 1.0, "num_online_samples": 8}
+    trainer, _ = step(data, tmp_path, (4, 2), steps=60, critic=Words(), **settings, **online)
+    scores = [logged["hdpo/online_score"] for logged in trainer.state.log_history if "hdpo/online_score" in logged]
+    assert len(scores) == 60
+    assert sum(scores[-10:]) / 10 < 0.6 * sum(scores[:10]) / 10
+
+
+def test_when_it_samples(data: Dataset, tmp_path: Path) -> None:
+    """At every third step, in each of its micro-batches; the critic is not asked otherwise."""
+    critic = Words()
+    settings = {**ONLINE_SETTINGS, "online_every": 3}
+    trainer, _ = step(data, tmp_path, (1, 2), steps=7, learning_rate=0.0, critic=critic, **settings)
+    sampled = [logged["step"] for logged in trainer.state.log_history if "hdpo/online_score" in logged]
+    assert sampled == [3, 6]
+    assert critic.calls == 4
+
+
+# ----------------------------------------------------------------------------------------------- scores and weights
+
+
+def test_scores_are_attached_once(data: Dataset, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    critic = Words()
+    unscored = data.remove_columns(["chosen_score", "rejected_score"])
+    trainer, (found,) = step(unscored, tmp_path, critic=critic)
+    calls = critic.calls
+    assert calls
+    texts = [row["chosen"][0]["content"] for row in data]
+    scored = {
+        name: Words().score([row[name][0]["content"] for row in data], data["bucket"][:])
+        for name in ("chosen", "rejected")
+    }
+    assert trainer.train_dataset["chosen_score"][:] == pytest.approx(scored["chosen"].tolist())
+    assert len(texts) == len(trainer.train_dataset)
+    with_scores = unscored
+    for name, values in scored.items():
+        with_scores = with_scores.add_column(f"{name}_score", values.tolist())
+    assert training.error(found, expected(with_scores)) < 1e-5
+    assert "its scores" not in caplog.text
+    step(with_scores, tmp_path, critic=critic)
+    assert critic.calls == calls
+    assert "the train data set has its scores: the critic does not score its pairs" in caplog.text
+
+
+def test_weights(data: Dataset, tmp_path: Path) -> None:
+    """clip(1 + α·gap_b + β_w·max(0, s⁻−s⁺) + γ_l·gap_lang + η·pair_type, low, high), w̄ their mean."""
+    pairs = tiny.pairs(60, seed=4)
+    pairs = pairs.add_column("pair_type", [float(at % 2) for at in range(60)])
+    trainer, _ = step(pairs, tmp_path)
+    counts = {bucket: pairs["bucket"][:].count(bucket) for bucket in set(pairs["bucket"])}
+    total = {language: sum(n for b, n in counts.items() if b.startswith(language)) for language in ("en", "zh")}
+
+    def served(bucket: str) -> int:
+        """Fewer than 20: without family, track, length, in that order; else the language's."""
+        parts = bucket.split("|")
+        for dropped in ((), (2,), (1, 2), (1, 2, 3)):
+            n = sum(
+                m
+                for other, m in counts.items()
+                if all(
+                    a == b for at, (a, b) in enumerate(zip(parts, other.split("|"), strict=True)) if at not in dropped
+                )
+            )
+            if n >= 20:
+                return n
+        return total[parts[0]]
+
+    def gaps(sizes: dict[str, int], whole: int) -> dict[str, float]:
+        raw = {key: max(0.0, math.log(whole / (len(sizes) * n))) for key, n in sizes.items()}
+        return {key: value / max(raw.values()) for key, value in raw.items()}
+
+    bucket_gap = gaps({bucket: served(bucket) for bucket in counts}, 60)
+    language_gap = gaps(total, 60)
+    for row, raw in zip(trainer.train_dataset, pairs, strict=True):
+        weight = 1 + 0.5 * bucket_gap[raw["bucket"]] + max(0.0, raw["rejected_score"] - raw["chosen_score"])
+        weight += 0.25 * language_gap[raw["bucket"][:2]] + 0.25 * raw["pair_type"]
+        assert row["weight"] == pytest.approx(min(3.0, max(0.5, weight)))
+    assert trainer.weight_mean == pytest.approx(np.mean(trainer.train_dataset["weight"][:]))
+
+
+def test_sft_and_wpo_are_weighted(data: Dataset, tmp_path: Path) -> None:
+    """−Σ w_i Σ log p / Σ w_i T_i over the global batch, beside the preference loss."""
+    settings = {"lambda_offline": 0.0, "gamma": 0.0, "loss_type": ["sigmoid", "sft"], "loss_weights": [0.5, 2.0]}
+    found = [step(data, tmp_path, split, **settings)[1][0] for split in SPLITS]
+    rows = training.rows(data, 4)
+    weights = torch.tensor([row["weight"] for row in rows], dtype=torch.float64)
+
+    def loss(model: Any) -> Tensor:
+        logps = [training.token_logps(model, row["prompt"], row["chosen"]) for row in rows]
+        tokens = torch.tensor([len(logp) for logp in logps], dtype=torch.float64)
+        return -2.0 * (weights * torch.stack([logp.sum() for logp in logps])).sum() / (weights * tokens).sum()
+
+    sft = training.gradient_of(tiny.model(dtype=torch.float64), loss)
+    dpo = expected(data, lambda_offline=0.0, gamma=0.0)
+    for gradient in found:
+        assert training.error(gradient, 0.5 * dpo + sft) < 1e-5
+    wpo = [step(data, tmp_path, split, use_weighting=True, **settings)[1][0] for split in SPLITS]
+    assert training.error(wpo[1], wpo[0]) < 1e-6
+    assert training.error(wpo[2], wpo[0]) < 1e-6
+    assert training.error(wpo[0], found[0]) > 0.1
+
+
+def test_aot_needs_equal_weights(data: Dataset, tmp_path: Path) -> None:
+    for name in ("aot", "aot_unpaired"):
+        with pytest.raises(ValueError, match=f"loss_type '{name}' sorts the pairs of a batch"):
+            step(data, tmp_path, loss_type=[name])
+    step(data.remove_columns("weight").add_column("weight", [2.0] * len(data)), tmp_path, loss_type=["aot"])
+
+
+def test_streaming(data: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"streams: its weights need bucket_counts .* or a column 'weight'"):
+        step(data.remove_columns("weight").to_iterable_dataset(), tmp_path)
+    mean = sum(data["weight"]) / len(data)
+    _, (found,) = step(data.to_iterable_dataset(), tmp_path, (2, 2), weight_mean=mean)
+    assert training.error(found, expected(data)) < 1e-5
+
+
+# ------------------------------------------------------------------------------------------------------ bad input
+
+
+def test_nothing_to_score_with(data: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="lambda_online > 0 scores samples: give a reference or a critic"):
+        step(data, tmp_path, lambda_online=0.1)
+    with pytest.raises(ValueError, match="no column 'chosen_score': give a reference or a critic"):
+        step(data.remove_columns(["chosen_score", "rejected_score"]), tmp_path)
+    # Where no term needs scores, neither is needed.
+    unscored = data.remove_columns(["chosen_score", "rejected_score"])
+    _, (found,) = step(unscored, tmp_path, lambda_offline=0.0)
+    assert training.error(found, expected(data, lambda_offline=0.0)) < 1e-5
+    with pytest.raises(TypeError, match="reference is a Reference, not LlamaForCausalLM: ref_model is TRL's"):
+        HDPO(
+            tiny.model(),
+            args=HDPOConfig(output_dir=str(tmp_path), bf16=False, use_cpu=True),
+            train_dataset=data,
+            reference=tiny.model(),
+        )
+
+
+@pytest.mark.parametrize("column", ["bucket", "chosen", "rejected"])
+def test_missing_columns(data: Dataset, tmp_path: Path, column: str) -> None:
+    with pytest.raises(ValueError, match=f"the train data set has no column '{column}'"):
+        step(data.remove_columns(column), tmp_path)
+
+
+def changed(data: Dataset, column: str, at: int, value: Any) -> Dataset:
+    values = data[column][:]
+    values[at] = value
+    return data.remove_columns(column).add_column(column, values)
+
+
+def test_skips_are_counted_and_explained(data: Dataset, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    bad = changed(data, "chosen", 0, [{"role": "assistant", "content": " "}])
+    bad = changed(bad, "chosen_score", 1, math.nan)
+    bad = changed(bad, "bucket", 2, None)
+    long = [{"role": "assistant", "content": " ".join(["tea"] * 40)}]
+    bad = changed(changed(bad, "chosen", 3, long), "rejected", 3, long)
+    bad = changed(bad, "prompt", 4, [{"role": "user", "content": " ".join(["tea"] * 40)}])
+    trainer, _ = step(bad, tmp_path, max_length=36)
+    assert len(trainer.train_dataset) == len(data) - 5
+    told = caplog.text
+    assert "5 of 12 rows of the train data set do not train: " in told
+    for reason in (
+        "1: an empty chosen response",
+        f"1: no chosen score: the reference has no humans for bucket {data[1]['bucket']}",
+        "1: no bucket",
+        "1: both responses are cut at max_length=36",
+        "1: the prompt fills max_length=36",
+    ):
+        assert reason in told
+
+
+@pytest.mark.parametrize("score", [-1.0, math.inf])
+def test_scores_out_of_range(data: Dataset, tmp_path: Path, score: float) -> None:
+    with pytest.raises(ValueError, match=r"columns chosen_score and rejected_score: score 5 \(bucket"):
+        step(changed(data, "chosen_score", 5, score), tmp_path)
+
+
+@pytest.mark.parametrize("weight", [math.nan, -1.0])
+def test_bad_weights(data: Dataset, tmp_path: Path, weight: float) -> None:
+    with pytest.raises(ValueError, match="column 'weight', row 5 of those that train"):
+        step(changed(data, "weight", 5, weight), tmp_path)
+
+
+def test_a_critic_of_the_wrong_shape(data: Dataset, tmp_path: Path) -> None:
+    class Short:
+        def score(self, responses: Any, buckets: Any) -> Any:
+            return np.zeros(len(responses) - 1, dtype=np.float32)
+
+    with pytest.raises(ValueError, match=r"the critic returned scores of shape \(11,\) for 12 responses"):
+        step(data.remove_columns(["chosen_score", "rejected_score"]), tmp_path, critic=Short())
+
+
+def test_a_collapsed_critic(tmp_path: Path) -> None:
+    class Constant:
+        def score(self, responses: Any, buckets: Any) -> Any:
+            return np.ones(len(responses), dtype=np.float32)
+
+    with pytest.raises(ValueError, match="critic"):
+        step(tiny.pairs(60, scored=False), tmp_path, critic=Constant())
+
+
+def test_beyond_the_model(data: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(
+        ValueError, match=r"max_new_tokens=120 and the longest prompt, \d+ tokens, are beyond the model's 128"
+    ):
+        step(data, tmp_path, critic=Words(), lambda_online=0.1, max_new_tokens=120)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("margin", "x"),
+        ("num_online_samples", 1),
+        ("online_every", 0),
+        ("lambda_offline", -1),
+        ("weight_min", 4.0),
+        ("margin_beta", 0),
+    ],
+)
+def test_settings(tmp_path: Path, name: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=f"^{name}="):
+        HDPOConfig(output_dir=str(tmp_path), bf16=False, **{name: value})

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from datasets import Dataset
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import LlamaConfig, LlamaForCausalLM, MixtralConfig, MixtralForCausalLM, PreTrainedTokenizerFast
 
 WORDS = "yes no the a it is was does do I you we like rain sun tea cat dog big small very really not and or".split()
 TEMPLATE = (
@@ -30,25 +35,38 @@ def tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
+SIZES = {
+    "vocab_size": 32,
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "max_position_embeddings": 128,
+    "initializer_range": 0.5,
+    "pad_token_id": 0,
+    "eos_token_id": 1,
+    "bos_token_id": None,
+}
+
+
 def model(seed: int = 0, dtype: torch.dtype = torch.float32, **settings: object) -> LlamaForCausalLM:
     torch.manual_seed(seed)
-    config = LlamaConfig(
-        **{
-            "vocab_size": 32,
-            "hidden_size": 16,
-            "intermediate_size": 32,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 2,
-            "num_key_value_heads": 1,
-            "max_position_embeddings": 128,
-            "initializer_range": 0.5,
-            "pad_token_id": 0,
-            "eos_token_id": 1,
-            "bos_token_id": None,
-            **settings,
-        }
-    )
-    return LlamaForCausalLM(config).to(dtype)
+    return LlamaForCausalLM(LlamaConfig(**{**SIZES, **settings})).to(dtype)
+
+
+def experts(seed: int = 0, **settings: object) -> MixtralForCausalLM:
+    """A mixture of four experts."""
+    torch.manual_seed(seed)
+    mixture = {"num_local_experts": 4, "num_experts_per_tok": 2, "router_aux_loss_coef": 0.5}
+    return MixtralForCausalLM(MixtralConfig(**{**SIZES, **mixture, "output_router_logits": True, **settings}))
+
+
+def save(folder: Path, model: Any) -> Path:
+    """Save a model with the tokenizer, as `from_pretrained` wants them."""
+    model.save_pretrained(folder)
+    tokenizer().save_pretrained(folder)
+    return folder
 
 
 def sentence(rng: random.Random, longest: int = 8) -> str:
@@ -81,3 +99,15 @@ def pairs(rows: int = 48, seed: int = 0, buckets: tuple[str, ...] = BUCKETS, *, 
         for name in ("chosen_score", "rejected_score"):
             made = made.add_column(name, [round(rng.uniform(0, 2), 3) for _ in range(rows)])
     return made
+
+
+class Critic:
+    """Scores by the number of words, and keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.calls: list[list[str]] = []
+
+    def score(self, responses: Sequence[str], buckets: Sequence[str]) -> npt.NDArray[np.float32]:
+        assert set(buckets) <= set(BUCKETS)
+        self.calls.append(list(responses))
+        return np.array([len(response.split()) / 4 for response in responses], dtype=np.float32)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import itertools
 import logging
+import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 import trl
+from datasets import ClassLabel
 from packaging.version import Version
 from torch import Tensor
 
+from polyalign.trainers import _data
 from polyalign.trainers._metrics import BucketTable
 
 if TYPE_CHECKING:
@@ -107,6 +110,7 @@ class BucketTrainer:
         self._bucket_names: list[str] = []
         self._bucket_ids: dict[str, int] = {}
         self._prepared: set[str] = set()
+        self._prepared_streams: weakref.WeakSet[Any] = weakref.WeakSet()
         self._tables: dict[str, BucketTable] = {}
 
     def _register(self, buckets: Iterable[str]) -> None:
@@ -116,12 +120,19 @@ class BucketTrainer:
                 self._bucket_names.append(bucket)
 
     def _is_prepared(self, dataset: Any) -> bool:
-        return getattr(dataset, "_fingerprint", None) in self._prepared
+        """Whether a data set is one that was prepared here, or a part of one."""
+        if _data.is_streaming(dataset):
+            return dataset in self._prepared_streams
+        label = dataset.features.get("bucket")
+        if isinstance(label, ClassLabel) and "response_tokens" in dataset.features:
+            return label.names == self._bucket_names[: len(label.names)]
+        return dataset._fingerprint in self._prepared
 
     def _remember(self, dataset: Any) -> Any:
-        fingerprint = getattr(dataset, "_fingerprint", None)
-        if fingerprint is not None:
-            self._prepared.add(fingerprint)
+        if _data.is_streaming(dataset):
+            self._prepared_streams.add(dataset)
+        else:
+            self._prepared.add(dataset._fingerprint)
         return dataset
 
     # ------------------------------------------------------------------------------------------- global batches

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from datasets import Dataset, IterableDataset
+from datasets import ClassLabel, Dataset, Features, IterableDataset, Value
 from trl.data_utils import get_dataset_column_names
 
 from polyalign.buckets import BucketSchema
@@ -127,6 +127,17 @@ def mapped(dataset: Any, function: Callable[[dict[str, Any]], dict[str, Any]], n
     return dataset.map(function, num_proc=num_proc, desc=f"{desc} dataset")
 
 
+def numbered(
+    dataset: Any, function: Callable[[dict[str, Any]], dict[str, Any]], names: list[str], num_proc: int | None, desc: str
+) -> Any:
+    """Map a data set by a function that gives a row its bucket's number, and its weight; buckets keep their names."""
+    if is_streaming(dataset):
+        return dataset.map(function)
+    made = {"bucket": ClassLabel(names=names), "weight": Value("float64")}
+    features = Features({**dataset.features, **made})
+    return dataset.map(function, num_proc=num_proc, desc=f"{desc} dataset", features=features)
+
+
 def no_bucket(row: Mapping[str, Any]) -> str | None:
     """Say why a row is in no bucket.
 
@@ -238,7 +249,8 @@ class Attach:
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         """Return the two."""
         bucket = row["bucket"]
-        weight = row["weight"] if self.source is None else self._weight(bucket)
+        # An evaluation's rows may have none where those that train brought theirs.
+        weight = row.get("weight", self.mean) if self.source is None else self._weight(bucket)
         assert weight is not None
         return {"bucket": self.ids.get(bucket, self.ids.get(OTHER)), "weight": float(weight) / self.mean}
 

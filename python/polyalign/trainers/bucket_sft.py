@@ -223,9 +223,9 @@ class BucketSFT(BucketTrainer, SFTTrainer):
         else:
             self._register(_data.buckets_of(dataset))
         attach = _data.Attach(dict(self._bucket_ids), None if weighs else self.bucket_weights, self.weight_mean)
-        if not weighs:
+        if not weighs and self.bucket_weights is not None:
             dataset = _data.sift(dataset, attach.no_weight, skips, num_proc)
-        return _data.mapped(dataset, attach, num_proc, "Weighing")
+        return _data.numbered(dataset, attach, self._bucket_names, num_proc, "Weighing")
 
     def _pack(self, dataset: Any, args: BucketSFTConfig, dataset_name: str) -> Any:
         """Pack rows, each token with its weight w_i/(w̄·T_i) (by token: w_i/w̄) and its bucket."""

@@ -90,7 +90,7 @@ class HDPO(BucketTrainer, DPOTrainer):
     _paper = PAPER
 
     _extra_columns = PairCollator.columns
-    _extra_inputs = ("bucket", *PairCollator.numbers, "row", "num_rows", "online_prompts")
+    _extra_inputs = ("bucket", "bucket_name", *PairCollator.numbers, "row", "num_rows", "online_prompts")
     _exact_inputs = ("ref_chosen_logps", "ref_rejected_logps")
     _prefix = "hdpo"
     _bucket_metrics = (
@@ -189,7 +189,8 @@ class HDPO(BucketTrainer, DPOTrainer):
                 dataset = _data.sift(dataset, _data.bad_weight, skips, num_proc)
             elif not weighs and self._weigher is not None:
                 dataset = _batched(dataset, self._weigher, num_proc, "Weighing")
-            dataset = _data.mapped(dataset, _Number(dict(self._bucket_ids)), num_proc, "Numbering")
+            number = _Number(dict(self._bucket_ids), self.weight_mean, names=_data.is_streaming(dataset))
+            dataset = _data.numbered(dataset, number, self._bucket_names, num_proc, "Numbering")
         return self._remember(dataset)
 
     def _check_schema(self, dataset: Any) -> None:
@@ -407,7 +408,9 @@ class HDPO(BucketTrainer, DPOTrainer):
         room = min(args.max_new_tokens, self._room(prompts))
         samples = sample(model, self.accelerator, prompts, self._tokenizer, args, room)
         ids = extra["bucket"][: len(prompts)].repeat_interleave(args.num_online_samples)
-        scores = self._scored(samples.responses, ids).to(device)
+        names = extra.get("bucket_name") or [self._bucket_names[bucket] for bucket in extra["bucket"].tolist()]
+        buckets = [name for name in names[: len(prompts)] for _ in range(args.num_online_samples)]
+        scores = self._scored(samples.responses, buckets).to(device)
         sampled_seconds = cost.seconds()
         batch = samples.batch(self._tokenizer.pad_token_id, device, args.pad_to_multiple_of)
         logps = model(**batch, use_cache=False, fused_lm_head=True).log_probs.sum(dim=1)
@@ -431,11 +434,10 @@ class HDPO(BucketTrainer, DPOTrainer):
         longest = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
         return self.args.max_new_tokens if longest is None else max(1, longest - max(map(len, prompts)))
 
-    def _scored(self, responses: list[list[int]], ids: Tensor) -> Tensor:
+    def _scored(self, responses: list[list[int]], buckets: list[str]) -> Tensor:
         texts = self._tokenizer.batch_decode(responses, skip_special_tokens=True)
-        names = [self._bucket_names[bucket] for bucket in ids.tolist()]
         assert self.critic is not None
-        return _checked(self.critic.score(texts, names), len(texts))
+        return _checked(self.critic.score(texts, buckets), len(texts))
 
     # ------------------------------------------------------------------------------------------------ logging
 
@@ -682,8 +684,13 @@ class _Weigh:
 
 
 class _Number:
-    def __init__(self, ids: Mapping[str, int]) -> None:
-        self.ids = ids
+    def __init__(self, ids: Mapping[str, int], mean_weight: float, *, names: bool) -> None:
+        self.ids, self.mean_weight, self.names = ids, mean_weight, names
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        return {"bucket": self.ids.get(row["bucket"], self.ids.get(_data.OTHER))}
+        bucket = row["bucket"]
+        # An evaluation's rows have no weight where those that train brought theirs in a stream.
+        weight = row.get("weight", self.mean_weight)
+        number = self.ids.get(bucket, self.ids.get(_data.OTHER))
+        # Not all buckets of a stream have a number of their own, and the critic asks for their names.
+        return {"bucket": number, "weight": weight, **({"bucket_name": bucket} if self.names else {})}
