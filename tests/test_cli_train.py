@@ -160,7 +160,9 @@ def test_flags(run: Run, built: list[Any]) -> None:
     assert not args.trust_remote_code
 
 
-def test_file_and_flags(run: Run, built: list[Any]) -> None:
+def test_file_and_flags(run: Run, built: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    from polyalign.cli import _training
+
     file = """
         model_name_or_path: model
         dataset_name: pairs
@@ -178,12 +180,15 @@ def test_file_and_flags(run: Run, built: list[Any]) -> None:
         bf16: false
     """
     Path("hdpo.yaml").write_text(textwrap.dedent(file))
+    asked: list[dict[str, Any]] = []
+    critic = _training.SupportCritic
+    monkeypatch.setattr(_training, "SupportCritic", lambda *a, **k: asked.append(k) or critic(*a, **k))
     code, _, err = run("hdpo --config=hdpo.yaml --lambda-offline 0.4 --ref_model model")
     assert (code, err) == (0, "polyalign: the train data set has its scores: the critic does not score its pairs\n")
     trainer = built[0]
     assert (trainer.args.lambda_offline, trainer.args.learning_rate) == (0.4, 2e-4)
     assert (trainer.args.margin, trainer.loss_types) == ("reward_per_token", ["sigmoid", "sft"])
-    assert (trainer.critic.support, trainer.critic.min_count) == ((0.25, 0.75), 5)
+    assert (asked[0]["support"], asked[0]["min_count"]) == ((0.25, 0.75), 5)
     assert trainer.ref_model is not None
 
 
@@ -306,8 +311,8 @@ def test_sft_then_hdpo(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     given = f"hdpo --model_name_or_path sft --dataset_name raw --reference human.safetensors --output_dir hdpo {options}"
     code, out, err = run(f"{given} {FAST} --eval_steps 1")
     assert (code, err) == (0, "")
-    assert "'hdpo/online_score'" in out
-    assert "'eval_hdpo/loss'" in out
+    # In every step: also the first, and the one after an evaluation.
+    assert out.count("'hdpo/online_score'") == out.count("'eval_hdpo/loss'") == 2
     assert Path("hdpo/model.safetensors").is_file()
     assert Path("hdpo/tokenizer.json").is_file()
 

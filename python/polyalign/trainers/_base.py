@@ -150,6 +150,8 @@ class BucketTrainer:
         batches = list(itertools.islice(epoch_iterator, num_batches))
         if not batches:
             return batches, None
+        # The trainer does so with the first micro-batch: too late where a step is the first, or after an evaluation.
+        self.model.train()
         shares = self._shares(batches)
         sums = torch.stack([share.to(device, torch.float32).sum() for share in shares.values()])
         # Ranks of one tensor-parallel group see the same batch.
