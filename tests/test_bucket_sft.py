@@ -10,12 +10,12 @@ import pytest
 
 pytest.importorskip("trl", reason="training needs polyalign[train]")
 
-import tiny
 import torch
-import training
 from datasets import Dataset
 from trl import SFTConfig, SFTTrainer
 
+import tiny
+import training
 from polyalign.trainers import BucketSFT, BucketSFTConfig
 from polyalign.weights import bucket_weights
 
@@ -118,7 +118,7 @@ def test_padding_free(weighted: Dataset, tmp_path: Path, split: tuple[int, int])
 
 def test_packing(weighted: Dataset, tmp_path: Path) -> None:
     """M is the mean number of examples of a global batch, and each example keeps its weight and mean loss."""
-    packed = {"packing": True, "max_length": 40}
+    packed = {"packing": True, "max_length": 30}
     trainer, (found,) = step(weighted, tmp_path, (1, 2), **packed)
     rows = training.rows(weighted, len(weighted))
     weights = torch.tensor(weights_of(rows, weighted), dtype=torch.float64)
@@ -138,7 +138,7 @@ def test_packing(weighted: Dataset, tmp_path: Path) -> None:
         return (weights[examples] / weights.mean() * torch.stack(nll)).sum() / mean_examples
 
     assert training.error(found, training.gradient_of(tiny.model(dtype=torch.float64), loss)) < 1e-5
-    one, (same,) = step(weighted, tmp_path, (2, 1), **packed)
+    _, (same,) = step(weighted, tmp_path, (2, 1), **packed)
     assert training.error(same, found) < 1e-6
 
 
@@ -179,9 +179,7 @@ def test_two_ranks(weighted: Dataset, tmp_path: Path) -> None:
     trainer, _ = step(weighted, tmp_path / "one", (4, 1), packing=True, max_length=40)
     alone = trainer.evaluate(tiny.responses(7, seed=3).add_column("weight", [1.0] * 7))
     found = training.load(tmp_path, "evaluation")[0].tolist()
-    # The two ranks trained on packs in another order: only the evaluation of repeated rows is compared, closely enough
-    # to see one row counted twice.
-    assert found == pytest.approx([alone["eval_loss"], alone["eval_sft/loss"]], rel=1)
+    assert found == pytest.approx([alone["eval_loss"], alone["eval_sft/loss"]], rel=1e-4)
 
 
 # ------------------------------------------------------------------------------------------------------- defects
@@ -233,11 +231,13 @@ def test_a_defect_is_seen(weighted: Dataset, tmp_path: Path, monkeypatch: pytest
 # ---------------------------------------------------------------------------------------------------- TRL's own
 
 
-def test_plain_by_token_is_trls(data: Dataset, tmp_path: Path) -> None:
+@pytest.mark.parametrize("split", [(4, 1), (2, 2)])
+def test_plain_by_token_is_trls(data: Dataset, tmp_path: Path, split: tuple[int, int]) -> None:
     """With equal weights by token, losses and weights after some steps are those of SFTTrainer."""
+    size, accumulation = split
     settings = {
-        "per_device_train_batch_size": 2,
-        "gradient_accumulation_steps": 2,
+        "per_device_train_batch_size": size,
+        "gradient_accumulation_steps": accumulation,
         "max_steps": 3,
         "learning_rate": 0.1,
     }
@@ -256,7 +256,9 @@ def test_plain_by_token_is_trls(data: Dataset, tmp_path: Path) -> None:
         torch.testing.assert_close(a, b)
     theirs, found = plain.state.log_history, ours.state.log_history
     for old, new in zip(theirs[:-1], found[:-1], strict=True):
-        for name in ("loss", "grad_norm", "entropy", "mean_token_accuracy", "num_tokens"):
+        # TRL averages the micro-batches' entropies and accuracies; ours are means over tokens.
+        means = ("entropy", "mean_token_accuracy") if accumulation == 1 else ()
+        for name in ("loss", "grad_norm", "num_tokens", *means):
             assert new[name] == pytest.approx(old[name], rel=1e-4, abs=1e-6), name
 
 

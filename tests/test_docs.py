@@ -36,6 +36,10 @@ def workplace(tmp_path: Path, corpus: Path, tokenizer_file: Path) -> Path:
     ]
     for name in ("answers", "labelled"):
         write_jsonl(tmp_path / f"{name}.jsonl", answers)
+    samples = [{"id": f"r{number}", "response": f"Great question! It is Paris, {number}."} for number in range(60)]
+    write_jsonl(tmp_path / "samples.jsonl", samples)
+    preferences = [{"prompt": "Where is it?", "chosen": "It is here.", "rejected": f"As an AI, {n}."} for n in range(9)]
+    write_jsonl(tmp_path / "preferences.jsonl", preferences)
     for day, first in (("monday", 0), ("tuesday", 20)):
         made = polyalign.Reference.from_arrow(pa.Table.from_pylist(answers[first:]), sources=[day])
         made.save(tmp_path / f"{day}.safetensors")

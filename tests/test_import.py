@@ -20,7 +20,7 @@ def python(code: str) -> str:
     [
         "import polyalign",
         "import polyalign; polyalign.BucketSchema(); dir(polyalign)",
-        "import polyalign; polyalign.Reference, polyalign.rewards, polyalign.features.registry()",
+        "import polyalign; polyalign.Reference, polyalign.rewards, polyalign.pairs, polyalign.features.registry()",
     ],
 )
 def test_import_brings_no_heavy_package(code: str) -> None:

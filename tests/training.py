@@ -10,10 +10,11 @@ from typing import Any
 
 import datasets
 import numpy as np
-import tiny
 import torch
 from torch import Tensor
 from transformers import TrainerCallback
+
+import tiny
 
 datasets.disable_progress_bars()
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from polyalign import critics as critics
     from polyalign import distances as distances
     from polyalign import features as features
+    from polyalign import pairs as pairs
     from polyalign import rewards as rewards
     from polyalign import weights as weights
     from polyalign.buckets import Bucketer as Bucketer
@@ -43,7 +44,7 @@ _MODULE_OF = {
     "__version__": "polyalign._core",
     "reference_schema": "polyalign.reference",
 }
-_MODULES = {"critics", "distances", "features", "reference", "rewards", "weights"}
+_MODULES = {"critics", "distances", "features", "pairs", "reference", "rewards", "weights"}
 
 __all__ = [
     "BucketSchema",
@@ -56,6 +57,7 @@ __all__ = [
     "critics",
     "distances",
     "features",
+    "pairs",
     "reference_schema",
     "rewards",
     "weights",

@@ -15,6 +15,7 @@ from rich.text import Text
 if TYPE_CHECKING:
     from polyalign.buckets import BucketSummary, Report
     from polyalign.features import Feature
+    from polyalign.pairs import Report as PairsReport
 
 _QUANTILES = ("min", "q10", "q25", "q50", "q75", "q90", "max")
 _WIDE = 200
@@ -218,6 +219,56 @@ def size(count: int) -> str:
             return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
         amount /= 1000
     return f"{amount:.1f} TB"
+
+
+def pairs_headline(report: PairsReport) -> str:
+    """One line: what went in and what became of it."""
+    given = {"row" if report.samples is None else "record": report.records}
+    if report.samples is not None:
+        given["sample"] = report.samples
+    what = " and ".join(f"{count:,} {name}{'s'[: count != 1]}" for name, count in given.items())
+    return (
+        f"{what}: {report.pairs:,} pair{'s'[: report.pairs != 1]} in "
+        f"{len(report.buckets):,} bucket{'s'[: len(report.buckets) != 1]}, {report.skipped:,} skipped"
+    )
+
+
+def pairs_table(report: PairsReport, limit: int) -> Table:
+    """One line a bucket of pairs: how many, and where there is a critic the means of its scores."""
+    shown = report.buckets[:limit]
+    left = report.buckets[limit:]
+    columns = {
+        "bucket": [bucket.bucket for bucket in shown],
+        "pairs": [f"{bucket.pairs:,}" for bucket in shown],
+        "share": [f"{bucket.share:.1%}" for bucket in shown],
+    }
+    scores = {
+        "chosen": ([bucket.chosen_score for bucket in shown], ".3f"),
+        "rejected": ([bucket.rejected_score for bucket in shown], ".3f"),
+        "rejected further": ([bucket.rejected_further for bucket in shown], ".1%"),
+    }
+    if report.critic is not None:
+        columns |= {name: [_number(value, form) for value in values] for name, (values, form) in scores.items()}
+    if left:
+        pairs, share = sum(bucket.pairs for bucket in left), sum(bucket.share for bucket in left)
+        more = {"bucket": f"… {len(left):,} more", "pairs": f"{pairs:,}", "share": f"{share:.1%}"}
+        for name, cells in columns.items():
+            cells.append(more.get(name, ""))
+    table = _table(columns)
+    if report.critic is not None:
+        table.caption = Text(f"mean scores by {report.critic['name']}: lower is closer to humans")
+    return table
+
+
+def pairs_text(report: PairsReport, skipped: Sequence[str]) -> str:
+    """Return a report of pairs as plain text."""
+    out = io.StringIO()
+    plain = Console(file=out, width=_WIDE, no_color=True, highlight=False)
+    plain.print(pairs_headline(report))
+    plain.print(pairs_table(report, len(report.buckets)))
+    for line in skipped:
+        plain.print(f"skipped: {line}", markup=False)
+    return out.getvalue().rstrip("\n")
 
 
 def report_text(report: Report) -> str:

@@ -1,4 +1,4 @@
-"""The command line: ``polyalign bucket | count | show | reference | score | features | demo``."""
+"""The command line: ``polyalign bucket | count | show | reference | score | pairs | sft | hdpo | features | demo``."""
 
 from __future__ import annotations
 
@@ -48,6 +48,10 @@ def _interrupted(arguments: list[str]) -> int:
         hint = "; no reference was written"
     elif arguments[:1] == ["score"]:
         hint = "; no file was written"
+    elif arguments[:1] == ["pairs"]:
+        hint = "; no folder was made"
+    elif arguments[:1] in (["sft"], ["hdpo"]):
+        hint = "; --resume_from_checkpoint true goes on from the last checkpoint"
     if sys.stderr.isatty():
         print(file=sys.stderr)  # a line of its own after the terminal's ^C
     print(f"polyalign: interrupted{hint}", file=sys.stderr)

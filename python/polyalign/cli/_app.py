@@ -12,9 +12,11 @@ from polyalign.cli._bucket import bucket
 from polyalign.cli._count import count
 from polyalign.cli._features import features
 from polyalign.cli._help import SETTINGS, command, option, write_as_it_is
+from polyalign.cli._pairs import pairs
 from polyalign.cli._reference import reference
 from polyalign.cli._score import score
 from polyalign.cli._show import show
+from polyalign.cli._train import hdpo, sft
 
 _START = """
 Start here:
@@ -25,6 +27,9 @@ Start here:
   polyalign reference build bucketed/ --out human.safetensors   how humans answer, bucket by bucket
   polyalign reference show human.safetensors --html page.html   look at it
   polyalign score answers.jsonl --reference human.safetensors   how far answers are from humans
+  polyalign sft --config sft.yaml                               train on human responses, every bucket with its say
+  polyalign pairs bucketed/ --samples samples.jsonl -o pairs/   humans' and a model's responses, to train on
+  polyalign hdpo --config hdpo.yaml                             train towards the humans of every bucket
 
 polyalign COMMAND --help explains each command, with examples.
 """
@@ -76,5 +81,5 @@ def demo(output: str) -> None:
     run_demo(output)
 
 
-for _command in (bucket, count, show, reference, score, features, demo):
+for _command in (bucket, count, show, reference, score, pairs, sft, hdpo, features, demo):
     app.add_command(_command)

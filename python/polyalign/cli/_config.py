@@ -26,7 +26,7 @@ def load_config(context: click.Context, parameter: click.Parameter, path: Path |
         for name in _names(parameter)
     }
     defaults: dict[str, Any] = {}
-    for key, value, line in _read(path):
+    for key, value, line in read(path):
         known = parameters.get(key.replace("_", "-"))
         if known is None:
             raise ValueError(f"{path}:{line}: unknown key {key!r}; known are {', '.join(sorted(parameters))}")
@@ -45,7 +45,7 @@ def _names(parameter: Any) -> list[str]:
     return long or [parameter.name]
 
 
-def _read(path: Path) -> list[tuple[str, yaml.Node, int]]:
+def read(path: Path) -> list[tuple[str, yaml.Node, int]]:
     """Top-level keys and values, each with its line."""
     import yaml
 

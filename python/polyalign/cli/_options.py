@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from polyalign.cli._config import load_config
-from polyalign.cli._help import READING, REFERENCE, TOKENS, flag, option
+from polyalign.cli._help import READING, REFERENCE, SCORES, TOKENS, flag, option
 
 if TYPE_CHECKING:
     from polyalign.reference import Reference
@@ -89,6 +89,21 @@ source_field = field("--source-field", "Default: source, then dataset.")
 group_field = field("--group-field", "Conversation or paragraph. Default: group.")
 id_field = field("--id-field", "Default: id; where missing, file:row.")
 bucket_field = field("--bucket-field", "Default: bucket.")
+support = option(
+    "--support",
+    panel=SCORES,
+    metavar="LOW,HIGH",
+    default="0.1,0.9",
+    help="The quantiles between which humans are inside. Default: 0.1,0.9.",
+)
+min_count = option(
+    "--min-count",
+    panel=SCORES,
+    metavar="N",
+    type=click.IntRange(min=1),
+    default=20,
+    help="A bucket with fewer humans is served by a larger group. Default: 20.",
+)
 max_record_bytes = option(
     "--max-record-bytes",
     panel=READING,
@@ -186,6 +201,17 @@ def edges(text: str) -> Any:
 
 def _numbers(text: str) -> list[int]:
     return [int(number) for number in text.split(",")]
+
+
+def band(text: str) -> tuple[float, float]:
+    """``"0.1,0.9"`` as two rising quantiles."""
+    try:
+        low, high = map(float, text.split(","))
+    except ValueError:
+        low, high = 1.0, 0.0
+    if not 0 <= low < high <= 1:
+        raise click.BadParameter(f"{text!r} is not two rising shares such as 0.1,0.9", param_hint="'--support'")
+    return low, high
 
 
 def byte_count(text: str, flag: str) -> int:

@@ -63,21 +63,8 @@ Exit codes: 0 fine, 1 error, 2 usage, 3 part of the input could not be read, 4 t
 )
 @flag("--own-length", "Score against the bin of the response's own length, which hides verbosity.", SCORES)
 @option("--tokenizer", "-t", panel=SCORES, metavar="NAME", help="For --own-length, where lengths are in tokens.")
-@option(
-    "--support",
-    panel=SCORES,
-    metavar="LOW,HIGH",
-    default="0.1,0.9",
-    help="The quantiles between which humans are inside. Default: 0.1,0.9.",
-)
-@option(
-    "--min-count",
-    panel=SCORES,
-    metavar="N",
-    type=click.IntRange(min=1),
-    default=20,
-    help="A bucket with fewer humans is served by a larger group. Default: 20.",
-)
+@options.support
+@options.min_count
 @options.bucket_field
 @options.shape
 @options.prompt_field
@@ -140,7 +127,7 @@ def score(
         shape=shape,
         fields=options.fields(rest),
         keep_thinking=keep_thinking,
-        support=_band(support),
+        support=options.band(support),
         min_count=min_count,
         limit=limit,
         max_record_bytes=options.byte_count(max_record_bytes, "--max-record-bytes"),
@@ -160,16 +147,6 @@ def score(
             "do their ids match those of --join?"
         )
     return tally_exit_code(report["tally"], max_rejects)
-
-
-def _band(text: str) -> tuple[float, float]:
-    try:
-        low, high = map(float, text.split(","))
-    except ValueError:
-        low, high = 1.0, 0.0
-    if not 0 <= low < high <= 1:
-        raise click.BadParameter(f"{text!r} is not two rising shares such as 0.1,0.9", param_hint="'--support'")
-    return low, high
 
 
 def _print(report: Mapping[str, Any], output: str | None, seconds: float) -> None:

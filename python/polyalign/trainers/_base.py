@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import logging
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -30,8 +29,6 @@ __all__ = [
     "refuse_sequence_parallelism",
     "refuse_vision",
 ]
-
-logger = logging.getLogger(__name__)
 
 _TESTED = (Version("1.16"), Version("2"))
 
@@ -150,14 +147,19 @@ class BucketTrainer:
         batches = list(itertools.islice(epoch_iterator, num_batches))
         if not batches:
             return batches, None
-        shares = self._shares(batches)
+        shares = self._step_shares(batches)
         sums = torch.stack([share.to(device, torch.float32).sum() for share in shares.values()])
         # Ranks of one tensor-parallel group see the same batch.
         sums = self.accelerator.reduce(sums, "sum") / self.get_tp_size()
         return batches, dict(zip(shares, sums.unbind(), strict=True))
 
     def _shares(self, batches: list[dict[str, Any]]) -> dict[str, Tensor]:
+        """Return what losses divide by, of some batches of this process."""
         raise NotImplementedError
+
+    def _step_shares(self, batches: list[dict[str, Any]]) -> dict[str, Tensor]:
+        """Return the same, of the micro-batches of an optimizer step that is about to be made."""
+        return self._shares(batches)
 
     @property
     def _data_parallel_size(self) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from accelerate.logging import get_logger
 from datasets import ClassLabel, Dataset, Features, IterableDataset, Value
 from trl.data_utils import get_dataset_column_names
 
@@ -18,12 +18,14 @@ from polyalign.weights import BucketWeights
 
 __all__ = ["Skips", "batches", "columns_of", "is_streaming", "schema_of", "sift"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 #: Stands for the buckets that a stream has beyond those that were counted.
 OTHER = "other"
 _AXES = ("language", "track", "family", "length")
 _BATCH = 10_000
+
+RowFunction = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 def is_streaming(dataset: Any) -> bool:
@@ -73,22 +75,27 @@ class Skips:
         """Count rows; of a stream the first of each reason is said at once."""
         self.counts[reason] += rows
 
+    def check(self, total: int | None) -> None:
+        """Raise a ValueError where nothing is left; `total` is None of a stream, which is not known yet."""
+        if total is not None and self.counts and self.counts.total() >= total:
+            raise ValueError(self._told(total))
+
     def say(self, total: int | None) -> None:
-        """Log what was skipped; None: of a stream, which is not known yet.
+        """Log what was skipped.
 
         Raises
         ------
         ValueError
             Nothing is left.
         """
-        if total is None or not self.counts:
-            return
-        skipped = sum(self.counts.values())
+        self.check(total)
+        if total is not None and self.counts:
+            logger.warning(self._told(total))
+
+    def _told(self, total: int) -> str:
         reasons = "; ".join(f"{rows:,}: {reason}" for reason, rows in self.counts.most_common())
-        told = f"{skipped:,} of {total:,} rows of the {self.dataset_name} data set do not train: {reasons}"
-        if skipped >= total:
-            raise ValueError(told)
-        logger.warning(told)
+        skipped = f"{self.counts.total():,} of {total:,} rows"
+        return f"{skipped} of the {self.dataset_name} data set do not train: {reasons}"
 
 
 def sift(dataset: Any, reason_of: Callable[[Mapping[str, Any]], str | None], skips: Skips, num_proc: int | None) -> Any:
@@ -120,20 +127,26 @@ def sift(dataset: Any, reason_of: Callable[[Mapping[str, Any]], str | None], ski
     return marked.remove_columns("skip_reason")
 
 
-def mapped(dataset: Any, function: Callable[[dict[str, Any]], dict[str, Any]], num_proc: int | None, desc: str) -> Any:
+def mapped(dataset: Any, function: RowFunction, num_proc: int | None, desc: str) -> Any:
     """Map a data set, row by row."""
     if is_streaming(dataset):
         return dataset.map(function)
     return dataset.map(function, num_proc=num_proc, desc=f"{desc} dataset")
 
 
-def numbered(dataset: Any, function: Callable[..., dict[str, Any]], names: list[str], num_proc: int | None) -> Any:
-    """Map a data set by a function that gives a row its bucket's number and its weight; the names go with the set."""
+def numbered(
+    dataset: Any,
+    function: Callable[[dict[str, Any]], dict[str, Any]],
+    names: list[str],
+    num_proc: int | None,
+    desc: str,
+) -> Any:
+    """Map a data set by a function that gives a row its bucket's number, and its weight; buckets keep their names."""
     if is_streaming(dataset):
         return dataset.map(function)
     made = {"bucket": ClassLabel(names=names), "weight": Value("float64")}
     features = Features({**dataset.features, **made})
-    return dataset.map(function, num_proc=num_proc, desc="Weighing dataset", features=features)
+    return dataset.map(function, num_proc=num_proc, desc=f"{desc} dataset", features=features)
 
 
 def no_bucket(row: Mapping[str, Any]) -> str | None:
@@ -230,7 +243,7 @@ class Attach:
     def __init__(self, ids: Mapping[str, int], weights: BucketWeights | None, mean: float) -> None:
         self.ids, self.mean = ids, mean
         self.source = weights
-        self.known = {bucket: _weight_of(weights, bucket) for bucket in ids} if weights else {}
+        self.known = {bucket: weight_of(weights, bucket) for bucket in ids} if weights else {}
 
     def no_weight(self, row: Mapping[str, Any]) -> str | None:
         """Say why a row has no weight."""
@@ -242,7 +255,7 @@ class Attach:
     def _weight(self, bucket: str) -> float | None:
         if bucket in self.known or self.source is None:
             return self.known.get(bucket)
-        return _weight_of(self.source, bucket)
+        return weight_of(self.source, bucket)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         """Return the two."""
@@ -253,7 +266,8 @@ class Attach:
         return {"bucket": self.ids.get(bucket, self.ids.get(OTHER)), "weight": float(weight) / self.mean}
 
 
-def _weight_of(weights: BucketWeights, bucket: str) -> float | None:
+def weight_of(weights: BucketWeights, bucket: str) -> float | None:
+    """Return a bucket's weight; None where nothing of its language was counted."""
     try:
         return weights.weight_of(bucket)
     except (KeyError, ValueError):

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import copy
-import logging
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
+from accelerate.logging import get_logger
 from torch import Tensor
 from trl import SFTTrainer
 from trl.data_utils import pack_dataset
@@ -25,14 +24,14 @@ from polyalign.trainers._base import (
     refuse_vision,
 )
 from polyalign.trainers._collator import ResponseCollator
+from polyalign.trainers._rows import Condition, FitResponse, NoResponse, Spread
 from polyalign.trainers._sampler import WeightedSampler
 from polyalign.trainers.bucket_sft_config import BucketSFTConfig
-from polyalign.trainers.conditioning import condition, system_line, template_fields
 from polyalign.weights import BucketWeights, bucket_weights
 
 __all__ = ["BucketSFT"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class BucketSFT(BucketTrainer, SFTTrainer):
@@ -119,6 +118,7 @@ class BucketSFT(BucketTrainer, SFTTrainer):
         self._counts_given = _data.counts_given(bucket_counts)
         self._counts: dict[str, int] = {}
         self._loss_shares: dict[str, float] = {}
+        self._is_weighed = False
         self._examples_per_row: float | None = None
         super().__init__(
             model, args, data_collator, train_dataset, eval_dataset, processing_class, None, *positional, **kwargs
@@ -146,16 +146,17 @@ class BucketSFT(BucketTrainer, SFTTrainer):
         with global_then_local_main_first():
             dataset = _data.sift(dataset, _data.no_bucket, skips, num_proc)
             if args.conditioning is not None:
-                dataset = _data.mapped(dataset, _Conditioned(args.conditioning), num_proc, "Conditioning")
+                dataset = _data.mapped(dataset, Condition(args.conditioning), num_proc, "Conditioning")
+        skips.check(total)
         # TRL would truncate and drop without a word.
         untouched = copy.copy(args)
         untouched.max_length, untouched.shuffle_dataset = None, False
         dataset = super()._prepare_dataset(dataset, processing_class, untouched, False, formatting_func, dataset_name)
         with global_then_local_main_first():
-            dataset = _data.mapped(dataset, _Fitted(args), num_proc, f"Truncating {dataset_name}")
-            dataset = _data.sift(dataset, _NoResponse(args.max_length), skips, num_proc)
+            dataset = _data.mapped(dataset, FitResponse(args), num_proc, f"Truncating {dataset_name}")
+            dataset = _data.sift(dataset, NoResponse(args.max_length), skips, num_proc)
             skips.say(total)
-            if dataset_name == "train" and not self._loss_shares:
+            if dataset_name == "train" and not self._is_weighed:
                 self._weigh(dataset, args, weighs="weight" in columns)
             dataset = self._attach(dataset, skips, num_proc, weighs="weight" in columns)
             if args.shuffle_dataset:
@@ -166,6 +167,7 @@ class BucketSFT(BucketTrainer, SFTTrainer):
 
     def _weigh(self, dataset: Any, args: BucketSFTConfig, *, weighs: bool) -> None:
         """Find every bucket's weight, and the mean weight of the rows that train."""
+        self._is_weighed = True
         by_token = args.reduction == "token"
         tally = _data.Tally()
         if _data.is_streaming(dataset):
@@ -212,7 +214,10 @@ class BucketSFT(BucketTrainer, SFTTrainer):
         if not tally.rows:
             return self.bucket_weights.mean
         sizes = tally.tokens if by_token else tally.rows
-        return sum(self.bucket_weights.weight_of(bucket) * size for bucket, size in sizes.items()) / sum(sizes.values())
+        weights = {bucket: _data.weight_of(self.bucket_weights, bucket) for bucket in sizes}
+        weighed = {bucket: weight for bucket, weight in weights.items() if weight is not None}
+        whole = sum(sizes[bucket] for bucket in weighed)
+        return sum(weight * sizes[bucket] for bucket, weight in weighed.items()) / max(whole, 1)
 
     def _attach(self, dataset: Any, skips: _data.Skips, num_proc: int | None, *, weighs: bool) -> Any:
         """Give every row its bucket's number and its weight over w̄."""
@@ -225,13 +230,13 @@ class BucketSFT(BucketTrainer, SFTTrainer):
         attach = _data.Attach(dict(self._bucket_ids), None if weighs else self.bucket_weights, self.weight_mean)
         if not weighs and self.bucket_weights is not None:
             dataset = _data.sift(dataset, attach.no_weight, skips, num_proc)
-        return _data.numbered(dataset, attach, self._bucket_names, num_proc)
+        return _data.numbered(dataset, attach, self._bucket_names, num_proc, "Weighing")
 
     def _pack(self, dataset: Any, args: BucketSFTConfig, dataset_name: str) -> Any:
         """Pack rows, each token with its weight w_i/(w̄·T_i) (by token: w_i/w̄) and its bucket."""
         if args.max_length is None:
             raise ValueError("packing needs max_length, the length of a packed row")
-        spread = _data.mapped(dataset, _Spread(args.reduction == "token"), args.dataset_num_proc, "Weighing tokens")
+        spread = _data.mapped(dataset, Spread(args.reduction == "token"), args.dataset_num_proc, "Weighing tokens")
         columns = ["input_ids", "labels", *ResponseCollator.packed_columns]
         packed = pack_dataset(spread.select_columns(columns), args.max_length, args.packing_strategy)
         if dataset_name == "train" and not _data.is_streaming(dataset):
@@ -398,59 +403,3 @@ def _check_columns(columns: list[str], args: BucketSFTConfig, dataset_name: str)
         hint = "it needs prompt and completion, or messages and assistant_only_loss=True"
     if not has_response:
         raise ValueError(f"the {dataset_name} data set does not say which text is the response: {hint}")
-
-
-# ----------------------------------------------------------------------------------- row by row, for datasets.map
-
-
-class _Conditioned:
-    def __init__(self, template: str) -> None:
-        template_fields(template)
-        self.template = template
-
-    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        line = system_line(self.template, row["bucket"], row)
-        name = next(name for name in ("prompt", "messages", "conversations") if name in row)
-        return {name: condition(row[name], line)}
-
-
-class _Fitted:
-    """Cuts to the longest length; says how many tokens are left, and of the response."""
-
-    def __init__(self, args: BucketSFTConfig) -> None:
-        self.limit, self.length_column = args.max_length, args.length_column_name
-        self.keeps_end = args.truncation_mode == "keep_end"
-
-    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        ids, labels = row["input_ids"], row["labels"]
-        is_long = self.limit is not None and len(ids) > self.limit
-        if is_long:
-            kept = slice(-self.limit, None) if self.keeps_end else slice(None, self.limit)
-            ids, labels = ids[kept], labels[kept]
-        # The first token is never predicted.
-        tokens = int(np.count_nonzero(np.asarray(labels[1:]) != -100))
-        told = {"response_tokens": tokens, "truncated": is_long, self.length_column: len(ids)}
-        return {"input_ids": ids, "labels": labels, **told}
-
-
-class _NoResponse:
-    def __init__(self, limit: int | None) -> None:
-        self.limit = limit
-
-    def __call__(self, row: Mapping[str, Any]) -> str | None:
-        if row["response_tokens"] > 0:
-            return None
-        return f"the prompt fills max_length={self.limit}" if row["truncated"] else "the response has no tokens"
-
-
-class _Spread:
-    """Gives every token what its row has."""
-
-    def __init__(self, by_token: bool) -> None:
-        self.by_token = by_token
-
-    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        size = len(row["input_ids"])
-        weight = row["weight"] if self.by_token else row["weight"] / row["response_tokens"]
-        values = (weight, row["bucket"], int(row["truncated"]))
-        return {name: [value] * size for name, value in zip(ResponseCollator.packed_columns, values, strict=True)}

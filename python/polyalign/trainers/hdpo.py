@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import logging
 import time
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
+from accelerate.logging import get_logger
 from torch import Tensor
 from trl import DPOTrainer
 from trl.data_utils import extract_prompt
 from trl.trainer.utils import global_then_local_main_first
 
-from polyalign import _responses
+from polyalign.buckets import BucketSchema
 from polyalign.critics import Critic, SupportCritic, check_scores
 from polyalign.trainers import _data, losses
 from polyalign.trainers._base import (
@@ -30,14 +30,23 @@ from polyalign.trainers._base import (
 )
 from polyalign.trainers._collator import PairCollator
 from polyalign.trainers._online import sample
+from polyalign.trainers._rows import (
+    SCORES,
+    MeasurePairs,
+    NumberPairs,
+    ScorePairs,
+    UnfitPair,
+    WeighPairs,
+    checked_scores,
+    empty_response,
+    no_score,
+)
 from polyalign.trainers.hdpo_config import HDPOConfig
-from polyalign.weights import BucketWeights, gaps, language_counts, language_of, pair_weights
+from polyalign.weights import BucketWeights
 
 __all__ = ["HDPO"]
 
-logger = logging.getLogger(__name__)
-
-_SCORES = ("chosen_score", "rejected_score")
+logger = get_logger(__name__)
 
 
 class HDPO(BucketTrainer, DPOTrainer):
@@ -94,7 +103,7 @@ class HDPO(BucketTrainer, DPOTrainer):
     _exact_inputs = ("ref_chosen_logps", "ref_rejected_logps")
     _prefix = "hdpo"
     _bucket_metrics = (
-        *("loss", "preference", "regularizer", "nll", "margin", "p", "p(1-p)", "weight", *_SCORES, "truncated"),
+        *("loss", "preference", "regularizer", "nll", "margin", "p", "p(1-p)", "weight", *SCORES, "truncated"),
         *("online_score", "online_length", "online_truncated", "online_unscored"),
     )
     _trl_metrics = (
@@ -135,7 +144,8 @@ class HDPO(BucketTrainer, DPOTrainer):
         self.weight_mean = 1.0
         self._counts_given = _data.counts_given(bucket_counts)
         self._counts: dict[str, int] = {}
-        self._weigher: _Weigh | None = None
+        self._weigher: WeighPairs | None = None
+        self._is_weighed = False
         self._longest_prompt = 0
         self._online_costs: list[dict[str, float]] = []
         super().__init__(
@@ -169,18 +179,19 @@ class HDPO(BucketTrainer, DPOTrainer):
             if "prompt" not in columns:
                 dataset = _data.mapped(dataset, extract_prompt, num_proc, "Extracting prompts of")
             self._check_schema(dataset)
-            dataset = _data.sift(dataset, _empty, skips, num_proc)
+            dataset = _data.sift(dataset, empty_response, skips, num_proc)
             dataset = self._score(dataset, args, columns, dataset_name, skips)
+        skips.check(total)
         # TRL would drop without a word.
         untouched = copy.copy(args)
         untouched.max_length = None
         dataset = super()._prepare_dataset(dataset, processing_class, untouched, dataset_name)
         with global_then_local_main_first():
-            dataset = _data.mapped(dataset, _Fitted(args), num_proc, f"Measuring {dataset_name}")
-            dataset = _data.sift(dataset, _Unfit(args), skips, num_proc)
+            dataset = _data.mapped(dataset, MeasurePairs(args), num_proc, f"Measuring {dataset_name}")
+            dataset = _data.sift(dataset, UnfitPair(args), skips, num_proc)
             skips.say(total)
-            if dataset_name == "train" and self._weigher is None:
-                self._weigh(dataset, args, weighs=weighs)
+            if dataset_name == "train" and not self._is_weighed:
+                self._count(dataset, args, weighs=weighs)
             if _data.is_streaming(dataset):
                 self._register([_data.OTHER])
             else:
@@ -188,9 +199,11 @@ class HDPO(BucketTrainer, DPOTrainer):
             if weighs and _data.is_streaming(dataset):
                 dataset = _data.sift(dataset, _data.bad_weight, skips, num_proc)
             elif not weighs and self._weigher is not None:
-                dataset = _batched(dataset, self._weigher, num_proc, "Weighing")
-            number = _Number(dict(self._bucket_ids), self.weight_mean, names=_data.is_streaming(dataset))
-            dataset = _data.numbered(dataset, number, self._bucket_names, num_proc)
+                dataset = _batched(dataset, self._weigher, num_proc, f"Weighing {dataset_name}")
+            if dataset_name == "train" and not self._is_weighed:
+                self._weigh(dataset, args)
+            number = NumberPairs(dict(self._bucket_ids), self.weight_mean, names=_data.is_streaming(dataset))
+            dataset = _data.numbered(dataset, number, self._bucket_names, num_proc, "Numbering")
         return self._remember(dataset)
 
     def _check_schema(self, dataset: Any) -> None:
@@ -206,7 +219,7 @@ class HDPO(BucketTrainer, DPOTrainer):
     def _score(self, dataset: Any, args: HDPOConfig, columns: list[str], dataset_name: str, skips: _data.Skips) -> Any:
         """Give every pair its scores, where a term needs them."""
         needed = args.lambda_offline > 0 or (args.beta_w > 0 and "weight" not in columns)
-        missing = [name for name in _SCORES if name not in columns]
+        missing = [name for name in SCORES if name not in columns]
         if not missing and self.critic is not None:
             logger.warning("the %s data set has its scores: the critic does not score its pairs", dataset_name)
         if missing and not needed:
@@ -217,36 +230,39 @@ class HDPO(BucketTrainer, DPOTrainer):
                     f"the {dataset_name} data set has no column {missing[0]!r}: give a reference or a critic, or set "
                     "lambda_offline=0 and beta_w=0"
                 )
-            dataset = _batched(dataset, _Score(self.critic, missing), None, f"Scoring {dataset_name}")
+            dataset = _batched(dataset, ScorePairs(self.critic, missing), None, f"Scoring {dataset_name}")
         if not _data.is_streaming(dataset):
-            found = [_arrays(dataset, name) for name in (*_SCORES, "bucket")]
+            found = [_arrays(dataset, name) for name in (*SCORES, "bucket")]
             scores, buckets = np.concatenate(found[:2]), np.concatenate([found[2], found[2]])
-            check_scores(scores, buckets.tolist(), name="critic" if missing else f"columns {' and '.join(_SCORES)}")
-        return _data.sift(dataset, _Unscored(), skips, args.dataset_num_proc) if needed else dataset
+            check_scores(scores, buckets.tolist(), name="critic" if missing else f"columns {' and '.join(SCORES)}")
+        return _data.sift(dataset, no_score, skips, args.dataset_num_proc) if needed else dataset
 
-    def _weigh(self, dataset: Any, args: HDPOConfig, *, weighs: bool) -> None:
-        """Find how rare every bucket is, and the mean weight of the pairs that train."""
-        tally, streams = _data.Tally(), _data.is_streaming(dataset)
-        if streams and not weighs and self._counts_given is None:
+    def _count(self, dataset: Any, args: HDPOConfig, *, weighs: bool) -> None:
+        """Find how rare every bucket is."""
+        tally = _data.Tally()
+        if not _data.is_streaming(dataset):
+            tally.add_all(dataset, weighs=weighs)
+            self._longest_prompt = int(_arrays(dataset, "prompt_tokens").max())
+        elif not weighs and self._counts_given is None:
             raise ValueError(
                 "the training data set streams: its weights need bucket_counts (rows by bucket) or a column 'weight'"
             )
-        if not streams:
-            tally.add_all(dataset, weighs=weighs)
-            self._longest_prompt = int(_arrays(dataset, "prompt_tokens").max())
         self._counts = self._counts_given or dict(tally.rows)
         self._register(tally.rows or self._counts)
         if self._counts:
-            self._weigher = _Weigh(self._counts, args)
+            self._weigher = WeighPairs(self._counts, args, self._schema())
         if weighs:
             told = "bucket_counts are not used" if self._counts_given else "weights are not computed"
             logger.warning("the data set has a column 'weight': %s", told)
-        if streams:
-            self.weight_mean = args.weight_mean or 1.0
-            weights = None
-        else:
-            weights = _arrays(dataset if weighs else _batched(dataset, self._weigher, None, "Weighing"), "weight")
-            self.weight_mean = args.weight_mean or float(weights.mean())
+
+    def _schema(self) -> BucketSchema | None:
+        return _data.schema_of(next(iter(self._counts))) if self.reference is None else self.reference.schema
+
+    def _weigh(self, dataset: Any, args: HDPOConfig) -> None:
+        """Find the mean weight of the pairs that train."""
+        self._is_weighed = True
+        weights = None if _data.is_streaming(dataset) else _arrays(dataset, "weight")
+        self.weight_mean = args.weight_mean or (1.0 if weights is None else float(weights.mean()))
         sorts = [loss_type for loss_type in args.loss_type if loss_type.startswith("aot")]
         if sorts and (weights is None or weights.min() != weights.max()):
             raise ValueError(
@@ -261,13 +277,13 @@ class HDPO(BucketTrainer, DPOTrainer):
         shares = {"pairs": torch.ones_like(weights), "weight": weights}
         if "sft" in self.loss_types:
             shares["weighted_tokens"] = torch.cat([batch["weight"] * _chosen_lengths(batch) for batch in batches])
-        if self._is_online_step():
-            shares["prompts"] = torch.tensor([float(sum(self._allot(batches)))])
         return shares
 
-    def _is_online_step(self) -> bool:
-        step = self.state.global_step + 1
-        return self.model.training and self.args.lambda_online > 0 and step % self.args.online_every == 0
+    def _step_shares(self, batches: list[dict[str, Any]]) -> dict[str, Tensor]:
+        shares = self._shares(batches)
+        if self.args.lambda_online > 0 and (self.state.global_step + 1) % self.args.online_every == 0:
+            shares["prompts"] = torch.tensor([float(sum(self._allot(batches)))])
+        return shares
 
     def _allot(self, batches: list[dict[str, Any]]) -> list[int]:
         """Say how many prompts of each micro-batch are answered, evenly; the batches are told."""
@@ -357,7 +373,7 @@ class HDPO(BucketTrainer, DPOTrainer):
             "nll": losses.mean_nll(*(tensor.chunk(2)[0] for tensor in (token_logps, mask))),
         }
         if args.lambda_offline > 0:
-            chosen_scores, rejected_scores = (extra[name].to(preference.dtype) for name in _SCORES)
+            chosen_scores, rejected_scores = (extra[name].to(preference.dtype) for name in SCORES)
             values["regularizer"] = losses.regularizer(values["margin"], chosen_scores, rejected_scores, args.kappa)
         return values
 
@@ -437,7 +453,7 @@ class HDPO(BucketTrainer, DPOTrainer):
     def _scored(self, responses: list[list[int]], buckets: list[str]) -> Tensor:
         texts = self._tokenizer.batch_decode(responses, skip_special_tokens=True)
         assert self.critic is not None
-        return _checked(self.critic.score(texts, buckets), len(texts))
+        return torch.from_numpy(checked_scores(self.critic.score(texts, buckets), len(texts)).copy())
 
     # ------------------------------------------------------------------------------------------------ logging
 
@@ -491,7 +507,7 @@ class HDPO(BucketTrainer, DPOTrainer):
             "logits/chosen": lengths,
             "logits/rejected": rejected_lengths,
         }
-        sums.update({name: extra[name] for name in _SCORES if name in extra})
+        sums.update({name: extra[name] for name in SCORES if name in extra})
         if "regularizer" in values:
             sums["regularizer"] = regularizer
         if "sft" in self.loss_types:
@@ -566,13 +582,6 @@ def _prompts(inputs: Mapping[str, Tensor], count: int) -> list[list[int]]:
     return [row[kept].tolist() for row, kept in zip(ids.cpu(), is_prompt.cpu(), strict=True)]
 
 
-def _checked(scores: Any, rows: int) -> Tensor:
-    found = np.asarray(scores, dtype=np.float32)
-    if found.shape != (rows,):
-        raise ValueError(f"the critic returned scores of shape {found.shape} for {rows} responses: one each is due")
-    return torch.from_numpy(found.copy())
-
-
 def _check_columns(columns: list[str], dataset_name: str) -> None:
     for name in ("bucket", "chosen", "rejected"):
         if name not in columns:
@@ -590,107 +599,3 @@ def _batched(dataset: Any, function: Any, num_proc: int | None, desc: str) -> An
     if _data.is_streaming(dataset):
         return dataset.map(function, batched=True)
     return dataset.map(function, batched=True, num_proc=num_proc, desc=f"{desc} dataset")
-
-
-# ----------------------------------------------------------------------------------- row by row, for datasets.map
-
-
-def _empty(row: Mapping[str, Any]) -> str | None:
-    for name in ("chosen", "rejected"):
-        if not _responses.texts(name, [row[name]])[0].strip():
-            return f"an empty {name} response"
-    return None
-
-
-class _Score:
-    def __init__(self, critic: Critic, names: list[str]) -> None:
-        self.critic, self.names = critic, names
-
-    def __call__(self, rows: dict[str, list[Any]]) -> dict[str, Any]:
-        found = {}
-        for name in self.names:
-            texts = _responses.texts(name, rows[name.removesuffix("_score")])
-            found[name] = _checked(self.critic.score(texts, rows["bucket"]), len(texts)).tolist()
-        return found
-
-
-class _Unscored:
-    def __call__(self, row: Mapping[str, Any]) -> str | None:
-        for name in _SCORES:
-            if row[name] is None or not np.isfinite(row[name]):
-                return f"no {name.replace('_', ' ')}: the reference has no humans for bucket {row['bucket']}"
-        return None
-
-
-class _Fitted:
-    """Says how long a pair is, and what the collator will cut."""
-
-    def __init__(self, args: HDPOConfig) -> None:
-        self.limit, self.length_column = args.max_length, args.length_column_name
-        self.keeps_end = args.truncation_mode == "keep_end"
-
-    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        prompt, chosen, rejected = (len(row[name]) for name in ("prompt_ids", "chosen_ids", "rejected_ids"))
-        limit = self.limit if self.limit is not None else prompt + max(chosen, rejected)
-        kept_prompt = 0 if self.keeps_end else prompt
-        cut = [kept_prompt + size > limit for size in (chosen, rejected)]
-        return {
-            "prompt_tokens": prompt,
-            "response_tokens": chosen,
-            "truncated": any(cut),
-            "both_truncated": all(cut),
-            self.length_column: min(prompt + max(chosen, rejected), limit),
-        }
-
-
-class _Unfit:
-    def __init__(self, args: HDPOConfig) -> None:
-        self.limit, self.samples = args.max_length, args.lambda_online > 0
-        self.keeps_end = args.truncation_mode == "keep_end"
-
-    def __call__(self, row: Mapping[str, Any]) -> str | None:
-        if self.limit is not None and not self.keeps_end and row["prompt_tokens"] >= self.limit:
-            return f"the prompt fills max_length={self.limit}"
-        if row["both_truncated"]:
-            return f"both responses are cut at max_length={self.limit}"
-        if not row["chosen_ids"] or not row["rejected_ids"]:
-            return "a response has no tokens"
-        return "an empty prompt, which can't be answered online" if self.samples and not row["prompt_ids"] else None
-
-
-class _Weigh:
-    """Weighs pairs by how rare their bucket and language are, and by their scores."""
-
-    def __init__(self, counts: Mapping[str, int], args: HDPOConfig) -> None:
-        schema = _data.schema_of(next(iter(counts)))
-        variant: Any = args.variant
-        self.schema = schema
-        self.bucket_gaps = gaps(counts, schema=schema, variant=variant)
-        self.language_gaps = gaps(language_counts(counts, schema), variant=variant, schema=_data.schema_of("en"))
-        names = ("alpha", "beta_w", "gamma_l", "eta", "weight_min", "weight_max")
-        self.settings = {name: getattr(args, name) for name in names}
-
-    def __call__(self, rows: dict[str, list[Any]]) -> dict[str, Any]:
-        buckets = rows["bucket"]
-        zeros = [0.0] * len(buckets)
-        # A bucket that was not counted is as rare as any.
-        bucket_gap = [self.bucket_gaps.get(bucket, 1.0) for bucket in buckets]
-        language_gap = [self.language_gaps.get(language_of(bucket, self.schema), 1.0) for bucket in buckets]
-        chosen_scores, rejected_scores = (rows.get(name, zeros) for name in _SCORES)
-        weights = pair_weights(
-            bucket_gap, language_gap, chosen_scores, rejected_scores, rows.get("pair_type", zeros), **self.settings
-        )
-        return {"weight": weights.tolist()}
-
-
-class _Number:
-    def __init__(self, ids: Mapping[str, int], mean_weight: float, *, names: bool) -> None:
-        self.ids, self.mean_weight, self.names = ids, mean_weight, names
-
-    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        bucket = row["bucket"]
-        # An evaluation's rows have no weight where those that train brought theirs in a stream.
-        weight = row.get("weight", self.mean_weight)
-        number = self.ids.get(bucket, self.ids.get(_data.OTHER))
-        # Not all buckets of a stream have a number of their own, and the critic asks for their names.
-        return {"bucket": number, "weight": weight, **({"bucket_name": bucket} if self.names else {})}

@@ -1,0 +1,140 @@
+"""``polyalign pairs``."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from polyalign.cli import _options as options
+from polyalign.cli._exit import complain, tally_exit_code
+from polyalign.cli._help import OUTPUT, READING, SCORES, command, flag, option
+
+if TYPE_CHECKING:
+    from polyalign.pairs import Report
+
+_TABLE_ROWS = 40
+_EXAMPLES = """
+Examples:
+  polyalign pairs bucketed/ --samples samples.jsonl --reference human.safetensors --out pairs/
+  polyalign pairs bucketed/ --samples a.jsonl --samples b.jsonl --response-field reply --out pairs/
+  polyalign pairs preferences-bucketed/ --reference human.safetensors --out pairs/
+
+Exit codes: 0 fine, 1 error, 2 usage, 3 part of the samples could not be read, 4 too many of them can't be used,
+130 interrupted.
+"""
+
+_sample_options = options.together(
+    option(
+        "--shape",
+        panel=READING,
+        metavar="SHAPE",
+        type=click.Choice(options.SHAPES),
+        help=f"How samples hold prompt and response: {', '.join(options.SHAPES)}. Default: decided from the first 100.",
+    ),
+    options.field("--id-field", "Of a sample: the id of its record. Default: id."),
+    options.field("--prompt-field", "Of a sample: its prompt, if it has one."),
+    options.field(
+        "--response-field",
+        "Of a sample: its text. Default: the first that is there of response, prediction, generated_text, output and "
+        "completion.",
+    ),
+    option(
+        "--max-rejects",
+        panel=READING,
+        metavar="SHARE",
+        type=click.FloatRange(0, 1),
+        default=0.01,
+        help="Exit with 4 if more than this part of the samples, or preferences, can't be used. Those equal to the "
+        "human response don't count. Default: 0.01.",
+    ),
+)
+
+
+@command(_EXAMPLES)
+@click.argument("records", nargs=-1, required=True, metavar="RECORDS...")
+@option("--out", "-o", "output", panel=OUTPUT, metavar="DIR", required=True, help="Folder to make.")
+@flag("--overwrite", "Replace an existing folder of pairs.", OUTPUT)
+@option(
+    "--samples",
+    "-s",
+    metavar="FILE",
+    multiple=True,
+    panel=READING,
+    help="The model's samples, with the ids of the records: a file, a folder, a glob or -. Repeatable. Without them "
+    "RECORDS are preferences.",
+)
+@option(
+    "--reference",
+    "-r",
+    panel=SCORES,
+    metavar="FILE",
+    help="Score both responses of every pair with this human reference.",
+)
+@options.support
+@options.min_count
+@_sample_options
+@options.threads
+@options.json_
+@options.config
+@options.debug
+def pairs(
+    records: tuple[str, ...],
+    output: str,
+    overwrite: bool,
+    samples: tuple[str, ...],
+    reference: str | None,
+    support: str,
+    min_count: int,
+    shape: Any,
+    max_rejects: float,
+    threads: int | None,
+    json: bool,
+    **rest: Any,
+) -> int:
+    """Make preference pairs: human responses beside a model's, with their scores.
+
+    RECORDS is a folder made by polyalign bucket, or Parquet with id, bucket, prompt and completion: the human
+    responses. Each sample of --samples with the id of a record gives a pair: chosen is the human response, rejected
+    the sample. Without --samples RECORDS are preferences, with bucket, prompt, chosen and rejected. The output is
+    Parquet that load_dataset and the trainer HDPO take as it is. What can't be paired is counted, with the first
+    places.
+    """
+    from polyalign.pairs import pair_files
+
+    started = time.perf_counter()
+    report = pair_files(
+        records,
+        output,
+        samples=samples or None,
+        reference=None if reference is None else options.load_reference(reference),
+        support=options.band(support),
+        min_count=min_count,
+        shape=shape,
+        fields=options.fields(rest),
+        overwrite=overwrite,
+        threads=threads,
+        progress=True,
+    )
+    if json:
+        click.echo(report.to_json())
+    else:
+        _print(report, time.perf_counter() - started)
+    unsampled = report.skipped_by_kind.get("no_sample", 0)
+    if unsampled > report.records / 2:
+        complain(f"warning: {unsampled:,} of {report.records:,} records have no sample")
+    return tally_exit_code(report.faults(), max_rejects)
+
+
+def _print(report: Report, seconds: float) -> None:
+    from polyalign import _tables
+    from polyalign.pairs import skip_lines
+
+    console = _tables.console()
+    console.print(_tables.pairs_headline(report), style="bold")
+    console.print(f"{seconds:.1f} s, {report.rows / max(seconds, 1e-3):,.0f} rows/s")
+    console.print(_tables.pairs_table(report, _TABLE_ROWS))
+    for line in skip_lines(report):
+        console.print(f"skipped: {line}", markup=False)
+    console.print(f"written to {report.output}", markup=False)

@@ -1,0 +1,173 @@
+"""``polyalign sft`` and ``polyalign hdpo``."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from polyalign.cli._help import SETTINGS, Command
+
+_ROOT = Path(__file__).parent.parent
+_OWN = _ROOT / "cli" / "_training.py"
+_TRL = {
+    "--config FILE": "YAML file of options by their names; flags override it.",
+    "--model_name_or_path NAME": "The model: a folder (an adapter's, too, which then trains on) or a name on the hub.",
+    "--dataset_name NAME": "What to train on: a folder of {made_by}, a data file, or a name on the hub.",
+    "--dataset_train_split SPLIT": "Such as train, or train[:98%]. Default: train.",
+    "--dataset_test_split SPLIT": "What --eval_strategy steps evaluates. Default: test.",
+    "--test_split_size SHARE": "Evaluate this part of the rows, drawn at random, and train on the others.",
+    "--dataset_streaming": "Read while training; needs --max_steps.",
+    "--output_dir DIR": "Where checkpoints and the trained model go. Default: trainer_output.",
+    "--resume_from_checkpoint true|DIR": "Go on from the last checkpoint of --output_dir, or from this one.",
+    "--use_peft": "Train a LoRA adapter: --lora_r, --lora_alpha, --lora_target_modules, …",
+    "--load_in_4bit": "Load the model quantised.",
+    "--push_to_hub": "Upload the trained model.",
+}
+_MORE = """
+All options of TRL's {config} and ModelConfig (--learning_rate, --max_length, --per_device_train_batch_size,
+--gradient_accumulation_steps, --bf16, --report_to, …) are taken as they are; --help-all lists them. Dashes may
+stand for underscores in flags.
+"""
+_CODES = "Exit codes: 0 fine, 1 error, 2 usage, 130 interrupted."
+_SFT_EXAMPLES = f"""
+Examples:
+  polyalign sft --model_name_or_path Qwen/Qwen2.5-1.5B --dataset_name bucketed/ --output_dir out/sft
+  polyalign sft --config sft.yaml --tau 0.5 --resume_from_checkpoint true
+  accelerate launch --config_file fsdp2.yaml -m polyalign sft --config sft.yaml
+  torchrun --nproc_per_node 8 -m polyalign sft --config sft.yaml
+
+{_CODES}
+"""
+_HDPO_EXAMPLES = f"""
+Examples:
+  polyalign hdpo --model_name_or_path out/sft --dataset_name pairs/ --reference human.safetensors --output_dir out/hdpo
+  polyalign hdpo --config hdpo.yaml --lambda_online 0
+  accelerate launch --config_file ddp.yaml -m polyalign hdpo --config hdpo.yaml
+
+{_CODES}
+"""
+
+
+class _Script(Command):
+    """A command that hands its arguments over as they are."""
+
+    def __init__(self, *arguments: Any, settings: dict[Path, Sequence[str]], config: str, **rest: Any) -> None:
+        super().__init__(*arguments, **rest)
+        self.settings, self.config = settings, config
+        self.made_by = {"sft": "polyalign bucket", "hdpo": "polyalign pairs"}[self.name or ""]
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Keep the arguments; show help."""
+        if {"-h", "--help"} & set(args):
+            click.echo(ctx.get_help())
+            ctx.exit()
+        if {"--help-all", "--help_all"} & set(args):
+            click.echo(_training().make_parser(str(self.name)).format_help())
+            ctx.exit()
+        ctx.params["arguments"] = args
+        return []
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        """Return what follows the command's name."""
+        return ["[--config FILE]", "[OPTIONS]"]
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write our options, then those of TRL's that are used most."""
+        with formatter.section("Model, data, output"):
+            formatter.write_dl([(flag, what.format(made_by=self.made_by)) for flag, what in _TRL.items()])
+        with formatter.section("Buckets and weights" if self.name == "sft" else "Weights, scores, samples"):
+            formatter.write_dl(list(self.own_options()))
+        formatter.write(_MORE.format(config=self.config))
+        with formatter.section("General"):
+            formatter.write_dl(
+                [
+                    ("--help-all", "List all options, of TRL's and transformers' too."),
+                    ("--debug", "Show a traceback on errors."),
+                    ("-h, --help", "Show this message and exit."),
+                ]
+            )
+
+    def own_options(self) -> Iterator[tuple[str, str]]:
+        """Give the options that are ours, and what they are."""
+        for path, names in self.settings.items():
+            yield from _settings(path, names)
+
+
+def _settings(path: Path, names: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Give the fields of dataclasses as flags, each with its help, from the source: importing it takes torch's seconds."""
+    body = ast.parse(path.read_text("utf-8")).body
+    constants = {ast.unparse(node.targets[0]): node.value for node in body if isinstance(node, ast.Assign)}
+    for node in body:
+        if isinstance(node, ast.ClassDef) and node.name in names:
+            for line in node.body:
+                if isinstance(line, ast.AnnAssign) and isinstance(line.value, ast.Call):
+                    words = {str(word.arg): word.value for word in line.value.keywords}
+                    yield _record(ast.unparse(line.target), words, constants)
+
+
+def _record(name: str, words: dict[str, ast.expr], constants: dict[str, ast.expr]) -> tuple[str, str]:
+    metadata = words["metadata"]
+    assert isinstance(metadata, ast.Dict)
+    told = {ast.literal_eval(key): value for key, value in zip(metadata.keys, metadata.values, strict=True) if key}
+    text, default, choices = ast.literal_eval(told["help"]), ast.literal_eval(words["default"]), ""
+    if "choices" in told:  # list(NAME)
+        named = told["choices"]
+        assert isinstance(named, ast.Call)
+        choices = " " + "|".join(ast.literal_eval(constants[ast.unparse(named.args[0])]))
+    if default is not None and "Default:" not in text:
+        text += f" Default: {default}."
+    return f"--{name}{choices}", text
+
+
+def _training() -> Any:
+    try:
+        return importlib.import_module("polyalign.cli._training")
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("polyalign"):
+            raise
+        raise ModuleNotFoundError(
+            f"training needs {error.name}: pip install 'polyalign[train]'", name=error.name
+        ) from error
+
+
+@click.command(
+    "sft",
+    cls=_Script,
+    epilog=_SFT_EXAMPLES,
+    context_settings=SETTINGS,
+    config="SFTConfig",
+    settings={_ROOT / "trainers" / "bucket_sft_config.py": ["BucketSFTConfig"], _OWN: ["SFTArguments"]},
+)
+def sft(arguments: list[str]) -> None:
+    """Fine-tune a model on human responses, every bucket with its say.
+
+    TRL's supervised fine-tuning with weights by bucket (BucketSFT). The data have prompt, completion and bucket, as
+    polyalign bucket writes them. Prints the weights before it trains.
+    """
+    _training().train_sft(arguments)
+
+
+@click.command(
+    "hdpo",
+    cls=_Script,
+    epilog=_HDPO_EXAMPLES,
+    context_settings=SETTINGS,
+    config="DPOConfig",
+    settings={
+        _OWN: ["SFTArguments", "HDPOArguments"],
+        _ROOT / "trainers" / "hdpo_config.py": ["HDPOConfig"],
+    },
+)
+def hdpo(arguments: list[str]) -> None:
+    """Train a model to prefer human responses, and towards the humans of every bucket.
+
+    TRL's DPO with pairs weighted by bucket, the distance from humans as a regulariser, and responses that the model
+    samples while it trains (HDPO). The data have prompt, chosen, rejected, bucket and, best, both scores, as polyalign
+    pairs writes them.
+    """
+    _training().train_hdpo(arguments)

@@ -1,0 +1,414 @@
+"""What ``polyalign sft`` and ``polyalign hdpo`` do; imported once one of them runs, with torch and TRL."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import logging
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+import datasets
+import transformers
+from transformers.trainer_callback import PrinterCallback, ProgressCallback
+from transformers.trainer_utils import get_last_checkpoint
+from trl import (
+    DatasetMixtureConfig,
+    ModelConfig,
+    ScriptArguments,
+    TrlParser,
+    get_dataset,
+    get_peft_config,
+    get_quantization_config,
+)
+from trl.trainer.utils import create_model_from_path
+
+from polyalign.cli import _config
+from polyalign.cli import _options as options
+from polyalign.critics import SupportCritic
+from polyalign.trainers import HDPO, BucketSFT, BucketSFTConfig, HDPOConfig
+
+__all__ = ["HDPOArguments", "SFTArguments", "make_parser", "train_hdpo", "train_sft"]
+
+_READERS = {".parquet": "parquet", ".json": "json", ".jsonl": "json", ".csv": "csv", ".arrow": "arrow"}
+_COMPRESSED = {".gz", ".zst", ".bz2", ".xz"}
+
+
+@dataclass
+class SFTArguments(ScriptArguments):
+    """What ``polyalign sft`` takes beside the settings of the trainer and of the model."""
+
+    bucket_counts: str | None = field(
+        default=None,
+        metadata={
+            "help": "Rows by bucket of the corpus, for data that stream: a manifest.json, its folder, or a JSON object. "
+            "Default: the manifest of a folder that streams."
+        },
+    )
+
+
+@dataclass
+class HDPOArguments(SFTArguments):
+    """What ``polyalign hdpo`` takes beside the settings of the trainer and of the model."""
+
+    reference: str | None = field(
+        default=None,
+        metadata={"help": "The human reference: a file, a folder with one, or a data set on the hub."},
+    )
+    ref_model: str | None = field(
+        default=None,
+        metadata={"help": "The model that DPO stays close to. Default: the one that is trained, as it was."},
+    )
+    support: str = field(
+        default="0.1,0.9",
+        metadata={"help": "The quantiles between which humans are inside, as polyalign pairs had them."},
+    )
+    min_count: int = field(
+        default=20, metadata={"help": "A bucket with fewer humans is served by a larger group, when responses are scored."}
+    )
+
+
+def train_sft(arguments: Sequence[str]) -> None:
+    """Run ``polyalign sft``."""
+    script, args, model_args, mixture = parse("sft", arguments)
+    with _console(args):
+        resume = _checkpoint(args)
+        model = _model(model_args, args)
+        train, evaluation = _data(script, mixture, args)
+        trainer = BucketSFT(
+            args=args,
+            train_dataset=train,
+            eval_dataset=evaluation,
+            bucket_counts=_counts(script),
+            **model,
+        )
+        if trainer.bucket_weights is not None:
+            trainer.accelerator.print(trainer.bucket_weights)
+        _train(trainer, script, resume)
+
+
+def train_hdpo(arguments: Sequence[str]) -> None:
+    """Run ``polyalign hdpo``."""
+    script, args, model_args, mixture = parse("hdpo", arguments)
+    with _console(args):
+        resume = _checkpoint(args)
+        reference = None if script.reference is None else options.load_reference(script.reference)
+        critic = None
+        if reference is not None:
+            critic = SupportCritic(reference, support=options.band(script.support), min_count=script.min_count)
+        model = _model(model_args, args)
+        train, evaluation = _data(script, mixture, args)
+        trainer = HDPO(
+            ref_model=_ref_model(script.ref_model, model_args, args),
+            args=args,
+            train_dataset=train,
+            eval_dataset=evaluation,
+            reference=reference,
+            critic=critic,
+            bucket_counts=_counts(script),
+            **model,
+        )
+        _train(trainer, script, resume)
+
+
+# ------------------------------------------------------------------------------------------------------- the options
+
+
+class _Parser(TrlParser):
+    """TRL's parser, whose errors are usage errors of the command line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise click.UsageError(message)
+
+
+def make_parser(command: str) -> TrlParser:
+    """Return the parser of a command, ``sft`` or ``hdpo``."""
+    own = {"sft": (SFTArguments, BucketSFTConfig), "hdpo": (HDPOArguments, HDPOConfig)}[command]
+    parser = _Parser((*own, ModelConfig, DatasetMixtureConfig), prog=f"polyalign {command}", allow_abbrev=False)
+    # As everywhere in polyalign: bars are for terminals.
+    parser.set_defaults(disable_tqdm=not sys.stderr.isatty())
+    return parser
+
+
+def parse(command: str, arguments: Sequence[str]) -> tuple[Any, Any, Any, Any]:
+    """Read flags and the file of ``--config``.
+
+    Raises
+    ------
+    click.UsageError
+        An unknown option or key, or a value that it can't have.
+    """
+    arguments = _normal(arguments)
+    parser = make_parser(command)
+    known = {each.name for kind in parser.dataclass_types for each in dataclasses.fields(kind) if each.init}
+    flags, in_file = list(arguments), set()
+    if "--config" in flags:
+        at = flags.index("--config")
+        in_file = _keys(flags[at + 1], known)
+        del flags[at : at + 2]
+    namespace, unknown = parser.parse_known_args(flags)
+    if unknown:
+        raise click.UsageError(f"no such option: {unknown[0]}{_near(unknown[0], known)}")
+    if not (namespace.model_name_or_path or "model_name_or_path" in in_file):
+        raise click.UsageError("say which model to train: --model_name_or_path")
+    if not (namespace.dataset_name or in_file & {"dataset_name", "datasets"}):
+        raise click.UsageError("say what to train on: --dataset_name")
+    try:
+        script, args, model_args, mixture = parser.parse_args_and_config(arguments)
+    except (ValueError, TypeError, ImportError) as error:
+        hint = "; --bf16 false trains in float32" if "bf16" in str(error) else ""
+        raise click.UsageError(f"{error}{hint}") from error
+    if script.dataset_name and mixture.datasets:
+        raise click.UsageError("dataset_name and datasets both say what to train on: leave one out")
+    return script, args, model_args, mixture
+
+
+def _normal(arguments: Sequence[str]) -> list[str]:
+    """Leave out what is not TRL's: a bare ``--debug``, and ``--config=FILE`` in one word."""
+    found: list[str] = []
+    for at, argument in enumerate(arguments):
+        follower = arguments[at + 1] if at + 1 < len(arguments) else "-"
+        if argument == "--debug" and follower.startswith("-"):
+            continue
+        if argument == "--config" and follower.startswith("-"):
+            raise click.UsageError("--config needs a YAML file")
+        found += argument.split("=", 1) if argument.startswith("--config=") else [argument]
+    return found
+
+
+def _keys(path: str, known: set[str]) -> set[str]:
+    """Return the keys of a file; of one that is none, say in which line."""
+    if not Path(path).is_file():
+        raise click.UsageError(f"--config: {path}: no such file")
+    seen: set[str] = set()
+    for key, _, line in _config.read(Path(path)):
+        if key not in known | {"env"}:
+            raise click.UsageError(f"{path}:{line}: unknown key {key!r}{_near(key, known)}")
+        if key in seen:
+            raise click.UsageError(f"{path}:{line}: key {key!r} is there twice")
+        seen.add(key)
+    return seen
+
+
+def _near(name: str, known: set[str]) -> str:
+    near = difflib.get_close_matches(name.lstrip("-").replace("-", "_").lower(), sorted(known), 1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _checkpoint(args: Any) -> str | None:
+    """Return the checkpoint to go on from."""
+    given = args.resume_from_checkpoint
+    if given is None or str(given).lower() == "false":
+        return None
+    if str(given).lower() == "true":
+        last: str | None = get_last_checkpoint(args.output_dir) if Path(args.output_dir).is_dir() else None
+        if last is None:
+            raise FileNotFoundError(f"resume_from_checkpoint: there is no checkpoint in {args.output_dir}")
+        return last
+    if not Path(given).is_dir():
+        raise FileNotFoundError(f"resume_from_checkpoint: {given}: no such folder")
+    return str(given)
+
+
+# ---------------------------------------------------------------------------------------------------------- the data
+
+
+def _data(script: Any, mixture: Any, args: Any) -> tuple[Any, Any]:
+    """Return what trains, and what is evaluated, if anything."""
+    evaluates = args.eval_strategy != "no"
+    if mixture.datasets:
+        train = get_dataset(dataclasses.replace(mixture, test_split_size=None))["train"]
+    else:
+        train = _split(script, "train")
+    if mixture.test_split_size is not None:
+        if isinstance(train, datasets.IterableDataset):
+            raise ValueError("test_split_size: a data set that streams can't be split; name a --dataset_test_split")
+        # The same rows on every process.
+        parts = train.train_test_split(mixture.test_split_size, seed=args.seed)
+        return parts["train"], parts["test"] if evaluates else None
+    if evaluates and mixture.datasets:
+        raise ValueError("eval_strategy: of datasets a part is evaluated that test_split_size says")
+    return train, _split(script, "test") if evaluates else None
+
+
+def _split(script: Any, kind: str) -> Any:
+    name, split = script.dataset_name, getattr(script, f"dataset_{kind}_split")
+    try:
+        return _load(name, script.dataset_config, split, streaming=script.dataset_streaming)
+    except (ValueError, KeyError) as error:
+        if "split" not in str(error):
+            raise
+        hint = "; --test_split_size 0.02 takes a part of those that train" if kind == "test" else ""
+        raise ValueError(f"{name}: --dataset_{kind}_split {split}: {error}{hint}") from None
+
+
+def _load(name: str, config: str | None, split: str, *, streaming: bool) -> Any:
+    """Load a split of a data set: a folder, a file, or a name on the hub."""
+    path = Path(name)
+    if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
+        saved = datasets.load_from_disk(name)
+        if isinstance(saved, datasets.Dataset):
+            saved = {"train": saved}
+        if split not in saved:
+            raise ValueError(f"no such split; there is {', '.join(saved)}")
+        return saved[split].to_iterable_dataset() if streaming else saved[split]
+    if path.is_file():
+        ending = next((suffix for suffix in reversed(path.suffixes) if suffix not in _COMPRESSED), "")
+        if ending not in _READERS:
+            raise ValueError(f"{name}: not a data file; those end in {', '.join(_READERS)}")
+        return datasets.load_dataset(_READERS[ending], data_files=name, split=split, streaming=streaming)
+    return datasets.load_dataset(name, config, split=split, streaming=streaming)
+
+
+def _counts(script: Any) -> dict[str, int] | None:
+    """Return rows by bucket, as a manifest has them."""
+    path = script.bucket_counts
+    if path is None:
+        if not (script.dataset_streaming and (Path(script.dataset_name) / "manifest.json").is_file()):
+            return None
+        path = script.dataset_name
+    file = Path(path) / "manifest.json" if Path(path).is_dir() else Path(path)
+    try:
+        found = json.loads(file.read_text("utf-8"))
+        buckets = found.get("buckets", found)
+        if isinstance(buckets, list):
+            buckets = {each["bucket"]: each["rows"] if "rows" in each else each["pairs"] for each in buckets}
+        counts = {str(bucket): int(count) for bucket, count in buckets.items()}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise ValueError(f"{file}: neither a manifest of buckets nor a JSON object of counts by bucket") from None
+    if not counts:
+        raise ValueError(f"{file}: it counts no bucket")
+    return counts
+
+
+# --------------------------------------------------------------------------------------------------------- the model
+
+
+def _model(model_args: Any, args: Any) -> dict[str, Any]:
+    """Return what the trainer is told of the model."""
+    name, quantization = model_args.model_name_or_path, get_quantization_config(model_args)
+    is_adapter = _is_adapter(name)
+    if model_args.use_peft or is_adapter:
+        _require_peft()
+    if not is_adapter:
+        args.model_init_kwargs = kwargs = _init_kwargs(model_args, args)
+        try:  # now, not once the data are read
+            transformers.AutoConfig.from_pretrained(
+                name, revision=kwargs["revision"], trust_remote_code=kwargs["trust_remote_code"]
+            )
+        except OSError as error:
+            raise OSError(f"model {name}: {error}") from error
+        peft_config = get_peft_config(model_args)
+        return {"model": name, "peft_config": peft_config, "quantization_config": quantization}
+    if model_args.use_peft:
+        raise ValueError(
+            f"{name} holds an adapter, which is what trains on: leave use_peft out, or merge it into its base model first"
+        )
+    from peft import AutoPeftModelForCausalLM
+
+    kwargs = _init_kwargs(model_args, args)
+    del kwargs["revision"]  # the adapter says which base model
+    if quantization is not None:
+        kwargs["quantization_config"] = quantization
+    args.model_init_kwargs = None
+    model = AutoPeftModelForCausalLM.from_pretrained(name, is_trainable=True, **kwargs)
+    return {"model": model, "processing_class": transformers.AutoTokenizer.from_pretrained(name)}
+
+
+def _init_kwargs(model_args: Any, args: Any) -> dict[str, Any]:
+    """Return how a model is loaded."""
+    return {
+        "revision": model_args.model_revision,
+        "trust_remote_code": args.trust_remote_code,
+        "attn_implementation": model_args.attn_implementation,
+        "dtype": model_args.dtype,
+        **(args.model_init_kwargs or {}),
+    }
+
+
+def _ref_model(name: str | None, model_args: Any, args: Any) -> Any:
+    if name is None:
+        return None
+    kwargs = _init_kwargs(model_args, args)
+    if name != model_args.model_name_or_path:
+        del kwargs["revision"]
+    # The trainer puts it where the other one is.
+    return create_model_from_path(name, device_map=None, **kwargs)
+
+
+def _is_adapter(name: str) -> bool:
+    return (Path(name) / "adapter_config.json").is_file() and not (Path(name) / "config.json").is_file()
+
+
+def _require_peft() -> None:
+    if not transformers.utils.is_peft_available():
+        raise ModuleNotFoundError("adapters need peft: pip install 'polyalign[peft]'", name="peft")
+
+
+# ------------------------------------------------------------------------------------------------------ the training
+
+
+def _train(trainer: Any, script: Any, resume: str | None) -> None:
+    """Train, save, and say what came of it."""
+    args, started = trainer.args, time.perf_counter()
+    _print_overall(trainer)
+    output = trainer.train(resume_from_checkpoint=resume)
+    trainer.save_model(args.output_dir)
+    # A path on this machine says nothing to others.
+    is_local = script.dataset_name is None or Path(script.dataset_name).exists()
+    dataset_name = None if is_local else script.dataset_name
+    trainer.create_model_card(dataset_name=dataset_name)
+    steps, seconds = output.global_step, time.perf_counter() - started
+    trainer.accelerator.print(
+        f"{steps:,} step{'s'[: steps != 1]} in {seconds:,.0f} s, mean loss {output.training_loss:.4g}; "
+        f"written to {args.output_dir}"
+    )
+    if args.push_to_hub:
+        trainer.push_to_hub(dataset_name=dataset_name)
+        trainer.accelerator.print(f"pushed to https://huggingface.co/{trainer.hub_model_id}")
+    trainer.end()
+
+
+def _print_overall(trainer: Any) -> None:
+    """Leave what is logged by bucket to the trackers; a terminal has no room for it."""
+    for theirs, ours in ((PrinterCallback, _Printer), (ProgressCallback, _Progress)):
+        if trainer.pop_callback(theirs) is not None:
+            trainer.add_callback(ours)
+
+
+class _Overall:
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
+        told = {name: value for name, value in (logs or {}).items() if name.count("/") < 2}
+        super().on_log(args, state, control, logs=told, **kwargs)  # type: ignore[misc]
+
+
+class _Printer(_Overall, PrinterCallback):
+    pass
+
+
+class _Progress(_Overall, ProgressCallback):
+    pass
+
+
+@contextmanager
+def _console(args: Any) -> Iterator[None]:
+    """Print warnings of ours once, on the main process; bars to terminals only."""
+    if args.disable_tqdm:
+        datasets.disable_progress_bars()
+        transformers.utils.logging.disable_progress_bar()
+    logger = logging.getLogger("polyalign")
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("polyalign: %(message)s"))
+    handler.setLevel(logging.WARNING if args.process_index == 0 else logging.CRITICAL)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)

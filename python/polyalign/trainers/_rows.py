@@ -1,0 +1,206 @@
+"""What is done to data sets row by row, for ``datasets.map``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from polyalign import _responses
+from polyalign.buckets import BucketSchema
+from polyalign.critics import Critic
+from polyalign.trainers import _data
+from polyalign.trainers._collator import ResponseCollator
+from polyalign.trainers.bucket_sft_config import BucketSFTConfig
+from polyalign.trainers.conditioning import condition, system_line, template_fields
+from polyalign.trainers.hdpo_config import HDPOConfig
+from polyalign.weights import gaps, language_counts, language_of, pair_weights
+
+SCORES = ("chosen_score", "rejected_score")
+
+
+def checked_scores(scores: Any, rows: int) -> npt.NDArray[np.float32]:
+    """Return a critic's scores, one for each response.
+
+    Raises
+    ------
+    ValueError
+        They are not as many.
+    """
+    found = np.asarray(scores, dtype=np.float32)
+    if found.shape != (rows,):
+        raise ValueError(f"the critic returned scores of shape {found.shape} for {rows} responses: one each is due")
+    return found
+
+
+# ------------------------------------------------------------------------------------------------------ responses
+
+
+class Condition:
+    """Puts a system line before a row's prompt."""
+
+    def __init__(self, template: str) -> None:
+        template_fields(template)
+        self.template = template
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        line = system_line(self.template, row["bucket"], row)
+        name = next(name for name in ("prompt", "messages", "conversations") if name in row)
+        return {name: condition(row[name], line)}
+
+
+class FitResponse:
+    """Cuts to the longest length; says how many tokens are left, and of the response."""
+
+    def __init__(self, args: BucketSFTConfig) -> None:
+        self.limit, self.length_column = args.max_length, args.length_column_name
+        self.keeps_end = args.truncation_mode == "keep_end"
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        ids, labels = row["input_ids"], row["labels"]
+        is_long = self.limit is not None and len(ids) > self.limit
+        if is_long:
+            kept = slice(-self.limit, None) if self.keeps_end else slice(None, self.limit)
+            ids, labels = ids[kept], labels[kept]
+        # The first token is never predicted.
+        tokens = int(np.count_nonzero(np.asarray(labels[1:]) != -100))
+        told = {"response_tokens": tokens, "truncated": is_long, self.length_column: len(ids)}
+        return {"input_ids": ids, "labels": labels, **told}
+
+
+class NoResponse:
+    """Says why nothing of a response trains."""
+
+    def __init__(self, limit: int | None) -> None:
+        self.limit = limit
+
+    def __call__(self, row: Mapping[str, Any]) -> str | None:
+        if row["response_tokens"] > 0:
+            return None
+        return f"the prompt fills max_length={self.limit}" if row["truncated"] else "the response has no tokens"
+
+
+class Spread:
+    """Gives every token what its row has."""
+
+    def __init__(self, by_token: bool) -> None:
+        self.by_token = by_token
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        size = len(row["input_ids"])
+        weight = row["weight"] if self.by_token else row["weight"] / row["response_tokens"]
+        values = (weight, row["bucket"], int(row["truncated"]))
+        return {name: [value] * size for name, value in zip(ResponseCollator.packed_columns, values, strict=True)}
+
+
+# ---------------------------------------------------------------------------------------------------------- pairs
+
+
+def empty_response(row: Mapping[str, Any]) -> str | None:
+    """Say which response of a pair is empty."""
+    for name in ("chosen", "rejected"):
+        if not _responses.texts(name, [row[name]])[0].strip():
+            return f"an empty {name} response"
+    return None
+
+
+class ScorePairs:
+    """Asks the critic for the scores of pairs."""
+
+    def __init__(self, critic: Critic, names: list[str]) -> None:
+        self.critic, self.names = critic, names
+
+    def __call__(self, rows: dict[str, list[Any]]) -> dict[str, Any]:
+        found = {}
+        for name in self.names:
+            texts = _responses.texts(name, rows[name.removesuffix("_score")])
+            found[name] = checked_scores(self.critic.score(texts, rows["bucket"]), len(texts)).tolist()
+        return found
+
+
+def no_score(row: Mapping[str, Any]) -> str | None:
+    """Say which response of a pair has no score."""
+    for name in SCORES:
+        if row[name] is None or not np.isfinite(row[name]):
+            return f"no {name.replace('_', ' ')}: the reference has no humans for bucket {row['bucket']}"
+    return None
+
+
+class MeasurePairs:
+    """Says how long a pair is, and what the collator will cut."""
+
+    def __init__(self, args: HDPOConfig) -> None:
+        self.limit, self.length_column = args.max_length, args.length_column_name
+        self.keeps_end = args.truncation_mode == "keep_end"
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        prompt, chosen, rejected = (len(row[name]) for name in ("prompt_ids", "chosen_ids", "rejected_ids"))
+        limit = self.limit if self.limit is not None else prompt + max(chosen, rejected)
+        kept_prompt = 0 if self.keeps_end else prompt
+        cut = [kept_prompt + size > limit for size in (chosen, rejected)]
+        return {
+            "prompt_tokens": prompt,
+            "response_tokens": chosen,
+            "truncated": any(cut),
+            "both_truncated": all(cut),
+            self.length_column: min(prompt + max(chosen, rejected), limit),
+        }
+
+
+class UnfitPair:
+    """Says why a pair does not train."""
+
+    def __init__(self, args: HDPOConfig) -> None:
+        self.limit, self.samples = args.max_length, args.lambda_online > 0
+        self.keeps_end = args.truncation_mode == "keep_end"
+
+    def __call__(self, row: Mapping[str, Any]) -> str | None:
+        if self.limit is not None and not self.keeps_end and row["prompt_tokens"] >= self.limit:
+            return f"the prompt fills max_length={self.limit}"
+        if row["both_truncated"]:
+            return f"both responses are cut at max_length={self.limit}"
+        if not row["chosen_ids"] or not row["rejected_ids"]:
+            return "a response has no tokens"
+        return "an empty prompt, which can't be answered online" if self.samples and not row["prompt_ids"] else None
+
+
+class WeighPairs:
+    """Weighs pairs by how rare their bucket and language are, and by their scores."""
+
+    def __init__(self, counts: Mapping[str, int], args: HDPOConfig, schema: BucketSchema | None) -> None:
+        variant: Any = args.variant
+        self.schema = schema
+        self.bucket_gaps = gaps(counts, schema=schema, variant=variant)
+        self.language_gaps = gaps(language_counts(counts, schema), variant=variant)
+        names = ("alpha", "beta_w", "gamma_l", "eta", "weight_min", "weight_max")
+        self.settings = {name: getattr(args, name) for name in names}
+
+    def __call__(self, rows: dict[str, list[Any]]) -> dict[str, Any]:
+        buckets = rows["bucket"]
+        zeros = [0.0] * len(buckets)
+        # A bucket that was not counted is as rare as any.
+        bucket_gap = [self.bucket_gaps.get(bucket, 1.0) for bucket in buckets]
+        language_gap = [self.language_gaps.get(language_of(bucket, self.schema), 1.0) for bucket in buckets]
+        scores = rows if self.settings["beta_w"] > 0 else {}
+        chosen_scores, rejected_scores = (scores.get(name, zeros) for name in SCORES)
+        weights = pair_weights(
+            bucket_gap, language_gap, chosen_scores, rejected_scores, rows.get("pair_type", zeros), **self.settings
+        )
+        return {"weight": weights.tolist()}
+
+
+class NumberPairs:
+    """Gives a pair its bucket's number."""
+
+    def __init__(self, ids: Mapping[str, int], mean_weight: float, *, names: bool) -> None:
+        self.ids, self.mean_weight, self.names = ids, mean_weight, names
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        bucket = row["bucket"]
+        # An evaluation's rows have no weight where those that train brought theirs in a stream.
+        weight = row.get("weight", self.mean_weight)
+        number = self.ids.get(bucket, self.ids.get(_data.OTHER))
+        # Not all buckets of a stream have a number of their own, and the critic asks for their names.
+        return {"bucket": number, "weight": weight, **({"bucket_name": bucket} if self.names else {})}

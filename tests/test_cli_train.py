@@ -1,0 +1,373 @@
+"""`polyalign sft` and `polyalign hdpo`, with models of a few thousand weights."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conftest import clean_environment
+from polyalign import Reference, cli
+
+pytest.importorskip("torch", reason="torch is not installed: pip install 'polyalign[train]'")
+pytest.importorskip("trl", reason="trl is not installed: pip install 'polyalign[train]'")
+
+import datasets
+import pyarrow as pa
+import tiny
+
+pytestmark = pytest.mark.slow
+
+# The tests run elsewhere.
+PACKAGE = {"PYTHONPATH": os.pathsep.join((str(Path(cli.__file__).parents[2]), os.environ.get("PYTHONPATH", "")))}
+FAST = "--use_cpu --bf16 false --max_steps 2 --per_device_train_batch_size 2 --logging_steps 1 --save_strategy no"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a model, bucketed responses, pairs and a reference."""
+    folder = tmp_path_factory.mktemp("training")
+    tiny.model().save_pretrained(folder / "model")
+    tiny.tokenizer().save_pretrained(folder / "model")
+    for name, dataset in (("bucketed", tiny.responses()), ("pairs", tiny.pairs()), ("raw", tiny.pairs(scored=False))):
+        (folder / name / "data").mkdir(parents=True)
+        dataset.to_parquet(folder / name / "data" / "train-00000.parquet")
+    counts = datasets.Dataset.to_pandas(tiny.responses())["bucket"].value_counts()
+    manifest = {"buckets": [{"bucket": bucket, "rows": int(rows)} for bucket, rows in counts.items()]}
+    for name in ("bucketed", "pairs"):
+        (folder / name / "manifest.json").write_text(json.dumps(manifest))
+    answers = [
+        {"bucket": row["bucket"], "completion": row["chosen"][0]["content"]} for row in tiny.pairs(400, scored=False)
+    ]
+    Reference.from_arrow(pa.Table.from_pylist(answers)).save(folder / "human.safetensors")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def place(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for each in made.iterdir():
+        (tmp_path / each.name).symlink_to(each)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(made / "cache"))
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+
+
+Run = Callable[[str], "tuple[int, str, str]"]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run a command in this process; its exit code, output and errors."""
+
+    def inner(command: str) -> tuple[int, str, str]:
+        code = cli.run(shlex.split(command))
+        out, err = capsys.readouterr()
+        return code, out, "".join(line for line in err.splitlines(True) if line.startswith("polyalign: "))
+
+    return inner
+
+
+@pytest.fixture
+def built(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The trainers that are made, which then do not train."""
+    from polyalign.cli import _training
+
+    found: list[Any] = []
+    monkeypatch.setattr(_training, "_train", lambda trainer, *_: found.append(trainer))
+    return found
+
+
+# What is there
+
+
+@pytest.mark.parametrize("command", ["sft", "hdpo"])
+def test_help_has_every_option_of_ours(command: str) -> None:
+    """Help reads the settings' source; the parser has the same, and a few hundred of TRL's."""
+    from polyalign.cli import _train, _training
+    from polyalign.trainers import BucketSFTConfig, HDPOConfig
+
+    parser = _training.make_parser(command)
+    kinds = {"sft": (_training.SFTArguments, BucketSFTConfig), "hdpo": (_training.HDPOArguments, HDPOConfig)}[command]
+    ours = {
+        option.name: option
+        for kind in kinds
+        for option in dataclasses.fields(kind)
+        if option.name not in {inherited.name for inherited in dataclasses.fields(trl_base(kind))}
+    }
+    shown = dict(getattr(_train, command).own_options())
+    assert {flag.split()[0].removeprefix("--") for flag in shown} == set(ours)
+    for flag, text in shown.items():
+        name, _, choices = flag.removeprefix("--").partition(" ")
+        assert text.startswith(ours[name].metadata["help"])
+        assert choices.split("|") == ours[name].metadata.get("choices", [""])
+    assert {action.dest for action in parser._actions} > {*ours, "learning_rate", "lora_r", "dataset_name", "datasets"}
+
+
+def trl_base(kind: type) -> type:
+    return next(base for base in kind.__mro__ if base.__module__.startswith("trl."))
+
+
+@pytest.mark.parametrize("command", ["sft", "hdpo"])
+def test_help_is_quick(command: str) -> None:
+    code = (
+        f"import sys; from polyalign.cli import run; run(['{command}', '--help']); "
+        "print('torch' in sys.modules or 'trl' in sys.modules)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=clean_environment(**PACKAGE)
+    )
+    assert result.stdout.endswith("False\n")
+    assert "--model_name_or_path" in result.stdout
+    assert "--help-all" in result.stdout
+
+
+def test_all_help_has_what_trl_has(run: Run) -> None:
+    code, out, _ = run("sft --help-all")
+    assert code == 0
+    assert "--tau" in out
+    assert "--packing_strategy" in out
+
+
+def test_says_what_is_missing(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "polyalign.cli._training")
+    monkeypatch.setitem(sys.modules, "trl", None)
+    code, _, err = run("sft --model_name_or_path model --dataset_name bucketed")
+    assert (code, err) == (1, "polyalign: training needs trl: pip install 'polyalign[train]'\n")
+
+
+# Options
+
+
+def test_flags(run: Run, built: list[Any]) -> None:
+    options = "--tau 0.5 --balance sample --max-weight 4 --learning-rate 0.001 --use_peft --lora_r 4 --dtype bfloat16"
+    code, _, err = run(f"sft --model_name_or_path model --dataset_name bucketed --output_dir out {options} {FAST}")
+    assert (code, err) == (0, "")
+    args = built[0].args
+    assert (args.tau, args.balance, args.max_weight, args.learning_rate) == (0.5, "sample", 4, 0.001)
+    assert built[0].model.peft_config["default"].r == 4
+    assert str(built[0].model.base_model.dtype) == "torch.bfloat16"
+    assert not args.trust_remote_code
+
+
+def test_file_and_flags(run: Run, built: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    from polyalign.cli import _training
+
+    file = """
+        model_name_or_path: model
+        dataset_name: pairs
+        reference: human.safetensors
+        output_dir: out
+        learning_rate: 2e-4
+        lambda_offline: 0.3
+        margin: reward_per_token
+        loss_type: [sigmoid, sft]
+        loss_weights: [1.0, 0.5]
+        max_new_tokens: 8
+        support: 0.25,0.75
+        min_count: 5
+        use_cpu: true
+        bf16: false
+    """
+    Path("hdpo.yaml").write_text(textwrap.dedent(file))
+    asked: list[dict[str, Any]] = []
+    critic = _training.SupportCritic
+    monkeypatch.setattr(_training, "SupportCritic", lambda *a, **k: asked.append(k) or critic(*a, **k))
+    code, _, err = run("hdpo --config=hdpo.yaml --lambda-offline 0.4 --ref_model model")
+    assert (code, err) == (0, "polyalign: the train data set has its scores: the critic does not score its pairs\n")
+    trainer = built[0]
+    assert (trainer.args.lambda_offline, trainer.args.learning_rate) == (0.4, 2e-4)
+    assert (trainer.args.margin, trainer.loss_types) == ("reward_per_token", ["sigmoid", "sft"])
+    assert (asked[0]["support"], asked[0]["min_count"]) == ((0.25, 0.75), 5)
+    assert trainer.ref_model is not None
+
+
+BAD = [
+    ("sft", 2, "say which model to train: --model_name_or_path"),
+    ("sft --model_name_or_path model", 2, "say what to train on: --dataset_name"),
+    ("sft --model_name_or_path model --dataset_name bucketed --lambda_online 1", 2, "no such option: --lambda_online"),
+    ("sft {} --lerning_rate 1", 2, "no such option: --lerning_rate; did you mean learning_rate?"),
+    ("sft {} --tau x", 2, "argument --tau: invalid float value: 'x'"),
+    ("sft {} --tau 3", 2, "tau=3.0: it must be a number at least 0 and at most 1"),
+    ("sft {} --config", 2, "--config needs a YAML file"),
+    ("sft {} --config none.yaml", 2, "--config: none.yaml: no such file"),
+    ("sft {} --config bad.yaml", 2, "bad.yaml:2: unknown key 'lerning_rate'; did you mean learning_rate?"),
+    ("sft {} --config twice.yaml", 2, "twice.yaml:2: key 'tau' is there twice"),
+    ("sft {} --config broken.yaml", 1, "broken.yaml:2:1: not YAML"),
+    ("sft {} --config two.yaml", 2, "dataset_name and datasets both say what to train on: leave one out"),
+    ("sft {} --dataset_name nowhere", 1, "nowhere"),
+    ("sft {} --dataset_name model/config.txt", 1, "model/config.txt"),
+    ("sft {} --dataset_name raw", 1, "the train data set does not say which text is the response"),
+    ("sft {} --dataset_train_split other", 1, "bucketed: --dataset_train_split other: Unknown split"),
+    ("sft {} --eval_strategy steps", 1, "--test_split_size 0.02 takes a part of those that train"),
+    ("sft {} --model_name_or_path nowhere", 1, "model nowhere: "),
+    ("sft {} --dataset_streaming --bucket_counts none.json", 1, "none.json: No such file or directory"),
+    ("sft {} --dataset_streaming --bucket_counts bad.yaml", 1, "bad.yaml: neither a manifest of buckets nor a JSON"),
+    ("sft {} --dataset_streaming --test_split_size 0.1", 1, "test_split_size: a data set that streams can't be split"),
+    ("sft {} --resume_from_checkpoint true", 1, "resume_from_checkpoint: there is no checkpoint in out"),
+    ("sft {} --resume_from_checkpoint none", 1, "resume_from_checkpoint: none: no such folder"),
+    ("hdpo {} --dataset_name pairs", 1, "lambda_online > 0 scores samples: give a reference or a critic"),
+    ("hdpo {} --dataset_name pairs --reference none.safetensors", 1, "none.safetensors: no such file"),
+    ("hdpo {} --dataset_name pairs --reference human.safetensors --support 1", 2, "'1' is not two rising shares"),
+]
+
+
+@pytest.mark.parametrize(("command", "code", "told"), BAD)
+def test_bad_options_are_one_line(command: str, code: int, told: str, run: Run) -> None:
+    Path("bad.yaml").write_text("tau: 0.5\nlerning_rate: 1\n")
+    Path("twice.yaml").write_text("tau: 0.5\ntau: 0\n")
+    Path("broken.yaml").write_text("tau: [\n")
+    Path("two.yaml").write_text("datasets: [{path: bucketed}]\n")
+    Path("model/config.txt").write_text("")
+    given = f"--model_name_or_path model --dataset_name bucketed --output_dir out {FAST}"
+    found, _, err = run(command.format(given))
+    assert err.count("\n") == 1
+    assert told in err
+    assert found == code
+
+
+def test_bf16_without_a_gpu(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("transformers.training_args.is_torch_bf16_gpu_available", lambda: False)
+    code, _, err = run("sft --model_name_or_path model --dataset_name bucketed")
+    assert code == 2
+    assert err.endswith("; --bf16 false trains in float32\n")
+
+
+def test_debug_is_ours_alone_and_transformers_with_a_value(run: Run, built: list[Any]) -> None:
+    given = f"sft --model_name_or_path model --dataset_name bucketed --output_dir out {FAST}"
+    assert run(f"{given} --debug")[0] == 0
+    assert run(f"{given} --debug --tau 0")[0] == 0
+    assert run(f"{given} --debug underflow_overflow")[0] == 0
+    assert [bool(trainer.args.debug) for trainer in built] == [False, False, True]
+
+
+# Data
+
+
+@pytest.mark.parametrize("name", ["rows.parquet", "rows.jsonl", "rows.jsonl.gz", "saved", "saved_dict"])
+def test_data_of_any_form(name: str, run: Run, built: list[Any]) -> None:
+    rows = tiny.responses(24)
+    match name.partition(".")[2]:
+        case "parquet":
+            rows.to_parquet(name)
+        case "jsonl" | "jsonl.gz":
+            rows.to_json(name)
+        case _:
+            (datasets.DatasetDict(train=rows) if name == "saved_dict" else rows).save_to_disk(name)
+    code, _, err = run(f"sft --model_name_or_path model --dataset_name {name} --output_dir out {FAST}")
+    assert (code, err) == (0, "")
+    assert len(built[0].train_dataset) == 24
+
+
+def test_evaluates_a_part(run: Run, built: list[Any]) -> None:
+    given = f"sft --model_name_or_path model --dataset_name bucketed --output_dir out {FAST} --eval_strategy steps"
+    assert run(f"{given} --test_split_size 0.25")[0] == 0
+    assert run(f"{given} --dataset_train_split train[:40] --dataset_test_split train[40:]")[0] == 0
+    assert [(len(each.train_dataset), len(each.eval_dataset)) for each in built] == [(36, 12), (40, 8)]
+
+
+def test_mixture(run: Run, built: list[Any]) -> None:
+    Path("mix.yaml").write_text("datasets:\n  - path: bucketed\n  - path: bucketed\ntest_split_size: 0.25\n")
+    code, _, err = run(f"sft --model_name_or_path model --config mix.yaml --output_dir out {FAST} --eval_strategy steps")
+    assert (code, err) == (0, "")
+    assert (len(built[0].train_dataset), len(built[0].eval_dataset)) == (72, 24)
+
+
+@pytest.mark.parametrize("counts", ["", "--bucket_counts bucketed", "--bucket_counts counts.json"])
+def test_a_stream_takes_the_counts_of_its_folder(counts: str, run: Run, built: list[Any]) -> None:
+    manifest = json.loads(Path("bucketed/manifest.json").read_text())
+    expected = {bucket["bucket"]: bucket["rows"] for bucket in manifest["buckets"]}
+    Path("counts.json").write_text(json.dumps(expected))
+    options = f"--dataset_streaming {counts} {FAST}"
+    code, _, err = run(f"sft --model_name_or_path model --dataset_name bucketed --output_dir out {options}")
+    assert (code, err) == (0, "")
+    assert built[0].bucket_weights.counts == expected
+
+
+# Training
+
+
+def test_sft_then_hdpo(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(f"sft --model_name_or_path model --dataset_name bucketed --output_dir sft {FAST}")
+    assert (code, err) == (0, "")
+    assert out.startswith("Bucket weights of 4 buckets, 48 rows")
+    assert re.search(r"^2 steps in \d+ s, mean loss [\d.]+; written to sft$", out, re.MULTILINE)
+    # Buckets are for trackers.
+    assert "'sft/loss'" in out
+    assert "'sft/loss/" not in out
+    assert "polyalign" in Path("sft/README.md").read_text()
+
+    options = "--online_every 1 --max_new_tokens 8 --num_online_samples 2 --eval_strategy steps --test_split_size 0.2"
+    given = f"hdpo --model_name_or_path sft --dataset_name raw --reference human.safetensors --output_dir hdpo {options}"
+    code, out, err = run(f"{given} {FAST} --eval_steps 1")
+    assert (code, err) == (0, "")
+    # In every step: also the first, and the one after an evaluation.
+    assert out.count("'hdpo/online_score'") == out.count("'eval_hdpo/loss'") == 2
+    assert Path("hdpo/model.safetensors").is_file()
+    assert Path("hdpo/tokenizer.json").is_file()
+
+
+def test_an_adapter_trains_on(run: Run) -> None:
+    code, _, err = run(f"sft --model_name_or_path model --dataset_name bucketed --output_dir sft --use_peft {FAST}")
+    assert (code, err) == (0, "")
+    assert not Path("sft/config.json").exists()
+    given = f"hdpo --model_name_or_path sft --dataset_name pairs --lambda_online 0 {FAST} --learning_rate 0.01"
+    code, out, err = run(f"{given} --output_dir hdpo")
+    assert (code, err) == (0, "")
+    # The reference is the adapter as it was: no preference before the first step.
+    assert "'hdpo/preference': '0.6931'" in out.splitlines()[0]
+    before, after = (json.loads(Path(name, "adapter_config.json").read_text()) for name in ("sft", "hdpo"))
+    assert before["base_model_name_or_path"] == after["base_model_name_or_path"] == "model"
+    code, _, err = run(f"{given} --output_dir other --use_peft")
+    assert code == 1
+    assert "leave use_peft out" in err
+
+
+def test_resume(run: Run) -> None:
+    given = f"sft --model_name_or_path model --dataset_name bucketed {FAST} --save_strategy steps --save_steps 1"
+    assert run(f"{given} --output_dir whole")[0] == 0
+    whole = run(f"{given} --output_dir whole --max_steps 4")[1]
+    for checkpoint in ("true", "part/checkpoint-2"):
+        assert run(f"{given} --output_dir part --max_steps 4")[0] == 0
+        for late in ("3", "4"):
+            subprocess.run(["rm", "-r", f"part/checkpoint-{late}"], check=True)
+        code, out, err = run(f"{given} --output_dir part --max_steps 4 --resume_from_checkpoint {checkpoint}")
+        assert (code, err) == (0, "")
+        assert losses(out) == losses(whole)[2:]
+
+
+def losses(out: str) -> list[str]:
+    return re.findall(r"'loss': '([\d.]+)'", out)
+
+
+def test_interrupted(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("polyalign.trainers.bucket_sft.BucketSFT.train", interrupt)
+    code, _, err = run(f"sft --model_name_or_path model --dataset_name bucketed --output_dir out {FAST}")
+    assert code == 130
+    assert err == "polyalign: interrupted; --resume_from_checkpoint true goes on from the last checkpoint\n"
+
+
+def test_two_processes() -> None:
+    """Weights and summary are printed once; rows and steps are shared."""
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "-m", "polyalign"]
+    script = f"sft --model_name_or_path model --dataset_name bucketed --output_dir out {FAST}"
+    environment = clean_environment(**PACKAGE, OMP_NUM_THREADS="1", HF_DATASETS_CACHE="cache")
+    result = subprocess.run([*launch, *script.split()], capture_output=True, text=True, env=environment, check=False)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("Bucket weights of 4 buckets") == 1
+    assert result.stdout.count("2 steps in ") == 1
+    assert len(losses(result.stdout)) == 2
+    assert Path("out/model.safetensors").is_file()

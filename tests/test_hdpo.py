@@ -1,0 +1,788 @@
+"""HDPO: a step's gradient is that of the formula, term by term, however the batch is split."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("trl", reason="training needs polyalign[train]")
+
+import torch
+from datasets import Dataset
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+from trl import DPOConfig, DPOTrainer
+
+import polyalign
+import polyalign.trainers.hdpo as hdpo_module
+import tiny
+import training
+from polyalign.trainers import HDPO, HDPOConfig, losses
+from polyalign.trainers._online import Samples
+
+SPLITS = [(4, 1), (2, 2), (1, 4)]
+MARGINS = ["policy", "reward", "policy_per_token", "reward_per_token"]
+OFFLINE = {"lambda_online": 0.0}
+BETA, LAMBDA, GAMMA, ONLINE = 0.2, 1.3, 0.7, 0.9
+
+
+class Words:
+    """A critic: how far the number of letters is from twenty."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def score(self, responses: Any, buckets: Any) -> Any:
+        self.calls += 1
+        assert len(responses) == len(buckets)
+        assert all(bucket in tiny.BUCKETS for bucket in buckets)
+        return np.array([abs(len(response) - 20) / 10 for response in responses], dtype=np.float32)
+
+
+@pytest.fixture(scope="module")
+def data() -> Dataset:
+    pairs = tiny.pairs(12)
+    return pairs.add_column("weight", [round(0.3 + 0.23 * (at * 5 % 11), 3) for at in range(len(pairs))])
+
+
+def step(data: Any, tmp_path: Path, split: tuple[int, int] = (4, 1), steps: int = 1, **settings: Any):
+    size, accumulation = split
+    critic = settings.pop("critic", None)
+    own = {"per_device_train_batch_size": size, "gradient_accumulation_steps": accumulation, "max_steps": steps}
+    terms = {"beta": BETA, "lambda_offline": LAMBDA, "gamma": GAMMA, **OFFLINE}
+    return training.train(
+        HDPO,
+        HDPOConfig,
+        tmp_path,
+        model=tiny.model(dtype=torch.float64),
+        settings={**own, **terms, **settings},
+        train_dataset=data,
+        ref_model=tiny.model(1, dtype=torch.float64),
+        critic=critic,
+    )
+
+
+def expected(
+    data: Dataset,
+    *,
+    margin: str = "policy",
+    variant: str = "default",
+    lambda_offline: float = LAMBDA,
+    gamma: float = GAMMA,
+    ld_alpha: float | None = None,
+    online: Any = None,
+    count: int = 4,
+) -> Tensor:
+    """The gradient of the first global batch."""
+    rows, reference = training.rows(data, count), tiny.model(1, dtype=torch.float64)
+    weights = torch.tensor([row["weight"] for row in rows], dtype=torch.float64)
+    mean_weight = sum(data["weight"]) / len(data)
+    kappa = BETA if not margin.endswith("per_token") else 2.0
+
+    def terms(model: Any, row: Any) -> tuple[Tensor, Tensor, Tensor]:
+        by = {}
+        for name in ("chosen", "rejected"):
+            logps = training.token_logps(model, row["prompt"], row[name])
+            with torch.no_grad():
+                ref = training.token_logps(reference, row["prompt"], row[name])
+            by[name] = (logps, ref)
+        shared = min(len(by["chosen"][0]), len(by["rejected"][0]))
+
+        def total(tokens: Tensor) -> Tensor:
+            return tokens.sum() if ld_alpha is None else tokens[:shared].sum() + ld_alpha * tokens[shared:].sum()
+
+        delta = [total(logps) - total(ref) for logps, ref in by.values()]
+        lengths = [len(logps) for logps, _ in by.values()]
+        dpo = -logsigmoid(BETA * (delta[0] - delta[1]))
+        sums = [logps.sum() for logps, _ in by.values()] if margin.startswith("policy") else delta
+        if margin.endswith("per_token"):
+            sums = [value / length for value, length in zip(sums, lengths, strict=True)]
+        p = torch.sigmoid(kappa * (sums[0] - sums[1]))
+        r = p * row["chosen_score"] + (1 - p) * row["rejected_score"]
+        return dpo, r, -by["chosen"][0].mean()
+
+    def loss(model: Any) -> Tensor:
+        dpo, r, nll = (torch.stack(values) for values in zip(*(terms(model, row) for row in rows), strict=True))
+        if variant == "paper":
+            preference = (weights * dpo).sum() / weights.sum()
+        else:
+            preference = (weights / mean_weight * dpo).sum() / count
+        whole = preference + (lambda_offline * r + gamma * nll).sum() / count
+        return whole if online is None else whole + ONLINE * online(model, rows)
+
+    return training.gradient_of(tiny.model(dtype=torch.float64), loss)
+
+
+@pytest.mark.parametrize("margin", MARGINS)
+@pytest.mark.parametrize("split", SPLITS)
+def test_gradient(data: Dataset, tmp_path: Path, split: tuple[int, int], margin: str) -> None:
+    _, (found,) = step(data, tmp_path, split, margin=margin)
+    assert training.error(found, expected(data, margin=margin)) < 1e-5
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_paper(data: Dataset, tmp_path: Path, split: tuple[int, int]) -> None:
+    _, (found,) = step(data, tmp_path, split, variant="paper")
+    assert training.error(found, expected(data, variant="paper")) < 1e-5
+
+
+@pytest.mark.parametrize("margin", MARGINS[:2])
+def test_ld_alpha(data: Dataset, tmp_path: Path, margin: str) -> None:
+    _, (found,) = step(data, tmp_path, (2, 2), ld_alpha=0.4, margin=margin)
+    assert training.error(found, expected(data, margin=margin, ld_alpha=0.4)) < 1e-5
+
+
+def test_precomputed(data: Dataset, tmp_path: Path) -> None:
+    _, (found,) = step(data, tmp_path, (2, 2), precompute_ref_log_probs=True)
+    assert training.error(found, expected(data)) < 1e-5
+
+
+def test_batch_rebalance(data: Dataset, tmp_path: Path) -> None:
+    """Length decides only the micro-batch: the gradient is that of the batch's rows, in any split."""
+    trainer, (found,) = step(data, tmp_path, (2, 2), train_sampling_strategy="batch_rebalance")
+    order = [at for batch in list(trainer._get_train_sampler())[:2] for at in batch]
+    assert sorted(order) != order[:4] or len(order) == 4
+    chosen = data.select(order + [at for at in range(len(data)) if at not in order])
+    assert training.error(found, expected(chosen)) < 1e-5
+
+
+# ----------------------------------------------------------------------------------------------------- online
+
+
+def answers(prompts: list[list[int]], samples: int = 3) -> list[list[int]]:
+    """Made-up responses, which depend on their prompt."""
+    words = len(tiny.WORDS)
+    return [
+        [6 + (sum(prompt) * 7 + at * 11 + place * place * 3) % words for place in range(1 + (at * 2 + len(prompt)) % 5)]
+        + [1]
+        for prompt in prompts
+        for at in range(samples)
+    ]
+
+
+def fixed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def sample(model: Any, accelerator: Any, prompts: Any, *_: Any) -> Samples:
+        responses = answers(prompts)
+        return Samples([prompt for prompt in prompts for _ in range(3)], responses, [False] * len(responses))
+
+    monkeypatch.setattr(hdpo_module, "sample", sample)
+
+
+def surrogate(model: Any, rows: list[dict[str, Any]]) -> Tensor:
+    """(1/kP) Σ A_j log π(y_j) of the made-up responses."""
+    total = torch.zeros((), dtype=torch.float64)
+    tokenizer = tiny.tokenizer()
+    for row in rows:
+        ids, start = training.sequence(row["prompt"], row["chosen"])
+        prompt = ids[:start].tolist()
+        responses = answers([prompt])
+        scores = [abs(len(tokenizer.decode(response, skip_special_tokens=True)) - 20) / 10 for response in responses]
+        for at, response in enumerate(responses):
+            others = scores[:at] + scores[at + 1 :]
+            advantage = scores[at] - sum(others) / len(others)
+            total = total + advantage * training.ids_logps(model, torch.tensor(prompt + response), len(prompt)).sum()
+    return total / (3 * len(rows))
+
+
+ONLINE_SETTINGS = {"max_new_tokens": 8, "lambda_online": ONLINE, "online_every": 1, "num_online_samples": 3}
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_online_gradient(
+    data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, split: tuple[int, int]
+) -> None:
+    fixed(monkeypatch)
+    _, (found,) = step(data, tmp_path, split, critic=Words(), **ONLINE_SETTINGS)
+    assert training.error(found, expected(data, online=surrogate)) < 1e-5
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_online_prompts_are_bounded(
+    data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, split: tuple[int, int]
+) -> None:
+    """Two prompts of four, the first of each micro-batch."""
+    fixed(monkeypatch)
+    trainer, (found,) = step(data, tmp_path, split, critic=Words(), online_prompts=2, **ONLINE_SETTINGS)
+    places = {(4, 1): [0, 1], (2, 2): [0, 2], (1, 4): None}[split]
+    if places is None:  # two of the four micro-batches of one row
+        places = [at for at in range(4) if trainer._allot([{"bucket": [0]} for _ in range(4)])[at]]
+        assert len(places) == 2
+
+    def some(model: Any, rows: Any) -> Tensor:
+        return surrogate(model, [rows[at] for at in places])
+
+    assert training.error(found, expected(data, online=some)) < 1e-5
+
+
+def _ranks(folder: Path) -> None:
+    pairs = tiny.pairs(12)
+    data = pairs.add_column("weight", [round(0.3 + 0.23 * (at * 5 % 11), 3) for at in range(len(pairs))])
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        fixed(monkeypatch)
+        for name, split, settings, _ in RANKED:
+            given = {**settings, "critic": Words()} if "lambda_online" in settings else settings
+            _, gradients = step(data, folder / "out", split, **given)
+            training.save(folder, name, gradients)
+    trainer, _ = step(data, folder / "out", (2, 1), learning_rate=0.0)
+    found = trainer.evaluate(tiny.pairs(7, seed=3).add_column("weight", [1.5] * 7))
+    training.save(folder, "evaluation", [torch.tensor([found["eval_loss"], found["eval_hdpo/regularizer"]])])
+
+
+RANKED = [
+    *((f"2x1 {margin}", (2, 1), {"margin": margin}, {"margin": margin}) for margin in MARGINS),
+    ("1x2", (1, 2), {}, {}),
+    ("paper", (1, 2), {"variant": "paper"}, {"variant": "paper"}),
+    ("online", (1, 2), ONLINE_SETTINGS, {"online": surrogate}),
+]
+
+
+@pytest.mark.slow
+def test_two_ranks(data: Dataset, tmp_path: Path) -> None:
+    training.on_two_ranks(_ranks, tmp_path)
+    for name, _, _, told in RANKED:
+        assert training.error(training.load(tmp_path, name)[0], expected(data, **told)) < 1e-5, name
+    trainer, _ = step(data, tmp_path / "one", learning_rate=0.0)
+    alone = trainer.evaluate(tiny.pairs(7, seed=3).add_column("weight", [1.5] * 7))
+    found = training.load(tmp_path, "evaluation")[0].tolist()
+    assert found == pytest.approx([alone["eval_loss"], alone["eval_hdpo/regularizer"]], rel=1e-5)
+
+
+# -------------------------------------------------------------------------------------------------------- defects
+
+
+def normalised_by_micro_batch(patch: pytest.MonkeyPatch) -> None:
+    right = HDPO.compute_loss
+
+    def wrong(self: Any, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
+        inputs["weight"] = inputs["weight"] / inputs["weight"].mean() * self.weight_mean
+        shares = {**num_items_in_batch, "pairs": torch.tensor(float(len(inputs["weight"])))}
+        return right(self, model, inputs, return_outputs, shares) / self.args.gradient_accumulation_steps
+
+    patch.setattr(HDPO, "compute_loss", wrong)
+
+
+def replaced(name: str, wrong: Any) -> Any:
+    def apply(patch: pytest.MonkeyPatch) -> None:
+        patch.setattr(losses, name, wrong)
+
+    return apply
+
+
+def times(name: str, factor: float) -> Any:
+    right = getattr(losses, name)
+    return replaced(name, lambda *given, **named: factor * right(*given, **named))
+
+
+def unscaled(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(HDPO, "loss_is_scaled_for_ga", False)
+
+
+DEFECTS = {
+    "9.1: each micro-batch by its own weights": normalised_by_micro_batch,
+    "9.2: the online term is a constant": replaced(
+        "online_surrogate", lambda scores, logps, num_prompts=None: scores.mean() + 0 * logps.sum()
+    ),
+    "divided by the accumulation steps again": unscaled,
+    "preference twice": times("preference_loss", 2.0),
+    "preference missing": times("preference_loss", 0.0),
+    "regularizer twice": times("regularizer", 2.0),
+    "regularizer missing": times("regularizer", 0.0),
+    "nll twice": times("mean_nll", 2.0),
+    "nll missing": times("mean_nll", 0.0),
+    "online twice": times("online_surrogate", 2.0),
+    "online missing": times("online_surrogate", 0.0),
+    "online, a sum over samples": times("online_surrogate", 3.0),
+    "no baseline": replaced("advantages", lambda scores: scores.detach()),
+}
+
+
+@pytest.mark.parametrize("name", DEFECTS)
+def test_a_defect_is_seen(data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    fixed(monkeypatch)
+    DEFECTS[name](monkeypatch)
+    _, (found,) = step(data, tmp_path, (1, 4), critic=Words(), **ONLINE_SETTINGS)
+    assert training.error(found, expected(data, online=surrogate)) > 1e-2
+
+
+# ------------------------------------------------------------------------------------------------------ TRL's own
+
+PLAIN = {
+    "lambda_offline": 0.0,
+    "lambda_online": 0.0,
+    "gamma": 0.0,
+    "alpha": 0.0,
+    "beta_w": 0.0,
+    "gamma_l": 0.0,
+    "eta": 0.0,
+}
+
+
+@pytest.mark.parametrize("loss", [["sigmoid"], ["ipo"], ["sigmoid", "sft"], ["aot"]])
+def test_plain_is_trls_dpo(data: Dataset, tmp_path: Path, loss: list[str]) -> None:
+    """With λ = λ_online = γ = 0 and unit weights: the same weights and losses, step for step."""
+    pairs = data.remove_columns("weight")
+    settings = {"per_device_train_batch_size": 4, "max_steps": 3, "learning_rate": 0.05, "loss_type": loss}
+    both = [
+        training.train(
+            trainer,
+            config,
+            tmp_path,
+            model=tiny.model(),
+            ref_model=tiny.model(1),
+            settings={**settings, **more},
+            train_dataset=pairs,
+        )[0]
+        for trainer, config, more in ((DPOTrainer, DPOConfig, {}), (HDPO, HDPOConfig, PLAIN))
+    ]
+    for theirs, ours in zip(*(trainer.model.parameters() for trainer in both), strict=True):
+        torch.testing.assert_close(ours, theirs)
+    histories = (trainer.state.log_history[:-1] for trainer in both)
+    for theirs, ours in zip(*histories, strict=True):
+        assert {*theirs} <= {*ours}
+        for name in theirs:
+            assert ours[name] == pytest.approx(theirs[name], rel=1e-4, abs=1e-6), name
+
+
+@pytest.mark.parametrize("split", [(1, 4), (2, 2)])
+def test_plain_is_trls_single_large_batch(data: Dataset, tmp_path: Path, split: tuple[int, int]) -> None:
+    """Micro-batches of one size: TRL's mean of means is the mean."""
+    pairs, (size, accumulation) = data.remove_columns("weight"), split
+    settings = {"per_device_train_batch_size": size, "gradient_accumulation_steps": accumulation, "max_steps": 2}
+    found = [
+        training.train(
+            trainer,
+            config,
+            tmp_path,
+            model=tiny.model(),
+            ref_model=tiny.model(1),
+            settings={**settings, "learning_rate": 0.05, **more},
+            train_dataset=pairs,
+        )[1]
+        for trainer, config, more in ((DPOTrainer, DPOConfig, {}), (HDPO, HDPOConfig, PLAIN))
+    ]
+    for theirs, ours in zip(*found, strict=True):
+        assert training.error(ours, theirs) < 1e-5
+
+
+# ----------------------------------------------------------------------------------------------------------- logs
+
+
+def test_logs_by_bucket(data: Dataset, tmp_path: Path) -> None:
+    trainer, _ = step(data, tmp_path, (2, 2), learning_rate=0.0)
+    rows, logged = training.rows(data, 4), trainer.state.log_history[0]
+    model = tiny.model(dtype=torch.float64)
+    for bucket in {row["bucket"] for row in rows}:
+        inside = [row for row in rows if row["bucket"] == bucket]
+        margins = []
+        for row in inside:
+            with torch.no_grad():
+                chosen, rejected = (
+                    training.token_logps(model, row["prompt"], row[name]).sum() for name in ("chosen", "rejected")
+                )
+            margins.append((chosen - rejected).item())
+        ps = [1 / (1 + math.exp(-BETA * margin)) for margin in margins]
+        scores = [[row[name] for row in inside] for name in ("chosen_score", "rejected_score")]
+        wanted = {
+            "margin": margins,
+            "p": ps,
+            "p(1-p)": [p * (1 - p) for p in ps],
+            "regularizer": [p * good + (1 - p) * bad for p, good, bad in zip(ps, *scores, strict=True)],
+            "weight": [row["weight"] for row in inside],
+            "chosen_score": scores[0],
+            "rejected_score": scores[1],
+            "truncated": [0.0] * len(inside),
+        }
+        for name, values in wanted.items():
+            assert logged[f"hdpo/{name}/{bucket}"] == pytest.approx(sum(values) / len(values), rel=1e-4, abs=1e-6), name
+    seen = {name.rsplit("/", 1)[1] for name in logged if name.startswith("hdpo/margin/")}
+    assert seen == {row["bucket"] for row in rows}
+    assert logged["loss"] == pytest.approx(logged["hdpo/loss"], rel=1e-6)
+
+
+@pytest.mark.parametrize("size", [1, 5, 16])
+def test_evaluation_loss(data: Dataset, tmp_path: Path, size: int) -> None:
+    """It is the offline objective over the whole set, whatever the batches; nothing is sampled."""
+    critic = Words()
+    settings = {
+        **ONLINE_SETTINGS,
+        "online_every": 99,
+        "per_device_eval_batch_size": size,
+        "loss_type": ["sigmoid", "sft"],
+    }
+    trainer, _ = step(data, tmp_path, learning_rate=0.0, critic=critic, **settings)
+    held_out = tiny.pairs(13, seed=5).add_column("weight", [0.5 + at % 3 for at in range(13)])
+    found = trainer.evaluate(held_out)
+    model, reference = (tiny.model(seed, dtype=torch.float64) for seed in (0, 1))
+    total, weighted, tokens = 0.0, 0.0, 0.0
+    for row in held_out:
+        with torch.no_grad():
+            logps = [
+                [training.token_logps(m, row["prompt"], row[name]) for name in ("chosen", "rejected")]
+                for m in (model, reference)
+            ]
+        (good, bad), (ref_good, ref_bad) = logps
+        delta = (good.sum() - ref_good.sum() - bad.sum() + ref_bad.sum()).item()
+        p = torch.sigmoid(BETA * (good.sum() - bad.sum())).item()
+        dpo = math.log1p(math.exp(-BETA * delta))
+        r = p * row["chosen_score"] + (1 - p) * row["rejected_score"]
+        total += row["weight"] / trainer.weight_mean * dpo + LAMBDA * r + GAMMA * -good.mean().item()
+        weighted += row["weight"] * -good.sum().item()
+        tokens += row["weight"] * len(good)
+    assert found["eval_loss"] == pytest.approx(total / 13 + weighted / tokens, rel=1e-5)
+    assert critic.calls == 0
+
+
+# ------------------------------------------------------------------------------------- what is really sampled
+
+
+def enumerated(model: Any, prompt: list[int]) -> tuple[Tensor, list[list[int]]]:
+    """log π of every response of at most two tokens."""
+    first = model(torch.tensor([prompt])).logits[0, -1].log_softmax(-1)
+    starts = [token for token in range(len(first)) if token != 1]
+    after = model(torch.tensor([[*prompt, token] for token in starts])).logits[:, -1].log_softmax(-1)
+    pairs = first[starts][:, None] + after
+    return torch.cat((first[1:2], pairs.flatten())), [[1], *([a, b] for a in starts for b in range(len(first)))]
+
+
+@pytest.mark.parametrize(("samples", "steps"), [(2, 500), (4, 350), (8, 250)])
+def test_the_mean_gradient_is_exact(tmp_path: Path, samples: int, steps: int) -> None:
+    """Over many steps of sampling, the online term's gradient averages to that of the expected score."""
+    data = tiny.pairs(2).add_column("weight", [1.0, 1.0])
+    frozen = {"learning_rate": 0.0, "lambda_offline": 0.0, "gamma": 0.0, "num_train_epochs": steps}
+    sampled = {**ONLINE_SETTINGS, "num_online_samples": samples, "max_new_tokens": 2, "logging_steps": 10_000}
+    _, offline = step(data, tmp_path, (1, 2), **frozen)
+    trainer, found = step(data, tmp_path, (1, 2), steps=steps, critic=Words(), **frozen, **sampled)
+    draws = (torch.stack(found) - offline[0]) / ONLINE
+
+    def score(model: Any) -> Tensor:
+        total = torch.zeros((), dtype=torch.float64)
+        for row in data:
+            ids, start = training.sequence(row["prompt"], row["chosen"])
+            logps, responses = enumerated(model, ids[:start].tolist())
+            texts = tiny.tokenizer().batch_decode(responses, skip_special_tokens=True)
+            scores = Words().score(texts, [row["bucket"]] * len(texts))
+            total = total + (logps.exp() * torch.from_numpy(scores)).sum() / len(data)
+        return total
+
+    exact = training.gradient_of(tiny.model(dtype=torch.float64), score)
+    torch.manual_seed(0)
+    directions = torch.cat((exact[None] / exact.norm(), torch.randn(8, len(exact), dtype=torch.float64)))
+    along = draws @ directions.T
+    spread = along.std(dim=0) / len(draws) ** 0.5
+    truth = directions @ exact
+    assert ((along.mean(dim=0) - truth).abs() / spread).max() < 4
+    # The test would see the term twice, or half of it.
+    assert truth[0] / spread[0] > 8
+    assert trainer.state.global_step == steps
+
+
+def test_every_token_stays_possible() -> None:
+    from accelerate import Accelerator
+
+    from polyalign.trainers._online import sample
+
+    model, tokenizer = tiny.model(), tiny.tokenizer()
+    torch.nn.init.zeros_(model.lm_head.weight)
+    model.generation_config.update(top_k=20, top_p=0.3, temperature=0.2, repetition_penalty=1.9, suppress_tokens=[7, 8])
+    before = model.generation_config.to_dict()
+    args = HDPOConfig(output_dir="unused", bf16=False, use_cpu=True, num_online_samples=500)
+    model.train()
+    torch.manual_seed(0)
+    drawn = sample(model, Accelerator(cpu=True), [[3, 9, 4]], tokenizer, args, 1)
+    counts = torch.bincount(torch.tensor([response[0] for response in drawn.responses]), minlength=32)
+    assert counts.min() > 0
+    # Each about 1 in 32: no token is preferred either (chi-square, 31 degrees of freedom).
+    assert ((counts - 500 / 32) ** 2 / (500 / 32)).sum() < 62
+    assert model.generation_config.to_dict() == before
+    assert model.training
+
+
+def test_samples_are_laid_out_as_in_training() -> None:
+    batch = Samples([[3, 9, 4], [3, 4]], [[7, 1], [8, 9, 10]], [False, True]).batch(0, torch.device("cpu"), None)
+    assert batch["input_ids"].tolist() == [[3, 9, 4, 7, 1], [3, 4, 8, 9, 10]]
+    assert batch["labels"].tolist() == [[-100, -100, -100, 7, 1], [-100, -100, 8, 9, 10]]
+    assert batch["attention_mask"].tolist() == [[1] * 5, [1] * 5]
+
+
+def test_training_lowers_the_expected_score(tmp_path: Path) -> None:
+    data = tiny.pairs(8).add_column("weight", [1.0] * 8)
+    settings = {"beta": 1e-6, "lambda_offline": 0.0, "gamma": 0.0, "learning_rate": 0.01, "optim": "adamw_torch"}
+    online = {**ONLINE_SETTINGS, "lambda_online": 1.0, "num_online_samples": 8}
+    trainer, _ = step(data, tmp_path, (4, 2), steps=60, critic=Words(), **settings, **online)
+    scores = [logged["hdpo/online_score"] for logged in trainer.state.log_history if "hdpo/online_score" in logged]
+    assert len(scores) == 60
+    assert sum(scores[-10:]) / 10 < 0.6 * sum(scores[:10]) / 10
+
+
+def test_when_it_samples(data: Dataset, tmp_path: Path) -> None:
+    """At every third step, in each of its micro-batches; the critic is not asked otherwise."""
+    critic = Words()
+    settings = {**ONLINE_SETTINGS, "online_every": 3}
+    trainer, _ = step(data, tmp_path, (1, 2), steps=7, learning_rate=0.0, critic=critic, **settings)
+    sampled = [logged["step"] for logged in trainer.state.log_history if "hdpo/online_score" in logged]
+    assert sampled == [3, 6]
+    assert critic.calls == 4
+
+
+# ----------------------------------------------------------------------------------------------- scores and weights
+
+
+def test_scores_are_attached_once(data: Dataset, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    critic = Words()
+    unscored = data.remove_columns(["chosen_score", "rejected_score"])
+    trainer, (found,) = step(unscored, tmp_path, critic=critic)
+    calls = critic.calls
+    assert calls
+    texts = [row["chosen"][0]["content"] for row in data]
+    scored = {
+        name: Words().score([row[name][0]["content"] for row in data], data["bucket"][:])
+        for name in ("chosen", "rejected")
+    }
+    assert trainer.train_dataset["chosen_score"][:] == pytest.approx(scored["chosen"].tolist())
+    assert len(texts) == len(trainer.train_dataset)
+    with_scores = unscored
+    for name, values in scored.items():
+        with_scores = with_scores.add_column(f"{name}_score", values.tolist())
+    assert training.error(found, expected(with_scores)) < 1e-5
+    assert "its scores" not in caplog.text
+    step(with_scores, tmp_path, critic=critic)
+    assert critic.calls == calls
+    assert "the train data set has its scores: the critic does not score its pairs" in caplog.text
+
+
+def test_weights(data: Dataset, tmp_path: Path) -> None:
+    """clip(1 + α·gap_b + β_w·max(0, s⁻−s⁺) + γ_l·gap_lang + η·pair_type, low, high), w̄ their mean."""
+    pairs = tiny.pairs(60, seed=4)
+    pairs = pairs.add_column("pair_type", [float(at % 2) for at in range(60)])
+    trainer, _ = step(pairs, tmp_path)
+    counts = {bucket: pairs["bucket"][:].count(bucket) for bucket in set(pairs["bucket"])}
+    total = {language: sum(n for b, n in counts.items() if b.startswith(language)) for language in ("en", "zh")}
+
+    def served(bucket: str) -> int:
+        """Fewer than 20: without family, track, length, in that order; else the language's."""
+        parts = bucket.split("|")
+        for dropped in ((), (2,), (1, 2), (1, 2, 3)):
+            n = sum(
+                m
+                for other, m in counts.items()
+                if all(
+                    a == b for at, (a, b) in enumerate(zip(parts, other.split("|"), strict=True)) if at not in dropped
+                )
+            )
+            if n >= 20:
+                return n
+        return total[parts[0]]
+
+    def gaps(sizes: dict[str, int], whole: int) -> dict[str, float]:
+        raw = {key: max(0.0, math.log(whole / (len(sizes) * n))) for key, n in sizes.items()}
+        return {key: value / max(raw.values()) for key, value in raw.items()}
+
+    bucket_gap = gaps({bucket: served(bucket) for bucket in counts}, 60)
+    language_gap = gaps(total, 60)
+    for row, raw in zip(trainer.train_dataset, pairs, strict=True):
+        weight = 1 + 0.5 * bucket_gap[raw["bucket"]] + max(0.0, raw["rejected_score"] - raw["chosen_score"])
+        weight += 0.25 * language_gap[raw["bucket"][:2]] + 0.25 * raw["pair_type"]
+        assert row["weight"] == pytest.approx(min(3.0, max(0.5, weight)))
+    assert trainer.weight_mean == pytest.approx(np.mean(trainer.train_dataset["weight"][:]))
+
+
+def test_sft_and_wpo_are_weighted(data: Dataset, tmp_path: Path) -> None:
+    """−Σ w_i Σ log p / Σ w_i T_i over the global batch, beside the preference loss."""
+    settings = {"lambda_offline": 0.0, "gamma": 0.0, "loss_type": ["sigmoid", "sft"], "loss_weights": [0.5, 2.0]}
+    found = [step(data, tmp_path, split, **settings)[1][0] for split in SPLITS]
+    rows = training.rows(data, 4)
+    weights = torch.tensor([row["weight"] for row in rows], dtype=torch.float64)
+
+    def loss(model: Any) -> Tensor:
+        logps = [training.token_logps(model, row["prompt"], row["chosen"]) for row in rows]
+        tokens = torch.tensor([len(logp) for logp in logps], dtype=torch.float64)
+        return -2.0 * (weights * torch.stack([logp.sum() for logp in logps])).sum() / (weights * tokens).sum()
+
+    sft = training.gradient_of(tiny.model(dtype=torch.float64), loss)
+    dpo = expected(data, lambda_offline=0.0, gamma=0.0)
+    for gradient in found:
+        assert training.error(gradient, 0.5 * dpo + sft) < 1e-5
+    wpo = [step(data, tmp_path, split, use_weighting=True, **settings)[1][0] for split in SPLITS]
+    assert training.error(wpo[1], wpo[0]) < 1e-6
+    assert training.error(wpo[2], wpo[0]) < 1e-6
+    assert training.error(wpo[0], found[0]) > 0.1
+
+
+def test_aot_needs_equal_weights(data: Dataset, tmp_path: Path) -> None:
+    for name in ("aot", "aot_unpaired"):
+        with pytest.raises(ValueError, match=f"loss_type '{name}' sorts the pairs of a batch"):
+            step(data, tmp_path, loss_type=[name])
+    step(data.remove_columns("weight").add_column("weight", [2.0] * len(data)), tmp_path, loss_type=["aot"])
+
+
+def test_streaming(data: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"streams: its weights need bucket_counts .* or a column 'weight'"):
+        step(data.remove_columns("weight").to_iterable_dataset(), tmp_path)
+    mean = sum(data["weight"]) / len(data)
+    _, (found,) = step(data.to_iterable_dataset(), tmp_path, (2, 2), weight_mean=mean)
+    assert training.error(found, expected(data)) < 1e-5
+
+
+# ------------------------------------------------------------------------------------------------------ bad input
+
+
+def test_nothing_to_score_with(data: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="lambda_online > 0 scores samples: give a reference or a critic"):
+        step(data, tmp_path, lambda_online=0.1)
+    with pytest.raises(ValueError, match="no column 'chosen_score': give a reference or a critic"):
+        step(data.remove_columns(["chosen_score", "rejected_score"]), tmp_path)
+    # Where no term needs scores, neither is needed.
+    unscored = data.remove_columns(["chosen_score", "rejected_score"])
+    _, (found,) = step(unscored, tmp_path, lambda_offline=0.0)
+    assert training.error(found, expected(data, lambda_offline=0.0)) < 1e-5
+    with pytest.raises(TypeError, match="reference is a Reference, not LlamaForCausalLM: ref_model is TRL's"):
+        HDPO(
+            tiny.model(),
+            args=HDPOConfig(output_dir=str(tmp_path), bf16=False, use_cpu=True),
+            train_dataset=data,
+            reference=tiny.model(),
+        )
+
+
+@pytest.mark.parametrize("column", ["bucket", "chosen", "rejected"])
+def test_missing_columns(data: Dataset, tmp_path: Path, column: str) -> None:
+    with pytest.raises(ValueError, match=f"the train data set has no column '{column}'"):
+        step(data.remove_columns(column), tmp_path)
+
+
+def changed(data: Dataset, column: str, at: int, value: Any) -> Dataset:
+    values = data[column][:]
+    values[at] = value
+    return data.remove_columns(column).add_column(column, values)
+
+
+def test_skips_are_counted_and_explained(data: Dataset, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    bad = changed(data, "chosen", 0, [{"role": "assistant", "content": " "}])
+    bad = changed(bad, "chosen_score", 1, math.nan)
+    bad = changed(bad, "bucket", 2, None)
+    long = [{"role": "assistant", "content": " ".join(["tea"] * 40)}]
+    bad = changed(changed(bad, "chosen", 3, long), "rejected", 3, long)
+    bad = changed(bad, "prompt", 4, [{"role": "user", "content": " ".join(["tea"] * 40)}])
+    trainer, _ = step(bad, tmp_path, max_length=36)
+    assert len(trainer.train_dataset) == len(data) - 5
+    told = caplog.text
+    assert "5 of 12 rows of the train data set do not train: " in told
+    for reason in (
+        "1: an empty chosen response",
+        f"1: no chosen score: the reference has no humans for bucket {data[1]['bucket']}",
+        "1: no bucket",
+        "1: both responses are cut at max_length=36",
+        "1: the prompt fills max_length=36",
+    ):
+        assert reason in told
+
+
+@pytest.mark.parametrize("score", [-1.0, math.inf])
+def test_scores_out_of_range(data: Dataset, tmp_path: Path, score: float) -> None:
+    with pytest.raises(ValueError, match=r"columns chosen_score and rejected_score: score 5 \(bucket"):
+        step(changed(data, "chosen_score", 5, score), tmp_path)
+
+
+@pytest.mark.parametrize("weight", [math.nan, -1.0])
+def test_bad_weights(data: Dataset, tmp_path: Path, weight: float) -> None:
+    with pytest.raises(ValueError, match="column 'weight', row 5 of those that train"):
+        step(changed(data, "weight", 5, weight), tmp_path)
+
+
+def test_a_critic_of_the_wrong_shape(data: Dataset, tmp_path: Path) -> None:
+    class Short:
+        def score(self, responses: Any, buckets: Any) -> Any:
+            return np.zeros(len(responses) - 1, dtype=np.float32)
+
+    with pytest.raises(ValueError, match=r"the critic returned scores of shape \(11,\) for 12 responses"):
+        step(data.remove_columns(["chosen_score", "rejected_score"]), tmp_path, critic=Short())
+
+
+def test_a_collapsed_critic(tmp_path: Path) -> None:
+    class Constant:
+        def score(self, responses: Any, buckets: Any) -> Any:
+            return np.ones(len(responses), dtype=np.float32)
+
+    with pytest.raises(ValueError, match="critic"):
+        step(tiny.pairs(60, scored=False), tmp_path, critic=Constant())
+
+
+def test_beyond_the_model(data: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(
+        ValueError, match=r"max_new_tokens=120 and the longest prompt, \d+ tokens, are beyond the model's 128"
+    ):
+        step(data, tmp_path, critic=Words(), lambda_online=0.1, max_new_tokens=120)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("margin", "x"),
+        ("num_online_samples", 1),
+        ("online_every", 0),
+        ("lambda_offline", -1),
+        ("weight_min", 4.0),
+        ("margin_beta", 0),
+    ],
+)
+def test_settings(tmp_path: Path, name: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=f"^{name}="):
+        HDPOConfig(output_dir=str(tmp_path), bf16=False, **{name: value})
+
+
+# ------------------------------------------------------------------------------------------- the human reference
+
+
+@pytest.fixture(scope="module")
+def reference() -> Any:
+    return polyalign.Reference.from_arrow(polyalign.reference.example_table())
+
+
+def with_reference(data: Any, tmp_path: Path, reference: Any, **settings: Any):
+    return training.train(
+        HDPO,
+        HDPOConfig,
+        tmp_path,
+        model=tiny.model(),
+        settings={"per_device_train_batch_size": 4, "max_steps": 1, "max_new_tokens": 8, "online_every": 1, **settings},
+        train_dataset=data,
+        ref_model=tiny.model(1),
+        reference=reference,
+    )
+
+
+def of_bucket(pairs: Dataset, *buckets: str) -> Dataset:
+    named = [buckets[at % len(buckets)] for at in range(len(pairs))]
+    return pairs.remove_columns("bucket").add_column("bucket", named)
+
+
+def test_a_reference_is_the_critic(reference: Any, tmp_path: Path) -> None:
+    pairs = of_bucket(tiny.pairs(8, scored=False), reference.buckets[0])
+    trainer, _ = with_reference(pairs, tmp_path, reference)
+    assert repr(trainer.critic).startswith("SupportCritic(")
+    texts = [row["chosen"][0]["content"] for row in pairs]
+    distances = reference.support_distance(texts, reference.buckets[0])
+    assert trainer.train_dataset["chosen_score"][:] == pytest.approx(distances.tolist())
+    assert 0 <= trainer.state.log_history[0]["hdpo/online_score"] <= 5
+    assert trainer.state.log_history[0]["hdpo/online_unscored"] == 0
+
+
+def test_a_reference_of_another_schema(reference: Any, tmp_path: Path) -> None:
+    for bucket in ("en|single|qa", "en|single|qa|huge", "en|sometimes|qa|short"):
+        with pytest.raises(ValueError, match="the data set and the reference are of different schemas: "):
+            with_reference(of_bucket(tiny.pairs(8, scored=False), bucket), tmp_path, reference)
+
+
+def test_buckets_without_humans(reference: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    pairs = of_bucket(tiny.pairs(8, scored=False), reference.buckets[0], "ru|single|qa|short")
+    trainer, _ = with_reference(pairs, tmp_path, reference)
+    assert len(trainer.train_dataset) == 4
+    assert (
+        "4 of 8 rows of the train data set do not train: 4: no chosen score: the reference has no humans" in caplog.text
+    )
+    with pytest.raises(ValueError, match="8 of 8 rows of the train data set do not train"):
+        with_reference(of_bucket(tiny.pairs(8, scored=False), "ru|single|qa|short"), tmp_path, reference)
