@@ -48,8 +48,8 @@ class SFTArguments(ScriptArguments):
     bucket_counts: str | None = field(
         default=None,
         metadata={
-            "help": "Rows by bucket of the corpus, for data that stream: a manifest.json, its folder, or a JSON object. "
-            "Default: the manifest of a folder that streams."
+            "help": "Rows by bucket of the corpus, for data that stream: a manifest.json, its folder, or a JSON object "
+            "of counts. Default: the manifest of a folder that streams."
         },
     )
 
@@ -71,7 +71,8 @@ class HDPOArguments(SFTArguments):
         metadata={"help": "The quantiles between which humans are inside, as polyalign pairs had them."},
     )
     min_count: int = field(
-        default=20, metadata={"help": "A bucket with fewer humans is served by a larger group, when responses are scored."}
+        default=20,
+        metadata={"help": "A bucket with fewer humans is served by a larger group, when responses are scored."},
     )
 
 
@@ -230,8 +231,9 @@ def _data(script: Any, mixture: Any, args: Any) -> tuple[Any, Any]:
     if mixture.test_split_size is not None:
         if isinstance(train, datasets.IterableDataset):
             raise ValueError("test_split_size: a data set that streams can't be split; name a --dataset_test_split")
+        size = mixture.test_split_size
         # The same rows on every process.
-        parts = train.train_test_split(mixture.test_split_size, seed=args.seed)
+        parts = train.train_test_split(int(size) if size >= 1 else size, seed=args.seed)
         return parts["train"], parts["test"] if evaluates else None
     if evaluates and mixture.datasets:
         raise ValueError("eval_strategy: of datasets a part is evaluated that test_split_size says")
@@ -309,7 +311,7 @@ def _model(model_args: Any, args: Any) -> dict[str, Any]:
         return {"model": name, "peft_config": peft_config, "quantization_config": quantization}
     if model_args.use_peft:
         raise ValueError(
-            f"{name} holds an adapter, which is what trains on: leave use_peft out, or merge it into its base model first"
+            f"{name} holds an adapter, which is what trains on: leave use_peft out, or merge it into its model first"
         )
     from peft import AutoPeftModelForCausalLM
 
@@ -397,6 +399,11 @@ class _Progress(_Overall, ProgressCallback):
     pass
 
 
+class _Formatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return super().format(record).replace("[RANK 0] ", "", 1)
+
+
 @contextmanager
 def _console(args: Any) -> Iterator[None]:
     """Print warnings of ours once, on the main process; bars to terminals only."""
@@ -405,7 +412,7 @@ def _console(args: Any) -> Iterator[None]:
         transformers.utils.logging.disable_progress_bar()
     logger = logging.getLogger("polyalign")
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("polyalign: %(message)s"))
+    handler.setFormatter(_Formatter("polyalign: %(message)s"))
     handler.setLevel(logging.WARNING if args.process_index == 0 else logging.CRITICAL)
     logger.addHandler(handler)
     try:
