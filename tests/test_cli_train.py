@@ -279,11 +279,13 @@ def test_evaluates_a_part(run: Run, built: list[Any]) -> None:
 
 def test_mixture(run: Run, built: list[Any]) -> None:
     Path("mix.yaml").write_text("datasets:\n  - path: bucketed\n  - path: bucketed\ntest_split_size: 0.25\n")
-    code, _, err = run(
-        f"sft --model_name_or_path model --config mix.yaml --output_dir out {FAST} --eval_strategy steps"
-    )
+    given = f"--model_name_or_path model --config mix.yaml --output_dir out {FAST} --eval_strategy"
+    code, _, err = run(f"sft {given} steps")
     assert (code, err) == (0, "")
     assert (len(built[0].train_dataset), len(built[0].eval_dataset)) == (72, 24)
+    Path("mix.yaml").write_text("datasets: [{path: bucketed}]\nstreaming: true\nbucket_counts: bucketed\n")
+    code, _, err = run(f"sft {given} no")
+    assert (code, err) == (0, "")
 
 
 @pytest.mark.parametrize("counts", ["", "--bucket_counts bucketed", "--bucket_counts counts.json"])

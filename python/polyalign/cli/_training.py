@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 import click
 import datasets
+import torch
 import transformers
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from transformers.trainer_utils import get_last_checkpoint
@@ -273,9 +274,9 @@ def _counts(script: Any) -> dict[str, int] | None:
     """Return rows by bucket, as a manifest has them."""
     path = script.bucket_counts
     if path is None:
-        if not (script.dataset_streaming and (Path(script.dataset_name) / "manifest.json").is_file()):
+        path = script.dataset_name or ""
+        if not (script.dataset_streaming and (Path(path) / "manifest.json").is_file()):
             return None
-        path = script.dataset_name
     file = Path(path) / "manifest.json" if Path(path).is_dir() else Path(path)
     try:
         found = json.loads(file.read_text("utf-8"))
@@ -361,6 +362,9 @@ def _train(trainer: Any, script: Any, resume: str | None) -> None:
     """Train, save, and say what came of it."""
     args, started = trainer.args, time.perf_counter()
     _print_overall(trainer)
+    if script.ignore_bias_buffers:  # as in TRL's script
+        buffers = [name for name, buffer in trainer.model.named_buffers() if buffer.dtype == torch.bool]
+        trainer.model._ddp_params_and_buffers_to_ignore = buffers
     output = trainer.train(resume_from_checkpoint=resume)
     trainer.save_model(args.output_dir)
     # A path on this machine says nothing to others.
