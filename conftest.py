@@ -6,7 +6,7 @@ import importlib.util
 
 HAS_TORCH = importlib.util.find_spec("torch") is not None
 
-collect_ignore_glob = [] if HAS_TORCH else ["python/polyalign/trainers/*"]
+collect_ignore_glob = [] if HAS_TORCH else ["python/polyalign/trainers/*", "python/polyalign/cli/_training.py"]
 
 
 def pytest_report_header() -> str | None:

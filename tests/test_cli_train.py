@@ -24,6 +24,7 @@ pytest.importorskip("trl", reason="trl is not installed: pip install 'polyalign[
 
 import datasets
 import pyarrow as pa
+
 import tiny
 
 pytestmark = pytest.mark.slow
@@ -278,9 +279,13 @@ def test_evaluates_a_part(run: Run, built: list[Any]) -> None:
 
 def test_mixture(run: Run, built: list[Any]) -> None:
     Path("mix.yaml").write_text("datasets:\n  - path: bucketed\n  - path: bucketed\ntest_split_size: 0.25\n")
-    code, _, err = run(f"sft --model_name_or_path model --config mix.yaml --output_dir out {FAST} --eval_strategy steps")
+    given = f"--model_name_or_path model --config mix.yaml --output_dir out {FAST} --eval_strategy"
+    code, _, err = run(f"sft {given} steps")
     assert (code, err) == (0, "")
     assert (len(built[0].train_dataset), len(built[0].eval_dataset)) == (72, 24)
+    Path("mix.yaml").write_text("datasets: [{path: bucketed}]\nstreaming: true\nbucket_counts: bucketed\n")
+    code, _, err = run(f"sft {given} no")
+    assert (code, err) == (0, "")
 
 
 @pytest.mark.parametrize("counts", ["", "--bucket_counts bucketed", "--bucket_counts counts.json"])
@@ -308,7 +313,9 @@ def test_sft_then_hdpo(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert "polyalign" in Path("sft/README.md").read_text()
 
     options = "--online_every 1 --max_new_tokens 8 --num_online_samples 2 --eval_strategy steps --test_split_size 0.2"
-    given = f"hdpo --model_name_or_path sft --dataset_name raw --reference human.safetensors --output_dir hdpo {options}"
+    given = (
+        f"hdpo --model_name_or_path sft --dataset_name raw --reference human.safetensors --output_dir hdpo {options}"
+    )
     code, out, err = run(f"{given} {FAST} --eval_steps 1")
     assert (code, err) == (0, "")
     # In every step: also the first, and the one after an evaluation.

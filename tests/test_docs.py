@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
+from operator import attrgetter
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,7 +16,9 @@ import zstandard
 
 import polyalign
 from conftest import ROOT, clean_environment, write_jsonl
+from polyalign import cli
 
+NAME = attrgetter("name")
 PAGES = [page for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))) if page.is_file()]
 
 
@@ -43,37 +47,91 @@ def workplace(tmp_path: Path, corpus: Path, tokenizer_file: Path) -> Path:
     for day, first in (("monday", 0), ("tuesday", 20)):
         made = polyalign.Reference.from_arrow(pa.Table.from_pylist(answers[first:]), sources=[day])
         made.save(tmp_path / f"{day}.safetensors")
-    for text in blocks(ROOT / "docs" / "cli.md", "yaml"):
-        (tmp_path / text.split("\n", 1)[0].removeprefix("# ")).write_text(text, "utf-8")
+    for name in ("cli", "training"):
+        for text in blocks(ROOT / "docs" / f"{name}.md", "yaml"):
+            (tmp_path / text.split("\n", 1)[0].removeprefix("# ")).write_text(text, "utf-8")
     return tmp_path
 
 
-def commands(page: Path) -> list[str]:
-    text = "".join(blocks(page, "bash")).replace("\\\n", " ")
-    return [line for line in text.splitlines() if re.search(r"(^|\| )polyalign ", line)]
+@pytest.fixture
+def models(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small models under the names of those that pages train; and a machine on which they train as they say."""
+    pytest.importorskip("trl", reason="trl is not installed: pip install 'polyalign[train]'")
+    import datasets
+
+    import small_hub
+
+    small_hub.make(workplace)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(workplace / "cache"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("transformers.training_args.is_torch_bf16_gpu_available", lambda: True)
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if commands(page)], ids=lambda page: page.name)
-def test_commands_run(page: Path, workplace: Path) -> None:
+def commands(text: str) -> list[str]:
+    return [line for line in text.replace("\\\n", " ").splitlines() if re.search(r"(^|\| )polyalign ", line)]
+
+
+def trains(page: Path) -> bool:
+    return bool(re.search(r"^polyalign (sft|hdpo) |polyalign.trainers import", page.read_text("utf-8"), re.MULTILINE))
+
+
+def run(command: str, workplace: Path) -> None:
+    """Run a command in a shell; one that trains here, where torch is loaded already, and for two steps."""
+    if re.match("polyalign (sft|hdpo) ", command):
+        assert cli.run([*shlex.split(command)[1:], "--max_steps", "2", "--save_steps", "2"]) == 0, command
+        return
+    environment = clean_environment(PYTHONPATH=str(Path(polyalign.__file__).parents[1]))
+    environment["PATH"] = f"{workplace}:{environment['PATH']}"
     script = workplace / "polyalign"
     script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m polyalign "$@"\n')
     script.chmod(0o755)
-    environment = clean_environment()
-    environment["PATH"] = f"{workplace}:{environment['PATH']}"
-    for command in commands(page):
-        result = subprocess.run(
-            ["bash", "-c", command], cwd=workplace, env=environment, capture_output=True, text=True, check=False
-        )
-        # A page may show a bucket that the test's corpus does not have; everything else must work.
-        assert result.returncode == 0 or "has no bucket" in result.stderr, f"{command}\n{result.stderr}"
+    result = subprocess.run(
+        ["bash", "-c", command], cwd=workplace, env=environment, capture_output=True, text=True, check=False
+    )
+    # A page may show a bucket that the test's corpus does not have; everything else must work.
+    assert result.returncode == 0 or "has no bucket" in result.stderr, f"{command}\n{result.stderr}"
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: page.name)
-def test_python_runs(page: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def pages(language: str) -> list[Path]:
+    return [page for page in PAGES if page.name != "training.md" and blocks(page, language)]
+
+
+@pytest.mark.parametrize("page", [page for page in pages("bash") if commands("".join(blocks(page, "bash")))], ids=NAME)
+def test_commands_run(
+    page: Path, workplace: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(workplace)
+    if trains(page):
+        request.getfixturevalue("models")
+    for command in commands("".join(blocks(page, "bash"))):
+        run(command, workplace)
+
+
+@pytest.mark.parametrize("page", pages("python"), ids=NAME)
+def test_python_runs(
+    page: Path, workplace: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(workplace)
+    if trains(page):
+        request.getfixturevalue("models")
     names = {"any_arrow_table": pa.table({"prompt": ["Hi"], "completion": ["Hello there"]})}
     for code in blocks(page, "python"):
         exec(compile(code, page.name, "exec"), names)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("models")
+def test_training_page_runs(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands and code in turn: each goes on from what is above it."""
+    monkeypatch.chdir(workplace)
+    names: dict[str, object] = {}
+    text = (ROOT / "docs" / "training.md").read_text("utf-8")
+    for language, block in re.findall(r"^```(bash|python)\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        if language == "python":
+            exec(compile(block, "training.md", "exec"), names)
+        else:
+            for command in commands(block):
+                run(command, workplace)
 
 
 def test_python_page_says_what_comes_out() -> None:

@@ -20,7 +20,7 @@ _TRL = {
     "--dataset_name NAME": "What to train on: a folder of {made_by}, a data file, or a name on the hub.",
     "--dataset_train_split SPLIT": "Such as train, or train[:98%]. Default: train.",
     "--dataset_test_split SPLIT": "What --eval_strategy steps evaluates. Default: test.",
-    "--test_split_size SHARE": "Evaluate this part of the rows, drawn at random, and train on the others.",
+    "--test_split_size SHARE|N": "Evaluate this part of the rows, drawn at random, and train on the others.",
     "--dataset_streaming": "Read while training; needs --max_steps.",
     "--output_dir DIR": "Where checkpoints and the trained model go. Default: trainer_output.",
     "--resume_from_checkpoint true|DIR": "Go on from the last checkpoint of --output_dir, or from this one.",
@@ -99,7 +99,7 @@ class _Script(Command):
 
 
 def _settings(path: Path, names: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Give the fields of dataclasses as flags, each with its help, from the source: importing it takes torch's seconds."""
+    """Give the fields of dataclasses as flags, with their help; from the source, since importing it takes seconds."""
     body = ast.parse(path.read_text("utf-8")).body
     constants = {ast.unparse(node.targets[0]): node.value for node in body if isinstance(node, ast.Assign)}
     for node in body:

@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 import click
 import datasets
+import torch
 import transformers
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from transformers.trainer_utils import get_last_checkpoint
@@ -48,8 +49,8 @@ class SFTArguments(ScriptArguments):
     bucket_counts: str | None = field(
         default=None,
         metadata={
-            "help": "Rows by bucket of the corpus, for data that stream: a manifest.json, its folder, or a JSON object. "
-            "Default: the manifest of a folder that streams."
+            "help": "Rows by bucket of the corpus, for data that stream: a manifest.json, its folder, or a JSON object "
+            "of counts. Default: the manifest of a folder that streams."
         },
     )
 
@@ -71,7 +72,8 @@ class HDPOArguments(SFTArguments):
         metadata={"help": "The quantiles between which humans are inside, as polyalign pairs had them."},
     )
     min_count: int = field(
-        default=20, metadata={"help": "A bucket with fewer humans is served by a larger group, when responses are scored."}
+        default=20,
+        metadata={"help": "A bucket with fewer humans is served by a larger group, when responses are scored."},
     )
 
 
@@ -230,8 +232,9 @@ def _data(script: Any, mixture: Any, args: Any) -> tuple[Any, Any]:
     if mixture.test_split_size is not None:
         if isinstance(train, datasets.IterableDataset):
             raise ValueError("test_split_size: a data set that streams can't be split; name a --dataset_test_split")
+        size = mixture.test_split_size
         # The same rows on every process.
-        parts = train.train_test_split(mixture.test_split_size, seed=args.seed)
+        parts = train.train_test_split(int(size) if size >= 1 else size, seed=args.seed)
         return parts["train"], parts["test"] if evaluates else None
     if evaluates and mixture.datasets:
         raise ValueError("eval_strategy: of datasets a part is evaluated that test_split_size says")
@@ -271,9 +274,9 @@ def _counts(script: Any) -> dict[str, int] | None:
     """Return rows by bucket, as a manifest has them."""
     path = script.bucket_counts
     if path is None:
-        if not (script.dataset_streaming and (Path(script.dataset_name) / "manifest.json").is_file()):
+        path = script.dataset_name or ""
+        if not (script.dataset_streaming and (Path(path) / "manifest.json").is_file()):
             return None
-        path = script.dataset_name
     file = Path(path) / "manifest.json" if Path(path).is_dir() else Path(path)
     try:
         found = json.loads(file.read_text("utf-8"))
@@ -309,7 +312,7 @@ def _model(model_args: Any, args: Any) -> dict[str, Any]:
         return {"model": name, "peft_config": peft_config, "quantization_config": quantization}
     if model_args.use_peft:
         raise ValueError(
-            f"{name} holds an adapter, which is what trains on: leave use_peft out, or merge it into its base model first"
+            f"{name} holds an adapter, which is what trains on: leave use_peft out, or merge it into its model first"
         )
     from peft import AutoPeftModelForCausalLM
 
@@ -359,6 +362,9 @@ def _train(trainer: Any, script: Any, resume: str | None) -> None:
     """Train, save, and say what came of it."""
     args, started = trainer.args, time.perf_counter()
     _print_overall(trainer)
+    if script.ignore_bias_buffers:  # as in TRL's script
+        buffers = [name for name, buffer in trainer.model.named_buffers() if buffer.dtype == torch.bool]
+        trainer.model._ddp_params_and_buffers_to_ignore = buffers
     output = trainer.train(resume_from_checkpoint=resume)
     trainer.save_model(args.output_dir)
     # A path on this machine says nothing to others.
@@ -397,6 +403,11 @@ class _Progress(_Overall, ProgressCallback):
     pass
 
 
+class _Formatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return super().format(record).replace("[RANK 0] ", "", 1)
+
+
 @contextmanager
 def _console(args: Any) -> Iterator[None]:
     """Print warnings of ours once, on the main process; bars to terminals only."""
@@ -405,7 +416,7 @@ def _console(args: Any) -> Iterator[None]:
         transformers.utils.logging.disable_progress_bar()
     logger = logging.getLogger("polyalign")
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("polyalign: %(message)s"))
+    handler.setFormatter(_Formatter("polyalign: %(message)s"))
     handler.setLevel(logging.WARNING if args.process_index == 0 else logging.CRITICAL)
     logger.addHandler(handler)
     try:
