@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from accelerate.logging import get_logger
-from datasets import ClassLabel, Dataset, Features, IterableDataset, Value
+from datasets import ClassLabel, Dataset, Features, IterableDataset, concatenate_datasets
 from trl.data_utils import get_dataset_column_names
 
 from polyalign.buckets import BucketSchema
@@ -23,9 +23,11 @@ logger = get_logger(__name__)
 #: Stands for the buckets that a stream has beyond those that were counted.
 OTHER = "other"
 _AXES = ("language", "track", "family", "length")
-_BATCH = 10_000
+_BATCH, _ROWS = 10_000, 1000
 
+Reason = Callable[[Mapping[str, Any]], "str | None"]
 RowFunction = Callable[[dict[str, Any]], dict[str, Any]]
+BatchFunction = Callable[[dict[str, list[Any]]], dict[str, Any]]
 
 
 def is_streaming(dataset: Any) -> bool:
@@ -98,8 +100,8 @@ class Skips:
         return f"{skipped} of the {self.dataset_name} data set do not train: {reasons}"
 
 
-def sift(dataset: Any, reason_of: Callable[[Mapping[str, Any]], str | None], skips: Skips, num_proc: int | None) -> Any:
-    """Leave out the rows for which there is a reason, and count them.
+def sift(dataset: Any, reason_of: Reason, columns: Sequence[str], skips: Skips) -> Any:
+    """Leave out the rows for which there is a reason, and count them; `columns` are what it is told from.
 
     Of a stream, the first row of each reason is said when it passes.
     """
@@ -110,21 +112,24 @@ def sift(dataset: Any, reason_of: Callable[[Mapping[str, Any]], str | None], ski
             reason = reason_of(row)
             if reason is not None and reason not in said:
                 said.add(reason)
-                logger.warning("rows of the %s stream are skipped: %s", skips.dataset_name, reason)
+                logger.warning(f"rows of the {skips.dataset_name} stream are skipped: {reason}")
             return reason is None
 
         return dataset.filter(passes)
-    desc = f"Checking {skips.dataset_name} dataset"
-    marked = dataset.map(lambda row: {"skip_reason": reason_of(row) or ""}, num_proc=num_proc, desc=desc)
-    counts: Counter[str] = Counter()
-    for batch in batches(marked, ["skip_reason"]):
-        counts.update(batch["skip_reason"].tolist())
-    for reason, rows in sorted(counts.items()):
-        if reason:
-            skips(reason, rows)
-    if set(counts) - {""}:
-        marked = marked.filter(lambda reason: reason == "", input_columns="skip_reason", num_proc=num_proc)
-    return marked.remove_columns("skip_reason")
+    kept = []
+    for at, row in enumerate(_rows(dataset, columns)):
+        reason = reason_of(row)
+        if reason is None:
+            kept.append(at)
+        else:
+            skips(reason)
+    # As it is where it can be: a selection has to be written out sooner or later.
+    return dataset if len(kept) == len(dataset) else dataset.select(kept)
+
+
+def _rows(dataset: Dataset, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    for batch in dataset.select_columns(list(columns)).iter(_ROWS):
+        yield from (dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True))
 
 
 def mapped(dataset: Any, function: RowFunction, num_proc: int | None, desc: str) -> Any:
@@ -134,19 +139,25 @@ def mapped(dataset: Any, function: RowFunction, num_proc: int | None, desc: str)
     return dataset.map(function, num_proc=num_proc, desc=f"{desc} dataset")
 
 
-def numbered(
-    dataset: Any,
-    function: Callable[[dict[str, Any]], dict[str, Any]],
-    names: list[str],
-    num_proc: int | None,
-    desc: str,
-) -> Any:
-    """Map a data set by a function that gives a row its bucket's number, and its weight; buckets keep their names."""
+def extended(dataset: Any, function: BatchFunction, columns: Sequence[str], types: Mapping[str, Any]) -> Any:
+    """Give a data set the columns that a function makes of batches of `columns`, where it has these.
+
+    Its other columns are not read or written anew.
+    """
     if is_streaming(dataset):
-        return dataset.map(function)
-    made = {"bucket": ClassLabel(names=names), "weight": Value("float64")}
-    features = Features({**dataset.features, **made})
-    return dataset.map(function, num_proc=num_proc, desc=f"{desc} dataset", features=features)
+        return dataset.map(function, batched=True)
+    made: dict[str, list[Any]] = {name: [] for name in types}
+    for batch in dataset.select_columns([name for name in columns if name in dataset.column_names]).iter(_ROWS):
+        for name, values in function(batch).items():
+            made[name].extend(values)
+    new = Dataset.from_dict(made, features=Features(types))
+    rest = dataset.remove_columns([name for name in made if name in dataset.column_names])
+    return concatenate_datasets([rest, new], axis=1)
+
+
+def bucket_type(dataset: Any, names: list[str]) -> Any:
+    """Return the type of a column of buckets' numbers: theirs with their names."""
+    return None if is_streaming(dataset) else ClassLabel(names=names)
 
 
 def no_bucket(row: Mapping[str, Any]) -> str | None:
@@ -257,13 +268,16 @@ class Attach:
             return self.known.get(bucket)
         return weight_of(self.source, bucket)
 
-    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Return the two."""
-        bucket = row["bucket"]
-        # An evaluation's rows may have none where those that train brought theirs.
-        weight = row.get("weight", self.mean) if self.source is None else self._weight(bucket)
-        assert weight is not None
-        return {"bucket": self.ids.get(bucket, self.ids.get(OTHER)), "weight": float(weight) / self.mean}
+    def __call__(self, rows: dict[str, list[Any]]) -> dict[str, Any]:
+        """Return the two, of a batch."""
+        buckets = rows["bucket"]
+        if self.source is None:
+            # An evaluation's rows may have none where those that train brought theirs.
+            weights = rows.get("weight", [self.mean] * len(buckets))
+        else:
+            weights = [self._weight(bucket) for bucket in buckets]
+        numbers = [self.ids.get(bucket, self.ids.get(OTHER)) for bucket in buckets]
+        return {"bucket": numbers, "weight": [float(weight) / self.mean for weight in weights]}
 
 
 def weight_of(weights: BucketWeights, bucket: str) -> float | None:

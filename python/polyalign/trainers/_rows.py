@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from datasets import Value
 
 from polyalign import _responses
 from polyalign.buckets import BucketSchema
@@ -73,6 +74,8 @@ class FitResponse:
 class NoResponse:
     """Says why nothing of a response trains."""
 
+    columns = ("response_tokens", "truncated")
+
     def __init__(self, limit: int | None) -> None:
         self.limit = limit
 
@@ -129,28 +132,36 @@ def no_score(row: Mapping[str, Any]) -> str | None:
 
 
 class MeasurePairs:
-    """Says how long a pair is, and what the collator will cut."""
+    """Says how long pairs are, and what the collator will cut."""
+
+    columns = ("prompt_ids", "chosen_ids", "rejected_ids")
 
     def __init__(self, args: HDPOConfig) -> None:
         self.limit, self.length_column = args.max_length, args.length_column_name
         self.keeps_end = args.truncation_mode == "keep_end"
+        whole = {name: Value("int64") for name in ("prompt_tokens", "response_tokens", "rejected_tokens")}
+        cut = {name: Value("bool") for name in ("truncated", "both_truncated")}
+        self.types = {**whole, **cut, self.length_column: Value("int64")}
 
-    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        prompt, chosen, rejected = (len(row[name]) for name in ("prompt_ids", "chosen_ids", "rejected_ids"))
-        limit = self.limit if self.limit is not None else prompt + max(chosen, rejected)
-        kept_prompt = 0 if self.keeps_end else prompt
-        cut = [kept_prompt + size > limit for size in (chosen, rejected)]
+    def __call__(self, rows: dict[str, list[Any]]) -> dict[str, Any]:
+        prompts, *responses = (np.array([len(ids) for ids in rows[name]]) for name in self.columns)
+        ends = [(0 if self.keeps_end else prompts) + response for response in responses]
+        is_cut = [np.zeros(len(end), bool) if self.limit is None else end > self.limit for end in ends]
+        lengths = prompts + np.maximum(*responses)
         return {
-            "prompt_tokens": prompt,
-            "response_tokens": chosen,
-            "truncated": any(cut),
-            "both_truncated": all(cut),
-            self.length_column: min(prompt + max(chosen, rejected), limit),
+            "prompt_tokens": prompts,
+            "response_tokens": responses[0],
+            "rejected_tokens": responses[1],
+            "truncated": is_cut[0] | is_cut[1],
+            "both_truncated": is_cut[0] & is_cut[1],
+            self.length_column: lengths if self.limit is None else np.minimum(lengths, self.limit),
         }
 
 
 class UnfitPair:
     """Says why a pair does not train."""
+
+    columns = ("prompt_tokens", "response_tokens", "rejected_tokens", "both_truncated")
 
     def __init__(self, args: HDPOConfig) -> None:
         self.limit, self.samples = args.max_length, args.lambda_online > 0
@@ -161,13 +172,15 @@ class UnfitPair:
             return f"the prompt fills max_length={self.limit}"
         if row["both_truncated"]:
             return f"both responses are cut at max_length={self.limit}"
-        if not row["chosen_ids"] or not row["rejected_ids"]:
+        if not row["response_tokens"] or not row["rejected_tokens"]:
             return "a response has no tokens"
-        return "an empty prompt, which can't be answered online" if self.samples and not row["prompt_ids"] else None
+        return "an empty prompt, which can't be answered online" if self.samples and not row["prompt_tokens"] else None
 
 
 class WeighPairs:
     """Weighs pairs by how rare their bucket and language are, and by their scores."""
+
+    columns = ("bucket", "pair_type", *SCORES)
 
     def __init__(self, counts: Mapping[str, int], args: HDPOConfig, schema: BucketSchema | None) -> None:
         variant: Any = args.variant
@@ -192,15 +205,19 @@ class WeighPairs:
 
 
 class NumberPairs:
-    """Gives a pair its bucket's number."""
+    """Gives pairs their buckets' numbers, and a weight where they have none."""
+
+    columns = ("bucket", "weight")
 
     def __init__(self, ids: Mapping[str, int], mean_weight: float, *, names: bool) -> None:
         self.ids, self.mean_weight, self.names = ids, mean_weight, names
 
-    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        bucket = row["bucket"]
-        # An evaluation's rows have no weight where those that train brought theirs in a stream.
-        weight = row.get("weight", self.mean_weight)
-        number = self.ids.get(bucket, self.ids.get(_data.OTHER))
+    def __call__(self, rows: dict[str, list[Any]]) -> dict[str, Any]:
+        buckets = rows["bucket"]
+        made = {
+            "bucket": [self.ids.get(bucket, self.ids.get(_data.OTHER)) for bucket in buckets],
+            # An evaluation's rows have no weight where those that train brought theirs in a stream.
+            "weight": rows.get("weight", [self.mean_weight] * len(buckets)),
+        }
         # Not all buckets of a stream have a number of their own, and the critic asks for their names.
-        return {"bucket": number, "weight": weight, **({"bucket_name": bucket} if self.names else {})}
+        return {**made, "bucket_name": buckets} if self.names else made

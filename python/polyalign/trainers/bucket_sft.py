@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from accelerate.logging import get_logger
+from datasets import Value
 from torch import Tensor
 from trl import SFTTrainer
 from trl.data_utils import pack_dataset
@@ -144,7 +145,7 @@ class BucketSFT(BucketTrainer, SFTTrainer):
         total = None if _data.is_streaming(dataset) else len(dataset)
         skips, num_proc = _data.Skips(dataset_name), args.dataset_num_proc
         with global_then_local_main_first():
-            dataset = _data.sift(dataset, _data.no_bucket, skips, num_proc)
+            dataset = _data.sift(dataset, _data.no_bucket, ["bucket"], skips)
             if args.conditioning is not None:
                 dataset = _data.mapped(dataset, Condition(args.conditioning), num_proc, "Conditioning")
         skips.check(total)
@@ -154,11 +155,11 @@ class BucketSFT(BucketTrainer, SFTTrainer):
         dataset = super()._prepare_dataset(dataset, processing_class, untouched, False, formatting_func, dataset_name)
         with global_then_local_main_first():
             dataset = _data.mapped(dataset, FitResponse(args), num_proc, f"Truncating {dataset_name}")
-            dataset = _data.sift(dataset, NoResponse(args.max_length), skips, num_proc)
+            dataset = _data.sift(dataset, NoResponse(args.max_length), NoResponse.columns, skips)
             skips.say(total)
             if dataset_name == "train" and not self._is_weighed:
                 self._weigh(dataset, args, weighs="weight" in columns)
-            dataset = self._attach(dataset, skips, num_proc, weighs="weight" in columns)
+            dataset = self._attach(dataset, skips, weighs="weight" in columns)
             if args.shuffle_dataset:
                 dataset = dataset.shuffle(seed=args.seed)
             if packing:
@@ -219,18 +220,19 @@ class BucketSFT(BucketTrainer, SFTTrainer):
         whole = sum(sizes[bucket] for bucket in weighed)
         return sum(weight * sizes[bucket] for bucket, weight in weighed.items()) / max(whole, 1)
 
-    def _attach(self, dataset: Any, skips: _data.Skips, num_proc: int | None, *, weighs: bool) -> Any:
+    def _attach(self, dataset: Any, skips: _data.Skips, *, weighs: bool) -> Any:
         """Give every row its bucket's number and its weight over w̄."""
         if _data.is_streaming(dataset):
             self._register([_data.OTHER])
             if weighs:
-                dataset = _data.sift(dataset, _data.bad_weight, skips, num_proc)
+                dataset = _data.sift(dataset, _data.bad_weight, ["weight"], skips)
         else:
             self._register(_data.buckets_of(dataset))
         attach = _data.Attach(dict(self._bucket_ids), None if weighs else self.bucket_weights, self.weight_mean)
         if not weighs and self.bucket_weights is not None:
-            dataset = _data.sift(dataset, attach.no_weight, skips, num_proc)
-        return _data.numbered(dataset, attach, self._bucket_names, num_proc, "Weighing")
+            dataset = _data.sift(dataset, attach.no_weight, ["bucket"], skips)
+        types = {"bucket": _data.bucket_type(dataset, self._bucket_names), "weight": Value("float64")}
+        return _data.extended(dataset, attach, ["bucket", "weight"], types)
 
     def _pack(self, dataset: Any, args: BucketSFTConfig, dataset_name: str) -> Any:
         """Pack rows, each token with its weight w_i/(w̄·T_i) (by token: w_i/w̄) and its bucket."""

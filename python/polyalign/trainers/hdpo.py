@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate.logging import get_logger
+from datasets import Value
 from torch import Tensor
 from trl import DPOTrainer
 from trl.data_utils import extract_prompt
@@ -175,11 +176,11 @@ class HDPO(BucketTrainer, DPOTrainer):
         weighs, total = "weight" in columns, None if _data.is_streaming(dataset) else len(dataset)
         skips, num_proc = _data.Skips(dataset_name), args.dataset_num_proc
         with global_then_local_main_first():
-            dataset = _data.sift(dataset, _data.no_bucket, skips, num_proc)
+            dataset = _data.sift(dataset, _data.no_bucket, ["bucket"], skips)
             if "prompt" not in columns:
                 dataset = _data.mapped(dataset, extract_prompt, num_proc, "Extracting prompts of")
             self._check_schema(dataset)
-            dataset = _data.sift(dataset, empty_response, skips, num_proc)
+            dataset = _data.sift(dataset, empty_response, ["chosen", "rejected"], skips)
             dataset = self._score(dataset, args, columns, dataset_name, skips)
         skips.check(total)
         # TRL would drop without a word.
@@ -187,8 +188,9 @@ class HDPO(BucketTrainer, DPOTrainer):
         untouched.max_length = None
         dataset = super()._prepare_dataset(dataset, processing_class, untouched, dataset_name)
         with global_then_local_main_first():
-            dataset = _data.mapped(dataset, MeasurePairs(args), num_proc, f"Measuring {dataset_name}")
-            dataset = _data.sift(dataset, UnfitPair(args), skips, num_proc)
+            measure = MeasurePairs(args)
+            dataset = _data.extended(dataset, measure, measure.columns, measure.types)
+            dataset = _data.sift(dataset, UnfitPair(args), UnfitPair.columns, skips)
             skips.say(total)
             if dataset_name == "train" and not self._is_weighed:
                 self._count(dataset, args, weighs=weighs)
@@ -197,13 +199,14 @@ class HDPO(BucketTrainer, DPOTrainer):
             else:
                 self._register(_data.buckets_of(dataset))
             if weighs and _data.is_streaming(dataset):
-                dataset = _data.sift(dataset, _data.bad_weight, skips, num_proc)
+                dataset = _data.sift(dataset, _data.bad_weight, ["weight"], skips)
             elif not weighs and self._weigher is not None:
-                dataset = _batched(dataset, self._weigher, num_proc, f"Weighing {dataset_name}")
+                dataset = _data.extended(dataset, self._weigher, self._weigher.columns, {"weight": Value("float64")})
             if dataset_name == "train" and not self._is_weighed:
                 self._weigh(dataset, args)
             number = NumberPairs(dict(self._bucket_ids), self.weight_mean, names=_data.is_streaming(dataset))
-            dataset = _data.numbered(dataset, number, self._bucket_names, num_proc, "Numbering")
+            types = {"bucket": _data.bucket_type(dataset, self._bucket_names), "weight": Value("float64")}
+            dataset = _data.extended(dataset, number, number.columns, types)
         return self._remember(dataset)
 
     def _check_schema(self, dataset: Any) -> None:
@@ -235,7 +238,7 @@ class HDPO(BucketTrainer, DPOTrainer):
             found = [_arrays(dataset, name) for name in (*SCORES, "bucket")]
             scores, buckets = np.concatenate(found[:2]), np.concatenate([found[2], found[2]])
             check_scores(scores, buckets.tolist(), name="critic" if missing else f"columns {' and '.join(SCORES)}")
-        return _data.sift(dataset, no_score, skips, args.dataset_num_proc) if needed else dataset
+        return _data.sift(dataset, no_score, [*SCORES, "bucket"], skips) if needed else dataset
 
     def _count(self, dataset: Any, args: HDPOConfig, *, weighs: bool) -> None:
         """Find how rare every bucket is."""
