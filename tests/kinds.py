@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
@@ -23,6 +24,7 @@ from conftest import clean_environment
 from polyalign.trainers import HDPO, BucketSFT, BucketSFTConfig, HDPOConfig
 
 datasets.disable_progress_bars()
+gc.freeze()  # as in tiny
 
 SETTINGS = {
     "use_cpu": True,

@@ -42,11 +42,13 @@ def rows_of(kind: Kind) -> Any:
     return rows.add_column("weight", [0.3 + at * 7 % 11 / 4 for at in range(ROWS)])
 
 
-def watched(kind: Kind, folder: Path, tmp_path: Path, strategy: str) -> tuple[Any, list[list[Any]], list[Any]]:
+def watched(
+    kind: Kind, folder: Path, tmp_path: Path, strategy: str, **more: Any
+) -> tuple[Any, list[list[Any]], list[Any]]:
     """Train; the micro-batches of every step, and its gradient."""
     steps, gradients = [], kinds.Gradients()
     offline = {"lambda_online": 0.0} if kind is HUMAN_DPO else {}
-    settings = {**SETTINGS, **offline, "train_sampling_strategy": strategy}
+    settings = {**SETTINGS, **offline, "train_sampling_strategy": strategy, **more}
     trainer = kind.make(folder, tmp_path, rows_of(kind), given={"callbacks": [gradients]}, **settings)
     inner = trainer.get_batch_samples
 
@@ -81,6 +83,18 @@ def test_global_batches_have_their_size(kind: Kind, folder: Path, tmp_path: Path
         assert len(seen) == len(set(seen)) == ROWS
     firsts = [{row for batch in epoch[0] for row in texts(batch)} for epoch in epochs]
     assert firsts[0] != firsts[1]
+
+
+def test_drawn_rows_differ_from_epoch_to_epoch(folder: Path, tmp_path: Path) -> None:
+    trainer, steps, _ = watched(BUCKET_SFT, folder, tmp_path, "random", balance="sample")
+    drawn = [row for step in steps for batch in step for row in texts(batch)]
+    assert len(drawn) == 2 * ROWS
+    # With replacement: some twice, and not the same twice.
+    assert len(set(drawn[:ROWS])) < ROWS
+    assert drawn[:ROWS] != drawn[ROWS:]
+    other, again, _ = watched(BUCKET_SFT, folder, tmp_path, "random", balance="sample", seed=5)
+    assert [row for step in again for batch in step for row in texts(batch)] != drawn
+    assert len(trainer.train_dataset) == len(other.train_dataset) == ROWS
 
 
 @both

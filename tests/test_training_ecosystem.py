@@ -72,16 +72,20 @@ def test_bf16_autocasts(kind: Kind, folder: Path, tmp_path: Path) -> None:
     assert kinds.losses(rounded)[0] == pytest.approx(kinds.losses(exact)[0], rel=0.05)
 
 
+@pytest.mark.parametrize("adapter", [False, True])
 @both
-def test_gradient_checkpointing_changes_nothing_and_stays_on(kind: Kind, folder: Path, tmp_path: Path) -> None:
-    seen = []
+def test_gradient_checkpointing_changes_nothing_and_stays_on(
+    kind: Kind, folder: Path, tmp_path: Path, adapter: bool
+) -> None:
+    seen: list[bool] = []
+    more = {"peft_config": LORA} if adapter else {}
 
     class Watch(TrainerCallback):
         def on_step_end(self, *_: Any, model: Any = None, **__: Any) -> None:
             seen.append(model.is_activation_checkpointing)
 
     on, off = (
-        kind.train(folder, tmp_path, given={"callbacks": [Watch()]}, gradient_checkpointing=given, max_steps=3)
+        kind.train(folder, tmp_path, given={"callbacks": [Watch()], **more}, gradient_checkpointing=given, max_steps=3)
         for given in (True, False)
     )
     # The second step samples, for which it is off.
@@ -121,6 +125,11 @@ def test_experts_are_balanced_as_in_trl(kind: Kind, mixture: Path, tmp_path: Pat
     assert kinds.difference(ours.steps[0], trls.steps[0]) < 1e-5
     assert kinds.logged(trainer, "aux_loss")[0] == pytest.approx(kinds.logged(peer, "aux_loss")[0], rel=1e-5)
     assert kinds.losses(trainer) == pytest.approx(kinds.losses(peer), rel=1e-5)
+
+
+def test_experts_are_sampled_from(mixture: Path, tmp_path: Path) -> None:
+    trainer = HUMAN_DPO.train(mixture, tmp_path)
+    assert [math.isfinite(entry["hdpo/online_score"]) for entry in kinds.logged(trainer)[1:]] == [True]
 
 
 # -------------------------------------------------------------------------------------------------------- adapters
@@ -207,6 +216,7 @@ RESUMED = [
     pytest.param(BUCKET_SFT, {}, id="sft"),
     pytest.param(BUCKET_SFT, {"balance": "sample"}, id="sft-sample"),
     pytest.param(BUCKET_SFT, {"train_sampling_strategy": "batch_rebalance"}, id="sft-batch_rebalance"),
+    pytest.param(BUCKET_SFT, {"packing": True, "max_length": 64}, id="sft-packed"),
     pytest.param(HUMAN_DPO, {}, id="hdpo"),
     pytest.param(HUMAN_DPO, {"train_sampling_strategy": "batch_rebalance"}, id="hdpo-batch_rebalance"),
     pytest.param(HUMAN_DPO, {"precompute_ref_log_probs": True}, id="hdpo-precomputed"),
@@ -231,6 +241,17 @@ def test_resuming_goes_on_as_if_nothing_had_been(
             name: expected[name] for name in set(expected) - changing
         }
     assert not kinds.changed(kinds.weights(again.model), kinds.weights(whole.model))
+
+
+@both
+def test_a_stream_resumes(kind: Kind, folder: Path, tmp_path: Path) -> None:
+    stream, counts = streams(kind)
+    given = {"bucket_counts": counts}
+    settings = {"max_steps": 6, "save_strategy": "steps", "save_steps": 2}
+    whole, again = (kind.make(folder, tmp_path / name, stream, given=given, **settings) for name in "ab")
+    whole.train()
+    again.train(resume_from_checkpoint=str(tmp_path / "a" / "checkpoint-2"))
+    assert kinds.losses(again) == kinds.losses(whole)
 
 
 def test_an_adapter_resumes(folder: Path, tmp_path: Path) -> None:
