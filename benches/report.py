@@ -18,7 +18,7 @@ import micro
 import padding
 import pipeline
 import references
-import training
+import step_times
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 RESULTS = REPOSITORY / "benches" / "results.json"
@@ -32,7 +32,7 @@ BENCHES = {
     "features": features,
     "references": references,
     "padding": padding,
-    "training": training,
+    "training": step_times,
 }
 
 

@@ -17,8 +17,10 @@ import features  # noqa: E402
 import features_worker  # noqa: E402
 import generate  # noqa: E402
 import harness  # noqa: E402
+import padding  # noqa: E402
 import references  # noqa: E402
 import report  # noqa: E402
+import step_times  # noqa: E402
 
 SHARED = Path(os.environ.get("POLYALIGN_SHARED", REPOSITORY.parent / "shared"))
 QWEN = SHARED / "tokenizers" / "qwen2.5.tokenizer.json"
@@ -195,3 +197,40 @@ class TestReferences:
         }
         assert references.ratio({"commands": runs}, "bucket --reference") == "1.50× (2.00×)"
         assert references.ratio({"commands": runs}, "score") == ""
+
+
+class TestPadding:
+    @pytest.mark.parametrize("strategy", padding.STRATEGIES)
+    def test_every_step_has_its_rows_and_none_comes_twice(self, strategy):
+        pytest.importorskip("transformers", reason="the samplers are transformers': pip install 'polyalign[train]'")
+        lengths = [1 + at * 37 % 101 for at in range(101)]
+        found = list(padding.steps(strategy, lengths, (2, 3, 4)))
+        assert [sum(map(len, step)) for step in found] == [24] * 4
+        assert [len(step) for step in found] == [12] * 4
+        seen = [size for step in found for batch in step for size in batch]
+        assert len(set(seen)) == len(seen)
+
+    def test_padding_is_what_is_not_filled(self, monkeypatch):
+        monkeypatch.setattr(padding, "steps", lambda *_: iter([[[3, 1], [2, 2]], [[4, 4], [1, 3]]]))
+        found = padding.measure_one("random", [], (2, 2, 1))
+        assert found["padding"] == pytest.approx(1 - 20 / 24)
+        assert (found["largest"], found["rows"]) == (8, 4)
+
+
+class TestTraining:
+    def test_the_interval_holds_the_median_and_narrows(self):
+        few, many = [0.9, 1.0, 1.1] * 3, [0.9, 1.0, 1.1] * 300
+        (low, high), (lower, higher) = step_times.interval(many), step_times.interval(few)
+        assert lower <= low <= 1.0 <= high <= higher
+        assert step_times.interval([1.25] * 9) == (1.25, 1.25)
+
+    def test_ratios_are_of_the_same_step_and_leave_out_the_first(self):
+        class Turn:
+            on_gpu = False
+
+            def __init__(self, seconds):
+                self.seconds = [100.0] * step_times.WARM_UP + seconds
+
+        turns = {step_times.TRL: Turn([1.0, 2.0, 4.0]), step_times.OURS: Turn([2.0, 4.0, 8.0])}
+        found = step_times.compared(turns, step_times.OURS)
+        assert found == {"ratio": 2.0, "low": 2.0, "high": 2.0, "steps": 3}
