@@ -14,7 +14,7 @@ from trl import SFTTrainer
 from trl.data_utils import pack_dataset
 from trl.trainer.utils import global_then_local_main_first
 
-from polyalign.trainers import _data
+from polyalign.trainers import _data, losses
 from polyalign.trainers._base import (
     PAPER,
     BucketTrainer,
@@ -269,18 +269,16 @@ class BucketSFT(BucketTrainer, SFTTrainer):
         outputs = model(**inputs, fused_lm_head=True)
         weights = extra["token_weight"][:, 1:]
         # Prompt learning puts virtual tokens before the real ones.
-        log_probs = outputs.log_probs[:, -weights.size(1) :]
-        losses = -log_probs
-        if self.args.loss_type == "dft":  # arXiv:2508.05629
-            losses = losses * log_probs.exp().detach()
-        loss = (weights * losses).sum() / self._denominator(num_items_in_batch or self._shares([extra]))
+        logps = outputs.log_probs[:, -weights.size(1) :]
+        size = self._denominator(num_items_in_batch or self._shares([extra]))
+        loss = losses.token_loss(logps, weights, size, dft=self.args.loss_type == "dft")
         if num_items_in_batch is not None:
             loss = loss * self._data_parallel_size  # gradients are averaged over processes
         if self.aux_loss_enabled:
             steps = self.current_gradient_accumulation_steps if num_items_in_batch is not None else 1
             loss = loss + self.router_aux_loss_coef * outputs.aux_loss / steps
         with torch.no_grad():
-            self._gather(inputs, extra, outputs, losses)
+            self._gather(inputs, extra, outputs, logps)
             if return_outputs:
                 rest = {name: value for name, value in inputs.items() if name != "labels"}
                 return loss, model(**rest)
@@ -293,9 +291,9 @@ class BucketSFT(BucketTrainer, SFTTrainer):
             return shares["weight"].sum().clamp(min=torch.finfo(torch.float32).tiny)
         return shares["examples"].sum()
 
-    def _gather(self, inputs: Mapping[str, Any], extra: Mapping[str, Tensor], outputs: Any, losses: Tensor) -> None:
+    def _gather(self, inputs: Mapping[str, Any], extra: Mapping[str, Tensor], outputs: Any, logps: Tensor) -> None:
         """Add what is logged, without waiting for the device."""
-        width, examples = losses.size(1), extra["bucket"].size(0)
+        width, examples = logps.size(1), extra["bucket"].size(0)
         if "attention_mask" in inputs:
             num_tokens = inputs["attention_mask"].sum(dim=1)
 
@@ -313,7 +311,8 @@ class BucketSFT(BucketTrainer, SFTTrainer):
         tokens, weight = extra["response_tokens"], extra["weight"]
         by_token = self.args.reduction == "token"
         size = tokens if by_token else torch.ones_like(weight)
-        loss = by_example(losses) * (1 if by_token else 1 / tokens)
+        per_token = -logps * logps.exp() if self.args.loss_type == "dft" else -logps
+        loss = by_example(per_token) * (1 if by_token else 1 / tokens)
         sums = {
             "loss": loss,
             "weighted_loss": weight * loss,

@@ -434,9 +434,10 @@ class HDPO(BucketTrainer, DPOTrainer):
         batch = samples.batch(self._tokenizer.pad_token_id, device, args.pad_to_multiple_of)
         logps = model(**batch, use_cache=False, fused_lm_head=True).log_probs.sum(dim=1)
         by_prompt = (len(prompts), args.num_online_samples)
-        surrogate = losses.online_surrogate(
-            scores.view(by_prompt), logps.view(by_prompt), num_prompts=shares["prompts"].sum()
-        )
+        num_prompts = shares["prompts"].sum()
+        surrogate = losses.online_surrogate(scores.view(by_prompt), logps.view(by_prompt), num_prompts=num_prompts)
+        # Its value means nothing: what is reported is the mean score.
+        score = scores.nan_to_num(0.0).sum() / (args.num_online_samples * num_prompts)
         self._online_costs.append(cost.total(sampled_seconds))
         self._table("train", device).add(
             ids,
@@ -447,7 +448,7 @@ class HDPO(BucketTrainer, DPOTrainer):
                 "online_unscored": scores.isnan().float(),
             },
         )
-        return args.lambda_online * surrogate
+        return args.lambda_online * (surrogate - surrogate.detach() + score)
 
     def _room(self, prompts: list[list[int]]) -> int:
         longest = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
