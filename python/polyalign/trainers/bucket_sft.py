@@ -15,15 +15,7 @@ from trl.data_utils import pack_dataset
 from trl.trainer.utils import global_then_local_main_first
 
 from polyalign.trainers import _data, losses
-from polyalign.trainers._base import (
-    PAPER,
-    BucketTrainer,
-    card_table,
-    check_trl,
-    default_output,
-    refuse_sequence_parallelism,
-    refuse_vision,
-)
+from polyalign.trainers._base import PAPER, BucketTrainer, card_table, refuse_sequence_parallelism
 from polyalign.trainers._collator import ResponseCollator
 from polyalign.trainers._rows import Condition, FitResponse, NoResponse, Spread
 from polyalign.trainers._sampler import WeightedSampler
@@ -104,22 +96,10 @@ class BucketSFT(BucketTrainer, SFTTrainer):
         bucket_counts: Mapping[str, int] | BucketWeights | None = None,
         **kwargs: Any,
     ) -> None:
-        check_trl()
-        if args is None:
-            args = BucketSFTConfig(default_output(model, "BucketSFT"))
-        if not isinstance(args, BucketSFTConfig):
-            raise TypeError(f"args is a BucketSFTConfig, not {type(args).__name__}")
+        args = self._begin(model, args, BucketSFTConfig, train_dataset, processing_class, bucket_counts)
         _refuse(args, compute_loss_func, kwargs)
-        if train_dataset is not None:
-            columns = _data.columns_of(train_dataset)
-            refuse_vision("BucketSFT", processing_class, columns)
-        self._start()
         self.bucket_weights: BucketWeights | None = None
-        self.weight_mean = 1.0
-        self._counts_given = _data.counts_given(bucket_counts)
-        self._counts: dict[str, int] = {}
         self._loss_shares: dict[str, float] = {}
-        self._is_weighed = False
         self._examples_per_row: float | None = None
         super().__init__(
             model, args, data_collator, train_dataset, eval_dataset, processing_class, None, *positional, **kwargs

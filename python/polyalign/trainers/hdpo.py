@@ -20,15 +20,7 @@ from trl.trainer.utils import global_then_local_main_first
 from polyalign.buckets import BucketSchema
 from polyalign.critics import Critic, SupportCritic, check_scores
 from polyalign.trainers import _data, losses
-from polyalign.trainers._base import (
-    PAPER,
-    BucketTrainer,
-    card_table,
-    check_trl,
-    default_output,
-    refuse_sequence_parallelism,
-    refuse_vision,
-)
+from polyalign.trainers._base import PAPER, BucketTrainer, card_table, refuse_sequence_parallelism
 from polyalign.trainers._collator import PairCollator
 from polyalign.trainers._online import sample
 from polyalign.trainers._rows import (
@@ -128,25 +120,14 @@ class HDPO(BucketTrainer, DPOTrainer):
         bucket_counts: Mapping[str, int] | BucketWeights | None = None,
         **kwargs: Any,
     ) -> None:
-        check_trl()
-        if args is None:
-            args = HDPOConfig(default_output(model, "HDPO"))
-        if not isinstance(args, HDPOConfig):
-            raise TypeError(f"args is an HDPOConfig, not {type(args).__name__}")
-        if train_dataset is not None:
-            refuse_vision("HDPO", processing_class, _data.columns_of(train_dataset))
+        args = self._begin(model, args, HDPOConfig, train_dataset, processing_class, bucket_counts)
         if reference is not None and not hasattr(reference, "support_distance"):
             raise TypeError(f"reference is a Reference, not {type(reference).__name__}: ref_model is TRL's")
-        self._start()
         self.reference = reference
         self.critic = SupportCritic(reference) if critic is None and reference is not None else critic
         if args.lambda_online > 0 and self.critic is None:
             raise ValueError("lambda_online > 0 scores samples: give a reference or a critic, or set it to 0")
-        self.weight_mean = 1.0
-        self._counts_given = _data.counts_given(bucket_counts)
-        self._counts: dict[str, int] = {}
         self._weigher: WeighPairs | None = None
-        self._is_weighed = False
         self._longest_prompt = 0
         self._online_costs: list[dict[str, float]] = []
         super().__init__(
