@@ -15,8 +15,10 @@ import distances
 import features
 import headline
 import micro
+import padding
 import pipeline
 import references
+import training
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 RESULTS = REPOSITORY / "benches" / "results.json"
@@ -29,6 +31,8 @@ BENCHES = {
     "distances": distances,
     "features": features,
     "references": references,
+    "padding": padding,
+    "training": training,
 }
 
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import gc
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,9 +20,11 @@ from transformers import PrinterCallback, TrainerCallback
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
 import tiny
+from conftest import clean_environment
 from polyalign.trainers import HDPO, BucketSFT, BucketSFTConfig, HDPOConfig
 
 datasets.disable_progress_bars()
+gc.freeze()  # as in tiny
 
 SETTINGS = {
     "use_cpu": True,
@@ -62,10 +69,14 @@ class Kind:
         trainer.train()
         return trainer
 
-    def train_trl(self, model: Any, output: Path, rows: Any = None, *, given: Any = None, **settings: Any) -> Any:
-        """Make TRL's trainer alike, and train."""
+    def make_trl(self, model: Any, output: Path, rows: Any = None, *, given: Any = None, **settings: Any) -> Any:
+        """Make TRL's trainer alike."""
         args = self.trl_config(output_dir=str(output), **{**SETTINGS, **settings})
-        trainer = _made(self.trl_trainer, model, args, self.data(24) if rows is None else rows, given or {})
+        return _made(self.trl_trainer, model, args, self.data(24) if rows is None else rows, given or {})
+
+    def train_trl(self, *arguments: Any, **options: Any) -> Any:
+        """Make TRL's trainer, and train."""
+        trainer = self.make_trl(*arguments, **options)
         trainer.train()
         return trainer
 
@@ -130,3 +141,13 @@ def changed(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> 
 def difference(found: torch.Tensor, expected: torch.Tensor) -> float:
     """The largest difference over the largest entry."""
     return float((found - expected).abs().max() / expected.abs().max())
+
+
+def launched(launcher: list[str], model: Path, output: Path, what: str) -> Any:
+    """Run `launched.py` by a launcher, and return what rank 0 told."""
+    script = Path(__file__).parent / "launched.py"
+    environment = clean_environment(PYTHONPATH=os.pathsep.join(sys.path), CUDA_VISIBLE_DEVICES="", OMP_NUM_THREADS="1")
+    command = [*launcher, str(script), str(model), str(output), what]
+    result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert result.returncode == 0, result.stderr
+    return json.loads((output / "told.json").read_text(encoding="utf-8"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,18 @@ import pytest
 
 pytest.importorskip("trl", reason="training needs polyalign[train]: pip install 'polyalign[train]'")
 
+import pyarrow as pa
 import torch
 from peft import LoraConfig, PeftModel, PrefixTuningConfig, PromptTuningConfig, TaskType, get_peft_model
 from transformers import AutoModelForCausalLM, TrainerCallback
 
+import humans
 import kinds
+import launched
 import tiny
 from kinds import BOTH, BUCKET_SFT, HUMAN_DPO, Kind
+from polyalign import Bucketer, Reference
+from polyalign.trainers import HDPO, BucketSFT
 
 LORA = LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "v_proj"], task_type=TaskType.CAUSAL_LM)
 
@@ -66,16 +72,20 @@ def test_bf16_autocasts(kind: Kind, folder: Path, tmp_path: Path) -> None:
     assert kinds.losses(rounded)[0] == pytest.approx(kinds.losses(exact)[0], rel=0.05)
 
 
+@pytest.mark.parametrize("adapter", [False, True])
 @both
-def test_gradient_checkpointing_changes_nothing_and_stays_on(kind: Kind, folder: Path, tmp_path: Path) -> None:
-    seen = []
+def test_gradient_checkpointing_changes_nothing_and_stays_on(
+    kind: Kind, folder: Path, tmp_path: Path, adapter: bool
+) -> None:
+    seen: list[bool] = []
+    more = {"peft_config": LORA} if adapter else {}
 
     class Watch(TrainerCallback):
         def on_step_end(self, *_: Any, model: Any = None, **__: Any) -> None:
             seen.append(model.is_activation_checkpointing)
 
     on, off = (
-        kind.train(folder, tmp_path, given={"callbacks": [Watch()]}, gradient_checkpointing=given, max_steps=3)
+        kind.train(folder, tmp_path, given={"callbacks": [Watch()], **more}, gradient_checkpointing=given, max_steps=3)
         for given in (True, False)
     )
     # The second step samples, for which it is off.
@@ -115,6 +125,11 @@ def test_experts_are_balanced_as_in_trl(kind: Kind, mixture: Path, tmp_path: Pat
     assert kinds.difference(ours.steps[0], trls.steps[0]) < 1e-5
     assert kinds.logged(trainer, "aux_loss")[0] == pytest.approx(kinds.logged(peer, "aux_loss")[0], rel=1e-5)
     assert kinds.losses(trainer) == pytest.approx(kinds.losses(peer), rel=1e-5)
+
+
+def test_experts_are_sampled_from(mixture: Path, tmp_path: Path) -> None:
+    trainer = HUMAN_DPO.train(mixture, tmp_path)
+    assert [math.isfinite(entry["hdpo/online_score"]) for entry in kinds.logged(trainer)[1:]] == [True]
 
 
 # -------------------------------------------------------------------------------------------------------- adapters
@@ -201,6 +216,7 @@ RESUMED = [
     pytest.param(BUCKET_SFT, {}, id="sft"),
     pytest.param(BUCKET_SFT, {"balance": "sample"}, id="sft-sample"),
     pytest.param(BUCKET_SFT, {"train_sampling_strategy": "batch_rebalance"}, id="sft-batch_rebalance"),
+    pytest.param(BUCKET_SFT, {"packing": True, "max_length": 64}, id="sft-packed"),
     pytest.param(HUMAN_DPO, {}, id="hdpo"),
     pytest.param(HUMAN_DPO, {"train_sampling_strategy": "batch_rebalance"}, id="hdpo-batch_rebalance"),
     pytest.param(HUMAN_DPO, {"precompute_ref_log_probs": True}, id="hdpo-precomputed"),
@@ -225,6 +241,17 @@ def test_resuming_goes_on_as_if_nothing_had_been(
             name: expected[name] for name in set(expected) - changing
         }
     assert not kinds.changed(kinds.weights(again.model), kinds.weights(whole.model))
+
+
+@both
+def test_a_stream_resumes(kind: Kind, folder: Path, tmp_path: Path) -> None:
+    stream, counts = streams(kind)
+    given = {"bucket_counts": counts}
+    settings = {"max_steps": 6, "save_strategy": "steps", "save_steps": 2}
+    whole, again = (kind.make(folder, tmp_path / name, stream, given=given, **settings) for name in "ab")
+    whole.train()
+    again.train(resume_from_checkpoint=str(tmp_path / "a" / "checkpoint-2"))
+    assert kinds.losses(again) == kinds.losses(whole)
 
 
 def test_an_adapter_resumes(folder: Path, tmp_path: Path) -> None:
@@ -395,3 +422,125 @@ def test_settings_that_do_not_change_the_losses(
     rows = kind.data(24).add_column("note", ["unused"] * 24)
     plain, other = (kind.train(folder, tmp_path, rows, **offline, **given) for given in ({}, settings))
     assert kinds.losses(other) == pytest.approx(kinds.losses(plain), rel=1e-5)
+
+
+# -------------------------------------------------------------------------------------------------------- loggers
+
+
+class Board(TrainerCallback):
+    """Keeps what a logger as W&B is sent."""
+
+    def __init__(self) -> None:
+        self.sent: list[dict[str, Any]] = []
+
+    def on_log(self, *_: Any, logs: Any = None, **__: Any) -> None:
+        self.sent.append(dict(logs))
+
+
+@both
+def test_loggers_get_every_buckets_numbers(kind: Kind, folder: Path, tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    board, rows = Board(), kind.data(12, seed=1)
+    settings = {"report_to": "tensorboard", "eval_strategy": "steps", "eval_steps": 2}
+    kind.train(folder, tmp_path, given={"callbacks": [board], "eval_dataset": rows}, **settings)
+    evaluated = next(logs for logs in board.sent if "eval_loss" in logs)
+    for logs, prefix in ((board.sent[0], ""), (evaluated, "eval_")):
+        by_bucket = {name for name in logs if name.startswith(f"{prefix}{kind.prefix}/loss/")}
+        assert by_bucket and {name.rsplit("/", 1)[1] for name in by_bucket} <= set(tiny.BUCKETS)
+        assert all(type(value) in (int, float) for value in logs.values())
+    assert {name.rsplit("/", 1)[1] for name in evaluated if name.startswith(f"eval_{kind.prefix}/loss/")} == set(
+        rows["bucket"]
+    )
+    events = next(tmp_path.rglob("events.out.tfevents*"))
+    read = EventAccumulator(str(events.parent))
+    read.Reload()
+    tags = set(read.Tags()["scalars"])
+    assert {f"train/{name}" for name in board.sent[0] if name.startswith(kind.prefix)} <= tags
+    assert {
+        f"eval/{name.removeprefix('eval_')}" for name in evaluated if name.startswith(f"eval_{kind.prefix}")
+    } <= tags
+
+
+@pytest.fixture(scope="module")
+def reference() -> Reference:
+    table = pa.table(Bucketer(humans.SCHEMA).assign(pa.Table.from_pylist(list(humans.records()))))
+    return Reference.from_arrow(table, schema=humans.SCHEMA)
+
+
+@both
+def test_the_model_card_says_what_trained_it(kind: Kind, folder: Path, tmp_path: Path, reference: Reference) -> None:
+    given = {"reference": reference, "critic": None} if kind is HUMAN_DPO else {}
+    trainer = kind.train(folder, tmp_path, given=given, save_strategy="steps", save_steps=1)
+    card = (tmp_path / "README.md").read_text(encoding="utf-8")
+    # Every checkpoint writes it anew.
+    assert card.count("## Buckets") == 1
+    assert card.count("polyalign/polyalign") == 1
+    for bucket, rows in trainer._counts.items():
+        assert f"| `{bucket.replace('|', chr(92) + '|')}` | {rows} |" in card
+    assert "2606.13227" in card and ("bucket-sft" in card or "hdpo" in card)
+    if kind is HUMAN_DPO:
+        assert f"Human reference: `{reference!r}`" in card
+        assert "Critic: `SupportCritic(" in card
+        assert HDPO._name in card
+    else:
+        assert "tau=0.0" in card
+        assert BucketSFT._name in card
+
+
+# ------------------------------------------------------------------------------------------- DPO's reference model
+
+
+def test_precomputed_references_change_nothing(folder: Path, tmp_path: Path) -> None:
+    rows = HUMAN_DPO.data(9, seed=1)
+    found = []
+    for precompute in (False, True):
+        settings = {"train_sampling_strategy": "sequential", "lambda_online": 0.0, "max_steps": 3}
+        settings["precompute_ref_log_probs"] = precompute
+        trainer = HUMAN_DPO.train(folder, tmp_path, given={"eval_dataset": rows}, **settings)
+        found.append([*kinds.losses(trainer), trainer.evaluate()["eval_loss"]])
+        assert (trainer.ref_model is None) == precompute
+    assert found[0] == pytest.approx(found[1], rel=1e-6)
+
+
+def test_the_reference_model_follows(folder: Path, tmp_path: Path) -> None:
+    settings = {"sync_ref_model": True, "ref_model_mixup_alpha": 1.0, "ref_model_sync_steps": 2}
+    trainer = HUMAN_DPO.train(folder, tmp_path, max_steps=3, logging_steps=1, **settings)
+    rewards = [entry["rewards/chosen"] for entry in kinds.logged(trainer)]
+    # The policy is the reference before the first step, and again after the second.
+    assert rewards[0] == 0 != rewards[1] and rewards[2] == 0
+
+
+def test_a_reference_model_of_ones_own(folder: Path, tmp_path: Path) -> None:
+    own, other = (HUMAN_DPO.train(folder, tmp_path, given={"ref_model": model}) for model in (None, tiny.model(seed=3)))
+    assert kinds.losses(own)[0] != kinds.losses(other)[0]
+    assert not kinds.changed(kinds.weights(tiny.model(seed=3)), kinds.weights(other.ref_model))
+
+
+# ------------------------------------------------------------------------------------------------------- launchers
+
+
+def test_accelerate_launch_trains_as_one_process_would(folder: Path, tmp_path: Path) -> None:
+    # Of --cpu it would make one process.
+    flags = "--multi_gpu --num_processes 2 --num_machines 1 --mixed_precision no --dynamo_backend no"
+    accelerate = [sys.executable, "-m", "accelerate.commands.launch", *flags.split()]
+    found = kinds.launched(accelerate, folder, tmp_path, "losses")
+    # The same rows in a process's first micro-batch as in both processes', or in twice as many micro-batches.
+    wide = {"per_device_train_batch_size": 4}
+    runs: dict[str, tuple[Kind, dict[str, Any]]] = {
+        "sft": (BUCKET_SFT, wide),
+        "hdpo": (HUMAN_DPO, {**wide, "lambda_online": 0.0}),
+        "rebalanced": (BUCKET_SFT, {"gradient_accumulation_steps": 4, "train_sampling_strategy": "batch_rebalance"}),
+    }
+    for name, (kind, settings) in runs.items():
+        alone = kind.train(folder, tmp_path, **{**launched.SETTINGS, **settings})
+        logs, hashes = found[name]["logs"], found[name]["hashes"]
+        assert len(hashes) == 2 and len(set(hashes)) == 1
+        assert [set(entry) for entry in logs] == [set(entry) for entry in kinds.logged(alone)]
+        for ours, expected in zip(logs, kinds.logged(alone), strict=True):
+            assert ours == pytest.approx(expected, rel=1e-4, abs=1e-6)
+    online = found["online"]
+    assert len(set(online["hashes"])) == 1
+    # Two ranks of two micro-batches of two prompts.
+    assert ["hdpo/online_score" in entry for entry in online["logs"]] == [False, True, False, True]
+    assert all(math.isfinite(entry["loss"]) for entry in online["logs"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +15,10 @@ import torch
 from datasets import Dataset
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, MixtralConfig, MixtralForCausalLM, PreTrainedTokenizerFast
+
+# Every training begins with a collection of garbage, which need not look through all that was imported.
+gc.freeze()
+atexit.register(gc.unfreeze)
 
 WORDS = "yes no the a it is was does do I you we like rain sun tea cat dog big small very really not and or".split()
 TEMPLATE = (

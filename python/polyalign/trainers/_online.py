@@ -101,7 +101,7 @@ def sample(
         )
         with _generating_by(unwrapped, config):
             # Sharded models generate in step: `generate` sees to it (`synced_gpus`).
-            output = unwrapped.generate(**padded, generation_config=config)
+            output = unwrapped.generate(**padded, **_without_balance(unwrapped), generation_config=config)
     rows = output[:, padded["input_ids"].size(1) :].tolist()
     responses = [_until(row, set(ends)) for row in rows]
     return Samples(
@@ -115,6 +115,12 @@ def _ends(model: Any, tokenizer: Any) -> list[int]:
     given = model.generation_config.eos_token_id
     listed = given if isinstance(given, list) else [given]
     return sorted({token for token in (*listed, tokenizer.eos_token_id) if token is not None})
+
+
+def _without_balance(model: Any) -> dict[str, bool]:
+    """Return what keeps a mixture of experts from its balancing loss, whose mask has not the shape of cached tokens."""
+    asks = getattr(model.config.get_text_config(), "output_router_logits", False)
+    return {"output_router_logits": False} if asks else {}
 
 
 def _until(row: list[int], ends: set[int]) -> list[int]:

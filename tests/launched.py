@@ -1,0 +1,93 @@
+"""Run by launchers, a process for each rank: trains with both trainers and TRL's, and says what came out.
+
+``launched.py MODEL OUTPUT collectives|losses``; rank 0 writes ``OUTPUT/told.json``: by trainer the collective
+operations of its optimizer steps, or what it logged and a hash of every rank's weights.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch.utils._python_dispatch import TorchDispatchMode
+from transformers import TrainerCallback
+
+import kinds
+
+SETTINGS = {"train_sampling_strategy": "sequential", "max_steps": 4, "logging_steps": 1, "save_strategy": "no"}
+OFFLINE = {kinds.HUMAN_DPO.prefix: {"lambda_online": 0.0}}
+
+
+class Collectives(TorchDispatchMode):
+    """Counts the operations that processes do together."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += func.namespace == "c10d"
+        return func(*args, **(kwargs or {}))
+
+
+class Steps(TrainerCallback):
+    """Keeps how many collective operations there were by the end of every step."""
+
+    def __init__(self, collectives: Collectives) -> None:
+        self.collectives, self.counts = collectives, []
+
+    def on_step_end(self, *_: Any, **__: Any) -> None:
+        self.counts.append(self.collectives.count)
+
+
+def weights_hash(model: Any) -> str:
+    digest = hashlib.sha256()
+    for weight in model.state_dict().values():
+        digest.update(weight.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def told(trainer: Any) -> dict[str, Any]:
+    hashes: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(hashes, weights_hash(trainer.accelerator.unwrap_model(trainer.model)))
+    return {"logs": kinds.logged(trainer), "hashes": hashes}
+
+
+def collectives(model: Path, output: Path) -> dict[str, list[int]]:
+    """By trainer, the operations of every step but the first, in which gradients are laid out."""
+    found = {}
+    for kind in (kinds.BUCKET_SFT, kinds.HUMAN_DPO):
+        for name, train in ((kind.prefix, kind.train), (f"trl {kind.prefix}", kind.train_trl)):
+            # Unlogged, so that a step has its own operations alone.
+            settings = {**SETTINGS, "logging_steps": 100, **OFFLINE.get(name, {})}
+            with Collectives() as counting:
+                steps = Steps(counting)
+                train(model, output, given={"callbacks": [steps]}, **settings)
+            found[name] = [after - before for before, after in pairwise(steps.counts)][1:]
+    return found
+
+
+def losses(model: Path, output: Path) -> dict[str, Any]:
+    """By trainer, what it logs, without and with samples."""
+    runs = {kind.prefix: (kind, OFFLINE.get(kind.prefix, {})) for kind in (kinds.BUCKET_SFT, kinds.HUMAN_DPO)}
+    runs["online"] = (kinds.HUMAN_DPO, {})
+    runs["rebalanced"] = (kinds.BUCKET_SFT, {"train_sampling_strategy": "batch_rebalance"})
+    return {name: told(kind.train(model, output, **{**SETTINGS, **more})) for name, (kind, more) in runs.items()}
+
+
+def main(model: Path, output: Path, what: str) -> None:
+    torch.set_num_threads(1)
+    found = {"collectives": collectives, "losses": losses}[what](model, output)
+    if dist.get_rank() == 0:
+        (output / "told.json").write_text(json.dumps(found), encoding="utf-8")
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])
