@@ -196,8 +196,10 @@ def test_online_gradient(
     data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, split: tuple[int, int]
 ) -> None:
     fixed(monkeypatch)
-    _, (found,) = step(data, tmp_path, split, critic=Words(), **ONLINE_SETTINGS)
+    trainer, (found,) = step(data, tmp_path, split, critic=Words(), **ONLINE_SETTINGS)
     assert training.error(found, expected(data, online=surrogate)) < 1e-5
+    logged = trainer.state.log_history[0]
+    assert logged["loss"] == pytest.approx(logged["hdpo/loss"] + ONLINE * logged["hdpo/online_score"], rel=1e-5)
 
 
 @pytest.mark.parametrize("split", SPLITS)

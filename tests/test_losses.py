@@ -166,6 +166,30 @@ def test_sft_loss(batch: tuple[Array, Array]) -> None:
     close(ours, expected)
 
 
+@properties
+@given(tokens(even=False), st.floats(0.1, 5))
+def test_token_loss(batch: tuple[Array, Array], size: float) -> None:
+    logps, mask = batch
+    weights = np.abs(np.sin(np.arange(logps.size))).reshape(logps.shape) * mask
+    found = losses.token_loss(double(logps), double(weights), size)
+    close(found, -(weights * logps).sum() / size)
+    dft = losses.token_loss(double(logps), double(weights), size, dft=True)
+    close(dft, -(weights * logps * np.exp(logps)).sum() / size)
+
+
+def test_token_loss_is_bucket_sft_in_any_layout() -> None:
+    random = rng()
+    logps, mask = -random.random((3, 5)), np.array([[1] * 5, [1, 1, 0, 0, 0], [0, 1, 1, 1, 0]])
+    weights, mean = np.array([2.0, 0.5, 1.0]), 1.3
+    per_token = weights[:, None] / mean / mask.sum(axis=1, keepdims=True) * mask
+    whole = losses.bucket_sft_loss(
+        losses.mean_nll(double(logps), torch.tensor(mask)), double(weights), mean_weight=mean, num_examples=3
+    )
+    close(losses.token_loss(double(logps), double(per_token), 3), whole)
+    packed = mask.astype(bool)
+    close(losses.token_loss(double(logps[packed])[None], double(per_token[packed])[None], 3), whole)
+
+
 @pytest.mark.parametrize("garbage", [math.nan, -math.inf])
 @pytest.mark.parametrize("mask_dtype", [torch.bool, torch.int64, torch.float32])
 def test_what_the_mask_hides_has_no_effect(garbage: float, mask_dtype: Any) -> None:

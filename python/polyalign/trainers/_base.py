@@ -16,6 +16,7 @@ from torch import Tensor
 
 from polyalign.trainers import _data
 from polyalign.trainers._metrics import BucketTable
+from polyalign.weights import BucketWeights
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,13 +103,34 @@ class BucketTrainer:
 
     # ------------------------------------------------------------------------------------------------- buckets
 
-    def _start(self) -> None:
-        """Set what data set preparation, which TRL's __init__ runs, needs."""
+    def _begin(
+        self,
+        model: Any,
+        args: Any,
+        config: type,
+        train_dataset: Any,
+        processing_class: Any,
+        bucket_counts: Mapping[str, int] | BucketWeights | None,
+    ) -> Any:
+        """Check what is given, and set what preparing data sets in TRL's __init__ needs; return `args`."""
+        name = type(self).__name__
+        check_trl()
+        if args is None:
+            args = config(default_output(model, name))
+        if not isinstance(args, config):
+            raise TypeError(f"args is a {config.__name__}, not {type(args).__name__}")
+        if train_dataset is not None:
+            refuse_vision(name, processing_class, _data.columns_of(train_dataset))
         self._bucket_names: list[str] = []
         self._bucket_ids: dict[str, int] = {}
         self._prepared: set[str] = set()
         self._prepared_streams: weakref.WeakSet[Any] = weakref.WeakSet()
         self._tables: dict[str, BucketTable] = {}
+        self._counts_given = _data.counts_given(bucket_counts)
+        self._counts: dict[str, int] = {}
+        self._is_weighed = False
+        self.weight_mean = 1.0
+        return args
 
     def _register(self, buckets: Iterable[str]) -> None:
         for bucket in sorted(buckets):

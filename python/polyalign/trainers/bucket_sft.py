@@ -14,16 +14,8 @@ from trl import SFTTrainer
 from trl.data_utils import pack_dataset
 from trl.trainer.utils import global_then_local_main_first
 
-from polyalign.trainers import _data
-from polyalign.trainers._base import (
-    PAPER,
-    BucketTrainer,
-    card_table,
-    check_trl,
-    default_output,
-    refuse_sequence_parallelism,
-    refuse_vision,
-)
+from polyalign.trainers import _data, losses
+from polyalign.trainers._base import PAPER, BucketTrainer, card_table, refuse_sequence_parallelism
 from polyalign.trainers._collator import ResponseCollator
 from polyalign.trainers._rows import Condition, FitResponse, NoResponse, Spread
 from polyalign.trainers._sampler import WeightedSampler
@@ -104,22 +96,10 @@ class BucketSFT(BucketTrainer, SFTTrainer):
         bucket_counts: Mapping[str, int] | BucketWeights | None = None,
         **kwargs: Any,
     ) -> None:
-        check_trl()
-        if args is None:
-            args = BucketSFTConfig(default_output(model, "BucketSFT"))
-        if not isinstance(args, BucketSFTConfig):
-            raise TypeError(f"args is a BucketSFTConfig, not {type(args).__name__}")
+        args = self._begin(model, args, BucketSFTConfig, train_dataset, processing_class, bucket_counts)
         _refuse(args, compute_loss_func, kwargs)
-        if train_dataset is not None:
-            columns = _data.columns_of(train_dataset)
-            refuse_vision("BucketSFT", processing_class, columns)
-        self._start()
         self.bucket_weights: BucketWeights | None = None
-        self.weight_mean = 1.0
-        self._counts_given = _data.counts_given(bucket_counts)
-        self._counts: dict[str, int] = {}
         self._loss_shares: dict[str, float] = {}
-        self._is_weighed = False
         self._examples_per_row: float | None = None
         super().__init__(
             model, args, data_collator, train_dataset, eval_dataset, processing_class, None, *positional, **kwargs
@@ -269,18 +249,16 @@ class BucketSFT(BucketTrainer, SFTTrainer):
         outputs = model(**inputs, fused_lm_head=True)
         weights = extra["token_weight"][:, 1:]
         # Prompt learning puts virtual tokens before the real ones.
-        log_probs = outputs.log_probs[:, -weights.size(1) :]
-        losses = -log_probs
-        if self.args.loss_type == "dft":  # arXiv:2508.05629
-            losses = losses * log_probs.exp().detach()
-        loss = (weights * losses).sum() / self._denominator(num_items_in_batch or self._shares([extra]))
+        logps = outputs.log_probs[:, -weights.size(1) :]
+        size = self._denominator(num_items_in_batch or self._shares([extra]))
+        loss = losses.token_loss(logps, weights, size, dft=self.args.loss_type == "dft")
         if num_items_in_batch is not None:
             loss = loss * self._data_parallel_size  # gradients are averaged over processes
         if self.aux_loss_enabled:
             steps = self.current_gradient_accumulation_steps if num_items_in_batch is not None else 1
             loss = loss + self.router_aux_loss_coef * outputs.aux_loss / steps
         with torch.no_grad():
-            self._gather(inputs, extra, outputs, losses)
+            self._gather(inputs, extra, outputs, logps)
             if return_outputs:
                 rest = {name: value for name, value in inputs.items() if name != "labels"}
                 return loss, model(**rest)
@@ -293,9 +271,9 @@ class BucketSFT(BucketTrainer, SFTTrainer):
             return shares["weight"].sum().clamp(min=torch.finfo(torch.float32).tiny)
         return shares["examples"].sum()
 
-    def _gather(self, inputs: Mapping[str, Any], extra: Mapping[str, Tensor], outputs: Any, losses: Tensor) -> None:
+    def _gather(self, inputs: Mapping[str, Any], extra: Mapping[str, Tensor], outputs: Any, logps: Tensor) -> None:
         """Add what is logged, without waiting for the device."""
-        width, examples = losses.size(1), extra["bucket"].size(0)
+        width, examples = logps.size(1), extra["bucket"].size(0)
         if "attention_mask" in inputs:
             num_tokens = inputs["attention_mask"].sum(dim=1)
 
@@ -313,7 +291,8 @@ class BucketSFT(BucketTrainer, SFTTrainer):
         tokens, weight = extra["response_tokens"], extra["weight"]
         by_token = self.args.reduction == "token"
         size = tokens if by_token else torch.ones_like(weight)
-        loss = by_example(losses) * (1 if by_token else 1 / tokens)
+        per_token = -logps * logps.exp() if self.args.loss_type == "dft" else -logps
+        loss = by_example(per_token) * (1 if by_token else 1 / tokens)
         sums = {
             "loss": loss,
             "weighted_loss": weight * loss,

@@ -20,15 +20,7 @@ from trl.trainer.utils import global_then_local_main_first
 from polyalign.buckets import BucketSchema
 from polyalign.critics import Critic, SupportCritic, check_scores
 from polyalign.trainers import _data, losses
-from polyalign.trainers._base import (
-    PAPER,
-    BucketTrainer,
-    card_table,
-    check_trl,
-    default_output,
-    refuse_sequence_parallelism,
-    refuse_vision,
-)
+from polyalign.trainers._base import PAPER, BucketTrainer, card_table, refuse_sequence_parallelism
 from polyalign.trainers._collator import PairCollator
 from polyalign.trainers._online import sample
 from polyalign.trainers._rows import (
@@ -128,25 +120,14 @@ class HDPO(BucketTrainer, DPOTrainer):
         bucket_counts: Mapping[str, int] | BucketWeights | None = None,
         **kwargs: Any,
     ) -> None:
-        check_trl()
-        if args is None:
-            args = HDPOConfig(default_output(model, "HDPO"))
-        if not isinstance(args, HDPOConfig):
-            raise TypeError(f"args is an HDPOConfig, not {type(args).__name__}")
-        if train_dataset is not None:
-            refuse_vision("HDPO", processing_class, _data.columns_of(train_dataset))
+        args = self._begin(model, args, HDPOConfig, train_dataset, processing_class, bucket_counts)
         if reference is not None and not hasattr(reference, "support_distance"):
             raise TypeError(f"reference is a Reference, not {type(reference).__name__}: ref_model is TRL's")
-        self._start()
         self.reference = reference
         self.critic = SupportCritic(reference) if critic is None and reference is not None else critic
         if args.lambda_online > 0 and self.critic is None:
             raise ValueError("lambda_online > 0 scores samples: give a reference or a critic, or set it to 0")
-        self.weight_mean = 1.0
-        self._counts_given = _data.counts_given(bucket_counts)
-        self._counts: dict[str, int] = {}
         self._weigher: WeighPairs | None = None
-        self._is_weighed = False
         self._longest_prompt = 0
         self._online_costs: list[dict[str, float]] = []
         super().__init__(
@@ -434,9 +415,10 @@ class HDPO(BucketTrainer, DPOTrainer):
         batch = samples.batch(self._tokenizer.pad_token_id, device, args.pad_to_multiple_of)
         logps = model(**batch, use_cache=False, fused_lm_head=True).log_probs.sum(dim=1)
         by_prompt = (len(prompts), args.num_online_samples)
-        surrogate = losses.online_surrogate(
-            scores.view(by_prompt), logps.view(by_prompt), num_prompts=shares["prompts"].sum()
-        )
+        num_prompts = shares["prompts"].sum()
+        surrogate = losses.online_surrogate(scores.view(by_prompt), logps.view(by_prompt), num_prompts=num_prompts)
+        # Its value means nothing: what is reported is the mean score.
+        score = scores.nan_to_num(0.0).sum() / (args.num_online_samples * num_prompts)
         self._online_costs.append(cost.total(sampled_seconds))
         self._table("train", device).add(
             ids,
@@ -447,7 +429,7 @@ class HDPO(BucketTrainer, DPOTrainer):
                 "online_unscored": scores.isnan().float(),
             },
         )
-        return args.lambda_online * surrogate
+        return args.lambda_online * (surrogate - surrogate.detach() + score)
 
     def _room(self, prompts: list[list[int]]) -> int:
         longest = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)

@@ -47,6 +47,7 @@ __all__ = [
     "regularizer",
     "response_logps",
     "sft_loss",
+    "token_loss",
     "wpo_weights",
 ]
 
@@ -646,6 +647,36 @@ def bucket_sft_loss(
     tensor(1.2500)
     """
     return _over((weights.to(nll.dtype) / mean_weight * nll).sum(), num_examples)
+
+
+def token_loss(
+    token_logps: torch.Tensor, token_weights: torch.Tensor, size: Number, *, dft: bool = False
+) -> torch.Tensor:
+    """Compute the share of these tokens in a loss whose weights are by token: −Σ_t w_t log p_t / size.
+
+    With w_t = w_i/(w̄·T_i) and `size` M it is :func:`bucket_sft_loss`, in whatever layout the tokens are, padded or
+    packed; with w_t = w_i/w̄ and `size` T it is bucket SFT by token.
+
+    Parameters
+    ----------
+    token_logps, token_weights : torch.Tensor, one shape
+        Log-probability of each token, and its weight: 0 where it is not the response's.
+    size : float or 0-d tensor
+        What the global batch is divided by: M, or T.
+    dft : bool, default False
+        Whether each token's loss is multiplied by its own probability, without gradient (arXiv:2508.05629).
+
+    Returns
+    -------
+    torch.Tensor, 0-d
+
+    Examples
+    --------
+    >>> token_loss(torch.tensor([[-1.0, -2.0, -9.0]]), torch.tensor([[0.5, 0.25, 0.0]]), 2)
+    tensor(0.5000)
+    """
+    losses = -token_logps * token_logps.exp().detach() if dft else -token_logps
+    return (token_weights.to(losses.dtype) * losses).sum() / size
 
 
 def sft_loss(
