@@ -160,6 +160,7 @@ def test_scores_are_asked_once_before_training(folder: Path, tmp_path: Path) -> 
     assert sum(map(len, critic.calls)) == len(texts)
 
 
+@pytest.mark.slow
 def test_torchrun_and_one_collective_more_than_trl_at_most(folder: Path, tmp_path: Path) -> None:
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     found = kinds.launched(torchrun, folder, tmp_path, "collectives")

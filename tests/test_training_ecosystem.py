@@ -520,6 +520,7 @@ def test_a_reference_model_of_ones_own(folder: Path, tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------------------------- launchers
 
 
+@pytest.mark.slow
 def test_accelerate_launch_trains_as_one_process_would(folder: Path, tmp_path: Path) -> None:
     # Of --cpu it would make one process.
     flags = "--multi_gpu --num_processes 2 --num_machines 1 --mixed_precision no --dynamo_backend no"
