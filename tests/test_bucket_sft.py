@@ -479,6 +479,33 @@ def test_rows_without_bucket(data: Dataset, tmp_path: Path, caplog: pytest.LogCa
     assert "1 of 12 rows of the train data set do not train: 1: no bucket" in caplog.text
 
 
+def test_rows_that_have_no_weight_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Of counts given, or in an evaluation: rows of a language that was not counted."""
+    rows = tiny.responses(24)
+    foreign = rows["bucket"][:].count("zh|single|qa|short")
+    counts = {bucket: 30 for bucket in tiny.BUCKETS if bucket.startswith("en")}
+
+    def trained(counted: dict[str, int]) -> Any:
+        given = {"per_device_train_batch_size": 4, "max_steps": 1}
+        return training.train(
+            BucketSFT,
+            BucketSFTConfig,
+            tmp_path,
+            model=tiny.model(),
+            settings=given,
+            train_dataset=rows,
+            bucket_counts=counted,
+        )[0]
+
+    trainer = trained(counts)
+    assert len(trainer.train_dataset) == len(rows) - foreign < len(rows)
+    assert f"{foreign} of 24 rows of the train data set do not train: {foreign}: no row of the language" in caplog.text
+    trainer.evaluate(tiny.responses(6, buckets=("en|single|qa|short", "fr|single|qa|short")))
+    assert "rows of the eval data set do not train" in caplog.text
+    with pytest.raises(ValueError, match="24 of 24 rows of the train data set do not train"):
+        trained({"fr|single|qa|short": 30})
+
+
 @pytest.mark.parametrize("weight", [math.nan, math.inf, -1.0])
 def test_bad_weights(weighted: Dataset, tmp_path: Path, weight: float) -> None:
     weights = [*weighted["weight"][:5], weight, *weighted["weight"][6:]]

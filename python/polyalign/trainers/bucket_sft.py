@@ -136,10 +136,11 @@ class BucketSFT(BucketTrainer, SFTTrainer):
         with global_then_local_main_first():
             dataset = _data.mapped(dataset, FitResponse(args), num_proc, f"Truncating {dataset_name}")
             dataset = _data.sift(dataset, NoResponse(args.max_length), NoResponse.columns, skips)
-            skips.say(total)
+            skips.check(total)
             if dataset_name == "train" and not self._is_weighed:
                 self._weigh(dataset, args, weighs="weight" in columns)
             dataset = self._attach(dataset, skips, weighs="weight" in columns)
+            skips.say(total)
             if args.shuffle_dataset:
                 dataset = dataset.shuffle(seed=args.seed)
             if packing:
