@@ -130,6 +130,17 @@ def test_paper(data: Dataset, tmp_path: Path, split: tuple[int, int]) -> None:
     assert training.error(found, expected(data, variant="paper")) < 1e-5
 
 
+def test_a_paper_batch_without_weight(data: Dataset, tmp_path: Path) -> None:
+    """Of a global batch whose weights are all 0 the other terms are left."""
+    weightless = changed(data, "weight", 0, 0.0)
+    for at in range(1, 4):
+        weightless = changed(weightless, "weight", at, 0.0)
+    _, (found,) = step(weightless, tmp_path, (2, 2), variant="paper")
+    rest, (whole,) = step(weightless, tmp_path, (2, 2))
+    assert training.error(found, whole) < 1e-6
+    assert all(weight.isfinite().all() for weight in rest.model.parameters())
+
+
 @pytest.mark.parametrize("margin", MARGINS[:2])
 def test_ld_alpha(data: Dataset, tmp_path: Path, margin: str) -> None:
     _, (found,) = step(data, tmp_path, (2, 2), ld_alpha=0.4, margin=margin)

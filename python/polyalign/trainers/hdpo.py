@@ -378,7 +378,7 @@ class HDPO(BucketTrainer, DPOTrainer):
             gamma=self.args.gamma,
             mean_weight=self.weight_mean,
             num_pairs=shares["pairs"].sum(),
-            weight_sum=shares["weight"].sum(),
+            weight_sum=shares["weight"].sum().clamp(min=torch.finfo(torch.float32).tiny),
             variant=self.args.variant,
         )
         if "sft" in self.loss_types:
