@@ -694,6 +694,21 @@ def test_skips_are_counted_and_explained(data: Dataset, tmp_path: Path, caplog: 
         assert reason in told
 
 
+def test_prompts_that_are_cut_away_are_not_answered(
+    data: Dataset, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With keep_end a response can leave nothing of its prompt, and a long prompt is cut to what the model can take."""
+    long = " ".join(["tea"] * 125)
+    cut = changed(data, "chosen", 0, [{"role": "assistant", "content": long}])
+    cut = changed(cut, "prompt", 1, [{"role": "user", "content": long}])
+    settings = {**ONLINE_SETTINGS, "truncation_mode": "keep_end", "max_length": 24}
+    trainer, _ = step(cut, tmp_path, steps=3, critic=Words(), **settings)
+    assert len(trainer.train_dataset) == len(data) - 1
+    assert "1: the chosen response fills max_length=24, so that no prompt is left" in caplog.text
+    offline, _ = step(cut, tmp_path, truncation_mode="keep_end", max_length=24)
+    assert len(offline.train_dataset) == len(data)
+
+
 @pytest.mark.parametrize("score", [-1.0, math.inf])
 def test_scores_out_of_range(data: Dataset, tmp_path: Path, score: float) -> None:
     with pytest.raises(ValueError, match=r"columns chosen_score and rejected_score: score 5 \(bucket"):

@@ -174,7 +174,11 @@ class UnfitPair:
             return f"both responses are cut at max_length={self.limit}"
         if not row["response_tokens"] or not row["rejected_tokens"]:
             return "a response has no tokens"
-        return "an empty prompt, which can't be answered online" if self.samples and not row["prompt_tokens"] else None
+        if self.samples and not row["prompt_tokens"]:
+            return "an empty prompt, which can't be answered online"
+        if self.samples and self.limit is not None and self.keeps_end and row["response_tokens"] >= self.limit:
+            return f"the chosen response fills max_length={self.limit}, so that no prompt is left to be answered online"
+        return None
 
 
 class WeighPairs:

@@ -226,7 +226,8 @@ class HDPO(BucketTrainer, DPOTrainer):
         tally = _data.Tally()
         if not _data.is_streaming(dataset):
             tally.add_all(dataset, weighs=weighs)
-            self._longest_prompt = int(_arrays(dataset, "prompt_tokens").max())
+            longest = int(_arrays(dataset, "prompt_tokens").max())
+            self._longest_prompt = longest if args.max_length is None else min(longest, args.max_length)
         elif not weighs and self._counts_given is None:
             raise ValueError(
                 "the training data set streams: its weights need bucket_counts (rows by bucket) or a column 'weight'"
