@@ -303,6 +303,13 @@ def test_evaluation_of_sets_given_then_and_there(kind: Kind, folder: Path, tmp_p
 
 
 @both
+def test_an_epoch_is_logged_after_its_evaluation(kind: Kind, folder: Path, tmp_path: Path) -> None:
+    settings = {"logging_strategy": "epoch", "eval_strategy": "steps", "eval_steps": 6, "max_steps": 12}
+    trainer = kind.train(folder, tmp_path, given={"eval_dataset": kind.data(6, seed=1)}, **settings)
+    assert [f"{kind.prefix}/loss" in entry for entry in kinds.logged(trainer)] == [True, True]
+
+
+@both
 def test_a_part_of_a_prepared_set_is_evaluated(kind: Kind, folder: Path, tmp_path: Path) -> None:
     rows = kind.data(12, seed=1)
     trainer = kind.make(folder, tmp_path, given={"eval_dataset": rows})

@@ -245,7 +245,8 @@ class BucketTrainer:
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Log, with what was gathered since the last time; every process calls it."""
-        if "loss" in logs and self._mode == "train":
+        # Also after an evaluation, which leaves the model in evaluation mode: at the end of an epoch.
+        if "loss" in logs:
             found = self._means("train")
             logs.update(found[0] if found else {})
         super().log(logs, start_time)  # type: ignore[misc]
