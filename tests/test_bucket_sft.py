@@ -182,6 +182,40 @@ def test_two_ranks(weighted: Dataset, tmp_path: Path) -> None:
     assert found == pytest.approx([alone["eval_loss"], alone["eval_sft/loss"]], rel=1e-4)
 
 
+def _resumed(folder: Path) -> None:
+    # An epoch has three steps.
+    given = {"save_strategy": "steps", "save_steps": 4, "logging_steps": 1, "learning_rate": 0.1}
+    for name, settings in DRAWN.items():
+        losses = []
+        for resume in (False, True):
+            args = {**training.ARGUMENTS, **given, **settings, "per_device_train_batch_size": 2, "max_steps": 6}
+            trainer = BucketSFT(
+                tiny.model(),
+                BucketSFTConfig(output_dir=str(folder / name), **args),
+                train_dataset=tiny.responses(12),
+                processing_class=tiny.tokenizer(),
+            )
+            trainer.train(resume_from_checkpoint=str(folder / name / "checkpoint-4") if resume else None)
+            losses.append([entry["loss"] for entry in trainer.state.log_history if "loss" in entry])
+        training.save(folder, name, [torch.tensor(found) for found in losses])
+
+
+DRAWN = {
+    "sample": {"balance": "sample", "train_sampling_strategy": "random"},
+    "batch_rebalance": {"train_sampling_strategy": "batch_rebalance"},
+    "random": {"train_sampling_strategy": "random"},
+}
+
+
+@pytest.mark.slow
+def test_two_ranks_resume_in_a_later_epoch(tmp_path: Path) -> None:
+    training.on_two_ranks(_resumed, tmp_path)
+    for name in DRAWN:
+        whole, again = training.load(tmp_path, name)
+        assert len(whole) == 6
+        assert torch.equal(whole, again), name
+
+
 # ------------------------------------------------------------------------------------------------------- defects
 
 

@@ -156,6 +156,18 @@ class BucketTrainer:
 
     # ------------------------------------------------------------------------------------------- global batches
 
+    def get_train_dataloader(self) -> Any:
+        """Return the loader of training batches."""
+        loader = super().get_train_dataloader()  # type: ignore[misc]
+        # Of a process's share of the batches accelerate knows the epoch's draws by its own sampler alone: after a
+        # resumption within a later epoch, ours would begin with those of the first.
+        share = getattr(loader, "batch_sampler", None)
+        drawn = getattr(share, "batch_sampler", None)
+        sampler = drawn if hasattr(drawn, "set_epoch") else getattr(drawn, "sampler", None)
+        if hasattr(sampler, "set_epoch"):
+            share.sampler = sampler  # type: ignore[union-attr]
+        return loader
+
     def _set_signature_columns_if_needed(self) -> None:
         if self._signature_columns is None:
             super()._set_signature_columns_if_needed()  # type: ignore[misc]
