@@ -15,6 +15,7 @@ import torch
 from datasets import Dataset
 from torch import Tensor
 from torch.nn.functional import logsigmoid
+from transformers import LlamaModel
 from trl import DPOConfig, DPOTrainer
 
 import polyalign
@@ -529,6 +530,26 @@ def test_training_lowers_the_expected_score(tmp_path: Path) -> None:
     scores = [logged["hdpo/online_score"] for logged in trainer.state.log_history if "hdpo/online_score" in logged]
     assert len(scores) == 60
     assert sum(scores[-10:]) / 10 < 0.6 * sum(scores[:10]) / 10
+
+
+def test_it_samples_before_any_forward(data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While no activations are held, and before a sharded model is between forward and backward."""
+    found: list[str] = []
+    right, forward = hdpo_module.sample, LlamaModel.forward
+
+    def sample(*given: Any) -> Samples:
+        found.append("sample")
+        return right(*given)
+
+    def counted(self: Any, *given: Any, **named: Any) -> Any:
+        if torch.is_grad_enabled():
+            found.append("forward")
+        return forward(self, *given, **named)
+
+    monkeypatch.setattr(hdpo_module, "sample", sample)
+    monkeypatch.setattr(LlamaModel, "forward", counted)
+    step(data, tmp_path, (2, 2), critic=Words(), **ONLINE_SETTINGS)
+    assert found == ["sample", "forward", "forward"] * 2
 
 
 def test_when_it_samples(data: Dataset, tmp_path: Path) -> None:

@@ -293,6 +293,9 @@ class HDPO(BucketTrainer, DPOTrainer):
     ) -> Any:
         """Compute a micro-batch's share of the loss of its global batch; alone, as in evaluation, its own loss."""
         inputs, extra = self._split(inputs)
+        shares = num_items_in_batch or self._shares([{**inputs, **extra}])
+        # First, while no activations of the pairs are held, nor shards of the model between forward and backward.
+        online = self._online_loss(model, inputs, extra, shares) if "online_prompts" in extra else 0.0
         model_inputs = {name: value for name, value in inputs.items() if name in ("input_ids", "attention_mask")}
         if self.aux_loss_enabled:
             model_inputs["output_router_logits"] = True
@@ -304,10 +307,7 @@ class HDPO(BucketTrainer, DPOTrainer):
         pairs = self._pair_logps(token_logps, inputs)
         values = self._terms(token_logps, mask, pairs, extra, outputs)
 
-        shares = num_items_in_batch or self._shares([{**inputs, **extra}])
-        loss = self._offline_loss(values, token_logps, mask, extra, shares)
-        if "online_prompts" in extra:
-            loss = loss + self._online_loss(model, inputs, extra, shares)
+        loss = self._offline_loss(values, token_logps, mask, extra, shares) + online
         if num_items_in_batch is not None:
             loss = loss * self._data_parallel_size  # gradients are averaged over processes
         if self.aux_loss_enabled:
