@@ -119,6 +119,9 @@ class BucketTrainer:
             args = config(default_output(model, name))
         if not isinstance(args, config):
             raise TypeError(f"args is a {config.__name__}, not {type(args).__name__}")
+        # As TRL has it for streams that train; a stream that is evaluated would be read by one process, and its batches
+        # cut for the others, by their first dimension, which not all tensors share.
+        args.accelerator_config.dispatch_batches = False
         if train_dataset is not None:
             refuse_vision(name, processing_class, _data.columns_of(train_dataset))
         self._bucket_names: list[str] = []
