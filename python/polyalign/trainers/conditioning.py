@@ -62,7 +62,9 @@ def system_line(
     'qa, short answer, en'
     """
     parts = [part.replace("%7C", "|").replace("%25", "%") for part in bucket.split("|")]
-    known = {**(columns or {}), **dict(zip(axes, parts, strict=False))}
+    # Of fewer parts only the first is known, the language.
+    named = axes if len(parts) >= len(axes) else axes[:1]
+    known = {**(columns or {}), **dict(zip(named, parts, strict=False))}
     for name in template_fields(template):
         if not isinstance(known.get(name), str):
             raise ValueError(f"conditioning: {{{name}}} is no part of {bucket!r} and no column of texts")
