@@ -17,6 +17,7 @@ from trl import SFTConfig, SFTTrainer
 import tiny
 import training
 from polyalign.trainers import BucketSFT, BucketSFTConfig
+from polyalign.trainers.conditioning import system_line
 from polyalign.weights import bucket_weights
 
 SPLITS = [(4, 1), (2, 2), (1, 4)]
@@ -161,6 +162,11 @@ def _ranks(folder: Path) -> None:
     held_out = tiny.responses(7, seed=3).add_column("weight", [1.0] * 7)
     losses = [trainer.evaluate(held_out)[name] for name in ("eval_loss", "eval_sft/loss")]
     training.save(folder, "evaluation", [torch.tensor(losses)])
+    # As many rows as fill the batches: a stream's repeated rows count.
+    trainer, _ = step(dataset, folder / "out", (2, 1), learning_rate=0.0, per_device_eval_batch_size=2)
+    held_out = tiny.responses(8, seed=3).add_column("weight", [1.0] * 8)
+    both = [trainer.evaluate(given)["eval_loss"] for given in (held_out, held_out.to_iterable_dataset())]
+    training.save(folder, "stream", [torch.tensor(both)])
 
 
 RANKED = [
@@ -180,6 +186,8 @@ def test_two_ranks(weighted: Dataset, tmp_path: Path) -> None:
     alone = trainer.evaluate(tiny.responses(7, seed=3).add_column("weight", [1.0] * 7))
     found = training.load(tmp_path, "evaluation")[0].tolist()
     assert found == pytest.approx([alone["eval_loss"], alone["eval_sft/loss"]], rel=1e-4)
+    stored, streamed = training.load(tmp_path, "stream")[0].tolist()
+    assert streamed == pytest.approx(stored, rel=1e-6)
 
 
 def _resumed(folder: Path) -> None:
@@ -372,7 +380,8 @@ def test_truncation_is_logged_and_counted(data: Dataset, tmp_path: Path, caplog:
 def test_balance_by_sampling(tmp_path: Path) -> None:
     """All buckets are drawn alike, weights in the loss are 1, and epochs differ."""
     data = tiny.responses(400)
-    trainer, gradients = step(data, tmp_path, (2, 1), steps=2, balance="sample", train_sampling_strategy="random")
+    settings = {"balance": "sample", "train_sampling_strategy": "random", "weight_mean": 2.0}
+    trainer, gradients = step(data, tmp_path, (2, 1), steps=2, **settings)
     sampler = trainer._get_train_sampler()
     drawn = [list(sampler), list(sampler)]
     assert drawn[0] == drawn[1]
@@ -381,6 +390,7 @@ def test_balance_by_sampling(tmp_path: Path) -> None:
     buckets = [data[at]["bucket"] for at in drawn[0]]
     shares = {bucket: buckets.count(bucket) / len(buckets) for bucket in set(data["bucket"])}
     assert len(shares) == 4
+    assert trainer.state.log_history[0]["sft/weight"] == 1
     assert all(0.17 < share < 0.33 for share in shares.values())
     first = [data[at] for at in drawn[0][:2]]
 
@@ -432,6 +442,14 @@ def test_conditioning(data: Dataset, tmp_path: Path) -> None:
     assert tiny.tokenizer().convert_ids_to_tokens(row["input_ids"][0]) == "<|system|>"
     with pytest.raises(ValueError, match=r"\{style\} is no part of .* and no column of texts"):
         step(data, tmp_path, conditioning="{style}")
+    # Which part is the family is not known of three.
+    assert system_line("{language}", "en|qa|short") == "en"
+    with pytest.raises(ValueError, match=r"\{family\} is no part of 'en\|qa\|short' and no column of texts"):
+        step(tiny.responses(8, buckets=("en|qa|short",)), tmp_path, conditioning="{family}")
+    tokens = {"input_ids": [[3, 6, 4, 7, 1]] * 4, "labels": [[-100, -100, -100, 7, 1]] * 4}
+    ready = Dataset.from_dict({**tokens, "bucket": data["bucket"][:4]})
+    with pytest.raises(ValueError, match="conditioning: the train data set has input_ids"):
+        step(ready, tmp_path, conditioning="{family}")
 
 
 # -------------------------------------------------------------------------------------------------- what is refused

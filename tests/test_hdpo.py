@@ -673,6 +673,13 @@ def test_nothing_to_score_with(data: Dataset, tmp_path: Path) -> None:
     unscored = data.remove_columns(["chosen_score", "rejected_score"])
     _, (found,) = step(unscored, tmp_path, lambda_offline=0.0)
     assert training.error(found, expected(data, lambda_offline=0.0)) < 1e-5
+    # Nor is it then asked whether those there are can be right.
+    many = tiny.pairs(60, scored=False)
+    for name in ("chosen_score", "rejected_score"):
+        many = many.add_column(name, [0.0] * 60)
+    step(many, tmp_path, lambda_offline=0.0, beta_w=0.0)
+    with pytest.raises(ValueError, match="has collapsed"):
+        step(many, tmp_path)
     with pytest.raises(TypeError, match="reference is a Reference, not LlamaForCausalLM: ref_model is TRL's"):
         HDPO(
             tiny.model(),

@@ -392,6 +392,19 @@ def test_an_evaluation_may_have_no_weights(kind: Kind, folder: Path, tmp_path: P
     assert math.isfinite(found[f"eval_{kind.prefix}/weight"])
 
 
+@both
+def test_an_evaluations_bad_weights_are_left_out(
+    kind: Kind, folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = kind.data(24).add_column("weight", [1.0] * 24)
+    bad = kind.data(5, seed=1).add_column("weight", [1.0, math.nan, None, -1.0, 1.0])
+    trainer = kind.train(folder, tmp_path, rows, given={"eval_dataset": bad})
+    assert "3 of 5 rows of the eval data set do not train: 2: its weight is not finite; 1: its weight is negative" in (
+        caplog.text
+    )
+    assert math.isfinite(trainer.evaluate()["eval_loss"])
+
+
 def test_the_critic_is_asked_by_a_streams_own_buckets(folder: Path, tmp_path: Path) -> None:
     rows = HUMAN_DPO.data(24)
     asked = set()

@@ -205,10 +205,10 @@ class BucketSFT(BucketTrainer, SFTTrainer):
         """Give every row its bucket's number and its weight over w̄."""
         if _data.is_streaming(dataset):
             self._register([_data.OTHER])
-            if weighs:
-                dataset = _data.sift(dataset, _data.bad_weight, ["weight"], skips)
         else:
             self._register(_data.buckets_of(dataset))
+        if weighs:  # those of a data set that trains are known to be right
+            dataset = _data.sift(dataset, _data.bad_weight, ["weight"], skips)
         attach = _data.Attach(dict(self._bucket_ids), None if weighs else self.bucket_weights, self.weight_mean)
         if not weighs and self.bucket_weights is not None:
             dataset = _data.sift(dataset, attach.no_weight, ["bucket"], skips)
@@ -297,7 +297,8 @@ class BucketSFT(BucketTrainer, SFTTrainer):
         sums = {
             "loss": loss,
             "weighted_loss": weight * loss,
-            "weight": weight * self.weight_mean,
+            # Where rows are drawn by weight it is 1 in the loss.
+            "weight": weight * self.weight_mean if self.args.balance == "weight" else weight,
             "truncated": extra["truncated"],
             "entropy": by_example(outputs.entropy),
             "mean_token_accuracy": by_example(outputs.is_top1),
@@ -375,6 +376,8 @@ def _check_columns(columns: list[str], args: BucketSFTConfig, dataset_name: str)
             "Bucketer.assign make it"
         )
     masks = {"labels", "completion_mask", "assistant_masks"}
+    if args.conditioning is not None and "input_ids" in columns:
+        raise ValueError(f"conditioning: the {dataset_name} data set has input_ids, to which no line can be added")
     if "input_ids" in columns:
         has_response = bool(masks & set(columns))
         hint = "with input_ids it needs labels, -100 outside the response"

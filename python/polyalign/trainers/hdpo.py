@@ -172,17 +172,18 @@ class HDPO(BucketTrainer, DPOTrainer):
             measure = MeasurePairs(args)
             dataset = _data.extended(dataset, measure, measure.columns, measure.types)
             dataset = _data.sift(dataset, UnfitPair(args), UnfitPair.columns, skips)
-            skips.say(total)
+            skips.check(total)
             if dataset_name == "train" and not self._is_weighed:
                 self._count(dataset, args, weighs=weighs)
             if _data.is_streaming(dataset):
                 self._register([_data.OTHER])
             else:
                 self._register(_data.buckets_of(dataset))
-            if weighs and _data.is_streaming(dataset):
+            if weighs:  # those of a data set that trains are known to be right
                 dataset = _data.sift(dataset, _data.bad_weight, ["weight"], skips)
-            elif not weighs and self._weigher is not None:
+            elif self._weigher is not None:
                 dataset = _data.extended(dataset, self._weigher, self._weigher.columns, {"weight": Value("float64")})
+            skips.say(total)
             if dataset_name == "train" and not self._is_weighed:
                 self._weigh(dataset, args)
             number = NumberPairs(dict(self._bucket_ids), self.weight_mean, names=_data.is_streaming(dataset))
@@ -206,7 +207,7 @@ class HDPO(BucketTrainer, DPOTrainer):
         missing = [name for name in SCORES if name not in columns]
         if not missing and self.critic is not None:
             logger.warning("the %s data set has its scores: the critic does not score its pairs", dataset_name)
-        if missing and not needed:
+        if not needed:
             return dataset
         if missing:
             if self.critic is None:
