@@ -232,39 +232,6 @@ def test_online_prompts_are_bounded(
     assert training.error(found, expected(data, online=some)) < 1e-5
 
 
-def _ranks(folder: Path) -> None:
-    pairs = tiny.pairs(12)
-    data = pairs.add_column("weight", [round(0.3 + 0.23 * (at * 5 % 11), 3) for at in range(len(pairs))])
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        fixed(monkeypatch)
-        for name, split, settings, _ in RANKED:
-            given = {**settings, "critic": Words()} if "lambda_online" in settings else settings
-            _, gradients = step(data, folder / "out", split, **given)
-            training.save(folder, name, gradients)
-    trainer, _ = step(data, folder / "out", (2, 1), learning_rate=0.0)
-    found = trainer.evaluate(tiny.pairs(7, seed=3).add_column("weight", [1.5] * 7))
-    training.save(folder, "evaluation", [torch.tensor([found["eval_loss"], found["eval_hdpo/regularizer"]])])
-
-
-RANKED = [
-    *((f"2x1 {margin}", (2, 1), {"margin": margin}, {"margin": margin}) for margin in MARGINS),
-    ("1x2", (1, 2), {}, {}),
-    ("paper", (1, 2), {"variant": "paper"}, {"variant": "paper"}),
-    ("online", (1, 2), ONLINE_SETTINGS, {"online": surrogate}),
-]
-
-
-@pytest.mark.slow
-def test_two_ranks(data: Dataset, tmp_path: Path) -> None:
-    training.on_two_ranks(_ranks, tmp_path)
-    for name, _, _, told in RANKED:
-        assert training.error(training.load(tmp_path, name)[0], expected(data, **told)) < 1e-5, name
-    trainer, _ = step(data, tmp_path / "one", learning_rate=0.0)
-    alone = trainer.evaluate(tiny.pairs(7, seed=3).add_column("weight", [1.5] * 7))
-    found = training.load(tmp_path, "evaluation")[0].tolist()
-    assert found == pytest.approx([alone["eval_loss"], alone["eval_hdpo/regularizer"]], rel=1e-5)
-
-
 # -------------------------------------------------------------------------------------------------------- defects
 
 
@@ -462,14 +429,14 @@ def enumerated(model: Any, prompt: list[int]) -> tuple[Tensor, list[list[int]]]:
     return torch.cat((first[1:2], pairs.flatten())), [[1], *([a, b] for a in starts for b in range(len(first)))]
 
 
-@pytest.mark.parametrize(("samples", "steps"), [(2, 500), (4, 350), (8, 250)])
+@pytest.mark.parametrize(("samples", "steps"), [(2, 500), (4, 300), (8, 200)])
 def test_the_mean_gradient_is_exact(tmp_path: Path, samples: int, steps: int) -> None:
     """Over many steps of sampling, the online term's gradient averages to that of the expected score."""
     data = tiny.pairs(2).add_column("weight", [1.0, 1.0])
     frozen = {"learning_rate": 0.0, "lambda_offline": 0.0, "gamma": 0.0, "num_train_epochs": steps}
     sampled = {**ONLINE_SETTINGS, "num_online_samples": samples, "max_new_tokens": 2, "logging_steps": 10_000}
-    _, offline = step(data, tmp_path, (1, 2), **frozen)
-    trainer, found = step(data, tmp_path, (1, 2), steps=steps, critic=Words(), **frozen, **sampled)
+    _, offline = step(data, tmp_path, (2, 1), **frozen)
+    trainer, found = step(data, tmp_path, (2, 1), steps=steps, critic=Words(), **frozen, **sampled)
     draws = (torch.stack(found) - offline[0]) / ONLINE
 
     def score(model: Any) -> Tensor:
