@@ -107,7 +107,7 @@ class BucketTrainer:
         self,
         model: Any,
         args: Any,
-        config: type,
+        config: Any,
         train_dataset: Any,
         processing_class: Any,
         bucket_counts: Mapping[str, int] | BucketWeights | None,

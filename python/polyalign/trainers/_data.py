@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 from accelerate.logging import get_logger
 from datasets import ClassLabel, Dataset, Features, IterableDataset, concatenate_datasets
 from trl.data_utils import get_dataset_column_names
@@ -146,11 +147,14 @@ def extended(dataset: Any, function: BatchFunction, columns: Sequence[str], type
     """
     if is_streaming(dataset):
         return dataset.map(function, batched=True)
-    made: dict[str, list[Any]] = {name: [] for name in types}
+    features = Features(types)
+    kinds = {name: features.arrow_schema.field(name).type for name in types}
+    made: dict[str, list[Any]] = {name: [pa.array([], kind)] for name, kind in kinds.items()}
     for batch in dataset.select_columns([name for name in columns if name in dataset.column_names]).iter(_ROWS):
         for name, values in function(batch).items():
-            made[name].extend(values)
-    new = Dataset.from_dict(made, features=Features(types))
+            # Python's numbers of all rows would take some forty times as much.
+            made[name].append(pa.array(values, kinds[name]))
+    new = Dataset.from_dict({name: pa.chunked_array(arrays) for name, arrays in made.items()}, features=features)
     rest = dataset.remove_columns([name for name in made if name in dataset.column_names])
     return concatenate_datasets([rest, new], axis=1)
 
