@@ -185,7 +185,10 @@ def test_file_and_flags(run: Run, built: list[Any], monkeypatch: pytest.MonkeyPa
     critic = _training.SupportCritic
     monkeypatch.setattr(_training, "SupportCritic", lambda *a, **k: asked.append(k) or critic(*a, **k))
     code, _, err = run("hdpo --config=hdpo.yaml --lambda-offline 0.4 --ref_model model")
-    assert (code, err) == (0, "polyalign: the train data set has its scores: the critic does not score its pairs\n")
+    assert (code, err) == (
+        0,
+        "polyalign: the train data set has chosen_score and rejected_score: the critic does not score these\n",
+    )
     trainer = built[0]
     assert (trainer.args.lambda_offline, trainer.args.learning_rate) == (0.4, 2e-4)
     assert (trainer.args.margin, trainer.loss_types) == ("reward_per_token", ["sigmoid", "sft"])

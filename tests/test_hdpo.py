@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -178,10 +179,15 @@ def answers(prompts: list[list[int]], samples: int = 3) -> list[list[int]]:
 
 def fixed(monkeypatch: pytest.MonkeyPatch) -> None:
     def sample(model: Any, accelerator: Any, prompts: Any, *_: Any) -> Samples:
+        SAMPLED.extend(map(tuple, prompts))
         responses = answers(prompts)
         return Samples([prompt for prompt in prompts for _ in range(3)], responses, [False] * len(responses))
 
+    SAMPLED.clear()
     monkeypatch.setattr(hdpo_module, "sample", sample)
+
+
+SAMPLED: list[tuple[int, ...]] = []
 
 
 def surrogate(model: Any, rows: list[dict[str, Any]]) -> Tensor:
@@ -218,18 +224,57 @@ def test_online_gradient(
 def test_online_prompts_are_bounded(
     data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, split: tuple[int, int]
 ) -> None:
-    """Two prompts of four, the first of each micro-batch."""
+    """Two prompts of four: of two micro-batches one each, where there are more."""
     fixed(monkeypatch)
-    trainer, (found,) = step(data, tmp_path, split, critic=Words(), online_prompts=2, **ONLINE_SETTINGS)
-    places = {(4, 1): [0, 1], (2, 2): [0, 2], (1, 4): None}[split]
-    if places is None:  # two of the four micro-batches of one row
-        places = [at for at in range(4) if trainer._allot([{"bucket": [0]} for _ in range(4)])[at]]
-        assert len(places) == 2
+    _, (found,) = step(data, tmp_path, split, critic=Words(), online_prompts=2, **ONLINE_SETTINGS)
+    rows = training.rows(data, 4)
+    answered = [row for row in rows if tuple(prompt_of(row)) in SAMPLED]
+    assert len(SAMPLED) == len(answered) == 2
 
-    def some(model: Any, rows: Any) -> Tensor:
-        return surrogate(model, [rows[at] for at in places])
+    def some(model: Any, _: Any) -> Tensor:
+        return surrogate(model, answered)
 
     assert training.error(found, expected(data, online=some)) < 1e-5
+
+
+def prompt_of(row: dict[str, Any]) -> list[int]:
+    ids, start = training.sequence(row["prompt"], row["chosen"])
+    return ids[:start].tolist()
+
+
+@pytest.mark.parametrize("strategy", ["sequential", "batch_rebalance"])
+@pytest.mark.parametrize("bound", [2, 5])
+def test_bounded_prompts_are_no_biased_sample(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, strategy: str, bound: int
+) -> None:
+    """Each prompt counts for the same over many steps, whatever micro-batch its length puts it in."""
+    fixed(monkeypatch)
+    data = tiny.pairs(12, seed=6).add_column("weight", [1.0] * 12)
+    counted = dict.fromkeys(range(12), 0.0)
+
+    given = {
+        "learning_rate": 0.0,
+        "num_train_epochs": 150,
+        "online_prompts": bound,
+        "train_sampling_strategy": strategy,
+    }
+    right = HDPO._online_loss
+
+    def counting(self: Any, model: Any, inputs: Any, extra: Any, shares: Any) -> Any:
+        before = len(SAMPLED)
+        loss = right(self, model, inputs, extra, shares)
+        for prompt in SAMPLED[before:]:
+            counted[places[prompt]] += extra["online_share"]
+        return loss
+
+    places = {tuple(prompt_of(row)): at for at, row in enumerate(data)}
+    assert len(places) == 12
+    monkeypatch.setattr(HDPO, "_online_loss", counting)
+    step(data, tmp_path, (4, 3), steps=150, critic=Words(), **{**ONLINE_SETTINGS, **given})
+    found = np.array(list(counted.values())) / 150
+    assert found.mean() == pytest.approx(1, abs=0.15)
+    # A prompt is drawn 25 or 62 times: no mean is far from 1.
+    assert (np.abs(found - 1) < 4.5 * (12 / bound / 150) ** 0.5).all()
 
 
 # -------------------------------------------------------------------------------------------------------- defects
@@ -549,10 +594,10 @@ def test_scores_are_attached_once(data: Dataset, tmp_path: Path, caplog: pytest.
     for name, values in scored.items():
         with_scores = with_scores.add_column(f"{name}_score", values.tolist())
     assert training.error(found, expected(with_scores)) < 1e-5
-    assert "its scores" not in caplog.text
+    assert "does not score" not in caplog.text
     step(with_scores, tmp_path, critic=critic)
     assert critic.calls == calls
-    assert "the train data set has its scores: the critic does not score its pairs" in caplog.text
+    assert "the train data set has chosen_score and rejected_score: the critic does not score these" in caplog.text
 
 
 def test_weights(data: Dataset, tmp_path: Path) -> None:
@@ -732,6 +777,23 @@ def test_a_collapsed_critic(tmp_path: Path) -> None:
 
     with pytest.raises(ValueError, match="critic"):
         step(tiny.pairs(60, scored=False), tmp_path, critic=Constant())
+
+
+def test_reentrant_checkpointing_on_several_processes() -> None:
+    """Its backward pass would have a parameter's gradient ready twice."""
+    args = HDPOConfig(
+        output_dir="unused",
+        bf16=False,
+        use_cpu=True,
+        gradient_checkpointing=True,
+        gradient_checkpointing_kwargs={"use_reentrant": True},
+    )
+    for processes, lambda_online in ((1, 0.1), (2, 0.0)):
+        args.lambda_online = lambda_online
+        HDPO._refuse_reentrant(SimpleNamespace(args=args, accelerator=SimpleNamespace(num_processes=processes)))
+    args.lambda_online = 0.1
+    with pytest.raises(ValueError, match="does not work with reentrant gradient checkpointing"):
+        HDPO._refuse_reentrant(SimpleNamespace(args=args, accelerator=SimpleNamespace(num_processes=2)))
 
 
 def test_beyond_the_model(data: Dataset, tmp_path: Path) -> None:

@@ -148,13 +148,13 @@ def extended(dataset: Any, function: BatchFunction, columns: Sequence[str], type
     if is_streaming(dataset):
         return dataset.map(function, batched=True)
     features = Features(types)
-    made: dict[str, list[Any]] = {name: [] for name in types}
+    kinds = {name: features.arrow_schema.field(name).type for name in types}
+    made: dict[str, list[Any]] = {name: [pa.array([], kind)] for name, kind in kinds.items()}
     for batch in dataset.select_columns([name for name in columns if name in dataset.column_names]).iter(_ROWS):
         for name, values in function(batch).items():
             # Python's numbers of all rows would take some forty times as much.
-            made[name].append(pa.array(values, features.arrow_schema.field(name).type))
-    chunks = {name: pa.chunked_array(made[name], features.arrow_schema.field(name).type) for name in types}
-    new = Dataset.from_dict(chunks, features=features)
+            made[name].append(pa.array(values, kinds[name]))
+    new = Dataset.from_dict({name: pa.chunked_array(arrays) for name, arrays in made.items()}, features=features)
     rest = dataset.remove_columns([name for name in made if name in dataset.column_names])
     return concatenate_datasets([rest, new], axis=1)
 

@@ -101,6 +101,7 @@ class BucketSFT(BucketTrainer, SFTTrainer):
         self.bucket_weights: BucketWeights | None = None
         self._loss_shares: dict[str, float] = {}
         self._examples_per_row: float | None = None
+        self._told_unseen = False
         super().__init__(
             model, args, data_collator, train_dataset, eval_dataset, processing_class, None, *positional, **kwargs
         )
@@ -209,6 +210,12 @@ class BucketSFT(BucketTrainer, SFTTrainer):
             self._register(_data.buckets_of(dataset))
         if weighs:  # those of a data set that trains are known to be right
             dataset = _data.sift(dataset, _data.bad_weight, ["weight"], skips)
+        unseen = set(self._bucket_ids) - set(self._counts) - {_data.OTHER}
+        if unseen and self._loss_shares and not self._told_unseen:
+            self._told_unseen = True
+            logger.warning(
+                f"no row of {', '.join(sorted(unseen)[:5])} trains: not part of eval_loss, but logged by bucket"
+            )
         attach = _data.Attach(dict(self._bucket_ids), None if weighs else self.bucket_weights, self.weight_mean)
         if not weighs and self.bucket_weights is not None:
             dataset = _data.sift(dataset, attach.no_weight, ["bucket"], skips)

@@ -92,7 +92,7 @@ class HDPO(BucketTrainer, DPOTrainer):
     _paper = PAPER
 
     _extra_columns = PairCollator.columns
-    _extra_inputs = ("bucket", "bucket_name", *PairCollator.numbers, "row", "num_rows", "online_prompts")
+    _extra_inputs = ("bucket", "bucket_name", *PairCollator.numbers, "row", "num_rows", "online_rows", "online_share")
     _exact_inputs = ("ref_chosen_logps", "ref_rejected_logps")
     _prefix = "hdpo"
     _bucket_metrics = (
@@ -129,12 +129,13 @@ class HDPO(BucketTrainer, DPOTrainer):
             raise ValueError("lambda_online > 0 scores samples: give a reference or a critic, or set it to 0")
         self._weigher: WeighPairs | None = None
         self._longest_prompt = 0
-        self._online_costs: list[dict[str, float]] = []
+        self._online_costs: dict[str, float] = {}
         super().__init__(
             model, ref_model, args, data_collator, train_dataset, eval_dataset, processing_class, *positional, **kwargs
         )
         refuse_sequence_parallelism("HDPO", self.accelerator)
         self._check_room()
+        self._refuse_reentrant()
         self.data_collator = PairCollator(self.data_collator, args.length_column_name)
 
     def _check_room(self) -> None:
@@ -145,6 +146,18 @@ class HDPO(BucketTrainer, DPOTrainer):
             raise ValueError(
                 f"max_new_tokens={self.args.max_new_tokens} and the longest prompt, {self._longest_prompt} tokens, are "
                 f"beyond the model's {longest} positions: lower max_new_tokens or max_length"
+            )
+
+    def _refuse_reentrant(self) -> None:
+        """Raise a ValueError where a parameter's gradient would be ready twice in a backward pass."""
+        reentrant = self.args.gradient_checkpointing and (self.args.gradient_checkpointing_kwargs or {}).get(
+            "use_reentrant"
+        )
+        if reentrant and self.args.lambda_online > 0 and self.accelerator.num_processes > 1:
+            raise ValueError(
+                "lambda_online > 0 on several processes does not work with reentrant gradient checkpointing (which TRL "
+                "sets for adapters under ZeRO-3): set gradient_checkpointing_kwargs={'use_reentrant': False}, or "
+                "lambda_online=0"
             )
 
     # --------------------------------------------------------------------------------------------------- data
@@ -193,10 +206,11 @@ class HDPO(BucketTrainer, DPOTrainer):
 
     def _check_schema(self, dataset: Any) -> None:
         """Raise a ValueError for a bucket that is none under the reference's schema."""
-        if self.reference is None or _data.is_streaming(dataset):
+        if self.reference is None:
             return
+        buckets = (self._counts_given or {}) if _data.is_streaming(dataset) else _data.buckets_of(dataset)
         try:
-            for bucket in sorted(_data.buckets_of(dataset)):
+            for bucket in sorted(buckets):
                 self.reference.resolve(bucket)
         except ValueError as error:
             raise ValueError(f"the data set and the reference are of different schemas: {error}") from None
@@ -205,8 +219,9 @@ class HDPO(BucketTrainer, DPOTrainer):
         """Give every pair its scores, where a term needs them."""
         needed = args.lambda_offline > 0 or (args.beta_w > 0 and "weight" not in columns)
         missing = [name for name in SCORES if name not in columns]
-        if not missing and self.critic is not None:
-            logger.warning("the %s data set has its scores: the critic does not score its pairs", dataset_name)
+        given = [name for name in SCORES if name in columns]
+        if given and self.critic is not None:
+            logger.warning(f"the {dataset_name} data set has {' and '.join(given)}: the critic does not score these")
         if not needed:
             return dataset
         if missing:
@@ -266,24 +281,38 @@ class HDPO(BucketTrainer, DPOTrainer):
         return shares
 
     def _step_shares(self, batches: list[dict[str, Any]]) -> dict[str, Tensor]:
-        shares = self._shares(batches)
         if self.args.lambda_online > 0 and (self.state.global_step + 1) % self.args.online_every == 0:
-            shares["prompts"] = torch.tensor([float(sum(self._allot(batches)))])
-        return shares
+            self._choose_prompts(batches)
+        return self._shares(batches)
 
-    def _allot(self, batches: list[dict[str, Any]]) -> list[int]:
-        """Say how many prompts of each micro-batch are answered, evenly; the batches are told."""
+    def _choose_prompts(self, batches: list[dict[str, Any]]) -> None:
+        """Tell the micro-batches of a sampling step which of their prompts are answered, and what each counts for.
+
+        Of every micro-batch as many, drawn at random; where there are fewer than micro-batches, one of each of some.
+        Micro-batches may hold rows of like length and differ in size, so a prompt counts for those it stands for: then
+        the sum over the global batch is that of all prompts, on average. On all processes the same ones answer any.
+        """
         sizes = [len(batch["bucket"]) for batch in batches]
         if self.args.online_prompts is None:
-            allotted = sizes
+            quotas = sizes
         else:
             most = max(1, self.args.online_prompts // self._data_parallel_size)
-            ends = [round(most * (at + 1) / len(sizes)) for at in range(len(sizes))]
-            shares = (end - start for start, end in zip([0, *ends], ends, strict=False))
-            allotted = [min(share, size) for share, size in zip(shares, sizes, strict=True)]
-        for batch, prompts in zip(batches, allotted, strict=True):
-            batch["online_prompts"] = prompts
-        return allotted
+            quotas = [most // len(batches)] * len(batches)
+            for at in (
+                self._draw(len(batches), most % len(batches), 0) if most < len(batches) else range(most % len(batches))
+            ):
+                quotas[at] += 1
+        answering = sum(quota > 0 for quota in quotas)
+        rank = self.accelerator.process_index
+        for at, (batch, quota, size) in enumerate(zip(batches, quotas, sizes, strict=True)):
+            rows = self._draw(size, min(quota, size), 1 + at, rank)
+            batch["online_rows"] = sorted(rows)
+            batch["online_share"] = size / max(len(rows), 1) * len(batches) / answering
+
+    def _draw(self, among: int, count: int, *what: int) -> list[int]:
+        """Draw numbers below `among`, the same whenever the step is made."""
+        draws = np.random.default_rng([self.args.seed, self.state.global_step, *what])
+        return list(map(int, draws.permutation(among)[:count]))
 
     def compute_ref_log_probs(self, model: Any, inputs: Mapping[str, Any]) -> Any:
         """Compute log-probabilities under the reference model, as TRL does."""
@@ -296,7 +325,7 @@ class HDPO(BucketTrainer, DPOTrainer):
         inputs, extra = self._split(inputs)
         shares = num_items_in_batch or self._shares([{**inputs, **extra}])
         # First, while no activations of the pairs are held, nor shards of the model between forward and backward.
-        online = self._online_loss(model, inputs, extra, shares) if "online_prompts" in extra else 0.0
+        online = self._online_loss(model, inputs, extra, shares) if extra.get("online_rows") else 0.0
         model_inputs = {name: value for name, value in inputs.items() if name in ("input_ids", "attention_mask")}
         if self.aux_loss_enabled:
             model_inputs["output_router_logits"] = True
@@ -402,26 +431,29 @@ class HDPO(BucketTrainer, DPOTrainer):
         self, model: Any, inputs: Mapping[str, Any], extra: Mapping[str, Any], shares: Mapping[str, Tensor]
     ) -> Tensor | float:
         """Answer prompts of the micro-batch; return its share of a loss that has the gradient of the expected score."""
-        prompts = _prompts(inputs, extra["online_prompts"])
-        if not prompts:
-            return 0.0
+        rows = extra["online_rows"]
+        prompts = _prompts(inputs, rows)
         cost = _Cost(self.accelerator.device)
         args, device = self.args, extra["bucket"].device
         room = min(args.max_new_tokens, self._room(prompts))
+        if room < args.max_new_tokens:  # of a stream, whose longest prompt was not known
+            logger.warning_once(
+                "a prompt and max_new_tokens are beyond the model's positions: its responses are shorter"
+            )
         samples = sample(model, self.accelerator, prompts, self._tokenizer, args, room)
-        ids = extra["bucket"][: len(prompts)].repeat_interleave(args.num_online_samples)
+        ids = extra["bucket"][rows].repeat_interleave(args.num_online_samples)
         names = extra.get("bucket_name") or [self._bucket_names[bucket] for bucket in extra["bucket"].tolist()]
-        buckets = [name for name in names[: len(prompts)] for _ in range(args.num_online_samples)]
+        buckets = [names[row] for row in rows for _ in range(args.num_online_samples)]
         scores = self._scored(samples.responses, buckets).to(device)
         sampled_seconds = cost.seconds()
         batch = samples.batch(self._tokenizer.pad_token_id, device, args.pad_to_multiple_of)
         logps = model(**batch, use_cache=False, fused_lm_head=True).log_probs.sum(dim=1)
         by_prompt = (len(prompts), args.num_online_samples)
-        num_prompts = shares["prompts"].sum()
+        num_prompts = shares["pairs"].sum()
         surrogate = losses.online_surrogate(scores.view(by_prompt), logps.view(by_prompt), num_prompts=num_prompts)
         # Its value means nothing: what is reported is the mean score.
         score = scores.nan_to_num(0.0).sum() / (args.num_online_samples * num_prompts)
-        self._online_costs.append(cost.total(sampled_seconds))
+        cost.add_to(self._online_costs, sampled_seconds)
         self._table("train", device).add(
             ids,
             {
@@ -431,7 +463,7 @@ class HDPO(BucketTrainer, DPOTrainer):
                 "online_unscored": scores.isnan().float(),
             },
         )
-        return args.lambda_online * (surrogate - surrogate.detach() + score)
+        return args.lambda_online * extra["online_share"] * (surrogate - surrogate.detach() + score)
 
     def _room(self, prompts: list[list[int]]) -> int:
         longest = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
@@ -509,10 +541,10 @@ class HDPO(BucketTrainer, DPOTrainer):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Log, with what was gathered since the last time; every process calls it."""
         if self._online_costs and "loss" in logs:
-            for name in self._online_costs[0]:
-                found = [cost[name] for cost in self._online_costs]
-                logs[f"hdpo/online_{name}"] = max(found) if "memory" in name else sum(found) / len(found)
-            self._online_costs = []
+            times = self._online_costs.pop("times")
+            for name, value in self._online_costs.items():
+                logs[f"hdpo/online_{name}"] = value / times if name.endswith("seconds") else value
+            self._online_costs = {}
         super().log(logs, start_time)
 
     def _evaluation_loss(self, totals: Tensor, table: Any) -> float:
@@ -551,21 +583,23 @@ class _Cost:
     def seconds(self) -> float:
         return time.perf_counter() - self.start
 
-    def total(self, sampling: float) -> dict[str, float]:
-        costs = {"sampling_seconds": sampling, "seconds": self.seconds()}
+    def add_to(self, costs: dict[str, float], sampling: float) -> None:
+        new = {"times": 1.0, "sampling_seconds": sampling, "seconds": self.seconds()}
+        for name, value in new.items():
+            costs[name] = costs.get(name, 0.0) + value
         if self.device:
-            costs["memory_gb"] = torch.cuda.max_memory_allocated(self.device) / 2**30
-        return costs
+            peak = torch.cuda.max_memory_allocated(self.device) / 2**30
+            costs["memory_gb"] = max(costs.get("memory_gb", 0.0), peak)
 
 
 def _chosen_lengths(batch: Mapping[str, Tensor]) -> Tensor:
     return batch["completion_mask"][:, 1:].chunk(2)[0].sum(dim=1)
 
 
-def _prompts(inputs: Mapping[str, Tensor], count: int) -> list[list[int]]:
-    """Return the token ids of the first prompts of a batch."""
-    ids, mask = (inputs[name][:count] for name in ("input_ids", "completion_mask"))
-    is_prompt = inputs["attention_mask"][:count].bool() & (mask.cumsum(dim=1) == 0)
+def _prompts(inputs: Mapping[str, Tensor], rows: list[int]) -> list[list[int]]:
+    """Return the token ids of prompts of a batch."""
+    ids, mask, attention = (inputs[name][rows] for name in ("input_ids", "completion_mask", "attention_mask"))
+    is_prompt = attention.bool() & (mask.cumsum(dim=1) == 0)
     return [row[kept].tolist() for row, kept in zip(ids.cpu(), is_prompt.cpu(), strict=True)]
 
 
