@@ -298,9 +298,7 @@ class HDPO(BucketTrainer, DPOTrainer):
         else:
             most = max(1, self.args.online_prompts // self._data_parallel_size)
             quotas = [most // len(batches)] * len(batches)
-            for at in (
-                self._draw(len(batches), most % len(batches), 0) if most < len(batches) else range(most % len(batches))
-            ):
+            for at in self._draw(len(batches), most % len(batches), 0):
                 quotas[at] += 1
         answering = sum(quota > 0 for quota in quotas)
         rank = self.accelerator.process_index
