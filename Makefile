@@ -10,7 +10,7 @@ SOURCES := $(shell find rust -name '*.rs') $(shell find rust -name Cargo.toml) C
 
 help:
 	@echo "make test   format, lint, types, Rust and Python tests, doctests"
-	@echo "make demo   bucket a small bilingual corpus, learn its human reference, score answers (no network beyond the package index)"
+	@echo "make demo   bucket a small bilingual corpus, learn its human reference, train a tiny model (minutes; no network beyond the package index)"
 	@echo "make bench  every benchmark, beside its peers (slow); make bench ARGS=--quick"
 	@echo "make build  the virtual environment with polyalign in it (editable, release build)"
 

@@ -1,21 +1,28 @@
-"""The demo: a corpus, its buckets, their reference, scores."""
+"""The demo: a corpus, its buckets, their reference, scores; a tiny model trained on it."""
 
 from __future__ import annotations
 
 import json
+import re
+import warnings
 from pathlib import Path
 
+import pytest
+
+import polyalign
 from conftest import Cli
 from polyalign import demo
+from polyalign.demo import _corpus
 
 
 def test_demo_makes_what_it_says(cli: Cli, tmp_path: Path) -> None:
-    result = cli("demo", "--out", "shown")
+    result = cli("demo", "--no-train", "--out", "shown")
     assert result.returncode == 0, result.stderr
     made = "corpus.jsonl tokenizer.json bucketed lengths.png human.safetensors answers.jsonl reference.html"
     for name in made.split():
         assert f"shown/{name}" in result.stdout
         assert (tmp_path / "shown" / name).exists()
+    assert not (tmp_path / "shown" / "training").exists()
     assert (tmp_path / "shown" / "lengths.png").read_bytes().startswith(b"\x89PNG")
     records = [json.loads(line) for line in (tmp_path / "shown" / "corpus.jsonl").read_text("utf-8").splitlines()]
     assert len(records) > 500
@@ -37,16 +44,73 @@ def test_demo_makes_what_it_says(cli: Cli, tmp_path: Path) -> None:
 
 
 def test_demo_can_be_repeated(tmp_path: Path) -> None:
-    first = demo.run_demo(tmp_path / "demo")
+    first = demo.run_demo(tmp_path / "demo", train=False)
     files = {path: path.read_bytes() for path in sorted((tmp_path / "demo").rglob("*")) if path.is_file()}
-    assert demo.run_demo(tmp_path / "demo") == first
+    assert demo.run_demo(tmp_path / "demo", train=False) == first
     assert {path: path.read_bytes() for path in files} == files
 
 
 def test_dialogues_and_lists_of_answers() -> None:
     turns = ["Hi", "Hello", "How are you?", "Fine"]
-    dialogue = list(demo._interactions(turns, is_dialogue=True))
+    dialogue = list(_corpus.interactions(turns, is_dialogue=True))
     assert [len(messages) for messages in dialogue] == [2, 4]
     assert dialogue[1][-1] == {"role": "assistant", "content": "Fine"}
-    answers = list(demo._interactions(["Who?", "A", "Who?", "B"], is_dialogue=False))
+    answers = list(_corpus.interactions(["Who?", "A", "Who?", "B"], is_dialogue=False))
     assert [messages[1]["content"] for messages in answers] == ["A", "B"]
+
+
+def test_what_is_held_out_shares_no_text_with_what_trains() -> None:
+    records = _corpus.records()
+    texts: dict[bool, set[str]] = {True: set(), False: set()}
+    for record in records:
+        texts[_corpus.is_held_out(record["group"])] |= {
+            re.sub(r"[\W_]+", "", message["content"].casefold()) for message in record["messages"]
+        }
+    assert not texts[True] & texts[False]
+    assert 0.1 < sum(_corpus.is_held_out(record["group"]) for record in records) / len(records) < 0.3
+
+
+def test_demo_without_the_training_packages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(demo, "_TRAINING", ("json", "torch_that_is_not_there", "nor_this"))
+    assert demo.run_demo(tmp_path / "demo").bucketed > 0
+    told = "needs torch_that_is_not_there, nor_this: pip install 'polyalign[demo]'"
+    assert told in capsys.readouterr().out
+    assert not (tmp_path / "demo" / "training").exists()
+
+
+def test_demo_trains(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("trl", reason="trl is not installed: pip install 'polyalign[train]'")
+    from polyalign.critics import SupportCritic
+    from polyalign.demo._training import Recipe
+
+    recipe = Recipe(
+        hidden_size=32, layers=1, heads=2, batch=16, most_rows=160, max_steps=12, online_every=6, online_prompts=4,
+        max_new_tokens=16, answers=1,
+    )  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FutureWarning)
+        demo.run_demo(tmp_path / "demo", recipe=recipe)
+    out, err = capfd.readouterr()
+    assert err == ""  # no bars, no warnings
+    folder = tmp_path / "demo" / "training"
+    for name in ("sft", "bucket-sft", "hdpo"):
+        assert (folder / name / "model.safetensors").is_file()
+    for name in ("answers.jsonl", "human.safetensors", "pairs.parquet", "distances.png"):
+        assert str(folder / name) in out
+        assert (folder / name).is_file()
+
+    lines = [json.loads(line) for line in (folder / "answers.jsonl").read_text("utf-8").splitlines()]
+    critic = SupportCritic(polyalign.Reference.load(folder / "human.safetensors"))
+    stages = ("untrained", "SFT", "BucketSFT", "HDPO")
+    means = []
+    for stage in stages:
+        its = [line for line in lines if line["id"].startswith(f"{stage}/")]
+        assert len(its) == 160
+        scores = critic.score([line["completion"] for line in its], [line["bucket"] for line in its])
+        means.append(f"{float(scores.mean()):.3f}")
+    assert re.search(rf"mean of answers +160 +160 +{' +'.join(means)} ", out)
+    untrained, *trained, humans = re.search(r"NLL, mean of buckets +([\d. ]+)", out)[1].split()  # type: ignore[index]
+    assert all(float(nll) < float(untrained) for nll in trained)
+    assert float(humans) > 0

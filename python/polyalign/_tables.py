@@ -76,7 +76,7 @@ def share_table(rows: Mapping[str, int], limit: int) -> Table:
     named = dict(list(rows.items())[:limit])
     if len(rows) > limit:
         named[f"… {len(rows) - limit:,} more"] = total - sum(named.values())
-    return _table(
+    return columns_table(
         {
             "bucket": list(named),
             "rows": [f"{count:,}" for count in named.values()],
@@ -117,7 +117,7 @@ def score_table(buckets: Mapping[str, Mapping[str, Any]], width: int, limit: int
         if 1 + sum(max(map(cell_len, [column, *cells])) + 3 for column, cells in columns.items()) <= width:
             break
         del columns[name]
-    table = _table(columns, ("bucket", "served by"))
+    table = columns_table(columns, ("bucket", "served by"))
     table.caption = Text("means; humans: percentile 50%, beyond 95% 5%")
     return table
 
@@ -168,7 +168,7 @@ def feature_table(features: Sequence[Feature], width: int) -> Table:
     return table
 
 
-def _table(columns: Mapping[str, Sequence[str]], left: Sequence[str] = ("bucket",)) -> Table:
+def columns_table(columns: Mapping[str, Sequence[str]], left: Sequence[str] = ("bucket",)) -> Table:
     """Return columns as a table; those named by `left` hold words, the others numbers."""
     table = Table(box=box.SIMPLE_HEAD, header_style="bold", caption_justify="right")
     for name in columns:
@@ -182,7 +182,7 @@ def _table(columns: Mapping[str, Sequence[str]], left: Sequence[str] = ("bucket"
 def plain(columns: Mapping[str, Sequence[str]], left: Sequence[str] = ("bucket",)) -> str:
     """Return columns as a table of plain text, for logs; those named by `left` hold words, the others numbers."""
     out = io.StringIO()
-    Console(file=out, width=_WIDE, no_color=True, highlight=False).print(_table(columns, left))
+    Console(file=out, width=_WIDE, no_color=True, highlight=False).print(columns_table(columns, left))
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()).strip("\n")
 
 
@@ -254,7 +254,7 @@ def pairs_table(report: PairsReport, limit: int) -> Table:
         more = {"bucket": f"… {len(left):,} more", "pairs": f"{pairs:,}", "share": f"{share:.1%}"}
         for name, cells in columns.items():
             cells.append(more.get(name, ""))
-    table = _table(columns)
+    table = columns_table(columns)
     if report.critic is not None:
         table.caption = Text(f"mean scores by {report.critic['name']}: lower is closer to humans")
     return table

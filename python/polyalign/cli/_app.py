@@ -20,7 +20,7 @@ from polyalign.cli._train import hdpo, sft
 
 _START = """
 Start here:
-  polyalign demo                                                a small corpus, all of the below in seconds
+  polyalign demo                                                a small corpus, all of the below in minutes
   polyalign bucket corpus.jsonl --limit 1000 --dry-run          what is in it? (writes nothing)
   polyalign bucket corpus.jsonl --tokenizer Qwen/Qwen2.5-1.5B --out bucketed/
   polyalign show bucketed/ --bucket 'en|single|qa|short'        look at rows
@@ -65,20 +65,24 @@ def app(context: click.Context, version: bool) -> None:
 @command("""
 Examples:
   pip install 'polyalign[demo]' && polyalign demo
+  polyalign demo --no-train                             in seconds, without torch
   polyalign show demo/bucketed
   polyalign reference show demo/human.safetensors
+  polyalign score demo/training/answers.jsonl --reference demo/training/human.safetensors
 """)
 @option("--out", "-o", "output", default="demo", metavar="DIR", help="Folder to write to. Default: demo.")
+@option("--no-train", is_flag=True, help="Leave out the training: seconds, and no torch.")
 @options.debug
-def demo(output: str) -> None:
-    """Try all of it on a small bilingual corpus, in seconds.
+def demo(output: str, no_train: bool) -> None:
+    """Try all of it on a small bilingual corpus, in minutes.
 
-    Buckets it, learns its human reference, scores some answers, draws all of it. Needs no network: the human
-    conversations are those of the package chatterbot-corpus.
+    Buckets it, learns its human reference, scores some answers; then trains a tiny model by SFT, BucketSFT and HDPO
+    and compares what each answers to new prompts. Draws all of it. Needs no network: the human conversations are those
+    of the package chatterbot-corpus.
     """
     from polyalign.demo import run_demo
 
-    run_demo(output)
+    run_demo(output, train=not no_train)
 
 
 for _command in (bucket, count, show, reference, score, pairs, sft, hdpo, features, demo):
