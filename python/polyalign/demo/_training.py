@@ -57,7 +57,7 @@ class Recipe:
     """Weight of the online term: high, since there are few steps."""
     online_every: int = 4
     online_prompts: int = 16
-    max_length: int = 192
+    max_length: int = 384
     max_new_tokens: int = 80
     temperature: float = 0.7
     """Of the answers that are measured, and of those that humans' are paired with."""
@@ -391,12 +391,15 @@ class _Progress(TrainerCallback):
         self.bar.close()
 
 
+def _is_news(record: logging.LogRecord) -> bool:
+    return "the critic does not score these" not in record.getMessage()
+
+
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Leave out the bars of preparing a few rows, what trainers say of them, and a warning about names in TRL."""
-    logger = logging.getLogger("polyalign.trainers")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    """Leave out the bars of preparing a few rows, that pairs have scores, and a warning about names in TRL."""
+    logger = logging.getLogger(HDPO.__module__)
+    logger.addFilter(_is_news)
     shown = datasets.is_progress_bar_enabled(), transformers_logging.is_progress_bar_enabled()
     datasets.disable_progress_bars()
     transformers_logging.disable_progress_bar()
@@ -405,7 +408,7 @@ def _quiet() -> Iterator[None]:
             warnings.filterwarnings("ignore", "`(is_)?gradient_checkpointing` is deprecated", FutureWarning)
             yield
     finally:
-        logger.setLevel(level)
+        logger.removeFilter(_is_news)
         for was_shown, enable in zip(
             shown, (datasets.enable_progress_bars, transformers_logging.enable_progress_bar), strict=True
         ):
