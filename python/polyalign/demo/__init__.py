@@ -36,11 +36,12 @@ _FILES = {
     "page": "reference.html",
 }
 _TRAINING = ("torch", "transformers", "trl", "datasets", "accelerate")
-_OFFLINE = {
-    "HF_HUB_OFFLINE": "1",
-    "HF_DATASETS_OFFLINE": "1",
+_ENVIRONMENT = {
+    "HF_HUB_ENVIRONMENT": "1",
+    "HF_DATASETS_ENVIRONMENT": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "TOKENIZERS_PARALLELISM": "false",  # else it warns where a data loader forks
+    "OMP_WAIT_POLICY": "PASSIVE",  # threads that spin take the cores from others
 }
 
 
@@ -121,7 +122,7 @@ def _train(paths: dict[str, Path], folder: Path, recipe: Recipe | None) -> None:
         print(f"\nThe rest of the demo trains, which needs {', '.join(missing)}: pip install 'polyalign[demo]'")
         return
     print("\nTraining: importing torch and TRL …", flush=True)
-    with _offline():
+    with _environment():
         from polyalign.demo import _training
 
         trained = _training.train(paths["buckets"], paths["tokenizer"], folder, recipe or _training.Recipe())
@@ -140,10 +141,10 @@ def _print_paths(paths: dict[str, Path]) -> None:
 
 
 @contextmanager
-def _offline() -> Iterator[None]:
-    """Let nothing look for the Hugging Face hub."""
-    before = {name: os.environ.get(name) for name in _OFFLINE}
-    os.environ.update(_OFFLINE)
+def _environment() -> Iterator[None]:
+    """Let nothing look for the Hugging Face hub, and threads wait without taking a core."""
+    before = {name: os.environ.get(name) for name in _ENVIRONMENT}
+    os.environ.update(_ENVIRONMENT)
     try:
         yield
     finally:

@@ -94,7 +94,9 @@ def draw_distances(by_stage: Mapping[str, Mapping[str, float]], path: str | Path
     ends = [sorted(distances[bucket] for distances in by_stage.values()) for bucket in buckets]
     axes.hlines(rows, [end[0] for end in ends], [end[-1] for end in ends], color="#cccccc", linewidth=1)
     for (name, distances), (colour, marker) in zip(by_stage.items(), _marks(len(by_stage)), strict=True):
-        axes.scatter([distances[bucket] for bucket in buckets], rows, s=36, c=colour, marker=marker, label=name)
+        axes.scatter(
+            [distances[bucket] for bucket in buckets], rows, s=36, c=colour, marker=marker, label=name, zorder=3
+        )
     axes.set_xlim(left=0)
     axes.set_xlabel("mean support distance of held-out answers (0: among most humans)")
     axes.set_title("How far answers to new prompts are from humans', bucket by bucket", loc="left", fontsize=11)

@@ -68,13 +68,18 @@ def _columns(
 def _print_answers(console: Any, trained: Trained) -> None:
     """Print every model's first answer to some prompts."""
     first, last = trained.stages[1], trained.stages[-1]
-    print(f"Some answers, by {first.name}, by {last.name} and by a human:")
+    print("Some answers:")
     for place in range(0, len(trained.rows), max(1, len(trained.rows) // _SHOWN)):
         row = trained.rows[place]
-        texts = (first.answers[place][0], last.answers[place][0], row["completion"][-1]["content"])
+        texts = {
+            first.name: first.answers[place][0],
+            last.name: last.answers[place][0],
+            "human": row["completion"][-1]["content"],
+        }
         print(f"  {row['bucket']}  {_short(row['prompt'][-1]['content'])}")
-        for text in texts:
-            print(f"      {_short(text)}")
+        for name, text in texts.items():
+            print(f"      {name:5}  {_short(text)}")
+    print()
 
 
 def _short(text: str) -> str:

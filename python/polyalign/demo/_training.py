@@ -47,22 +47,22 @@ class Recipe:
     layers: int = 4
     heads: int = 4
     batch: int = 16
-    sft_epochs: float = 4
+    sft_epochs: float = 5
     sft_learning_rate: float = 2e-3
     hdpo_epochs: float = 1
-    hdpo_learning_rate: float = 3e-4
+    hdpo_learning_rate: float = 1e-3
     gamma: float = 0.5
     """Weight of the NLL in HDPO, without which so weak a model forgets more than it learns."""
     lambda_online: float = 10.0
     """Weight of the online term: high, since there are few steps."""
-    online_every: int = 2
+    online_every: int = 4
     online_prompts: int = 16
-    max_length: int = 192
-    max_new_tokens: int = 96
+    max_length: int = 384
+    max_new_tokens: int = 80
     temperature: float = 0.7
     """Of the answers that are measured, and of those that humans' are paired with."""
     answers: int = 4
-    """Answers to each held-out prompt."""
+    """Answers to each held-out prompt by a trained model."""
     most_rows: int | None = None
     """Of either split; for tests."""
     max_steps: int = -1
@@ -158,7 +158,7 @@ class _Lab:
             f"Training: a model of {model.num_parameters() / 1e6:.1f} M weights, from scratch, on {len(self.table):,} "
             f"rows.\nThe {len(self.rows):,} held-out rows share no question and no answer with them.\n"
         )
-        stages = [self._measured("untrained", model)]
+        stages = [self._measured("untrained", model, answers=1)]
         for name, tau in (("SFT", 1.0), ("BucketSFT", 0.0)):
             model = self._untrained()
             self._fit(name, self._bucket_sft(model, name, tau))
@@ -264,10 +264,10 @@ class _Lab:
 
     # ----------------------------------------------------------------------------------------------- measuring
 
-    def _measured(self, name: str, model: Any) -> Stage:
+    def _measured(self, name: str, model: Any, answers: int | None = None) -> Stage:
         prompts = [row["prompt"] for row in self.rows]
-        answers = self._answer(model, prompts, self.recipe.answers)
-        return self._stage(name, answers, self._losses(model))
+        found = self._answer(model, prompts, answers or self.recipe.answers)
+        return self._stage(name, found, self._losses(model))
 
     def _stage(self, name: str, answers: list[list[str]], losses: Sequence[float]) -> Stage:
         buckets = [row["bucket"] for row, found in zip(self.rows, answers, strict=True) for _ in found]
@@ -391,12 +391,15 @@ class _Progress(TrainerCallback):
         self.bar.close()
 
 
+def _is_news(record: logging.LogRecord) -> bool:
+    return "the critic does not score these" not in record.getMessage()
+
+
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Leave out the bars of preparing a few rows, what trainers say of them, and a warning about names in TRL."""
-    logger = logging.getLogger("polyalign.trainers")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    """Leave out the bars of preparing a few rows, that pairs have scores, and a warning about names in TRL."""
+    logger = logging.getLogger(HDPO.__module__)
+    logger.addFilter(_is_news)
     shown = datasets.is_progress_bar_enabled(), transformers_logging.is_progress_bar_enabled()
     datasets.disable_progress_bars()
     transformers_logging.disable_progress_bar()
@@ -405,7 +408,7 @@ def _quiet() -> Iterator[None]:
             warnings.filterwarnings("ignore", "`(is_)?gradient_checkpointing` is deprecated", FutureWarning)
             yield
     finally:
-        logger.setLevel(level)
+        logger.removeFilter(_is_news)
         for was_shown, enable in zip(
             shown, (datasets.enable_progress_bars, transformers_logging.enable_progress_bar), strict=True
         ):
