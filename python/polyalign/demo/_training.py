@@ -236,16 +236,20 @@ class _Lab:
         )  # fmt: skip
 
     def _fit(self, name: str, trainer: Any) -> None:
-        """Train, save the model, and say how its loss fell."""
+        """Train, save the model, and say what came of it."""
         trainer.remove_callback(PrinterCallback)
         trainer.add_callback(_Progress(name))
         started = time.perf_counter()
         trainer.train()
         trainer.save_model()
-        losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+        # The loss of a step that samples has a term more, so HDPO's is no one line.
+        said = {"hdpo/online_score": "distance of its samples", "loss": "training loss"}
+        history = trainer.state.log_history
+        shown = next(metric for metric in said if any(metric in entry for entry in history))
+        values = [entry[shown] for entry in history if shown in entry]
         self.say(
             f"{name:9}  {trainer.state.global_step:,} steps of {self.recipe.batch} rows in "
-            f"{time.perf_counter() - started:.0f} s, training loss {losses[0]:.2f} → {losses[-1]:.2f}"
+            f"{time.perf_counter() - started:.0f} s, {said[shown]} {values[0]:.2f} → {values[-1]:.2f}"
         )
 
     def _pairs(self, model: Any) -> Any:
