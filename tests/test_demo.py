@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -114,3 +117,17 @@ def test_demo_trains(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     untrained, *trained, humans = re.search(r"NLL, mean of buckets +([\d. ]+)", out)[1].split()  # type: ignore[index]
     assert all(float(nll) < float(untrained) for nll in trained)
     assert float(humans) > 0
+
+
+def test_training_looks_for_no_hub() -> None:
+    pytest.importorskip("trl", reason="trl is not installed: pip install 'polyalign[train]'")
+    code = (
+        "from polyalign import demo\n"
+        "with demo._environment():\n"
+        "    from polyalign.demo import _training\n"
+        "import datasets, huggingface_hub as hub\n"
+        "print(hub.constants.HF_HUB_OFFLINE, hub.constants.HF_HUB_DISABLE_TELEMETRY, datasets.config.HF_HUB_OFFLINE)"
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+    told = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert told.stdout.split() == ["True", "True", "True"]

@@ -37,8 +37,8 @@ _FILES = {
 }
 _TRAINING = ("torch", "transformers", "trl", "datasets", "accelerate")
 _ENVIRONMENT = {
-    "HF_HUB_ENVIRONMENT": "1",
-    "HF_DATASETS_ENVIRONMENT": "1",
+    "HF_HUB_OFFLINE": "1",
+    "HF_DATASETS_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "TOKENIZERS_PARALLELISM": "false",  # else it warns where a data loader forks
     "OMP_WAIT_POLICY": "PASSIVE",  # threads that spin take the cores from others
