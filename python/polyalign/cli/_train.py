@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ast
-import importlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
+from polyalign._extras import training_module
 from polyalign.cli._help import SETTINGS, Command
 
 _ROOT = Path(__file__).parent.parent
@@ -125,14 +125,7 @@ def _record(name: str, words: dict[str, ast.expr], constants: dict[str, ast.expr
 
 
 def _training() -> Any:
-    try:
-        return importlib.import_module("polyalign.cli._training")
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("polyalign"):
-            raise
-        raise ModuleNotFoundError(
-            f"training needs {error.name}: pip install 'polyalign[train]'", name=error.name
-        ) from error
+    return training_module("polyalign.cli._training")
 
 
 @click.command(

@@ -9,8 +9,9 @@ Examples
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
+
+from polyalign._extras import training_module
 
 if TYPE_CHECKING:
     from polyalign.trainers.bucket_sft import BucketSFT as BucketSFT
@@ -31,14 +32,7 @@ __all__ = ["HDPO", "BucketSFT", "BucketSFTConfig", "HDPOConfig"]
 def __getattr__(name: str) -> object:
     if name not in _MODULE_OF:
         raise AttributeError(f"module 'polyalign.trainers' has no attribute {name!r}")
-    try:
-        module = importlib.import_module(f"polyalign.trainers.{_MODULE_OF[name]}")
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("polyalign"):
-            raise
-        raise ModuleNotFoundError(
-            f"training needs {error.name}: pip install 'polyalign[train]'", name=error.name
-        ) from error
+    module = training_module(f"polyalign.trainers.{_MODULE_OF[name]}")
     value = getattr(module, name)
     globals()[name] = value
     return value

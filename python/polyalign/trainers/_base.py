@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import trl
+from accelerate.logging import get_logger
 from datasets import ClassLabel
 from packaging.version import Version
 from torch import Tensor
@@ -30,6 +31,8 @@ __all__ = [
     "refuse_sequence_parallelism",
     "refuse_vision",
 ]
+
+logger = get_logger(__name__)
 
 _TESTED = (Version("1.16"), Version("2"))
 
@@ -141,6 +144,14 @@ class BucketTrainer:
                 self._bucket_ids[bucket] = len(self._bucket_names)
                 self._bucket_names.append(bucket)
 
+    def _register_all(self, dataset: Any) -> None:
+        """Give every bucket of a data set a number; of a stream those that were not counted share one."""
+        self._register([_data.OTHER] if _data.is_streaming(dataset) else _data.buckets_of(dataset))
+
+    def _tell_own_weights(self) -> None:
+        told = "bucket_counts are not used" if self._counts_given else "weights are not computed"
+        logger.warning("the data set has a column 'weight': %s", told)
+
     def _is_prepared(self, dataset: Any) -> bool:
         """Whether a data set is one that was prepared here, or a part of one."""
         if _data.is_streaming(dataset):
@@ -237,8 +248,10 @@ class BucketTrainer:
             return None
         return self.accelerator.process_index * num_rows + rows < state.remainder
 
-    def _means(self, mode: str, prefix: str = "") -> tuple[dict[str, float], Any, BucketTable] | None:
-        """Reduce a table over all processes; its means as they are logged, its totals, and the table."""
+    def _means(
+        self, mode: str, prefix: str = ""
+    ) -> tuple[dict[str, float], dict[str, float], dict[str, dict[int, float]]] | None:
+        """Reduce a table over all processes; its means as they are logged, all of them overall, and by bucket."""
         table = self._tables.get(mode)
         if table is None:
             return None
@@ -256,7 +269,7 @@ class BucketTrainer:
                 tokens = float(totals[:, table.names.index("num_tokens"), 0].sum())
                 self._total_train_tokens += round(tokens / self.get_tp_size())
             logs[f"{prefix}num_tokens"] = self._total_train_tokens
-        return logs, totals, table
+        return logs, overall, by_bucket
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Log, with what was gathered since the last time; every process calls it."""
@@ -273,12 +286,12 @@ class BucketTrainer:
         output = super().evaluation_loop(*args, **kwargs)  # type: ignore[misc]
         found = self._means("eval", f"{prefix}_")
         if found is not None:
-            logs, totals, table = found
+            logs, overall, by_bucket = found
             output.metrics.update(logs)
-            output.metrics[f"{prefix}_loss"] = self._evaluation_loss(totals, table)
+            output.metrics[f"{prefix}_loss"] = self._evaluation_loss(overall, by_bucket)
         return output
 
-    def _evaluation_loss(self, totals: Tensor, table: BucketTable) -> float:
+    def _evaluation_loss(self, overall: Mapping[str, float], by_bucket: Mapping[str, Mapping[int, float]]) -> float:
         raise NotImplementedError
 
     # ---------------------------------------------------------------------------------------------- model card

@@ -17,8 +17,6 @@ from trl.data_utils import get_dataset_column_names
 from polyalign.buckets import BucketSchema
 from polyalign.weights import BucketWeights
 
-__all__ = ["Skips", "batches", "columns_of", "is_streaming", "schema_of", "sift"]
-
 logger = get_logger(__name__)
 
 #: Stands for the buckets that a stream has beyond those that were counted.
@@ -74,9 +72,9 @@ class Skips:
         self.dataset_name = dataset_name
         self.counts: Counter[str] = Counter()
 
-    def __call__(self, reason: str, rows: int = 1) -> None:
-        """Count rows; of a stream the first of each reason is said at once."""
-        self.counts[reason] += rows
+    def __call__(self, reason: str) -> None:
+        """Count a row."""
+        self.counts[reason] += 1
 
     def check(self, total: int | None) -> None:
         """Raise a ValueError where nothing is left; `total` is None of a stream, which is not known yet."""

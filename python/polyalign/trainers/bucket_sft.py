@@ -169,8 +169,7 @@ class BucketSFT(BucketTrainer, SFTTrainer):
         self._counts = counts
         self._register(tally.rows or counts)
         if weighs:
-            told = "bucket_counts are not used" if self._counts_given else "weights are not computed"
-            logger.warning("the data set has a column 'weight': %s", told)
+            self._tell_own_weights()
             self._loss_shares = dict(tally.weighted_tokens if by_token else tally.weighted_rows)
             self.weight_mean = args.weight_mean or (tally.mean_weight(by_token=by_token) if tally.rows else 1.0)
             return
@@ -204,10 +203,7 @@ class BucketSFT(BucketTrainer, SFTTrainer):
 
     def _attach(self, dataset: Any, skips: _data.Skips, *, weighs: bool) -> Any:
         """Give every row its bucket's number and its weight over w̄."""
-        if _data.is_streaming(dataset):
-            self._register([_data.OTHER])
-        else:
-            self._register(_data.buckets_of(dataset))
+        self._register_all(dataset)
         if weighs:  # those of a data set that trains are known to be right
             dataset = _data.sift(dataset, _data.bad_weight, ["weight"], skips)
         unseen = set(self._bucket_ids) - set(self._counts) - {_data.OTHER}
@@ -323,9 +319,8 @@ class BucketSFT(BucketTrainer, SFTTrainer):
         table = self._table(self._mode, weight.device)
         table.add(extra["bucket"], sums, counts, self._kept(extra["row"], extra["num_rows"]))
 
-    def _evaluation_loss(self, totals: Tensor, table: Any) -> float:
+    def _evaluation_loss(self, overall: Mapping[str, float], by_bucket: Mapping[str, Mapping[int, float]]) -> float:
         """Return the mean over buckets of their mean losses, each with its share of the training loss."""
-        overall, by_bucket = table.means(totals)
         means = {self._bucket_names[bucket]: mean for bucket, mean in by_bucket["loss"].items()}
         shares = {bucket: self._loss_shares.get(bucket, 0.0) for bucket in means}
         whole = sum(shares.values())

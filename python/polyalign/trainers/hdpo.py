@@ -140,13 +140,18 @@ class HDPO(BucketTrainer, DPOTrainer):
 
     def _check_room(self) -> None:
         """Raise a ValueError where the model has no room for the longest prompt and its response."""
-        longest = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
-        needed = self._longest_prompt + self.args.max_new_tokens
-        if self.args.lambda_online > 0 and longest is not None and needed > longest:
+        positions, needed = self._positions, self._longest_prompt + self.args.max_new_tokens
+        if self.args.lambda_online > 0 and positions is not None and needed > positions:
             raise ValueError(
                 f"max_new_tokens={self.args.max_new_tokens} and the longest prompt, {self._longest_prompt} tokens, are "
-                f"beyond the model's {longest} positions: lower max_new_tokens or max_length"
+                f"beyond the model's {positions} positions: lower max_new_tokens or max_length"
             )
+
+    @property
+    def _positions(self) -> int | None:
+        """How many tokens the model has room for, where its configuration says so."""
+        positions: int | None = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        return positions
 
     def _refuse_reentrant(self) -> None:
         """Raise a ValueError where a parameter's gradient would be ready twice in a backward pass."""
@@ -188,10 +193,7 @@ class HDPO(BucketTrainer, DPOTrainer):
             skips.check(total)
             if dataset_name == "train" and not self._is_weighed:
                 self._count(dataset, args, weighs=weighs)
-            if _data.is_streaming(dataset):
-                self._register([_data.OTHER])
-            else:
-                self._register(_data.buckets_of(dataset))
+            self._register_all(dataset)
             if weighs:  # those of a data set that trains are known to be right
                 dataset = _data.sift(dataset, _data.bad_weight, ["weight"], skips)
             elif self._weigher is not None:
@@ -235,7 +237,7 @@ class HDPO(BucketTrainer, DPOTrainer):
             found = [_arrays(dataset, name) for name in (*SCORES, "bucket")]
             scores, buckets = np.concatenate(found[:2]), np.concatenate([found[2], found[2]])
             check_scores(scores, buckets.tolist(), name="critic" if missing else f"columns {' and '.join(SCORES)}")
-        return _data.sift(dataset, no_score, [*SCORES, "bucket"], skips) if needed else dataset
+        return _data.sift(dataset, no_score, [*SCORES, "bucket"], skips)
 
     def _count(self, dataset: Any, args: HDPOConfig, *, weighs: bool) -> None:
         """Find how rare every bucket is."""
@@ -253,8 +255,7 @@ class HDPO(BucketTrainer, DPOTrainer):
         if self._counts:
             self._weigher = WeighPairs(self._counts, args, self._schema())
         if weighs:
-            told = "bucket_counts are not used" if self._counts_given else "weights are not computed"
-            logger.warning("the data set has a column 'weight': %s", told)
+            self._tell_own_weights()
 
     def _schema(self) -> BucketSchema | None:
         return _data.schema_of(next(iter(self._counts))) if self.reference is None else self.reference.schema
@@ -464,8 +465,8 @@ class HDPO(BucketTrainer, DPOTrainer):
         return args.lambda_online * extra["online_share"] * (surrogate - surrogate.detach() + score)
 
     def _room(self, prompts: list[list[int]]) -> int:
-        longest = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
-        return self.args.max_new_tokens if longest is None else max(1, longest - max(map(len, prompts)))
+        positions = self._positions
+        return self.args.max_new_tokens if positions is None else max(1, positions - max(map(len, prompts)))
 
     def _scored(self, responses: list[list[int]], buckets: list[str]) -> Tensor:
         texts = self._tokenizer.batch_decode(responses, skip_special_tokens=True)
@@ -545,9 +546,8 @@ class HDPO(BucketTrainer, DPOTrainer):
             self._online_costs = {}
         super().log(logs, start_time)
 
-    def _evaluation_loss(self, totals: Tensor, table: Any) -> float:
+    def _evaluation_loss(self, overall: Mapping[str, float], by_bucket: Mapping[str, Mapping[int, float]]) -> float:
         """Return the offline objective over the whole set."""
-        overall, _ = table.means(totals)
         preference = overall["weighted_preference"]
         preference /= overall["weight"] if self.args.variant == "paper" else self.weight_mean
         loss = preference + self.args.lambda_offline * overall.get("regularizer", 0.0)
