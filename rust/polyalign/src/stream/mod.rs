@@ -92,6 +92,14 @@ pub(crate) fn supervised<T: Send + 'static>(
     }
 }
 
+/// The number of threads that is meant; 0: all cores.
+pub(crate) fn thread_count(threads: usize) -> usize {
+    match threads {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        threads => threads,
+    }
+}
+
 /// The inputs of a job under way.
 pub(crate) struct Stream<'a> {
     /// The files.
@@ -122,10 +130,7 @@ impl<'a> Stream<'a> {
         let inputs = Arc::new(discover(patterns, own)?);
         progress.bytes_total.store(inputs.size(), Ordering::Relaxed);
         let table = if inputs.is_table() { Some(table_schema(&inputs)?) } else { None };
-        let threads = match threads {
-            0 => std::thread::available_parallelism().map_or(1, usize::from),
-            threads => threads,
-        };
+        let threads = thread_count(threads);
         let in_flight = (limits.block_bytes * (threads as u64 + 2)).min(in_flight);
         Ok(Self { inputs, table, progress, limits, threads, in_flight, shared: Shared::default() })
     }
