@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -75,3 +76,18 @@ def test_trl_is_imported_in_one_file() -> None:
             if any(name.split(".")[0] == "trl" for name in names):
                 importing.add(path.relative_to(folder).as_posix())
     assert importing == {"trainers/_trl.py"}
+
+
+def test_fewer_instructions_may_be_used() -> None:
+    for level in ("portable", "avx2", "avx512", ""):
+        environment = {**os.environ, "POLYALIGN_SIMD": level}
+        subprocess.run([sys.executable, "-c", "from polyalign import _core"], env=environment, check=True)
+    environment = {**os.environ, "POLYALIGN_SIMD": "sse"}
+    failed = subprocess.run(
+        [sys.executable, "-c", "from polyalign import _core"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert 'ValueError: POLYALIGN_SIMD is "sse": it must be portable, avx2 or avx512' in failed.stderr
