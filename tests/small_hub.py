@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from tokenizers import decoders
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 import small_tokenizers
@@ -18,9 +19,9 @@ SPECIAL = ["<|im_start|>", "<|im_end|>", "<|finetune_right_pad_id|>"]
 
 def tokenizer(template: str | None = TEMPLATE) -> PreTrainedTokenizerFast:
     end = "<|endoftext|>"
-    made = PreTrainedTokenizerFast(
-        tokenizer_object=small_tokenizers.build("qwen2"), eos_token=end, pad_token=end, chat_template=template
-    )
+    backend = small_tokenizers.build("qwen2")
+    backend.decoder = decoders.ByteLevel()
+    made = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token=end, pad_token=end, chat_template=template)
     made.add_special_tokens({"additional_special_tokens": SPECIAL})
     return made
 

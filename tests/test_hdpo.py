@@ -20,6 +20,7 @@ from transformers import LlamaModel
 from trl import DPOConfig, DPOTrainer
 
 import polyalign
+import polyalign.trainers._online as online_module
 import polyalign.trainers.hdpo as hdpo_module
 import tiny
 import training
@@ -178,7 +179,7 @@ def answers(prompts: list[list[int]], samples: int = 3) -> list[list[int]]:
 
 
 def fixed(monkeypatch: pytest.MonkeyPatch) -> None:
-    def sample(model: Any, accelerator: Any, prompts: Any, *_: Any) -> Samples:
+    def sample(model: Any, accelerator: Any, prompts: Any, *_: Any, **__: Any) -> Samples:
         SAMPLED.extend(map(tuple, prompts))
         responses = answers(prompts)
         return Samples([prompt for prompt in prompts for _ in range(3)], responses, [False] * len(responses))
@@ -258,18 +259,17 @@ def test_bounded_prompts_are_no_biased_sample(
         "online_prompts": bound,
         "train_sampling_strategy": strategy,
     }
-    right = HDPO._online_loss
+    right = HDPO._answer
 
-    def counting(self: Any, model: Any, inputs: Any, extra: Any, shares: Any) -> Any:
-        before = len(SAMPLED)
-        loss = right(self, model, inputs, extra, shares)
-        for prompt in SAMPLED[before:]:
-            counted[places[prompt]] += extra["online_share"]
-        return loss
+    def counting(self: Any, batches: Any, **named: Any) -> None:
+        right(self, batches, **named)
+        for batch in batches:
+            for prompt in batch["online"].samples.prompts[::3] if "online" in batch else []:
+                counted[places[tuple(prompt)]] += batch["online_share"]
 
     places = {tuple(prompt_of(row)): at for at, row in enumerate(data)}
     assert len(places) == 12
-    monkeypatch.setattr(HDPO, "_online_loss", counting)
+    monkeypatch.setattr(HDPO, "_answer", counting)
     step(data, tmp_path, (4, 3), steps=150, critic=Words(), **{**ONLINE_SETTINGS, **given})
     found = np.array(list(counted.values())) / 150
     assert found.mean() == pytest.approx(1, abs=0.15)
@@ -431,11 +431,12 @@ def test_logs_by_bucket(data: Dataset, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size", [1, 5, 16])
 def test_evaluation_loss(data: Dataset, tmp_path: Path, size: int) -> None:
-    """It is the offline objective over the whole set, whatever the batches; nothing is sampled."""
+    """It is the offline objective over the whole set, whatever the batches; nothing need be sampled."""
     critic = Words()
     settings = {
         **ONLINE_SETTINGS,
         "online_every": 99,
+        "eval_online_prompts": 0,
         "per_device_eval_batch_size": size,
         "loss_type": ["sigmoid", "sft"],
     }
@@ -517,8 +518,7 @@ def test_every_token_stays_possible() -> None:
     before = model.generation_config.to_dict()
     args = HDPOConfig(output_dir="unused", bf16=False, use_cpu=True, num_online_samples=500)
     model.train()
-    torch.manual_seed(0)
-    drawn = sample(model, Accelerator(cpu=True), [[3, 9, 4]], tokenizer, args, 1)
+    drawn = sample(model, Accelerator(cpu=True), [[3, 9, 4]], tokenizer, args, 1, seed=[0])
     counts = torch.bincount(torch.tensor([response[0] for response in drawn.responses]), minlength=32)
     assert counts.min() > 0
     # Each about 1 in 32: no token is preferred either (chi-square, 31 degrees of freedom).
@@ -549,9 +549,9 @@ def test_it_samples_before_any_forward(data: Dataset, tmp_path: Path, monkeypatc
     found: list[str] = []
     right, forward = hdpo_module.sample, LlamaModel.forward
 
-    def sample(*given: Any) -> Samples:
+    def sample(*given: Any, **named: Any) -> Samples:
         found.append("sample")
-        return right(*given)
+        return right(*given, **named)
 
     def counted(self: Any, *given: Any, **named: Any) -> Any:
         if torch.is_grad_enabled():
@@ -561,17 +561,160 @@ def test_it_samples_before_any_forward(data: Dataset, tmp_path: Path, monkeypatc
     monkeypatch.setattr(hdpo_module, "sample", sample)
     monkeypatch.setattr(LlamaModel, "forward", counted)
     step(data, tmp_path, (2, 2), critic=Words(), **ONLINE_SETTINGS)
-    assert found == ["sample", "forward", "forward"] * 2
+    # Once for all micro-batches; then the samples and the pairs of each.
+    assert found == ["sample"] + ["forward"] * 4
 
 
 def test_when_it_samples(data: Dataset, tmp_path: Path) -> None:
-    """At every third step, in each of its micro-batches; the critic is not asked otherwise."""
+    """At every third step, once for all of its micro-batches; the critic is asked in two trials, else not."""
     critic = Words()
     settings = {**ONLINE_SETTINGS, "online_every": 3}
     trainer, _ = step(data, tmp_path, (1, 2), steps=7, learning_rate=0.0, critic=critic, **settings)
     sampled = [logged["step"] for logged in trainer.state.log_history if "hdpo/online_score" in logged]
     assert sampled == [3, 6]
     assert critic.calls == 4
+    # A run that ends before has none.
+    critic = Words()
+    step(data, tmp_path, (1, 2), steps=2, learning_rate=0.0, critic=critic, **settings)
+    assert critic.calls == 0
+
+
+class Patched:
+    """What `generate` is asked for, and the seed of its noise."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.asked: list[tuple[int, list[list[int]], int | None]] = []
+        right = online_module._generate
+
+        def generate(model: Any, prompts: Any, tokenizer: Any, config: Any, device: Any) -> Any:
+            self.asked.append((torch.initial_seed(), prompts, config.min_new_tokens))
+            return right(model, prompts, tokenizer, config, device)
+
+        monkeypatch.setattr(online_module, "_generate", generate)
+
+
+def test_responses_go_to_their_prompts_however_many_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    from accelerate import Accelerator
+
+    def generate(model: Any, prompts: Any, *_: Any) -> Any:
+        calls.append(len(prompts))
+        return [[[*prompt, at, 1, 0, 0] for at in (8, 9)] for prompt in prompts]
+
+    calls: list[int] = []
+    monkeypatch.setattr(online_module, "_generate", generate)
+    prompts = [[3, 4], [5, 6, 7, 8], [5], [3, 3, 4]]
+    for at_once, expected_calls in ((100, [4]), (4, [2, 2]), (1, [1] * 4)):
+        calls.clear()
+        args = HDPOConfig(
+            output_dir="unused", bf16=False, use_cpu=True, num_online_samples=2, online_batch_size=at_once
+        )
+        found = online_module.sample(tiny.model(), Accelerator(cpu=True), prompts, tiny.tokenizer(), args, 9, seed=[0])
+        assert calls == expected_calls
+        assert found.prompts == [prompt for prompt in prompts for _ in range(2)]
+        assert found.responses == [[*prompt, at, 1] for prompt in prompts for at in (8, 9)]
+        assert found.cut == [False] * 8
+
+
+def test_a_trial_comes_first_and_changes_nothing(
+    data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first two steps sample the longest there can be, without a gradient, and dropout draws what it would."""
+    asked = Patched(monkeypatch).asked
+    model = {"attention_dropout": 0.3}
+    given = {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 2, "max_steps": 3, **ONLINE_SETTINGS}
+
+    def gradients(**settings: Any) -> list[Tensor]:
+        asked.clear()
+        return training.train(
+            HDPO,
+            HDPOConfig,
+            tmp_path,
+            model=tiny.model(**model),
+            settings={**given, **settings},
+            train_dataset=data,
+            ref_model=tiny.model(1),
+            critic=Words(),
+        )[1]
+
+    offline = gradients(lambda_online=0.0)
+    assert not asked
+    found = gradients(online_every=3)
+    assert all(map(torch.equal, found[:2], offline[:2]))
+    assert not torch.equal(found[2], offline[2])
+    longest = max(len(prompt_of(row)) for row in data)
+    assert [least for *_, least in asked] == [8, 8, None]
+    assert [{len(prompt) for prompt in prompts} for _, prompts, _ in asked[:2]] == [{longest}] * 2
+    assert len({seed for seed, *_ in asked}) == 3
+
+
+def test_what_does_not_fit_is_said_at_the_first_step(
+    data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def generate(model: Any, prompts: Any, *_: Any) -> Any:
+        raise torch.OutOfMemoryError("tried to allocate 80 GiB")
+
+    monkeypatch.setattr(online_module, "_generate", generate)
+    steps: list[int] = []
+    monkeypatch.setattr(HDPO, "training_step", lambda *_, **__: steps.append(1))
+    with pytest.raises(
+        torch.OutOfMemoryError,
+        match=r"^3 responses of 8 tokens to each of 4 prompts of up to \d+ tokens do not fit in memory: lower "
+        r"online_batch_size \(128\).*tried to allocate 80 GiB$",
+    ):
+        step(data, tmp_path, (2, 2), steps=20, critic=Words(), **{**ONLINE_SETTINGS, "online_every": 10})
+    assert not steps
+
+
+def test_a_resumed_run_draws_the_same(data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = Patched(monkeypatch).asked
+    given = {"save_strategy": "steps", "save_steps": 4, "max_steps": 6, "learning_rate": 0.1, **ONLINE_SETTINGS}
+    ends = []
+    for resume in (None, str(tmp_path / "checkpoint-4")):
+        asked.clear()
+        args = HDPOConfig(str(tmp_path), **{**training.ARGUMENTS, **given, "online_every": 3})
+        trainer = HDPO(
+            tiny.model(attention_dropout=0.3),
+            tiny.model(1),
+            args,
+            train_dataset=data,
+            processing_class=tiny.tokenizer(),
+            critic=Words(),
+        )
+        trainer.train(resume_from_checkpoint=resume)
+        ends.append((asked[-1], trainer.state.log_history[-2], list(trainer.model.parameters())))
+    (first, logged, weights), (second, logged_again, weights_again) = ends
+    assert first == second
+    assert logged["hdpo/online_score"] == logged_again["hdpo/online_score"]
+    assert all(map(torch.equal, weights, weights_again))
+
+
+def test_processes_of_one_tensor_parallel_group_draw_alike() -> None:
+    def rank(process: int, size: int) -> int:
+        accelerator = SimpleNamespace(process_index=process, num_processes=4)
+        return HDPO._data_parallel_rank.fget(SimpleNamespace(accelerator=accelerator, get_tp_size=lambda: size))
+
+    assert [rank(process, 2) for process in range(4)] == [0, 0, 1, 1]
+    assert [rank(process, 1) for process in range(4)] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("streams", [False, True])
+def test_an_evaluation_answers_the_same_prompts(
+    data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, streams: bool
+) -> None:
+    asked = Patched(monkeypatch).asked
+    held_out: Any = tiny.pairs(9, seed=5).add_column("weight", [1.0] * 9)
+    trainer, _ = step(data, tmp_path, critic=Words(), eval_online_prompts=5, learning_rate=0.0)
+    assert not asked  # λ_online is 0
+    held_out = held_out.to_iterable_dataset() if streams else held_out
+    found = [trainer.evaluate(held_out) for _ in range(2)]
+    assert asked[0] == asked[1]
+    assert len(asked) == 2
+    assert len(asked[0][1]) == 5
+    assert found[0]["eval_hdpo/online_score"] == found[1]["eval_hdpo/online_score"] > 0
+    by_bucket = {name for name in found[0] if name.startswith("eval_hdpo/online_score/")}
+    assert by_bucket
+    trainer.args.eval_online_prompts = 0
+    assert "eval_hdpo/online_score" not in trainer.evaluate(held_out)
 
 
 # ----------------------------------------------------------------------------------------------- scores and weights
@@ -800,7 +943,10 @@ def test_beyond_the_model(data: Dataset, tmp_path: Path) -> None:
     with pytest.raises(
         ValueError, match=r"max_new_tokens=120 and the longest prompt, \d+ tokens, are beyond the model's 128"
     ):
-        step(data, tmp_path, critic=Words(), lambda_online=0.1, max_new_tokens=120)
+        step(data, tmp_path, critic=Words(), lambda_online=0.1, max_new_tokens=120, steps=10)
+    # Where nothing is sampled, there need be no room.
+    step(data, tmp_path, critic=Words(), lambda_online=0.1, max_new_tokens=120)
+    step(data, tmp_path, max_new_tokens=120)
 
 
 @pytest.mark.parametrize(

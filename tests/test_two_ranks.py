@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 
 import pytest
@@ -47,6 +49,7 @@ RESUMED = {
 def _work(folder: Path) -> None:
     _sft(folder)
     _hdpo(folder)
+    _noise(folder)
     _resume(folder)
 
 
@@ -70,6 +73,16 @@ def _hdpo(folder: Path) -> None:
     trainer, _ = hdpo.step(PAIRS, folder / "out", (2, 1), learning_rate=0.0)
     found = trainer.evaluate(HELD_OUT_PAIRS)
     training.save(folder, "hdpo evaluation", [torch.tensor([found["eval_loss"], found["eval_hdpo/regularizer"]])])
+
+
+def _noise(folder: Path) -> None:
+    """Keep what each process is told to draw."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        asked = hdpo.Patched(monkeypatch).asked
+        settings = {**hdpo.ONLINE_SETTINGS, "online_batch_size": 3}
+        trainer, _ = hdpo.step(PAIRS, folder / "out", (1, 2), critic=hdpo.Words(), eval_online_prompts=3, **settings)
+        trainer.evaluate(HELD_OUT_PAIRS)
+    (folder / f"asked{os.environ['RANK']}.json").write_text(json.dumps(asked))
 
 
 def _resume(folder: Path) -> None:
@@ -111,6 +124,13 @@ def test_two_ranks(tmp_path: Path) -> None:
     alone = trainer.evaluate(HELD_OUT_PAIRS)
     found = training.load(tmp_path, "hdpo evaluation")[0].tolist()
     assert found == pytest.approx([alone["eval_loss"], alone["eval_hdpo/regularizer"]], rel=1e-5)
+
+    # Two prompts a process, one at a time, in a step; of three in an evaluation one process has two.
+    asked = [json.loads((tmp_path / f"asked{rank}.json").read_text()) for rank in range(2)]
+    assert [len(each) for each in asked] == [4, 4]
+    seeds = [{seed for seed, *_ in each} for each in asked]
+    assert [len(each) for each in seeds] == [2, 2]
+    assert not seeds[0] & seeds[1]
 
     for name in RESUMED:
         whole, again = training.load(tmp_path, f"resumed {name}")

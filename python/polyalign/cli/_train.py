@@ -28,6 +28,13 @@ _TRL = {
     "--load_in_4bit": "Load the model quantised.",
     "--push_to_hub": "Upload the trained model.",
 }
+# TRL's, but for HDPO, where it is ours.
+_EOS = [
+    (
+        "--eos_token TOKEN",
+        "The token that ends a response. Default: the tokenizer's; where the responses all end in another, that.",
+    )
+]
 _MORE = """
 All options of TRL's {config} and ModelConfig (--learning_rate, --max_length, --per_device_train_batch_size,
 --gradient_accumulation_steps, --bf16, --report_to, …) are taken as they are; --help-all lists them. Dashes may
@@ -81,7 +88,7 @@ class _Script(Command):
         with formatter.section("Model, data, output"):
             formatter.write_dl([(flag, what.format(made_by=self.made_by)) for flag, what in _TRL.items()])
         with formatter.section("Buckets and weights" if self.name == "sft" else "Weights, scores, samples"):
-            formatter.write_dl(list(self.own_options()))
+            formatter.write_dl([*(_EOS if self.name == "sft" else []), *self.own_options()])
         formatter.write(_MORE.format(config=self.config))
         with formatter.section("General"):
             formatter.write_dl(

@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+import trl
 from accelerate.logging import get_logger
 from datasets import ClassLabel
+from packaging.version import Version
 from torch import Tensor
 
 from polyalign.trainers import _data
+from polyalign.trainers._ends import ResponseEnds
 from polyalign.trainers._metrics import BucketTable
 from polyalign.weights import BucketWeights
 
@@ -24,6 +27,7 @@ __all__ = [
     "PAPER",
     "BucketTrainer",
     "card_table",
+    "check_trl",
     "default_output",
     "refuse_sequence_parallelism",
     "refuse_vision",
@@ -31,10 +35,21 @@ __all__ = [
 
 logger = get_logger(__name__)
 
+_TESTED = (Version("1.16"), Version("2"))
+
 PAPER = {
     "title": "PolyAlign: Conditional Human-Distribution Alignment",
     "id": "2606.13227",
 }
+
+
+def check_trl(version: str = trl.__version__) -> None:
+    """Raise an ImportError where TRL is none that the trainers were tested with."""
+    low, high = _TESTED
+    if not low <= Version(version) < high:
+        raise ImportError(
+            f"trl {version}: the trainers work with trl {low} and later, below {high}: pip install 'trl>={low},<{high}'"
+        )
 
 
 def refuse_vision(name: str, processing_class: Any, columns: Sequence[str]) -> None:
@@ -103,6 +118,7 @@ class BucketTrainer:
     ) -> Any:
         """Check what is given, and set what preparing data sets in TRL's __init__ needs; return `args`."""
         name = type(self).__name__
+        check_trl()
         if args is None:
             args = config(default_output(model, name))
         if not isinstance(args, config):
@@ -117,6 +133,7 @@ class BucketTrainer:
         self._prepared: set[str] = set()
         self._prepared_streams: weakref.WeakSet[Any] = weakref.WeakSet()
         self._tables: dict[str, BucketTable] = {}
+        self._ends = ResponseEnds()
         self._counts_given = _data.counts_given(bucket_counts)
         self._counts: dict[str, int] = {}
         self._is_weighed = False
@@ -199,6 +216,11 @@ class BucketTrainer:
         """Processes over which gradients are averaged."""
         return int(self.accelerator.num_processes) // self.get_tp_size()
 
+    @property
+    def _data_parallel_rank(self) -> int:
+        """Which of them this one is; those of one tensor-parallel group see the same batches, and are one."""
+        return int(self.accelerator.process_index) // self.get_tp_size()
+
     def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
         # Beside the model's inputs: DeepSpeed rounds those to the model's dtype.
         exact = (*self._extra_inputs, *self._exact_inputs)
@@ -264,11 +286,15 @@ class BucketTrainer:
             logs.update(found[0] if found else {})
         super().log(logs, start_time)  # type: ignore[misc]
 
-    def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
+    def _after_evaluation(self, dataset: Any) -> None:
+        """Add to what is logged of an evaluation."""
+
+    def evaluation_loop(self, dataloader: Any, *args: Any, **kwargs: Any) -> Any:
         """Evaluate; the loss is that of the whole set, the same for any batch size and number of processes."""
         self._tables.pop("eval", None)
         prefix = kwargs.get("metric_key_prefix", "eval")
-        output = super().evaluation_loop(*args, **kwargs)  # type: ignore[misc]
+        output = super().evaluation_loop(dataloader, *args, **kwargs)  # type: ignore[misc]
+        self._after_evaluation(dataloader.dataset)
         found = self._means("eval", f"{prefix}_")
         if found is not None:
             logs, overall, by_bucket = found

@@ -12,9 +12,9 @@ import numpy.typing as npt
 import pyarrow as pa
 from accelerate.logging import get_logger
 from datasets import ClassLabel, Dataset, Features, IterableDataset, concatenate_datasets
+from trl.data_utils import get_dataset_column_names
 
 from polyalign.buckets import BucketSchema
-from polyalign.trainers._trl import get_dataset_column_names
 from polyalign.weights import BucketWeights
 
 logger = get_logger(__name__)
@@ -124,6 +124,14 @@ def sift(dataset: Any, reason_of: Reason, columns: Sequence[str], skips: Skips) 
             skips(reason)
     # As it is where it can be: a selection has to be written out sooner or later.
     return dataset if len(kept) == len(dataset) else dataset.select(kept)
+
+
+def some_rows(dataset: Any, most: int, columns: Sequence[str]) -> list[dict[str, Any]]:
+    """Return rows of a data set, evenly spread; of a stream the first."""
+    if is_streaming(dataset):
+        return [{name: row[name] for name in columns} for row in dataset.take(most)]
+    places = np.unique(np.linspace(0, len(dataset) - 1, num=most, dtype=np.int64))
+    return list(dataset.select_columns(list(columns)).select(places))
 
 
 def _rows(dataset: Dataset, columns: Sequence[str]) -> Iterator[dict[str, Any]]:

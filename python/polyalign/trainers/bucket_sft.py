@@ -10,13 +10,16 @@ import torch
 from accelerate.logging import get_logger
 from datasets import Value
 from torch import Tensor
+from trl import SFTTrainer
+from trl.data_utils import pack_dataset
+from trl.trainer.utils import global_then_local_main_first
 
 from polyalign.trainers import _data, losses
 from polyalign.trainers._base import PAPER, BucketTrainer, card_table, refuse_sequence_parallelism
 from polyalign.trainers._collator import ResponseCollator
+from polyalign.trainers._ends import ROWS
 from polyalign.trainers._rows import Condition, FitResponse, NoResponse, Spread
 from polyalign.trainers._sampler import WeightedSampler
-from polyalign.trainers._trl import SFTTrainer, global_then_local_main_first, pack_dataset
 from polyalign.trainers.bucket_sft_config import BucketSFTConfig
 from polyalign.weights import BucketWeights, bucket_weights
 
@@ -104,6 +107,7 @@ class BucketSFT(BucketTrainer, SFTTrainer):
             model, args, data_collator, train_dataset, eval_dataset, processing_class, None, *positional, **kwargs
         )
         refuse_sequence_parallelism("BucketSFT", self.accelerator)
+        self._ends.settle(self.model, self._tokenizer, given=args.eos_token, samples=False)
         self.data_collator = ResponseCollator(
             self.data_collator,
             by_token=args.reduction == "token",
@@ -137,6 +141,7 @@ class BucketSFT(BucketTrainer, SFTTrainer):
             dataset = _data.sift(dataset, NoResponse(args.max_length), NoResponse.columns, skips)
             skips.check(total)
             if dataset_name == "train" and not self._is_weighed:
+                self._ends.add_labels(_data.some_rows(dataset, ROWS, ["input_ids", "labels", "truncated"]))
                 self._weigh(dataset, args, weighs="weight" in columns)
             dataset = self._attach(dataset, skips, weighs="weight" in columns)
             skips.say(total)

@@ -13,13 +13,17 @@ import torch
 from accelerate.logging import get_logger
 from datasets import Value
 from torch import Tensor
+from trl import DPOTrainer
+from trl.data_utils import extract_prompt
+from trl.trainer.utils import global_then_local_main_first
 
 from polyalign.buckets import BucketSchema
 from polyalign.critics import Critic, SupportCritic, check_scores
 from polyalign.trainers import _data, losses
 from polyalign.trainers._base import PAPER, BucketTrainer, card_table, refuse_sequence_parallelism
 from polyalign.trainers._collator import PairCollator
-from polyalign.trainers._online import sample
+from polyalign.trainers._ends import ROWS, set_end
+from polyalign.trainers._online import Samples, noise, sample
 from polyalign.trainers._rows import (
     SCORES,
     MeasurePairs,
@@ -31,13 +35,26 @@ from polyalign.trainers._rows import (
     empty_response,
     no_score,
 )
-from polyalign.trainers._trl import DPOTrainer, extract_prompt, global_then_local_main_first
 from polyalign.trainers.hdpo_config import HDPOConfig
 from polyalign.weights import BucketWeights
 
 __all__ = ["HDPO"]
 
 logger = get_logger(__name__)
+
+# What noise is for, beside the seed and the process.
+_TRAINING, _TRIAL, _EVALUATION = range(3)
+#: Optimizer steps with a trial: the optimizer takes its memory in the first.
+_TRIALS = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class _Answers:
+    """The model's responses to prompts of a micro-batch, and their scores [n]; of a trial they count for nothing."""
+
+    samples: Samples
+    scores: Tensor
+    is_trial: bool
 
 
 class HDPO(BucketTrainer, DPOTrainer):
@@ -90,7 +107,16 @@ class HDPO(BucketTrainer, DPOTrainer):
     _paper = PAPER
 
     _extra_columns = PairCollator.columns
-    _extra_inputs = ("bucket", "bucket_name", *PairCollator.numbers, "row", "num_rows", "online_rows", "online_share")
+    _extra_inputs = (
+        "bucket",
+        "bucket_name",
+        *PairCollator.numbers,
+        "row",
+        "num_rows",
+        "online",
+        "online_rows",
+        "online_share",
+    )
     _exact_inputs = ("ref_chosen_logps", "ref_rejected_logps")
     _prefix = "hdpo"
     _bucket_metrics = (
@@ -128,18 +154,23 @@ class HDPO(BucketTrainer, DPOTrainer):
         self._weigher: WeighPairs | None = None
         self._longest_prompt = 0
         self._online_costs: dict[str, float] = {}
+        self._cost: _Cost
+        self._trials = 0
         super().__init__(
             model, ref_model, args, data_collator, train_dataset, eval_dataset, processing_class, *positional, **kwargs
         )
         refuse_sequence_parallelism("HDPO", self.accelerator)
+        if args.eos_token is not None:
+            set_end(self.model, self._tokenizer, args.eos_token)
+        self._ends.settle(self.model, self._tokenizer, given=args.eos_token, samples=args.samples)
         self._check_room()
         self._refuse_reentrant()
         self.data_collator = PairCollator(self.data_collator, args.length_column_name)
 
     def _check_room(self) -> None:
-        """Raise a ValueError where the model has no room for the longest prompt and its response."""
+        """Raise a ValueError where the model has no room for the longest prompt and its response, and is to answer."""
         positions, needed = self._positions, self._longest_prompt + self.args.max_new_tokens
-        if self.args.lambda_online > 0 and positions is not None and needed > positions:
+        if self.args.samples and positions is not None and needed > positions:
             raise ValueError(
                 f"max_new_tokens={self.args.max_new_tokens} and the longest prompt, {self._longest_prompt} tokens, are "
                 f"beyond the model's {positions} positions: lower max_new_tokens or max_length"
@@ -172,6 +203,8 @@ class HDPO(BucketTrainer, DPOTrainer):
         _check_columns(columns, dataset_name)
         weighs, total = "weight" in columns, None if _data.is_streaming(dataset) else len(dataset)
         skips, num_proc = _data.Skips(dataset_name), args.dataset_num_proc
+        if args.eos_token is not None:  # with which TRL ends texts
+            set_end(None, self._tokenizer, args.eos_token)
         with global_then_local_main_first():
             dataset = _data.sift(dataset, _data.no_bucket, ["bucket"], skips)
             if "prompt" not in columns:
@@ -190,6 +223,8 @@ class HDPO(BucketTrainer, DPOTrainer):
             dataset = _data.sift(dataset, UnfitPair(args), UnfitPair.columns, skips)
             skips.check(total)
             if dataset_name == "train" and not self._is_weighed:
+                for row in _data.some_rows(dataset, ROWS, ["chosen_ids"]):
+                    self._ends.add(row["chosen_ids"])
                 self._count(dataset, args, weighs=weighs)
             self._register_all(dataset)
             if weighs:  # those of a data set that trains are known to be right
@@ -280,9 +315,23 @@ class HDPO(BucketTrainer, DPOTrainer):
         return shares
 
     def _step_shares(self, batches: list[dict[str, Any]]) -> dict[str, Tensor]:
-        if self.args.lambda_online > 0 and (self.state.global_step + 1) % self.args.online_every == 0:
+        is_due = self._next_sampling == self.state.global_step
+        if is_due or self._needs_trial():
             self._choose_prompts(batches)
+            self._answer(batches, is_trial=not is_due)
         return self._shares(batches)
+
+    @property
+    def _next_sampling(self) -> int | None:
+        """The steps that will have been made when the next sampling step begins; None where none comes."""
+        every = self.args.online_every
+        step = (self.state.global_step // every + 1) * every - 1
+        return step if self.args.lambda_online > 0 and step < self.state.max_steps else None
+
+    def _needs_trial(self) -> bool:
+        """Say whether to find out, before the first sampling step, whether one of the largest fits in memory."""
+        self._trials += 1
+        return self._trials <= _TRIALS and self._next_sampling is not None
 
     def _choose_prompts(self, batches: list[dict[str, Any]]) -> None:
         """Tell the micro-batches of a sampling step which of their prompts are answered, and what each counts for.
@@ -300,9 +349,8 @@ class HDPO(BucketTrainer, DPOTrainer):
             for at in self._draw(len(batches), most % len(batches), 0):
                 quotas[at] += 1
         answering = sum(quota > 0 for quota in quotas)
-        rank = self.accelerator.process_index
         for at, (batch, quota, size) in enumerate(zip(batches, quotas, sizes, strict=True)):
-            rows = self._draw(size, min(quota, size), 1 + at, rank)
+            rows = self._draw(size, min(quota, size), 1 + at, self._data_parallel_rank)
             batch["online_rows"] = sorted(rows)
             batch["online_share"] = size / max(len(rows), 1) * len(batches) / answering
 
@@ -322,7 +370,7 @@ class HDPO(BucketTrainer, DPOTrainer):
         inputs, extra = self._split(inputs)
         shares = num_items_in_batch or self._shares([{**inputs, **extra}])
         # First, while no activations of the pairs are held, nor shards of the model between forward and backward.
-        online = self._online_loss(model, inputs, extra, shares) if extra.get("online_rows") else 0.0
+        online = self._online_loss(model, extra, shares) if "online" in extra else 0.0
         model_inputs = {name: value for name, value in inputs.items() if name in ("input_ids", "attention_mask")}
         if self.aux_loss_enabled:
             model_inputs["output_router_logits"] = True
@@ -424,43 +472,103 @@ class HDPO(BucketTrainer, DPOTrainer):
 
     # ------------------------------------------------------------------------------------------------- online
 
-    def _online_loss(
-        self, model: Any, inputs: Mapping[str, Any], extra: Mapping[str, Any], shares: Mapping[str, Tensor]
-    ) -> Tensor | float:
-        """Answer prompts of the micro-batch; return its share of a loss that has the gradient of the expected score."""
-        rows = extra["online_rows"]
-        prompts = _prompts(inputs, rows)
-        cost = _Cost(self.accelerator.device)
-        args, device = self.args, extra["bucket"].device
+    def _answer(self, batches: list[dict[str, Any]], *, is_trial: bool) -> None:
+        """Answer the prompts that were chosen of all micro-batches at once, and score what comes."""
+        many = self.args.num_online_samples
+        prompts = [prompt for batch in batches for prompt in _prompts(batch, batch["online_rows"])]
+        names = [self._names(batch)[row] for batch in batches for row in batch["online_rows"]]
+        if is_trial and self._longest_prompt:
+            prompts = [(prompt * self._longest_prompt)[: self._longest_prompt] for prompt in prompts]
+        self._cost = _Cost(self.accelerator.device)
+        what = _TRIAL if is_trial else _TRAINING
+        samples = self._sampled(prompts, (self.state.global_step, what), fill=is_trial)
+        scores = self._scored(samples.responses, [name for name in names for _ in range(many)])
+        if not is_trial:
+            self._cost.add_to(self._online_costs, times=1.0, sampling_seconds=self._cost.seconds())
+        start = 0
+        for batch in batches:
+            stop = start + many * len(batch["online_rows"])
+            if stop > start:
+                batch["online"] = _Answers(samples.of(start, stop), scores[start:stop], is_trial)
+            start = stop
+
+    def _sampled(self, prompts: list[list[int]], seed: tuple[int, ...], *, fill: bool = False) -> Samples:
+        args = self.args
         room = min(args.max_new_tokens, self._room(prompts))
         if room < args.max_new_tokens:  # of a stream, whose longest prompt was not known
             logger.warning_once(
                 "a prompt and max_new_tokens are beyond the model's positions: its responses are shorter"
             )
-        samples = sample(model, self.accelerator, prompts, self._tokenizer, args, room)
-        ids = extra["bucket"][rows].repeat_interleave(args.num_online_samples)
-        names = extra.get("bucket_name") or [self._bucket_names[bucket] for bucket in extra["bucket"].tolist()]
-        buckets = [names[row] for row in rows for _ in range(args.num_online_samples)]
-        scores = self._scored(samples.responses, buckets).to(device)
-        sampled_seconds = cost.seconds()
-        batch = samples.batch(self._tokenizer.pad_token_id, device, args.pad_to_multiple_of)
-        logps = model(**batch, use_cache=False, fused_lm_head=True).log_probs.sum(dim=1)
-        by_prompt = (len(prompts), args.num_online_samples)
+        seed = (args.seed, *seed, self._data_parallel_rank)
+        try:
+            return sample(
+                self.model_wrapped, self.accelerator, prompts, self._tokenizer, args, room, seed=seed, fill=fill
+            )
+        except torch.OutOfMemoryError as error:
+            raise torch.OutOfMemoryError(
+                f"{args.num_online_samples} responses of {room} tokens to each of {len(prompts)} prompts of up to "
+                f"{max(map(len, prompts)):,} tokens do not fit in memory: lower online_batch_size "
+                f"({args.online_batch_size}), how many are generated at once, or max_new_tokens; or set "
+                f"lambda_online=0. {error}"
+            ) from error
+
+    def _names(self, batch: Mapping[str, Any]) -> list[str]:
+        """Return the buckets of a batch's pairs."""
+        return batch.get("bucket_name") or [self._bucket_names[bucket] for bucket in batch["bucket"].tolist()]
+
+    def _online_loss(self, model: Any, extra: Mapping[str, Any], shares: Mapping[str, Tensor]) -> Tensor:
+        """Return the micro-batch's share of a loss that has the gradient of the expected score."""
+        args, answers, device = self.args, extra["online"], extra["bucket"].device
+        batch = answers.samples.batch(self._tokenizer.pad_token_id, device, args.pad_to_multiple_of)
+
+        def log_probs() -> Tensor:
+            found: Tensor = model(**batch, use_cache=False, fused_lm_head=True).log_probs.sum(dim=1)
+            return found
+
+        if answers.is_trial:
+            with noise(device, (args.seed, self.state.global_step, _TRIAL)):  # dropout's
+                return 0.0 * log_probs().sum()
+        start, scores = time.perf_counter(), answers.scores.to(device)
+        by_prompt = (len(extra["online_rows"]), args.num_online_samples)
         num_prompts = shares["pairs"].sum()
-        surrogate = losses.online_surrogate(scores.view(by_prompt), logps.view(by_prompt), num_prompts=num_prompts)
+        logps = log_probs().view(by_prompt)
+        surrogate = losses.online_surrogate(scores.view(by_prompt), logps, num_prompts=num_prompts)
         # Its value means nothing: what is reported is the mean score.
         score = scores.nan_to_num(0.0).sum() / (args.num_online_samples * num_prompts)
-        cost.add_to(self._online_costs, sampled_seconds)
-        self._table("train", device).add(
-            ids,
-            {
-                "online_score": scores,
-                "online_length": torch.tensor([float(len(response)) for response in samples.responses], device=device),
-                "online_truncated": torch.tensor([float(cut) for cut in samples.cut], device=device),
-                "online_unscored": scores.isnan().float(),
-            },
-        )
+        self._cost.add_to(self._online_costs, seconds=time.perf_counter() - start)
+        rows = extra["bucket"][extra["online_rows"]]
+        self._add_answers("train", rows, answers.samples, scores)
         return args.lambda_online * extra["online_share"] * (surrogate - surrogate.detach() + score)
+
+    def _add_answers(
+        self, mode: str, buckets: Tensor, samples: Samples, scores: Tensor, keep: Tensor | None = None
+    ) -> None:
+        """Add what is logged of responses to prompts of some buckets."""
+        device, many = buckets.device, self.args.num_online_samples
+        values = {
+            "online_score": scores.to(device),
+            "online_length": torch.tensor([float(len(response)) for response in samples.responses], device=device),
+            "online_truncated": torch.tensor([float(cut) for cut in samples.cut], device=device),
+            "online_unscored": scores.to(device).isnan().float(),
+        }
+        self._table(mode, device).add(buckets.repeat_interleave(many), values, keep=keep)
+
+    def _after_evaluation(self, dataset: Any) -> None:
+        """Answer the same prompts at every evaluation, with the same noise, and score what comes."""
+        count, size, rank = self.args.eval_online_prompts, self._data_parallel_size, self._data_parallel_rank
+        if not count or self.critic is None:
+            return
+        rows = _some_rows(dataset, count, self.args.seed)
+        mine = rows[rank::size]
+        # On all processes alike: one that has no row answers one that does not count.
+        batch = self.data_collator(mine or rows[:1])
+        places = list(range(len(batch["bucket"])))
+        samples = self._sampled(_prompts(batch, places), (0, _EVALUATION))
+        many, names = self.args.num_online_samples, self._names(batch)
+        scores = self._scored(samples.responses, [names[place] for place in places for _ in range(many)])
+        buckets = batch["bucket"].to(self.accelerator.device)
+        keep = torch.full((many * len(places),), bool(mine), device=buckets.device)
+        self._add_answers("eval", buckets, samples, scores, keep)
 
     def _room(self, prompts: list[list[int]]) -> int:
         positions = self._positions
@@ -538,10 +646,11 @@ class HDPO(BucketTrainer, DPOTrainer):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Log, with what was gathered since the last time; every process calls it."""
         if self._online_costs and "loss" in logs:
-            times = self._online_costs.pop("times")
-            for name, value in self._online_costs.items():
+            costs, self._online_costs = self._online_costs, {}
+            times = costs.pop("times")
+            costs["seconds"] += costs["sampling_seconds"]
+            for name, value in costs.items():
                 logs[f"hdpo/online_{name}"] = value / times if name.endswith("seconds") else value
-            self._online_costs = {}
         super().log(logs, start_time)
 
     def _evaluation_loss(self, overall: Mapping[str, float], by_bucket: Mapping[str, Mapping[int, float]]) -> float:
@@ -579,13 +688,22 @@ class _Cost:
     def seconds(self) -> float:
         return time.perf_counter() - self.start
 
-    def add_to(self, costs: dict[str, float], sampling: float) -> None:
-        new = {"times": 1.0, "sampling_seconds": sampling, "seconds": self.seconds()}
+    def add_to(self, costs: dict[str, float], **new: float) -> None:
         for name, value in new.items():
             costs[name] = costs.get(name, 0.0) + value
         if self.device:
             peak = torch.cuda.max_memory_allocated(self.device) / 2**30
             costs["memory_gb"] = max(costs.get("memory_gb", 0.0), peak)
+
+
+def _some_rows(dataset: Any, count: int, seed: int) -> list[dict[str, Any]]:
+    """Return rows of a data set, always the same; of a stream the first."""
+    # A stream's share of a process stands for the stream.
+    dataset = dataset if hasattr(dataset, "__getitem__") else getattr(dataset, "dataset", dataset)
+    if _data.is_streaming(dataset):
+        return list(dataset.take(count))
+    chosen = np.random.default_rng(seed).permutation(len(dataset))[:count]
+    return [dataset[at] for at in sorted(chosen.tolist())]
 
 
 def _chosen_lengths(batch: Mapping[str, Tensor]) -> Tensor:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from trl import DPOConfig
+
 from polyalign.trainers._settings import check_choice, check_number
-from polyalign.trainers._trl import DPOConfig
 
 __all__ = ["HDPOConfig"]
 
@@ -13,6 +14,7 @@ MARGINS = ("policy", "reward", "policy_per_token", "reward_per_token")
 VARIANTS = ("default", "paper")
 # What κ is for margins per token: with β they would stay between .46 and .54.
 _PER_TOKEN_BETA = 2.0
+_EVAL_PROMPTS = 32
 
 
 @dataclass
@@ -25,6 +27,8 @@ class HDPOConfig(DPOConfig):
 
     Parameters
     ----------
+    eos_token : str, optional
+        The token that ends a response. Default: the tokenizer's; where the chosen responses all end in another, that.
     lambda_offline : float, default 0.1
         λ, the weight of R = p·s(chosen) + (1−p)·s(rejected), p = σ(κ·margin). 0: scores of pairs are needed by the
         weights alone.
@@ -41,8 +45,14 @@ class HDPOConfig(DPOConfig):
         Responses a prompt, 2 or more.
     online_prompts : int, optional
         At most so many prompts a sampling step, over all processes (at least one of each). Default: those of all pairs.
+    online_batch_size : int, default 128
+        So many responses are generated at once on a process; all prompts of a sampling step are answered together, as
+        far as that allows.
     max_new_tokens : int, default 256
         The longest sampled response, in tokens; one that is cut is scored as it is.
+    eval_online_prompts : int, optional
+        So many prompts of the evaluation's data, always the same, are answered at every evaluation, with the same
+        noise: ``eval_hdpo/online_score``. 0: none. Default: 32 where responses are sampled in training, else 0.
     gamma : float, default 0.05
         γ, the weight of the mean NLL of the chosen response's tokens.
     alpha, beta_w, gamma_l, eta : float, default 0.5, 1.0, 0.25, 0.25
@@ -67,6 +77,13 @@ class HDPOConfig(DPOConfig):
     0.1
     """
 
+    eos_token: str | None = field(
+        default=None,
+        metadata={
+            "help": "The token that ends a response. Default: the tokenizer's; where the chosen responses all end in "
+            "another, that."
+        },
+    )
     lambda_offline: float = field(
         default=0.1, metadata={"help": "Weight of the expected score of a pair's two responses (lambda)."}
     )
@@ -88,7 +105,17 @@ class HDPOConfig(DPOConfig):
     online_prompts: int | None = field(
         default=None, metadata={"help": "At most so many prompts a sampling step. Default: those of all pairs."}
     )
+    online_batch_size: int = field(
+        default=128, metadata={"help": "So many responses are generated at once on a process."}
+    )
     max_new_tokens: int = field(default=256, metadata={"help": "The longest sampled response, in tokens."})
+    eval_online_prompts: int | None = field(
+        default=None,
+        metadata={
+            "help": "So many prompts, always the same, are answered at every evaluation. Default: 32 where responses "
+            "are sampled in training, else 0."
+        },
+    )
     gamma: float = field(default=0.05, metadata={"help": "Weight of the mean NLL of the chosen response's tokens."})
     alpha: float = field(default=0.5, metadata={"help": "How much the rarity of its bucket adds to a pair's weight."})
     beta_w: float = field(
@@ -117,13 +144,21 @@ class HDPOConfig(DPOConfig):
             check_number(name, getattr(self, name), 0)
         for name in ("margin_beta", "weight_mean", "weight_max"):
             check_number(name, getattr(self, name), above=0)
-        least_of = {"online_every": 1, "num_online_samples": 2, "online_prompts": 1, "max_new_tokens": 1}
+        least_of = {"online_every": 1, "num_online_samples": 2, "online_prompts": 1, "online_batch_size": 1}
+        least_of.update({"max_new_tokens": 1, "eval_online_prompts": 0})
         for name, least in least_of.items():
             check_number(name, getattr(self, name), least)
         if self.weight_min > self.weight_max:
             raise ValueError(f"weight_min={self.weight_min} is above weight_max={self.weight_max}")
+        if self.eval_online_prompts is None:
+            self.eval_online_prompts = _EVAL_PROMPTS if self.lambda_online > 0 else 0
         if self.variant == "paper" and self.margin != "policy":
             raise ValueError(f"variant='paper' has margin='policy', not {self.margin!r}")
+
+    @property
+    def samples(self) -> bool:
+        """Whether a step comes in which responses are sampled, as far as the settings say."""
+        return self.lambda_online > 0 and not 0 < self.max_steps < self.online_every
 
     @property
     def kappa(self) -> float:

@@ -19,8 +19,6 @@ pub(crate) enum Kind {
     Object,
     /// Nothing that a record is made of: only in tables.
     Other,
-    /// Text that should be JSON and is not: only in tables.
-    Broken,
 }
 
 impl Kind {
@@ -33,7 +31,6 @@ impl Kind {
             Self::List => "a list",
             Self::Object => "an object",
             Self::Other => "of another type",
-            Self::Broken => "not valid JSON",
         }
     }
 }
