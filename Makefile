@@ -1,16 +1,26 @@
 # Everything below creates what it needs (a virtual environment in .venv, the release build) and
 # is idempotent: a second run takes seconds.
-.PHONY: help setup build test check test-rust test-python demo bench clean
+.PHONY: help setup build test check test-rust test-python wheel check-wheel demo bench clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+WHEEL  := $(wildcard dist/polyalign-*.whl)
+WHEEL_VENV := .venv-wheel
+ifeq ($(shell uname -s),Linux)
+WHEEL_FLAGS := --compatibility manylinux_2_28 -- -C linker=$(CURDIR)/rust/polyalign-python/link-old-glibc
+WHEEL_AUDIT := $(BIN)/auditwheel show dist/*.whl
+endif
+SIMD_LEVELS := portable avx2 $(shell grep -qs avx512_vbmi2 /proc/cpuinfo && echo avx512)
+# Each compares the engine with an oracle.
+SIMD_TESTS := tests/test_token_counter.py tests/test_token_counter_property.py tests/test_features.py tests/test_distances.py
 SOURCES := $(shell find rust -name '*.rs') $(shell find rust -name Cargo.toml) Cargo.toml Cargo.lock pyproject.toml
 
 help:
 	@echo "make test   format, lint, types, Rust and Python tests, doctests"
 	@echo "make demo   bucket a small bilingual corpus, learn its human reference, train a tiny model (minutes; no network beyond the package index)"
+	@echo "make wheel  a wheel for any Linux since glibc 2.28, audited, in dist/ (make check-wheel tries it)"
 	@echo "make bench  every benchmark, beside its peers (slow); make bench ARGS=--quick"
 	@echo "make build  the virtual environment with polyalign in it (editable, release build)"
 
@@ -45,12 +55,39 @@ test-python: build
 
 test: check test-rust test-python
 
+# The engine's dependencies are those of the tests; only the extension is linked once more, against an older glibc.
+wheel: $(VENV)/.installed
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --group wheel
+	rm -rf dist
+	PATH="$(abspath $(BIN)):$$PATH" maturin build --release --locked --out dist $(WHEEL_FLAGS)
+	$(BIN)/twine check --strict dist/*.whl
+	$(BIN)/abi3audit --strict --report dist/*.whl
+	$(WHEEL_AUDIT)
+	@du -m dist/*.whl | awk '$$1 > 15 { print $$2 " has " $$1 " MB; at most 15"; exit 1 }'
+
+check-wheel: $(WHEEL_VENV)/.installed
+	UV="$(abspath $(BIN)/uv)" POLYALIGN_WHEEL="$(abspath $(WHEEL))" $(WHEEL_VENV)/bin/python -m pytest -q tests/test_wheel.py
+	for level in $(SIMD_LEVELS); do \
+	  POLYALIGN_SIMD=$$level $(WHEEL_VENV)/bin/python -m pytest -q -n auto $(SIMD_TESTS) || exit 1; \
+	done
+
+$(WHEEL_VENV)/.installed: $(WHEEL) $(VENV)/.installed
+	$(BIN)/uv venv --quiet --clear --python $(PYTHON) $(WHEEL_VENV)
+	$(BIN)/uv pip install --quiet --python $(WHEEL_VENV)/bin/python "$(WHEEL)[demo,dev]"
+	@touch $@
+
+# The wheel serves where there is one, so that a first try need not compile.
+ifneq ($(WHEEL),)
+demo: $(WHEEL_VENV)/.installed
+	$(WHEEL_VENV)/bin/python -m polyalign.demo
+else
 demo: build
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -r pyproject.toml --extra demo
 	$(BIN)/python -m polyalign.demo
+endif
 
 bench: build
 	$(BIN)/python benches/run.py $(ARGS)
 
 clean:
-	rm -rf $(VENV) target demo dist
+	rm -rf $(VENV) $(WHEEL_VENV) target demo dist

@@ -426,10 +426,10 @@ def test_vision_is_refused(data: Dataset, tmp_path: Path) -> None:
 
 
 def test_untested_trl() -> None:
-    from polyalign.trainers._base import check_trl
+    from polyalign.trainers._trl import check_trl
 
-    for version in ("1.15.2", "2.0"):
-        with pytest.raises(ImportError, match=rf"trl {version}: .* pip install 'trl>=1.16,<2'"):
+    for version in ("1.15.2", "1.17.0", "2.0"):
+        with pytest.raises(ImportError, match=rf"trl {version}: .* pip install 'trl>=1.16,<1.17'"):
             check_trl(version)
 
 

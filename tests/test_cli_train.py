@@ -141,7 +141,8 @@ def test_all_help_has_what_trl_has(run: Run) -> None:
 
 
 def test_says_what_is_missing(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "polyalign.cli._training", raising=False)
+    for module in ("polyalign.cli._training", "polyalign.trainers._trl"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
     monkeypatch.setitem(sys.modules, "trl", None)
     code, _, err = run("sft --model_name_or_path model --dataset_name bucketed")
     assert (code, err) == (1, "polyalign: training needs trl: pip install 'polyalign[train]'\n")

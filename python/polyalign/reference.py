@@ -397,13 +397,13 @@ class Reference:
         """
         return Resolved(**json.loads(self._core.resolve(target, _at_least_0("min_count", min_count))))
 
-    def describe(self) -> Any:
+    def describe(self, *, threads: int | None = None) -> Any:
         """Return every feature of every bucket in numbers, an Arrow table.
 
         Columns are ``bucket``, ``feature``, ``count``, ``mean``, ``std``, ``min``, ``q10``, ``q25``, ``q50``, ``q75``,
         ``q90`` and ``max``; NaN where no human has a value.
         """
-        return self._core.describe()
+        return self._core.describe(threads)
 
     def to_arrow(self) -> Any:
         """Return every bin of every feature in every bucket: low, high, count and mean, an Arrow table."""
@@ -539,6 +539,7 @@ class Reference:
         most: int = 10,
         support: tuple[float, float] = _SUPPORT,
         min_count: int = 20,
+        threads: int | None = None,
     ) -> Explanation:
         """Say which features put a response outside the humans of a bucket.
 
@@ -548,6 +549,8 @@ class Reference:
             One of what :meth:`support_distance` takes lists of.
         most : int, default 10
             How many features, those that count most first.
+        threads : int, optional
+            Default: ``POLYALIGN_NUM_THREADS``, else every core.
 
         Examples
         --------
@@ -558,7 +561,7 @@ class Reference:
         """
         (text,), prompts = _responses.texts("texts", [text]), _responses.prompts([prompt])
         asked = _asked(support, min_count)
-        found = json.loads(self._core.explain(text, bucket, prompts, asked, _at_least_0("most", most)))
+        found = json.loads(self._core.explain(text, bucket, prompts, asked, _at_least_0("most", most), threads))
         return Explanation(**{**found, "outside": tuple(Outside(**outside) for outside in found["outside"])})
 
     def score_files(

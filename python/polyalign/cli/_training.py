@@ -20,21 +20,21 @@ import torch
 import transformers
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from transformers.trainer_utils import get_last_checkpoint
-from trl import (
-    DatasetMixtureConfig,
-    ModelConfig,
-    ScriptArguments,
-    TrlParser,
-    get_dataset,
-    get_peft_config,
-    get_quantization_config,
-)
-from trl.trainer.utils import create_model_from_path
 
 from polyalign.cli import _config
 from polyalign.cli import _options as options
 from polyalign.critics import SupportCritic
 from polyalign.trainers import HDPO, BucketSFT, BucketSFTConfig, HDPOConfig
+from polyalign.trainers._trl import (
+    DatasetMixtureConfig,
+    ModelConfig,
+    ScriptArguments,
+    TrlParser,
+    create_model_from_path,
+    get_dataset,
+    get_peft_config,
+    get_quantization_config,
+)
 
 __all__ = ["HDPOArguments", "SFTArguments", "make_parser", "train_hdpo", "train_sft"]
 

@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-import trl
 from accelerate.logging import get_logger
 from datasets import ClassLabel
-from packaging.version import Version
 from torch import Tensor
 
 from polyalign.trainers import _data
@@ -27,7 +25,6 @@ __all__ = [
     "PAPER",
     "BucketTrainer",
     "card_table",
-    "check_trl",
     "default_output",
     "refuse_sequence_parallelism",
     "refuse_vision",
@@ -35,21 +32,10 @@ __all__ = [
 
 logger = get_logger(__name__)
 
-_TESTED = (Version("1.16"), Version("2"))
-
 PAPER = {
     "title": "PolyAlign: Conditional Human-Distribution Alignment",
     "id": "2606.13227",
 }
-
-
-def check_trl(version: str = trl.__version__) -> None:
-    """Raise an ImportError where TRL is none that the trainers were tested with."""
-    low, high = _TESTED
-    if not low <= Version(version) < high:
-        raise ImportError(
-            f"trl {version}: the trainers work with trl {low} and later, below {high}: pip install 'trl>={low},<{high}'"
-        )
 
 
 def refuse_vision(name: str, processing_class: Any, columns: Sequence[str]) -> None:
@@ -118,7 +104,6 @@ class BucketTrainer:
     ) -> Any:
         """Check what is given, and set what preparing data sets in TRL's __init__ needs; return `args`."""
         name = type(self).__name__
-        check_trl()
         if args is None:
             args = config(default_output(model, name))
         if not isinstance(args, config):

@@ -12,9 +12,9 @@ import numpy.typing as npt
 import pyarrow as pa
 from accelerate.logging import get_logger
 from datasets import ClassLabel, Dataset, Features, IterableDataset, concatenate_datasets
-from trl.data_utils import get_dataset_column_names
 
 from polyalign.buckets import BucketSchema
+from polyalign.trainers._trl import get_dataset_column_names
 from polyalign.weights import BucketWeights
 
 logger = get_logger(__name__)

@@ -11,11 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 from transformers import GenerationConfig
-from trl.distributed import DistributedBackend
-from trl.models import unwrap_model_for_generation
-from trl.trainer.utils import pad
 
 from polyalign.trainers._ends import stop_tokens
+from polyalign.trainers._trl import DistributedBackend, pad, unwrap_model_for_generation
 
 __all__ = ["Samples", "noise", "sample"]
 

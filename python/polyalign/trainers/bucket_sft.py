@@ -10,9 +10,6 @@ import torch
 from accelerate.logging import get_logger
 from datasets import Value
 from torch import Tensor
-from trl import SFTTrainer
-from trl.data_utils import pack_dataset
-from trl.trainer.utils import global_then_local_main_first
 
 from polyalign.trainers import _data, losses
 from polyalign.trainers._base import PAPER, BucketTrainer, card_table, refuse_sequence_parallelism
@@ -20,6 +17,7 @@ from polyalign.trainers._collator import ResponseCollator
 from polyalign.trainers._ends import ROWS
 from polyalign.trainers._rows import Condition, FitResponse, NoResponse, Spread
 from polyalign.trainers._sampler import WeightedSampler
+from polyalign.trainers._trl import SFTTrainer, global_then_local_main_first, pack_dataset
 from polyalign.trainers.bucket_sft_config import BucketSFTConfig
 from polyalign.weights import BucketWeights, bucket_weights
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from trl import SFTConfig
-
 from polyalign.trainers._settings import check_choice, check_number
+from polyalign.trainers._trl import SFTConfig
 
 __all__ = ["BucketSFTConfig"]
 

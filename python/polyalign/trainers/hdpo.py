@@ -13,9 +13,6 @@ import torch
 from accelerate.logging import get_logger
 from datasets import Value
 from torch import Tensor
-from trl import DPOTrainer
-from trl.data_utils import extract_prompt
-from trl.trainer.utils import global_then_local_main_first
 
 from polyalign.buckets import BucketSchema
 from polyalign.critics import Critic, SupportCritic, check_scores
@@ -35,6 +32,7 @@ from polyalign.trainers._rows import (
     empty_response,
     no_score,
 )
+from polyalign.trainers._trl import DPOTrainer, extract_prompt, global_then_local_main_first
 from polyalign.trainers.hdpo_config import HDPOConfig
 from polyalign.weights import BucketWeights
 

@@ -1,6 +1,7 @@
 //! Distances for Python: numpy arrays in and out, contiguous and of the types the engine takes.
 
-use crate::{errors, interrupt, threads};
+use crate::errors;
+use crate::threads::run;
 use numpy::{
     Element, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods,
 };
@@ -17,16 +18,6 @@ use std::sync::atomic::AtomicBool;
 
 type Rows<'py, T> = PyReadonlyArray2<'py, T>;
 type Column<'py, T> = PyReadonlyArray1<'py, T>;
-
-/// Runs work on `threads` threads, with the GIL released and an eye on Ctrl-C.
-fn run<T: Send>(
-    py: Python<'_>,
-    threads: Option<usize>,
-    work: impl FnOnce(&AtomicBool) -> polyalign::Result<T> + Send,
-) -> PyResult<T> {
-    let pool = threads::pool(py, threads::resolve(threads)?)?;
-    interrupt::run_in(py, &pool, work)?.map_err(errors::to_py)
-}
 
 /// The distance of each pair: rows `p[first]` and `q[second]` on places `[group]`.
 #[pyfunction]

@@ -2,7 +2,7 @@
 
 use crate::arrow_out::Library;
 use crate::responses::{Column, Prompts, messages, responses};
-use crate::{errors, interrupt, threads};
+use crate::{errors, threads};
 use arrow::array::{ArrayRef, Float32Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema};
 use polyalign::buckets::language::primary_subtag;
@@ -63,9 +63,11 @@ pub fn extract_features<'py>(
     let subtags = subtags(&languages.as_strs()?)?;
     let prompts = prompts.as_ref().map(messages);
     let responses = responses(&texts, languages.of(&subtags), prompts.as_deref())?;
-    let pool = threads::pool(py, threads::resolve(threads)?)?;
-    let work = |stop: &AtomicBool| measure_all(variant, &groups, &responses, stop);
-    let values = interrupt::run_in(py, &pool, work)?.map_err(errors::to_py)?;
+    let work = |stop: &AtomicBool| {
+        let syntax = if with_syntax { syntax(&responses, stop)? } else { Vec::new() };
+        Ok((measure_all(variant, &groups, &responses, stop)?, syntax))
+    };
+    let (values, syntax) = threads::run(py, threads, work)?;
     let width = features(variant).len();
     let wanted = |at: &usize| variant == Variant::Paper || groups.contains(&FEATURES[*at].group);
     let wanted: Vec<usize> = (0..width).filter(wanted).collect();
@@ -75,8 +77,9 @@ pub fn extract_features<'py>(
         Values::Default(values) => columns(values, width, &wanted, |value| value),
         Values::Paper(values) => columns(values, width, &wanted, |value| value as f32),
     };
-    if with_syntax {
-        add_syntax(&responses, &mut fields, &mut columns);
+    for (name, column) in syntax {
+        fields.push(Field::new(name, DataType::Float32, false));
+        columns.push(column);
     }
     let schema = Arc::new(Schema::new(fields));
     let batch = RecordBatch::try_new(schema.clone(), columns).map_err(|error| errors::to_py(error.into()))?;
@@ -104,19 +107,25 @@ fn check_syntax(wanted: bool) -> PyResult<()> {
     Ok(())
 }
 
+/// The columns of the part-of-speech shares.
 #[cfg(feature = "pos")]
-fn add_syntax(responses: &[Response<'_>], fields: &mut Vec<Field>, columns: &mut Vec<ArrayRef>) {
+fn syntax(responses: &[Response<'_>], stop: &AtomicBool) -> polyalign::Result<Vec<(&'static str, ArrayRef)>> {
     use polyalign::features::{Language, syntax};
-    let shares = |response: &Response<'_>| syntax::shares(response.text, Language::of(response.of));
-    let rows: Vec<_> = responses.iter().map(shares).collect();
-    for (at, name) in syntax::NAMES.iter().enumerate() {
-        fields.push(Field::new(*name, DataType::Float32, false));
-        columns.push(Arc::new(rows.iter().map(|row| row[at]).collect::<Float32Array>()));
-    }
+    let shares = |response: &Response<'_>| {
+        if stop.load(std::sync::atomic::Ordering::Relaxed) {
+            return Err(polyalign::Error::Interrupted);
+        }
+        Ok(syntax::shares(response.text, Language::of(response.of)))
+    };
+    let rows = responses.iter().map(shares).collect::<polyalign::Result<Vec<_>>>()?;
+    let column = |at: usize| Arc::new(rows.iter().map(|row| row[at]).collect::<Float32Array>()) as ArrayRef;
+    Ok(syntax::NAMES.iter().enumerate().map(|(at, name)| (*name, column(at))).collect())
 }
 
 #[cfg(not(feature = "pos"))]
-fn add_syntax(_: &[Response<'_>], _: &mut Vec<Field>, _: &mut Vec<ArrayRef>) {}
+fn syntax(_: &[Response<'_>], _: &AtomicBool) -> polyalign::Result<Vec<(&'static str, ArrayRef)>> {
+    Ok(Vec::new())
+}
 
 /// Ends of a range; what is open has none.
 fn range((least, greatest): (f64, f64)) -> [Option<f64>; 2] {

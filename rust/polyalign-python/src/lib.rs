@@ -43,6 +43,7 @@ mod _core {
         if std::env::var_os("RUST_BACKTRACE").is_none_or(|value| value.is_empty() || value == "0") {
             std::panic::set_hook(Box::new(|_| {}));
         }
+        polyalign::cpu::Level::most().map_err(errors::to_py)?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 }

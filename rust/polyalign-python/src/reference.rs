@@ -79,8 +79,7 @@ impl Reference {
         threads: Option<usize>,
     ) -> PyResult<Vec<Scored>> {
         let scorer = self.scorer(asked)?;
-        let pool = threads::pool(py, threads::resolve(threads)?)?;
-        interrupt::run_in(py, &pool, |stop| scorer.score_all(responses, stop))?.map_err(errors::to_py)
+        threads::run(py, threads, |stop| scorer.score_all(responses, stop))
     }
 
     /// A number of a feature's humans for a target, for each of `at`; NaN where no humans serve it.
@@ -93,10 +92,13 @@ impl Reference {
     ) -> PyResult<Bound<'py, PyArray1<f64>>> {
         let feature = self.feature(feature)?;
         let query = Query { min_count, ..Query::default() };
-        let resolved = self.engine.resolve(target, &query).map_err(errors::to_py)?;
-        let humans = self.engine.target_distribution(&resolved, feature).map_err(errors::to_py)?;
-        let number = |at: f64| humans.as_ref().map_or(f64::NAN, |humans| of(humans, at));
-        Ok(PyArray1::from_vec(py, at.into_iter().map(number).collect()))
+        let work = || -> polyalign::Result<Vec<f64>> {
+            let resolved = self.engine.resolve(target, &query)?;
+            let humans = self.engine.target_distribution(&resolved, feature)?;
+            let number = |at: f64| humans.as_ref().map_or(f64::NAN, |humans| of(humans, at));
+            Ok(at.into_iter().map(number).collect())
+        };
+        Ok(PyArray1::from_vec(py, py.detach(work).map_err(errors::to_py)?))
     }
 }
 
@@ -170,9 +172,8 @@ impl Reference {
         .to_string()
     }
 
-    fn describe<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let batch = py.detach(|| self.engine.describe_table()).map_err(errors::to_py)?;
-        batch_table(py, batch)
+    fn describe<'py>(&self, py: Python<'py>, threads: Option<usize>) -> PyResult<Bound<'py, PyAny>> {
+        batch_table(py, threads::run(py, threads, |stop| self.engine.describe_table(stop))?)
     }
 
     fn bins<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
@@ -186,23 +187,19 @@ impl Reference {
         other: &Self,
         threads: Option<usize>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let pool = threads::pool(py, threads::resolve(threads)?)?;
-        let work = |stop: &AtomicBool| self.engine.diff_table(&other.engine, stop);
-        batch_table(py, interrupt::run_in(py, &pool, work)?.map_err(errors::to_py)?)
+        batch_table(py, threads::run(py, threads, |stop| self.engine.diff_table(&other.engine, stop))?)
     }
 
     /// What a page shows, as JSON.
     fn page(&self, py: Python<'_>, title: &str, min_count: u64, threads: Option<usize>) -> PyResult<String> {
-        let pool = threads::pool(py, threads::resolve(threads)?)?;
         let query = Query { min_count, ..Query::default() };
-        let work = |stop: &AtomicBool| self.engine.page(title, &query, stop).map(|page| page.to_string());
-        interrupt::run_in(py, &pool, work)?.map_err(errors::to_py)
+        threads::run(py, threads, |stop| self.engine.page(title, &query, stop).map(|page| page.to_string()))
     }
 
     /// What serves a target, as JSON.
-    fn resolve(&self, target: &str, min_count: u64) -> PyResult<String> {
+    fn resolve(&self, py: Python<'_>, target: &str, min_count: u64) -> PyResult<String> {
         let query = Query { min_count, ..Query::default() };
-        let resolved = self.engine.resolve(target, &query).map_err(errors::to_py)?;
+        let resolved = py.detach(|| self.engine.resolve(target, &query)).map_err(errors::to_py)?;
         let level = |level: Option<usize>| level.map(|level| resolved.levels[level].id.as_str());
         let features = self.engine.features().iter().zip(&resolved.feature_levels);
         Ok(json!({
@@ -316,21 +313,27 @@ impl Reference {
     }
 
     /// The features that put a response outside its target's humans, as JSON.
+    #[expect(clippy::too_many_arguments, reason = "the Python side has named them")]
     fn explain(
         &self,
+        py: Python<'_>,
         text: &str,
         target: &str,
         prompts: Option<Prompts>,
         asked: Asked,
         most: usize,
+        threads: Option<usize>,
     ) -> PyResult<String> {
         let prompts = prompts.as_ref().map(messages);
         let of = Of { name: "buckets", values: &[target], for_all: true };
         let responses = responses(&[text], of, prompts.as_deref())?;
         let scorer = self.scorer(asked)?;
-        let (target, values) = scorer.measure(&responses[0]).map_err(errors::to_py)?;
-        let score = target.score(text, &values);
-        let outside = target.outside(&self.engine, scorer.query(), &values, most).map_err(errors::to_py)?;
+        let work = |_: &AtomicBool| {
+            let (target, values) = scorer.measure(&responses[0])?;
+            let outside = target.outside(&self.engine, scorer.query(), &values, most)?;
+            Ok((target.score(text, &values), target, outside))
+        };
+        let (score, target, outside) = threads::run(py, threads, work)?;
         let defined = |value: f64| (!value.is_nan()).then_some(value);
         let features: Vec<_> = outside
             .iter()
@@ -419,10 +422,9 @@ impl ReferenceBuilder {
         let py = table.py();
         let (batches, schema) = table.extract::<AnyRecordBatch>()?.into_table()?.into_inner();
         let fields: FieldSpec = from_json("fields", fields)?;
-        let pool = threads::pool(py, threads::resolve(threads)?)?;
         let builder = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone().ok_or_else(finished)?;
         let work = |stop: &AtomicBool| scoring::count_table(&builder, &schema, &batches, &fields, stop);
-        Ok(json!(interrupt::run_in(py, &pool, work)?.map_err(errors::to_py)?).to_string())
+        Ok(json!(threads::run(py, threads, work)?).to_string())
     }
 
     fn finish(&self, py: Python<'_>) -> PyResult<Reference> {

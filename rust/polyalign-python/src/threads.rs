@@ -1,9 +1,14 @@
 //! Thread pools of chosen sizes, one of each size per process.
+//!
+//! Whatever the engine computes on rayon's threads runs in one of them, never in rayon's global pool: that one's
+//! threads do not survive a fork, and it takes no notice of the number of threads asked for.
 
+use crate::{errors, interrupt};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// Pools by (process id, size): a pool's threads do not survive a fork, so a forked worker
@@ -32,6 +37,17 @@ pub fn resolve(requested: Option<usize>) -> PyResult<usize> {
         }
         _ => Ok(*CORES.get_or_init(|| std::thread::available_parallelism().map_or(1, usize::from))),
     }
+}
+
+/// Runs work in a pool of `threads` threads ([`resolve`]), with the GIL released and an eye on Ctrl-C, which sets the
+/// flag that the work is given.
+pub fn run<T: Send>(
+    py: Python<'_>,
+    threads: Option<usize>,
+    work: impl FnOnce(&AtomicBool) -> polyalign::Result<T> + Send,
+) -> PyResult<T> {
+    let pool = pool(py, resolve(threads)?)?;
+    interrupt::run_in(py, &pool, work)?.map_err(errors::to_py)
 }
 
 /// A pool of `threads` threads, made on first use.

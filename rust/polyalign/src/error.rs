@@ -1,13 +1,14 @@
 //! The one error type of the engine.
 
 use std::any::Any;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 /// What went wrong, in one line that says what, where and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file could not be opened, read or written.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {source}", printable(path.as_os_str()))]
     Io {
         /// The file.
         path: PathBuf,
@@ -59,6 +60,28 @@ pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
     one_line(text)
+}
+
+/// A file's name as text that no other file has and that can be printed: what is no UTF-8, and control
+/// characters, as `\xHH`.
+pub(crate) fn printable(name: &OsStr) -> String {
+    let bytes = name.as_encoded_bytes();
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            if character.is_control() {
+                escape(&mut text, character.encode_utf8(&mut [0; 4]).as_bytes());
+            } else {
+                text.push(character);
+            }
+        }
+        escape(&mut text, chunk.invalid());
+    }
+    text
+}
+
+fn escape(text: &mut String, bytes: &[u8]) {
+    bytes.iter().for_each(|byte| text.push_str(&format!("\\x{byte:02X}")));
 }
 
 /// A message of another library, in one line.

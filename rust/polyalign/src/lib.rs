@@ -7,6 +7,7 @@
 
 pub mod bucketing;
 pub mod buckets;
+pub mod cpu;
 pub mod distance;
 pub mod error;
 pub mod features;

@@ -9,6 +9,7 @@ use arrow::ipc::writer::{FileWriter, StreamWriter};
 use bucketing_support::*;
 use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
+use polyalign::bucketing::Job;
 use std::path::Path;
 use std::sync::Arc;
 use tempfile::tempdir;
@@ -167,6 +168,184 @@ fn rows_that_cannot_be_used_are_left_out_of_their_own_columns() {
     assert_eq!(notes.as_primitive::<arrow::datatypes::Int64Type>().values(), &[0, 1, 2, 4, 5, 6, 7, 8, 9]);
 }
 
+/// A table of one row a text, with these columns besides.
+fn chat(answers: &[&str], more: Vec<(&str, ArrayRef)>) -> RecordBatch {
+    let texts: ArrayRef = Arc::new(StringArray::from(answers.to_vec()));
+    let prompts: ArrayRef = Arc::new(StringArray::from(vec!["What is a good tea?"; answers.len()]));
+    let columns = [("prompt", prompts), ("completion", texts)].into_iter().chain(more);
+    RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (name, column, true))).unwrap()
+}
+
+fn as_type(column: ArrayRef, to: &DataType) -> ArrayRef {
+    arrow::compute::cast(&column, to).unwrap()
+}
+
+/// A column of an output, as text, null as `-`.
+fn shown(out: &Path, name: &str) -> Vec<String> {
+    let options = arrow::util::display::FormatOptions::default().with_null("-");
+    let of = |batch: &RecordBatch| {
+        let column = batch.column_by_name(name).unwrap_or_else(|| panic!("no {name}")).clone();
+        let texts = arrow::util::display::ArrayFormatter::try_new(&column, &options).unwrap();
+        (0..column.len()).map(|row| texts.value(row).to_string()).collect::<Vec<_>>()
+    };
+    batches(out).iter().flat_map(of).collect()
+}
+
+#[test]
+fn shards_whose_columns_differ_in_what_does_not_matter_are_one_table() {
+    let dir = tempdir().unwrap();
+    let text = |texts: Vec<Option<&str>>| -> ArrayRef { Arc::new(StringArray::from(texts)) };
+    let first = chat(
+        &["Mint tea is good.", "Green tea is good."],
+        vec![
+            ("source", text(vec![Some("a"), None])),
+            ("n", Arc::new(arrow::array::Int32Array::from(vec![1, 2]))),
+            ("list", {
+                let item = Arc::new(Field::new("item", DataType::Utf8, true));
+                let offsets = OffsetBuffer::from_lengths([1, 0]);
+                Arc::new(ListArray::new(item, offsets, text(vec![Some("x")]), None))
+            }),
+            ("meta", {
+                let fields = Fields::from(vec![Field::new("a", DataType::Utf8, true)]);
+                Arc::new(StructArray::new(fields, vec![text(vec![Some("p"), None])], None))
+            }),
+        ],
+    );
+    let write_both = |name: &str, second: RecordBatch| {
+        let input = dir.path().join(name);
+        write(&input, "a.parquet", parquet(std::slice::from_ref(&first), 10));
+        write(&input, "b.arrow", stream(&[second]));
+        let out = dir.path().join(format!("{name}.out"));
+        let report = bucket(&job(&input, &out)).unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert_eq!((report.bucketed, report.rejected), (3, 0), "{name}: {:?}", rejects(&out));
+        out
+    };
+    let one = chat(&["Black tea is good."], vec![]);
+    let with = |more| chat(&["Black tea is good."], more);
+
+    let out = write_both("missing", one.clone());
+    assert_eq!(shown(&out, "source"), ["a", "-", "-"]);
+    assert_eq!(shown(&out, "list"), ["[x]", "[]", "-"]);
+    let out = write_both("null", with(vec![("source", Arc::new(arrow::array::NullArray::new(1)))]));
+    assert_eq!(shown(&out, "source"), ["a", "-", "-"]);
+    let out = write_both(
+        "order",
+        with(vec![("n", Arc::new(Int64Array::from(vec![1 << 40])))]).project(&[2, 1, 0]).unwrap(),
+    );
+    assert_eq!(shown(&out, "n"), ["1", "2", "1099511627776"]);
+    let out = write_both("more", with(vec![("z", text(vec![Some("z")]))]));
+    assert_eq!(shown(&out, "z"), ["-", "-", "z"]);
+    let dictionary = DataType::Dictionary(DataType::Int8.into(), DataType::Utf8.into());
+    for (name, to) in
+        [("large", DataType::LargeUtf8), ("view", DataType::Utf8View), ("dictionary", dictionary)]
+    {
+        let columns = with(vec![("source", text(vec![Some("b")]))]);
+        let columns = columns.columns().iter().map(|column| as_type(column.clone(), &to));
+        let named = ["prompt", "completion", "source"].into_iter().zip(columns);
+        let out = write_both(name, RecordBatch::try_from_iter(named).unwrap());
+        assert_eq!(shown(&out, "source"), ["a", "-", "b"], "{name}");
+        assert_eq!(shown(&out, "completion").len(), 3);
+    }
+    let item = Arc::new(Field::new("element", DataType::LargeUtf8, false));
+    for (name, to) in [
+        ("large_list", DataType::LargeList(item.clone())),
+        ("list_view", DataType::ListView(item.clone())),
+        ("fixed", DataType::FixedSizeList(item.clone(), 2)),
+    ] {
+        let values = as_type(text(vec![Some("y"), Some("z")]), &DataType::LargeUtf8);
+        let list: ArrayRef =
+            Arc::new(ListArray::new(item.clone(), OffsetBuffer::from_lengths([2]), values, None));
+        let out = write_both(name, with(vec![("list", as_type(list, &to))]));
+        assert_eq!(shown(&out, "list"), ["[x]", "[]", "[y, z]"], "{name}");
+    }
+    let fields = Fields::from(vec![
+        Field::new("b", DataType::Int64, false),
+        Field::new("a", DataType::LargeUtf8, false),
+    ]);
+    let columns = vec![
+        Arc::new(Int64Array::from(vec![5])) as ArrayRef,
+        as_type(text(vec![Some("q")]), &DataType::LargeUtf8),
+    ];
+    let out = write_both("struct", with(vec![("meta", Arc::new(StructArray::new(fields, columns, None)))]));
+    assert_eq!(shown(&out, "meta"), ["{a: p, b: -}", "{a: -, b: -}", "{a: q, b: 5}"]);
+}
+
+#[test]
+fn columns_that_parquet_does_not_have() {
+    let dir = tempdir().unwrap();
+    let stored = |name: &str, column: ArrayRef| {
+        let input = write(
+            dir.path(),
+            &format!("{name}.arrow"),
+            file(&[chat(&["Mint tea is good."], vec![("meta", column)])]),
+        );
+        let out = dir.path().join(name);
+        let report = bucket(&job(&input, &out));
+        (report, out)
+    };
+    // Structs without members become JSON, also within others; dictionaries of lists lists.
+    let empty: ArrayRef = Arc::new(StructArray::new_empty_fields(1, None));
+    let (report, out) = stored("empty", empty.clone());
+    assert_eq!(report.unwrap().bucketed, 1);
+    assert_eq!(shown(&out, "meta"), ["{}"]);
+    assert_eq!(
+        batches(&out)[0].schema().field_with_name("meta").unwrap().metadata()["ARROW:extension:name"],
+        "arrow.json"
+    );
+    let fields = vec![Arc::new(Field::new("in", empty.data_type().clone(), true))];
+    let (report, out) = stored("nested", Arc::new(StructArray::new(fields.into(), vec![empty], None)));
+    assert_eq!(report.unwrap().bucketed, 1);
+    assert_eq!(shown(&out, "meta"), ["{in: {}}"]);
+    let item = Arc::new(Field::new("item", DataType::Int64, true));
+    let lists =
+        ListArray::new(item, OffsetBuffer::from_lengths([2]), Arc::new(Int64Array::from(vec![1, 2])), None);
+    let keys = arrow::array::Int32Array::from(vec![0]);
+    let lists = arrow::array::DictionaryArray::new(keys, Arc::new(lists) as ArrayRef);
+    let (report, out) = stored("lists", Arc::new(lists));
+    assert_eq!(report.unwrap().bucketed, 1);
+    assert_eq!(shown(&out, "meta"), ["[1, 2]"]);
+
+    // What can't be written is named before work starts, and only then.
+    let fields = [(0, Arc::new(Field::new("a", DataType::Int64, true)))].into_iter().collect();
+    let union: ArrayRef = Arc::new(
+        arrow::array::UnionArray::try_new(
+            fields,
+            vec![0].into(),
+            None,
+            vec![Arc::new(Int64Array::from(vec![1]))],
+        )
+        .unwrap(),
+    );
+    let item = Arc::new(Field::new("item", union.data_type().clone(), true));
+    let unions: ArrayRef =
+        Arc::new(ListArray::new(item, OffsetBuffer::from_lengths([1]), union.clone(), None));
+    let span = arrow::datatypes::IntervalMonthDayNano::new(1, 2, 3);
+    let interval: ArrayRef = Arc::new(arrow::array::IntervalMonthDayNanoArray::from(vec![span]));
+    for (name, column) in [("union", union), ("unions", unions), ("interval", interval)] {
+        let (report, out) = stored(name, column);
+        let error = report.unwrap_err().to_string();
+        assert!(error.contains("the column `meta` can't be stored as Parquet"), "{error}");
+        assert!(error.contains("--assignments-only"), "{error}");
+        let input = dir.path().join(format!("{name}.arrow"));
+        let bare = Job { assignments_only: true, ..job(&input, &out) };
+        assert_eq!(bucket(&bare).unwrap().bucketed, 1, "{name}");
+    }
+}
+
+#[test]
+fn columns_that_trainers_take_for_their_own_get_other_names() {
+    let dir = tempdir().unwrap();
+    let text: ArrayRef = Arc::new(StringArray::from(vec!["x"]));
+    let names = ["labels", "input_ids", "images", "label", "source_labels"];
+    let more = names.iter().map(|name| (*name, text.clone())).collect();
+    let input = write(dir.path(), "a.parquet", parquet(&[chat(&["Mint tea is good."], more)], 10));
+    let out = dir.path().join("out");
+    bucket(&job(&input, &out)).unwrap();
+    let schema = batches(&out)[0].schema();
+    let own: Vec<&str> = schema.fields().iter().rev().take(5).map(|field| field.name().as_str()).collect();
+    assert_eq!(own, ["source_labels", "label", "source_images", "source_input_ids", "source_source_labels"]);
+}
+
 #[test]
 fn inputs_that_do_not_go_together() {
     let dir = tempdir().unwrap();
@@ -177,9 +356,16 @@ fn inputs_that_do_not_go_together() {
     let error = bucket(&job(&input, &out)).unwrap_err().to_string();
     assert!(error.contains("a.parquet") && error.contains("b.jsonl"), "{error}");
     std::fs::remove_file(input.join("b.jsonl")).unwrap();
-    write(&input, "c.parquet", parquet(&[table(0..5).project(&[0, 1, 3]).unwrap()], 10));
+    write(&input, "c.parquet", parquet(&[table(0..5).project(&[0, 2, 3]).unwrap()], 10));
     let error = bucket(&job(&input, &out)).unwrap_err().to_string();
-    assert!(error.contains("different columns") && error.contains("language"), "{error}");
+    assert!(error.contains("different columns") && error.contains("only id, language, note"), "{error}");
+    let notes: ArrayRef = Arc::new(StringArray::from(vec!["a"; 5]));
+    let mut columns = table(0..5).columns().to_vec();
+    columns[3] = notes;
+    let named = ["id", "messages", "language", "note"].into_iter().zip(columns);
+    write(&input, "c.parquet", parquet(&[RecordBatch::try_from_iter(named).unwrap()], 10));
+    let error = bucket(&job(&input, &out)).unwrap_err().to_string();
+    assert!(error.contains("`note` is Int64 in one, Utf8 in the other"), "{error}");
     assert!(!out.exists() && !dir.path().join("out.partial").exists());
 }
 

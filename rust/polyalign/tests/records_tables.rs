@@ -18,16 +18,35 @@ enum Flavour {
     Dictionary,
     SmallDictionary,
     Sliced,
+    /// Lists of JSON, as `datasets` makes them of messages whose keys differ.
+    JsonItems,
+    /// Everything is JSON.
+    JsonColumns,
 }
 
-const FLAVOURS: [Flavour; 6] = [
+const FLAVOURS: [Flavour; 8] = [
     Flavour::Plain,
     Flavour::Large,
     Flavour::View,
     Flavour::Dictionary,
     Flavour::SmallDictionary,
     Flavour::Sliced,
+    Flavour::JsonItems,
+    Flavour::JsonColumns,
 ];
+
+/// A field and an array of JSON values, all of one type or null, or all of them as JSON.
+fn field_and_array(name: &str, values: &[Value], flavour: Flavour, is_json: bool) -> (Arc<Field>, ArrayRef) {
+    if !is_json {
+        let array = array(values, flavour);
+        return (Arc::new(Field::new(name, array.data_type().clone(), true)), array);
+    }
+    let texts = values.iter().map(|value| (!value.is_null()).then(|| value.to_string()));
+    let extension = [("ARROW:extension:name", "arrow.json"), ("ARROW:extension:metadata", "")];
+    let metadata = extension.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+    let field = Field::new(name, DataType::Utf8, true).with_metadata(metadata);
+    (Arc::new(field), Arc::new(texts.collect::<StringArray>()))
+}
 
 /// An Arrow array of JSON values, all of one type or null.
 fn array(values: &[Value], flavour: Flavour) -> ArrayRef {
@@ -48,7 +67,9 @@ fn array(values: &[Value], flavour: Flavour) -> ArrayRef {
 fn text(values: &[Value], flavour: Flavour) -> ArrayRef {
     let texts = values.iter().map(Value::as_str);
     match flavour {
-        Flavour::Plain => Arc::new(texts.collect::<StringArray>()),
+        Flavour::Plain | Flavour::JsonItems | Flavour::JsonColumns => {
+            Arc::new(texts.collect::<StringArray>())
+        }
         Flavour::Large => Arc::new(texts.collect::<LargeStringArray>()),
         Flavour::View => Arc::new(texts.collect::<StringViewArray>()),
         Flavour::Dictionary => Arc::new(texts.collect::<DictionaryArray<Int32Type>>()),
@@ -77,8 +98,8 @@ fn list(values: &[Value], flavour: Flavour) -> ArrayRef {
     let rows: Vec<&[Value]> =
         values.iter().map(|value| value.as_array().map_or(&[][..], Vec::as_slice)).collect();
     let nulls = Some(values.iter().map(|value| !value.is_null()).collect::<NullBuffer>());
-    let elements = array(&rows.concat(), flavour);
-    let field = Arc::new(Field::new("item", elements.data_type().clone(), true));
+    let is_json = matches!(flavour, Flavour::JsonItems);
+    let (field, elements) = field_and_array("item", &rows.concat(), flavour, is_json);
     let lengths = || rows.iter().map(|row| row.len());
     match flavour {
         Flavour::Large => {
@@ -105,14 +126,9 @@ fn structs(values: &[Value], flavour: Flavour) -> ArrayRef {
     let column = |name: &String| {
         let members: Vec<Value> =
             values.iter().map(|value| value.get(name).cloned().unwrap_or_default()).collect();
-        array(&members, flavour)
+        field_and_array(name, &members, flavour, matches!(flavour, Flavour::JsonColumns))
     };
-    let columns: Vec<ArrayRef> = names.iter().map(|name| column(name)).collect();
-    let fields: Vec<Field> = names
-        .iter()
-        .zip(&columns)
-        .map(|(name, column)| Field::new(*name, column.data_type().clone(), true))
-        .collect();
+    let (fields, columns): (Vec<_>, Vec<_>) = names.iter().map(|name| column(name)).unzip();
     let nulls = Some(values.iter().map(|value| !value.is_null()).collect::<NullBuffer>());
     let array = StructArray::new(fields.into(), columns, nulls);
     Arc::new(array)
@@ -202,6 +218,41 @@ fn messages() {
         ],
         4,
     );
+}
+
+#[test]
+fn json_of_any_form_is_read_from_text_that_says_it_is_json() {
+    let rows = [
+        json!({"messages": [{"role": "user", "content": "Tea \u{1f375}?\n"}, {"role": "assistant", "content": [{"type": "text", "text": "Mint"}]}]}),
+        json!({"messages": [{"role": "user", "content": "T"}, {"role": "assistant", "content": "M", "tool_calls": [{"id": 1}]}], "id": 3}),
+        json!({"messages": ["x"], "id": "four"}),
+        json!({"messages": [["x"], 5]}),
+        json!({"messages": [null]}),
+    ];
+    let spec = FieldSpec { shape: Some(Shape::Messages), ..FieldSpec::default() };
+    let expected = from_json(&filled(&rows), &spec);
+    assert_eq!(expected.iter().filter(|outcome| outcome.starts_with("Record")).count(), 2, "{expected:#?}");
+    assert_eq!(from_tables(&batch(&rows, Flavour::JsonColumns), &spec), expected);
+
+    // What is no JSON is rejected row by row, and named.
+    let (field, _) = field_and_array("messages", &[], Flavour::Plain, true);
+    let texts = StringArray::from(vec![
+        Some(r#"[{"role": "assistant", "content": "A"}]"#),
+        Some("[{]"),
+        Some(""),
+        None,
+        Some("null"),
+        Some("[] []"),
+        Some(r#"[{"role": "assistant", "content": "\ud800"}]"#),
+    ]);
+    let schema = Arc::new(Schema::new(vec![field]));
+    let outcomes = from_tables(&RecordBatch::try_new(schema, vec![Arc::new(texts)]).unwrap(), &spec);
+    assert!(outcomes[0].starts_with("Record"), "{}", outcomes[0]);
+    for row in [1, 2, 5] {
+        assert!(outcomes[row].contains("`messages` is not valid JSON"), "{}", outcomes[row]);
+    }
+    assert_eq!(outcomes[3], outcomes[4]);
+    assert!(outcomes[6].contains("half a character"), "{}", outcomes[6]);
 }
 
 #[test]

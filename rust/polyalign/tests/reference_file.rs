@@ -8,6 +8,7 @@ use reference_common::{BUCKETS, Random, build, rows, settings};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde_json::Value;
 use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
 
 fn sample(variant: Variant) -> Reference {
     build(&rows(5, 60, 4, variant), settings(variant, 4))
@@ -110,7 +111,7 @@ fn use_it(reference: &Reference) {
     let query = Query { min_count: 2, ..Query::default() };
     reference.bands(&ids, &query).unwrap();
     reference.calibrate(&ids, &query).unwrap();
-    reference.describe();
+    reference.describe(&AtomicBool::new(false)).unwrap();
     assert!(Reference::from_bytes(&reference.to_bytes().unwrap()).unwrap() == *reference);
 }
 

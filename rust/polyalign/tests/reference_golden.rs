@@ -229,7 +229,7 @@ fn walked(p: &polyalign::reference::Distribution, q: &polyalign::reference::Dist
 fn descriptions_are_the_distributions() {
     let rows = reference_common::rows(1, 300, 4, Variant::Default);
     let reference = reference_common::build(&rows, settings(Variant::Default, 0));
-    let all = reference.describe();
+    let all = reference.describe(&AtomicBool::new(false)).unwrap();
     assert_eq!(all.len(), reference.buckets().len() * reference.features().len());
     for found in all.iter().filter(|found| found.count > 0) {
         let of = reference.distribution(found.bucket, found.feature);

@@ -67,8 +67,7 @@ pub fn assign_table(
 }
 
 fn worker_count(threads: usize, pieces: usize) -> usize {
-    let threads = if threads == 0 { thread::available_parallelism().map_or(1, usize::from) } else { threads };
-    threads.clamp(1, pieces.max(1))
+    crate::stream::thread_count(threads).clamp(1, pieces.max(1))
 }
 
 /// Slices of the batches, in order.

@@ -347,7 +347,7 @@ impl Run<'_> {
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let partitions = Partitions::new(&self.job.partition_by, &layout.axes, &names)?;
         let own = match &self.stream.table {
-            Some(schema) if texts => OwnColumns::new(schema, &layout),
+            Some(schema) if texts => OwnColumns::new(schema, &layout)?,
             _ => OwnColumns::default(),
         };
         fields.extend(own.fields);

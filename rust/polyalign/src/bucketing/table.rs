@@ -2,8 +2,9 @@
 
 use super::columns::Layout;
 use super::encode::Storage;
-use crate::Result;
 use crate::buckets::{BucketSchema, unescape_part};
+use crate::io::unify::storable;
+use crate::{Error, Result};
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Schema};
@@ -13,6 +14,26 @@ use std::sync::Arc;
 /// Columns that only an output of ours has together.
 const MARKS: [&str; 8] =
     ["id", "file", "row", "bucket", "length", "prompt_tokens", "completion_tokens", "group"];
+
+/// Columns that TRL's trainers take for what they make themselves, or for pictures.
+const TRAINERS: [&str; 16] = [
+    "assistant_masks",
+    "attention_mask",
+    "chosen_ids",
+    "completion_ids",
+    "completion_mask",
+    "image",
+    "images",
+    "input_ids",
+    "labels",
+    "pixel_values",
+    "position_ids",
+    "prompt_ids",
+    "rejected_ids",
+    "seq_lengths",
+    "token_type_ids",
+    "videos",
+];
 
 /// Whether a table is an output of ours, or part of one.
 fn is_output(schema: &Schema) -> bool {
@@ -61,29 +82,47 @@ pub struct OwnColumns {
 }
 
 impl OwnColumns {
-    /// All columns, except that an output of ours gives up those that are made anew. One that is named
-    /// as one of ours becomes `source_<name>`.
-    pub fn new(schema: &Schema, layout: &Layout) -> Self {
+    /// All columns as Parquet can hold them, except that an output of ours gives up those that are made anew. One
+    /// that is named as one of ours, or as one that trainers take for their own, becomes `source_<name>`.
+    ///
+    /// # Errors
+    /// A column of a type that Parquet does not have.
+    pub fn new(schema: &Schema, layout: &Layout) -> Result<Self> {
         let ours: HashSet<String> = layout.fields().iter().map(|(field, _)| field.name().clone()).collect();
-        Self::beside(schema, &ours)
+        let mut own = Self::renamed(schema, &ours, &TRAINERS);
+        for (field, _) in &mut own.fields {
+            *field = storable(field).map_err(|found| {
+                Error::Input(format!(
+                    "the column `{}` can't be stored as Parquet, which has no {found}: cast or drop it, or write \
+                     no texts with --assignments-only",
+                    field.name()
+                ))
+            })?;
+        }
+        Ok(own)
     }
 
-    /// As [`new`](Self::new), beside columns of these names.
+    /// All columns as they are, beside columns of these names.
     pub fn beside(schema: &Schema, ours: &HashSet<String>) -> Self {
+        Self::renamed(schema, ours, &[])
+    }
+
+    fn renamed(schema: &Schema, ours: &HashSet<String>, trainers: &[&str]) -> Self {
         let is_output = is_output(schema);
+        let is_taken = |name: &str| ours.contains(name) || trainers.contains(&name);
         let mut own = Self::default();
-        let mut taken: HashSet<String> = schema.fields().iter().map(|f| f.name().clone()).collect();
+        let mut names: HashSet<String> = schema.fields().iter().map(|f| f.name().clone()).collect();
         for (i, field) in schema.fields().iter().enumerate() {
             let mut field = field.as_ref().clone();
-            if ours.contains(field.name()) {
-                if is_output {
-                    continue;
-                }
+            if is_output && ours.contains(field.name()) {
+                continue;
+            }
+            if is_taken(field.name()) {
                 let mut name = format!("source_{}", field.name());
-                while taken.contains(&name) || ours.contains(&name) {
+                while names.contains(&name) || is_taken(&name) {
                     name = format!("source_{name}");
                 }
-                taken.insert(name.clone());
+                names.insert(name.clone());
                 field = field.with_name(name);
             }
             own.columns.push(i);

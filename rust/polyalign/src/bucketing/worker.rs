@@ -12,6 +12,7 @@ use crate::buckets::{self, Assignment, BucketTable, Bucketer, LengthHistograms};
 use crate::io::block::{Bad, Block, Item, Rows};
 use crate::io::input::Inputs;
 use crate::io::record::{Record, Reject};
+use crate::io::unify::conform;
 use crate::reference::Builder;
 use crate::stream::{self, Place, Reader, Records};
 use arrow::array::{ArrayRef, BooleanArray};
@@ -265,7 +266,7 @@ impl<'p> Sheet<'p> {
     /// Writes the rows of a table: ours, then its own columns.
     fn end_batch(&mut self, rows: &Rows, kept: Vec<bool>) -> Result<()> {
         let plan = self.plan;
-        let Pass::Write { own, .. } = &plan.pass else {
+        let Pass::Write { own, encoder, .. } = &plan.pass else {
             return Ok(());
         };
         let columns = std::mem::replace(&mut self.columns, Columns::new(&plan.layout));
@@ -274,7 +275,8 @@ impl<'p> Sheet<'p> {
         let mask = BooleanArray::from(kept);
         for &i in own {
             let column = rows.batch.column(i);
-            columns.push(if all { Arc::clone(column) } else { arrow::compute::filter(column, &mask)? });
+            let column = if all { Arc::clone(column) } else { arrow::compute::filter(column, &mask)? };
+            columns.push(conform(&column, encoder.schema.field(columns.len()).data_type())?);
         }
         self.write(columns)
     }

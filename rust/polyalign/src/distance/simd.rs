@@ -74,12 +74,15 @@ pub(super) fn level() -> Level {
     let most = tests::MOST.load(std::sync::atomic::Ordering::Relaxed);
     #[cfg(not(test))]
     let most = Level::Avx512 as u8;
-    let has_avx512 = std::arch::is_x86_feature_detected!("avx512f")
+    let has_avx512 = crate::cpu::allows(crate::cpu::Level::Avx512)
+        && std::arch::is_x86_feature_detected!("avx512f")
         && std::arch::is_x86_feature_detected!("avx512dq")
         && std::arch::is_x86_feature_detected!("avx512vl");
     match most {
         2.. if has_avx512 => Level::Avx512,
-        1.. if std::arch::is_x86_feature_detected!("avx2") => Level::Avx2,
+        1.. if crate::cpu::allows(crate::cpu::Level::Avx2) && std::arch::is_x86_feature_detected!("avx2") => {
+            Level::Avx2
+        }
         _ => Level::Portable,
     }
 }

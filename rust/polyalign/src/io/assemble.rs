@@ -19,6 +19,8 @@ pub(crate) enum Kind {
     Object,
     /// Nothing that a record is made of: only in tables.
     Other,
+    /// Text that should be JSON and is not: only in tables.
+    Broken,
 }
 
 impl Kind {
@@ -31,6 +33,7 @@ impl Kind {
             Self::List => "a list",
             Self::Object => "an object",
             Self::Other => "of another type",
+            Self::Broken => "not valid JSON",
         }
     }
 }

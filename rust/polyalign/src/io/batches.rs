@@ -2,14 +2,18 @@
 
 use super::block::{Bad, Block, Item, Limits, Position, Rows};
 use super::input::{Format, Input, Inputs};
+use super::json_column::{is_json, marked};
+use super::partition::Key;
+use super::unify::{conform, merged};
 use crate::{Error, Result};
-use arrow::array::{Array, RecordBatch, RecordBatchReader};
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, StringArray, new_null_array};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::ipc::reader::{FileReader, StreamReader};
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
+use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::io::BufReader;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -119,6 +123,8 @@ impl TableBlocks {
 struct Pieces {
     reader: Reader,
     schema: SchemaRef,
+    /// Where each column of the schema is from.
+    columns: Vec<From>,
     block_bytes: u64,
     /// Rows still to be passed over.
     skip: u64,
@@ -130,6 +136,41 @@ enum Reader {
     Parquet(Groups),
     File(FileReader<BufReader<File>>),
     Stream(StreamReader<BufReader<File>>),
+}
+
+impl Reader {
+    fn schema(&self) -> SchemaRef {
+        match self {
+            Self::Parquet(groups) => Arc::clone(groups.metadata.schema()),
+            Self::File(reader) => reader.schema(),
+            Self::Stream(reader) => reader.schema(),
+        }
+    }
+}
+
+/// Where a column of the job is from in one of its files.
+enum From {
+    Column(usize),
+    /// The name of a folder.
+    Key(Option<String>),
+    /// The file has no such column: null.
+    Nowhere,
+}
+
+impl From {
+    /// By name; of columns that have the same name, the first is the first.
+    fn columns(schema: &Schema, own: &Schema, keys: &[Key]) -> Vec<Self> {
+        let mut left: HashMap<&str, VecDeque<usize>> = HashMap::new();
+        for (at, field) in own.fields().iter().enumerate() {
+            left.entry(field.name()).or_default().push_back(at);
+        }
+        let mut find = |field: &Arc<Field>| {
+            let column = left.get_mut(field.name().as_str()).and_then(VecDeque::pop_front).map(Self::Column);
+            let key = keys.iter().find(|key| key.name == *field.name());
+            column.or_else(|| key.map(|key| Self::Key(key.value.clone()))).unwrap_or(Self::Nowhere)
+        };
+        schema.fields().iter().map(&mut find).collect()
+    }
 }
 
 impl Pieces {
@@ -147,7 +188,8 @@ impl Pieces {
             }
         };
         let (reader, skip) = guarded(open)?;
-        Ok(Self { reader, schema: Arc::clone(schema), block_bytes, skip, batch: None })
+        let columns = From::columns(schema, &reader.schema(), &input.keys);
+        Ok(Self { reader, schema: Arc::clone(schema), columns, block_bytes, skip, batch: None })
     }
 
     /// The next rows and their bytes.
@@ -159,9 +201,7 @@ impl Pieces {
             let Some(batch) = guarded(|| self.read().transpose().map_err(text))? else {
                 return Ok(None);
             };
-            // Files may differ in what they say of nulls and in metadata.
-            let batch =
-                RecordBatch::try_new(Arc::clone(&self.schema), batch.columns().to_vec()).map_err(text)?;
+            let batch = guarded(|| self.unified(&batch).map_err(text))?;
             let rows = batch.num_rows() as u64;
             if rows == 0 {
                 continue;
@@ -179,6 +219,23 @@ impl Pieces {
             }
             self.batch = Some((batch, skipped as usize));
         }
+    }
+
+    /// The rows with the columns that all files share.
+    fn unified(&self, batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+        let rows = batch.num_rows();
+        let fields = self.schema.fields().iter().zip(&self.columns);
+        let columns = fields.map(|(field, from)| match from {
+            From::Column(at) => conform(batch.column(*at), field.data_type()),
+            From::Key(Some(value)) => {
+                let values: ArrayRef = Arc::new(StringArray::from_iter_values((0..rows).map(|_| value)));
+                conform(&values, field.data_type())
+            }
+            From::Key(None) | From::Nowhere => Ok(new_null_array(field.data_type(), rows)),
+        });
+        let columns = columns.collect::<Result<_, _>>()?;
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)
     }
 
     fn read(&mut self) -> Option<Result<RecordBatch, ArrowError>> {
@@ -281,65 +338,130 @@ fn batch_bytes(batch: &RecordBatch) -> u64 {
     batch.columns().iter().map(|c| bytes(c)).sum()
 }
 
-/// The schema that all tables share; fields that may be null in one may be null.
+/// The columns of a job's tables.
+#[derive(Clone, Debug)]
+pub struct Tables {
+    /// Of all of them.
+    pub schema: SchemaRef,
+    /// The different sets of columns that files have, each with the first file that has it.
+    pub sets: Vec<(u32, Vec<String>)>,
+}
+
+/// The columns of all tables, by name: those of the first file, then what others have besides. A column that a
+/// file lacks is null there; folders named `key=value` are columns of the files below them, unless these have
+/// such a column. All may be null.
 ///
 /// Files that can't be read don't count: they are reported when they are read.
 ///
 /// # Errors
-/// Tables of different columns, and no table that can be read.
-pub fn table_schema(inputs: &Inputs) -> Result<SchemaRef> {
-    let mut first: Option<(&Input, Schema)> = None;
+/// Columns of one name whose types have nothing in common, and no table that can be read.
+pub fn table_schema(inputs: &Inputs) -> Result<Tables> {
+    let mut union = Union::default();
     let mut problem = None;
-    for input in inputs.files.iter().filter(|f| f.size > 0) {
-        match (guarded(|| file_schema(input)), &mut first) {
-            (Err(reason), _) => problem = problem.or(Some(format!("{}: {reason}", input.name))),
-            (Ok(schema), None) => first = Some((input, relaxed(&schema))),
-            (Ok(schema), Some((other, common))) => {
-                check_same(other, common, input, &relaxed(&schema))?;
+    let mut sets: Vec<(u32, Vec<String>)> = Vec::new();
+    for (number, input) in (0..).zip(&inputs.files).filter(|(_, input)| input.size > 0) {
+        match guarded(|| file_fields(input)) {
+            Err(reason) => problem = problem.or(Some(format!("{}: {reason}", input.name))),
+            Ok(fields) => {
+                let names: Vec<String> = fields.iter().map(|field| field.name().clone()).collect();
+                if sets.iter().all(|(_, known)| *known != names) {
+                    sets.push((number, names));
+                }
+                union.add(number, fields).map_err(|clash| clash.error(inputs))?;
             }
         }
     }
-    match first {
-        Some((_, schema)) => Ok(Arc::new(schema)),
-        None => Err(Error::Input(problem.unwrap_or_else(|| "all input files are empty".into()))),
+    match union.fields.is_empty() && sets.is_empty() {
+        true => Err(Error::Input(problem.unwrap_or_else(|| "all input files are empty".into()))),
+        false => Ok(Tables { schema: Arc::new(Schema::new(union.fields)), sets }),
     }
+}
+
+/// The columns of several files.
+#[derive(Default)]
+struct Union {
+    fields: Vec<Field>,
+    /// The file that each was first seen in.
+    first: Vec<u32>,
+    /// By name: where its columns are.
+    places: HashMap<String, Vec<usize>>,
+    /// The columns of the last file, of which many are alike.
+    last: Vec<Field>,
+}
+
+/// A column that two files have with types that have nothing in common.
+struct Clash {
+    files: [u32; 2],
+    fields: [Field; 2],
+}
+
+impl Union {
+    fn add(&mut self, file: u32, fields: Vec<Field>) -> Result<(), Box<Clash>> {
+        if fields == self.last {
+            return Ok(());
+        }
+        let mut seen: HashMap<&str, usize> = HashMap::new();
+        for field in &fields {
+            let nth = seen.entry(field.name()).or_default();
+            match self.places.get(field.name()).and_then(|places| places.get(*nth)) {
+                Some(&at) => match merged(&self.fields[at], field) {
+                    Some(common) => self.fields[at] = common,
+                    None => {
+                        let files = [self.first[at], file];
+                        return Err(Box::new(Clash {
+                            files,
+                            fields: [self.fields[at].clone(), field.clone()],
+                        }));
+                    }
+                },
+                None => {
+                    self.places.entry(field.name().clone()).or_default().push(self.fields.len());
+                    self.fields.push(field.clone());
+                    self.first.push(file);
+                }
+            }
+            *nth += 1;
+        }
+        self.last = fields;
+        Ok(())
+    }
+}
+
+impl Clash {
+    fn error(&self, inputs: &Inputs) -> Error {
+        let [first, other] = self.files.map(|file| &inputs.files[file as usize].name);
+        let [a, b] = self.fields.each_ref().map(|field| match is_json(field) {
+            true => "JSON".to_owned(),
+            false => field.data_type().to_string(),
+        });
+        let name = self.fields[0].name();
+        Error::Input(format!(
+            "{first} and {other} have different columns: `{name}` is {a} in one, {b} in the other; cast one, or bucket them in separate runs"
+        ))
+    }
+}
+
+/// A file's columns, then those of its folders' names, all of which may be null.
+fn file_fields(input: &Input) -> Result<Vec<Field>, String> {
+    let schema = file_schema(input)?;
+    let mut fields: Vec<Field> =
+        schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect();
+    for key in &input.keys {
+        if fields.iter().all(|field| *field.name() != key.name) {
+            fields.push(Field::new(&key.name, DataType::Utf8, true));
+        }
+    }
+    Ok(fields)
 }
 
 fn file_schema(input: &Input) -> Result<SchemaRef, String> {
     match input.format {
         Format::Parquet => {
             let file = File::open(&input.path).map_err(text)?;
-            Ok(ParquetRecordBatchReaderBuilder::try_new(file).map_err(text)?.schema().clone())
+            let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(text)?;
+            Ok(marked(builder.schema(), builder.parquet_schema()))
         }
         Format::ArrowFile => Ok(FileReader::try_new(buffered(input)?, None).map_err(text)?.schema()),
-        _ => Ok(RecordBatchReader::schema(&StreamReader::try_new(buffered(input)?, None).map_err(text)?)),
-    }
-}
-
-/// All fields nullable, no metadata of the whole.
-fn relaxed(schema: &Schema) -> Schema {
-    let fields: Vec<Field> = schema.fields().iter().map(|f| f.as_ref().clone().with_nullable(true)).collect();
-    Schema::new(fields)
-}
-
-fn check_same(a: &Input, first: &Schema, b: &Input, second: &Schema) -> Result<()> {
-    let describe = |schema: &Schema, i: usize| {
-        schema.fields().get(i).map_or("no column".into(), |f| format!("{} ({})", f.name(), f.data_type()))
-    };
-    let fields = first.fields().len().max(second.fields().len());
-    let differs = |i: &usize| match (first.fields().get(*i), second.fields().get(*i)) {
-        (Some(x), Some(y)) => x.name() != y.name() || !x.data_type().equals_datatype(y.data_type()),
-        _ => true,
-    };
-    match (0..fields).find(differs) {
-        None => Ok(()),
-        Some(i) => Err(Error::Input(format!(
-            "{} and {} have different columns: column {} is {} in one, {} in the other; bucket them in separate runs",
-            a.name,
-            b.name,
-            i + 1,
-            describe(first, i),
-            describe(second, i)
-        ))),
+        _ => Ok(StreamReader::try_new(buffered(input)?, None).map_err(text)?.schema()),
     }
 }

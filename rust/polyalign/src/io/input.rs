@@ -1,6 +1,9 @@
 //! Which files a job reads, in which order and format.
 
-use super::open::{Compression, Source, read_full};
+use super::foreign;
+use super::open::{Compression, Source, read_full, zstd_decoder};
+use super::partition::{self, Key};
+use crate::error::printable;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
@@ -59,6 +62,8 @@ pub struct Input {
     pub compression: Compression,
     /// What it holds.
     pub format: Format,
+    /// What the names of its folders say: `language=en`.
+    pub keys: Vec<Key>,
 }
 
 /// A file that was passed over.
@@ -104,11 +109,12 @@ const HEAD_BYTES: usize = 64 << 10;
 /// Finds the files that `patterns` name: files, folders (with all that is below them), globs, or `-`.
 ///
 /// `own` are folders of this job's own output, which are never read. Files that are not JSON, Parquet
-/// or Arrow by name, and hidden ones, are passed over in folders, but read where they are named.
+/// or Arrow by name, hidden ones, and those that by convention hold metadata, are passed over in folders,
+/// but read where they are named.
 ///
 /// # Errors
-/// A pattern that nothing matches, a file that can't be opened, JSON beside tables, and `-` beside
-/// files.
+/// A pattern that nothing matches, a file that can't be opened or is named and of a format that is not
+/// read, JSON beside tables, and `-` beside files.
 pub fn discover(patterns: &[String], own: &[PathBuf]) -> Result<Inputs> {
     if patterns.is_empty() {
         return Err(Error::Input(
@@ -127,7 +133,8 @@ pub fn discover(patterns: &[String], own: &[PathBuf]) -> Result<Inputs> {
     let name = |path: &Path| relative_name(path, &root);
     let mut files = Vec::with_capacity(walk.files.len());
     for path in &walk.files {
-        files.push(inspect(path, name(path))?);
+        let keys = partition::keys(path, &root);
+        files.push(Input { keys, ..inspect(path, name(path), walk.named.contains(path))? });
     }
     files.sort_by(|a, b| a.name.as_bytes().cmp(b.name.as_bytes()).then_with(|| a.path.cmp(&b.path)));
     let skipped =
@@ -136,14 +143,16 @@ pub fn discover(patterns: &[String], own: &[PathBuf]) -> Result<Inputs> {
     skipped.sort_by(|a, b| a.file.cmp(&b.file));
     skipped.dedup();
     if files.is_empty() {
-        return Err(Error::Input(format!(
-            "{}: no JSON, Parquet or Arrow file there ({} files passed over)",
-            patterns.join(", "),
-            skipped.len()
-        )));
+        return Err(nothing_there(patterns, &skipped));
     }
     check_one_kind(&files)?;
     Ok(Inputs { files, skipped, stdin_head: None })
+}
+
+fn nothing_there(patterns: &[String], skipped: &[Skipped]) -> Error {
+    let first = skipped.first().map(|s| format!(", the first {}: {}", s.file, s.reason)).unwrap_or_default();
+    let (there, passed) = (patterns.join(", "), skipped.len());
+    Error::Input(format!("{there}: no JSON, Parquet or Arrow file there ({passed} files passed over{first})"))
 }
 
 fn stdin_beside_files() -> Error {
@@ -155,6 +164,9 @@ fn stdin() -> Result<Inputs> {
     let mut head = vec![0; HEAD_BYTES];
     let n = read_full(&mut std::io::stdin(), &mut head).map_err(|e| Error::io("-", e))?;
     head.truncate(n);
+    if let Some(foreign) = foreign::by_content(&head) {
+        return Err(foreign.error("standard input"));
+    }
     let compression = Compression::of(&head);
     let format = match binary_format(&head) {
         Some(format) => {
@@ -165,7 +177,8 @@ fn stdin() -> Result<Inputs> {
         }
         None => text_format(&mut &unpack(&head, compression)[..], Path::new("-")),
     };
-    let input = Input { path: "-".into(), name: "-".into(), size: 0, mtime: 0, compression, format };
+    let (path, name, keys) = ("-".into(), "-".into(), Vec::new());
+    let input = Input { path, name, size: 0, mtime: 0, compression, format, keys };
     Ok(Inputs { files: vec![input], skipped: Vec::new(), stdin_head: Some(head) })
 }
 
@@ -181,8 +194,7 @@ fn unpack(head: &[u8], compression: Compression) -> Vec<u8> {
         Compression::Gzip => {
             flate2::read::MultiGzDecoder::new(head).take(HEAD_BYTES as u64).read_to_end(&mut out)
         }
-        Compression::Zstd => zstd::stream::read::Decoder::with_buffer(head)
-            .and_then(|d| d.take(HEAD_BYTES as u64).read_to_end(&mut out)),
+        Compression::Zstd => zstd_decoder(head).and_then(|d| d.take(HEAD_BYTES as u64).read_to_end(&mut out)),
     };
     out
 }
@@ -208,6 +220,8 @@ struct Walk {
     own: Vec<PathBuf>,
     roots: Vec<PathBuf>,
     files: Vec<PathBuf>,
+    /// Those that were not just found in a folder.
+    named: HashSet<PathBuf>,
     seen: HashSet<PathBuf>,
     folders: HashSet<PathBuf>,
     skipped: Vec<(PathBuf, String)>,
@@ -225,6 +239,7 @@ impl Walk {
             fs::metadata(path).map_err(|e| Error::io(path, e))?;
             let path = canonical(path)?;
             self.roots.push(path.parent().unwrap_or(Path::new("/")).to_path_buf());
+            self.named.insert(path.clone());
             self.add_file(path);
             return Ok(());
         }
@@ -234,6 +249,10 @@ impl Walk {
     fn add_glob(&mut self, pattern: &str) -> Result<()> {
         let options = glob::MatchOptions { require_literal_leading_dot: true, ..Default::default() };
         let wrong = |e: &dyn std::fmt::Display| Error::Input(format!("{pattern}: {e}"));
+        let literal = Path::new(pattern).components().take_while(
+            |c| !matches!(c, Component::Normal(name) if name.to_string_lossy().contains(['*', '?', '['])),
+        );
+        let literal: PathBuf = literal.collect();
         let mut matched = false;
         for found in glob::glob_with(pattern, options).map_err(|e| wrong(&e))? {
             let found = found.map_err(|e| wrong(&e))?;
@@ -242,21 +261,21 @@ impl Walk {
                 continue;
             }
             matched = true;
-            if found.is_dir() {
+            if let Some(reason) = metadata_below(&found, &literal, pattern) {
+                let found = canonical(&found)?;
+                self.skip(&found, reason);
+            } else if found.is_dir() {
                 let folder = fs::canonicalize(&found).map_err(|e| Error::io(&found, e))?;
                 self.add_folder(&folder)?;
             } else {
                 let found = canonical(&found)?;
+                self.named.insert(found.clone());
                 self.add_file(found);
             }
         }
         if !matched {
             return Err(Error::Input(format!("{pattern}: no file matches")));
         }
-        let literal = Path::new(pattern).components().take_while(
-            |c| !matches!(c, Component::Normal(name) if name.to_string_lossy().contains(['*', '?', '['])),
-        );
-        let literal: PathBuf = literal.collect();
         let literal = if literal.as_os_str().is_empty() { Path::new(".") } else { &literal };
         self.roots.push(fs::canonicalize(literal).map_err(|e| Error::io(literal, e))?);
         Ok(())
@@ -279,8 +298,8 @@ impl Walk {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             if self.is_own(&path) {
                 self.skip(&path, "this job's output");
-            } else if name.starts_with('.') {
-                self.skip(&path, "hidden");
+            } else if let Some(reason) = unseen(&name) {
+                self.skip(&path, reason);
             } else if path.is_dir() {
                 self.add_folder(&path)?;
             } else if let Some(dataset) = &dataset {
@@ -296,7 +315,7 @@ impl Walk {
             } else if known_name(&name) {
                 self.add_file(path);
             } else {
-                self.skip(&path, "not JSON, Parquet or Arrow by its name");
+                self.skip(&path, &foreign::reason(&name));
             }
         }
         Ok(())
@@ -318,8 +337,34 @@ impl Walk {
     }
 }
 
-/// Names in a `datasets` folder that hold no rows.
-const DATASET_FILES: [&str; 3] = ["state.json", "dataset_info.json", "dataset_dict.json"];
+/// Names in a folder of `datasets`, or of the hub, that hold no rows.
+const DATASET_FILES: [&str; 4] =
+    ["state.json", "dataset_info.json", "dataset_infos.json", "dataset_dict.json"];
+
+/// Why a file or folder of this name is passed over, unless it is named: metadata, unfinished and hidden
+/// files, as Spark, pyarrow and polars tell them.
+fn unseen(name: &str) -> Option<&'static str> {
+    match name {
+        "_delta_log" => {
+            Some("the log of a Delta table, which is not read: files that the table gave up are read too")
+        }
+        _ if name.starts_with('.') => Some("hidden"),
+        _ if name.starts_with('_') => Some("its name begins with _, as that of metadata does"),
+        _ if name.ends_with(".metadata.json") => Some("metadata of an Iceberg table"),
+        _ => None,
+    }
+}
+
+/// Why what a glob found is passed over: a wildcard stands for no `_` at the start of a name.
+fn metadata_below(found: &Path, literal: &Path, pattern: &str) -> Option<&'static str> {
+    let wanted = |part: &Component<'_>| part.as_os_str().as_encoded_bytes().starts_with(b"_");
+    if Path::new(pattern).strip_prefix(literal).is_ok_and(|wild| wild.components().any(|c| wanted(&c))) {
+        return None;
+    }
+    let below = found.strip_prefix(literal).ok()?;
+    let part = below.components().find(wanted)?;
+    unseen(&part.as_os_str().to_string_lossy())
+}
 
 /// Names in an output of ours that hold no rows.
 const OUTPUT_FILES: [&str; 2] = ["manifest.json", "rejects.jsonl"];
@@ -374,12 +419,12 @@ fn common_root(roots: &[PathBuf]) -> PathBuf {
 
 fn relative_name(path: &Path, root: &Path) -> String {
     let relative = path.strip_prefix(root).unwrap_or(path);
-    let parts: Vec<_> = relative.components().map(|c| c.as_os_str().to_string_lossy()).collect();
+    let parts: Vec<_> = relative.components().map(|c| printable(c.as_os_str())).collect();
     parts.join("/")
 }
 
-/// Looks at a file's start.
-fn inspect(path: &Path, name: String) -> Result<Input> {
+/// Looks at a file's start. `named`: it was not just found in a folder.
+fn inspect(path: &Path, name: String, named: bool) -> Result<Input> {
     let failed = |e| Error::io(path, e);
     let meta = fs::metadata(path).map_err(failed)?;
     let mtime = meta.modified().ok().and_then(|t| t.duration_since(std::time::UNIX_EPOCH).ok());
@@ -390,6 +435,12 @@ fn inspect(path: &Path, name: String) -> Result<Input> {
     drop(file);
     let head = &head[..n];
     let compression = Compression::of(head);
+    if named
+        && binary_format(head).is_none()
+        && let Some(foreign) = foreign::of(path, head)
+    {
+        return Err(foreign.error(&printable(path.as_os_str())));
+    }
     let format = match binary_format(head).or_else(|| named_table(path, compression)) {
         Some(format) => format,
         None => match Source::open(path, compression, 0, &Arc::new(AtomicU64::new(0))) {
@@ -397,7 +448,8 @@ fn inspect(path: &Path, name: String) -> Result<Input> {
             Err(_) => Format::Jsonl,
         },
     };
-    Ok(Input { path: path.to_path_buf(), name, size: meta.len(), mtime, compression, format })
+    let (path, size, keys) = (path.to_path_buf(), meta.len(), Vec::new());
+    Ok(Input { path, name, size, mtime, compression, format, keys })
 }
 
 /// A table by its magic number.

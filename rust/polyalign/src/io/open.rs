@@ -1,7 +1,7 @@
 //! Opening files: raw, gzip or Zstandard, with the bytes read from disk counted.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek, SeekFrom, Stdin};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Stdin};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -144,9 +144,7 @@ impl Source {
             Compression::Gzip => {
                 Box::new(FixedReads::new(flate2::bufread::MultiGzDecoder::new(buffered(raw))))
             }
-            Compression::Zstd => {
-                Box::new(FixedReads::new(zstd::stream::read::Decoder::with_buffer(buffered(raw))?))
-            }
+            Compression::Zstd => Box::new(FixedReads::new(zstd_decoder(buffered(raw))?)),
         };
         Ok(Self { reader })
     }
@@ -166,6 +164,17 @@ impl Read for Source {
             }
         }
     }
+}
+
+/// The longest window that a frame may have, as `zstd --long=31` makes it: 2 GiB, of which memory is taken
+/// as it fills.
+const WINDOW_LOG: u32 = if cfg!(target_pointer_width = "64") { 31 } else { 30 };
+
+/// A decoder of Zstandard frames, those of long windows too.
+pub fn zstd_decoder<'d, R: BufRead>(reader: R) -> io::Result<zstd::stream::read::Decoder<'d, R>> {
+    let mut decoder = zstd::stream::read::Decoder::with_buffer(reader)?;
+    decoder.window_log_max(WINDOW_LOG)?;
+    Ok(decoder)
 }
 
 /// Reads until `buf` is full or the stream ends.

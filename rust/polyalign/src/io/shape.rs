@@ -77,20 +77,23 @@ impl Shape {
     /// The shape of a record with the fields that `has` knows, if any fits; what `spec` overrides
     /// is not looked for.
     pub fn of(has: impl Fn(&str) -> bool, spec: &FieldSpec) -> Option<Self> {
-        Self::ALL.into_iter().find(|shape| {
-            let (mut prompt, mut response) = shape.signs();
-            if spec.response.is_some() {
-                // Without its responses a preference record is a prompt alone.
-                if *shape == Self::Preference {
-                    return false;
-                }
-                (prompt, response) = (&shape.fields()[..1], &[]);
+        Self::ALL.into_iter().find(|shape| shape.fits(&has, spec))
+    }
+
+    /// Whether a record with the fields that `has` knows may have this shape.
+    pub fn fits(self, has: impl Fn(&str) -> bool, spec: &FieldSpec) -> bool {
+        let (mut prompt, mut response) = self.signs();
+        if spec.response.is_some() {
+            // Without its responses a preference record is a prompt alone.
+            if self == Self::Preference {
+                return false;
             }
-            if spec.prompt.is_some() || spec.lenient && *shape == Self::PromptCompletion {
-                prompt = &[];
-            }
-            prompt.iter().chain(response).all(|field| has(field))
-        })
+            (prompt, response) = (&self.fields()[..1], &[]);
+        }
+        if spec.prompt.is_some() || spec.lenient && self == Self::PromptCompletion {
+            prompt = &[];
+        }
+        prompt.iter().chain(response).all(|field| has(field))
     }
 
     /// The shape that most of `samples` (the field names of some records) have; of equals the

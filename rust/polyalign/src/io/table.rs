@@ -1,16 +1,21 @@
 //! Records out of Arrow tables: the same shapes, from columns.
 //!
-//! Text is borrowed from the columns. A null is as good as a missing member.
+//! Text is borrowed from the columns. A null is as good as a missing member. A column, a list's elements or a
+//! struct's member whose text is JSON (`datasets`' `Json()`) is read as what it holds.
 
 use super::assemble::{Kind, Node, Source, assemble};
 use super::fields::{Field, Label, Plan, own};
+use super::json::{self, JsonKey, JsonNode};
+use super::json_column::is_json;
 use super::record::{Record, Reject};
 use super::shape::{FieldSpec, Shape};
 use crate::{Error, Result};
 use arrow::array::cast::AsArray;
 use arrow::array::{Array, ArrayRef, RecordBatch, downcast_integer_array};
 use arrow::datatypes::{ArrowDictionaryKeyType, Int8Type, Int16Type, Int32Type, Int64Type};
-use arrow::datatypes::{DataType, Field as ArrowField, Float16Type, Float32Type, Float64Type, Schema};
+use arrow::datatypes::{
+    DataType, Field as ArrowField, FieldRef, Float16Type, Float32Type, Float64Type, Schema,
+};
 use arrow::datatypes::{UInt8Type, UInt16Type, UInt32Type, UInt64Type};
 use bumpalo::Bump;
 use bumpalo::collections::String as ArenaString;
@@ -76,7 +81,7 @@ impl TableRecords {
         let mut arena = Bump::new();
         for row in 0..batch.num_rows() {
             arena.reset();
-            let source = Row { columns: &columns, row };
+            let source = Row { columns: &columns, row, arena: &arena };
             each(row, assemble(&self.plan, &source, &arena).map(|read| read.record));
         }
         Ok(())
@@ -90,7 +95,7 @@ impl TableRecords {
             if batch.schema_ref().fields().get(index).is_none_or(|field| field.name() != name) {
                 return Err(Error::Input(format!("a batch without the column `{name}` of the first")));
             }
-            Ok(Some(Column::of(batch.column(index))))
+            Ok(Some(Column::of(batch.schema_ref().field(index), batch.column(index))))
         };
         self.columns.iter().enumerate().map(bind).collect()
     }
@@ -148,12 +153,18 @@ enum Class {
     Integer,
     Float,
     Text,
+    /// Text that holds anything.
+    Json,
     List,
     Struct,
     Other,
 }
 
 impl Class {
+    fn of_field(field: &ArrowField) -> Self {
+        if is_json(field) { Self::Json } else { Self::of(field.data_type()) }
+    }
+
     fn of(data_type: &DataType) -> Self {
         match data_type {
             DataType::Null => Self::Null,
@@ -178,6 +189,7 @@ impl Class {
             Self::Integer => "integers",
             Self::Float => "floats",
             Self::Text => "text",
+            Self::Json => "JSON",
             Self::List => "lists",
             Self::Struct => "structs",
             Self::Other => "other values",
@@ -195,8 +207,8 @@ fn own_classes(slot: usize) -> &'static [Class] {
 
 fn expect(schema: &Schema, index: usize, classes: &[Class]) -> Result<()> {
     let field = schema.field(index);
-    let class = Class::of(field.data_type());
-    if class == Class::Null || classes.contains(&class) {
+    let class = Class::of_field(field);
+    if matches!(class, Class::Null | Class::Json) || classes.contains(&class) {
         return expect_messages(field);
     }
     let expected: Vec<&str> = classes.iter().map(|class| class.name()).collect();
@@ -219,7 +231,7 @@ fn expect_messages(field: &ArrowField) -> Result<()> {
     else {
         return Ok(());
     };
-    if Class::of(item.data_type()) != Class::Other {
+    if Class::of_field(item) != Class::Other {
         return Ok(());
     }
     let (name, found) = (field.name(), item.data_type());
@@ -237,6 +249,8 @@ enum Column<'b> {
     /// Numbers, booleans and what is never read.
     Plain(&'b ArrayRef, Kind),
     Dictionary(&'b ArrayRef, Keys, Box<Column<'b>>),
+    /// Text that is JSON.
+    Json(Box<Column<'b>>),
     List(&'b ArrayRef, Bounds, Box<Column<'b>>),
     Struct(&'b ArrayRef, Vec<(Name<'b>, Column<'b>)>),
 }
@@ -257,53 +271,65 @@ impl PartialEq<str> for Name<'_> {
 }
 
 impl<'b> Column<'b> {
-    fn of(array: &'b ArrayRef) -> Self {
+    fn of(field: &ArrowField, array: &'b ArrayRef) -> Self {
+        match is_json(field) {
+            true => Self::Json(Box::new(Self::plain(array))),
+            false => Self::plain(array),
+        }
+    }
+
+    fn plain(array: &'b ArrayRef) -> Self {
         match array.data_type() {
             DataType::Utf8 => Self::Utf8(array.as_string()),
             DataType::LargeUtf8 => Self::LargeUtf8(array.as_string()),
             DataType::Utf8View => Self::Utf8View(array.as_string_view()),
-            DataType::List(_) => Self::list(array, array.as_list::<i32>().values(), |array, row| {
+            DataType::List(item) => Self::list(array, item, array.as_list::<i32>().values(), |array, row| {
                 let offsets = array.as_list::<i32>().value_offsets();
                 (offsets[row] as usize, offsets[row + 1] as usize)
             }),
-            DataType::LargeList(_) => Self::list(array, array.as_list::<i64>().values(), |array, row| {
-                let offsets = array.as_list::<i64>().value_offsets();
-                (offsets[row] as usize, offsets[row + 1] as usize)
-            }),
-            DataType::FixedSizeList(..) => {
-                Self::list(array, array.as_fixed_size_list().values(), |array, row| {
+            DataType::LargeList(item) => {
+                Self::list(array, item, array.as_list::<i64>().values(), |array, row| {
+                    let offsets = array.as_list::<i64>().value_offsets();
+                    (offsets[row] as usize, offsets[row + 1] as usize)
+                })
+            }
+            DataType::FixedSizeList(item, _) => {
+                Self::list(array, item, array.as_fixed_size_list().values(), |array, row| {
                     let list = array.as_fixed_size_list();
                     let start = list.value_offset(row) as usize;
                     (start, start + list.value_length() as usize)
                 })
             }
-            DataType::ListView(_) => Self::list(array, array.as_list_view::<i32>().values(), |array, row| {
-                let list = array.as_list_view::<i32>();
-                let start = list.value_offset(row) as usize;
-                (start, start + list.value_size(row) as usize)
-            }),
-            DataType::LargeListView(_) => {
-                Self::list(array, array.as_list_view::<i64>().values(), |array, row| {
+            DataType::ListView(item) => {
+                Self::list(array, item, array.as_list_view::<i32>().values(), |array, row| {
+                    let list = array.as_list_view::<i32>();
+                    let start = list.value_offset(row) as usize;
+                    (start, start + list.value_size(row) as usize)
+                })
+            }
+            DataType::LargeListView(item) => {
+                Self::list(array, item, array.as_list_view::<i64>().values(), |array, row| {
                     let list = array.as_list_view::<i64>();
                     let start = list.value_offset(row) as usize;
                     (start, start + list.value_size(row) as usize)
                 })
             }
-            DataType::Struct(_) => {
-                let rows = array.as_struct();
-                let names = rows.column_names().into_iter().map(Name);
-                Self::Struct(array, names.zip(rows.columns().iter().map(Self::of)).collect())
+            DataType::Struct(fields) => {
+                let members = fields.iter().zip(array.as_struct().columns());
+                let member =
+                    |(field, column): (&'b FieldRef, _)| (Name(field.name()), Self::of(field, column));
+                Self::Struct(array, members.map(member).collect())
             }
             DataType::Dictionary(keys, _) => {
-                let values = Box::new(Self::of(array.as_any_dictionary().values()));
+                let values = Box::new(Self::plain(array.as_any_dictionary().values()));
                 Self::Dictionary(array, keys_of(keys), values)
             }
-            other => Self::Plain(array, plain(Class::of(other))),
+            other => Self::Plain(array, kind_of(Class::of(other))),
         }
     }
 
-    fn list(array: &'b ArrayRef, values: &'b ArrayRef, bounds: Bounds) -> Self {
-        Self::List(array, bounds, Box::new(Self::of(values)))
+    fn list(array: &'b ArrayRef, item: &ArrowField, values: &'b ArrayRef, bounds: Bounds) -> Self {
+        Self::List(array, bounds, Box::new(Self::of(item, values)))
     }
 
     fn is_null(&self, row: usize) -> bool {
@@ -311,6 +337,7 @@ impl<'b> Column<'b> {
             Self::Utf8(array) => array.is_null(row),
             Self::LargeUtf8(array) => array.is_null(row),
             Self::Utf8View(array) => array.is_null(row),
+            Self::Json(texts) => texts.is_null(row),
             Self::Plain(array, kind) => *kind == Kind::Null || array.is_null(row),
             Self::Dictionary(array, keys, values) => array.is_null(row) || values.is_null(keys(array, row)),
             Self::List(array, ..) | Self::Struct(array, _) => array.is_null(row),
@@ -319,7 +346,7 @@ impl<'b> Column<'b> {
 }
 
 /// The kind of a column's values that are neither text nor nested.
-const fn plain(class: Class) -> Kind {
+const fn kind_of(class: Class) -> Kind {
     match class {
         Class::Null => Kind::Null,
         Class::Bool => Kind::Bool,
@@ -349,13 +376,116 @@ fn keys_of(keys: &DataType) -> Keys {
 struct Row<'a> {
     columns: &'a [Option<Column<'a>>],
     row: usize,
+    arena: &'a Bump,
 }
 
 impl<'a> Source<'a> for Row<'a> {
-    type Node = Cell<'a>;
+    type Node = Value<'a>;
 
-    fn slot(&self, slot: usize) -> Option<Cell<'a>> {
-        self.columns[slot].as_ref().map(|column| Cell::new(column, self.row))
+    fn slot(&self, slot: usize) -> Option<Value<'a>> {
+        self.columns[slot].as_ref().map(|column| Value::new(column, self.row, self.arena))
+    }
+}
+
+/// One value of a row: of a column, or of the JSON that a column's text holds.
+#[derive(Clone, Copy)]
+enum Value<'a> {
+    Cell(Cell<'a>),
+    Json(JsonNode<'a>),
+    /// Text that should be JSON and is not.
+    Broken,
+}
+
+impl<'a> Value<'a> {
+    fn new(column: &'a Column<'a>, row: usize, arena: &'a Bump) -> Self {
+        let cell = Cell::new(column, row, arena);
+        match cell.column {
+            Column::Json(texts) if !cell.null => {
+                let text = Cell::new(texts, cell.row, arena).str();
+                json::value(text, arena).map_or(Self::Broken, Self::Json)
+            }
+            _ => Self::Cell(cell),
+        }
+    }
+}
+
+/// A member's name, in a struct or in JSON.
+#[derive(Clone, Copy)]
+enum Key<'a> {
+    Name(Name<'a>),
+    Json(JsonKey<'a>),
+}
+
+impl PartialEq<str> for Key<'_> {
+    fn eq(&self, name: &str) -> bool {
+        match self {
+            Self::Name(own) => own == name,
+            Self::Json(own) => own == name,
+        }
+    }
+}
+
+impl<'a> Node<'a> for Value<'a> {
+    type Key = Key<'a>;
+
+    fn kind(self) -> Kind {
+        match self {
+            Self::Cell(cell) => cell.kind(),
+            Self::Json(node) => node.kind(),
+            Self::Broken => Kind::Broken,
+        }
+    }
+
+    fn offset(self) -> usize {
+        if let Self::Json(node) = self { node.offset() } else { 0 }
+    }
+
+    fn text(self, arena: &'a Bump) -> Result<&'a str, Reject> {
+        match self {
+            Self::Cell(cell) => Ok(cell.str()),
+            Self::Json(node) => node.text(arena),
+            Self::Broken => Ok(""),
+        }
+    }
+
+    fn push_text(self, text: &mut ArenaString<'a>) -> Result<(), Reject> {
+        match self {
+            Self::Cell(cell) => text.push_str(cell.str()),
+            Self::Json(node) => node.push_text(text)?,
+            Self::Broken => {}
+        }
+        Ok(())
+    }
+
+    fn scalar(self, arena: &'a Bump) -> &'a str {
+        match self {
+            Self::Cell(cell) => cell.scalar(arena),
+            Self::Json(node) => node.scalar(arena),
+            Self::Broken => "",
+        }
+    }
+
+    fn elements(self) -> impl Iterator<Item = Self> {
+        let (cell, node) = self.split();
+        let json = node.into_iter().flat_map(|node| node.elements().map(Self::Json));
+        cell.into_iter().flat_map(Cell::elements).chain(json)
+    }
+
+    fn members(self) -> impl Iterator<Item = (Self::Key, Self)> {
+        let (cell, node) = self.split();
+        let json = node.into_iter().flat_map(|node| node.members());
+        let json = json.map(|(key, value)| (Key::Json(key), Self::Json(value)));
+        cell.into_iter().flat_map(Cell::members).map(|(name, value)| (Key::Name(name), value)).chain(json)
+    }
+}
+
+impl<'a> Value<'a> {
+    fn split(self) -> (Option<Cell<'a>>, Option<JsonNode<'a>>) {
+        match self {
+            Self::Cell(cell) => (Some(cell), None),
+            Self::Json(node) => (None, Some(node)),
+            Self::Broken => (None, None),
+        }
     }
 }
 
@@ -365,14 +495,15 @@ struct Cell<'a> {
     column: &'a Column<'a>,
     row: usize,
     null: bool,
+    arena: &'a Bump,
 }
 
 impl<'a> Cell<'a> {
-    fn new(column: &'a Column<'a>, row: usize) -> Self {
+    fn new(column: &'a Column<'a>, row: usize, arena: &'a Bump) -> Self {
         let null = column.is_null(row);
         match column {
-            Column::Dictionary(array, keys, values) if !null => Self::new(values, keys(array, row)),
-            _ => Self { column, row, null },
+            Column::Dictionary(array, keys, values) if !null => Self::new(values, keys(array, row), arena),
+            _ => Self { column, row, null, arena },
         }
     }
 
@@ -384,10 +515,6 @@ impl<'a> Cell<'a> {
             _ => "",
         }
     }
-}
-
-impl<'a> Node<'a> for Cell<'a> {
-    type Key = Name<'a>;
 
     fn kind(self) -> Kind {
         match self.column {
@@ -396,21 +523,8 @@ impl<'a> Node<'a> for Cell<'a> {
             Column::Plain(_, kind) => *kind,
             Column::List(..) => Kind::List,
             Column::Struct(..) => Kind::Object,
-            Column::Dictionary(..) => Kind::Other,
+            Column::Json(_) | Column::Dictionary(..) => Kind::Other,
         }
-    }
-
-    fn offset(self) -> usize {
-        0
-    }
-
-    fn text(self, _: &'a Bump) -> Result<&'a str, Reject> {
-        Ok(self.str())
-    }
-
-    fn push_text(self, text: &mut ArenaString<'a>) -> Result<(), Reject> {
-        text.push_str(self.str());
-        Ok(())
     }
 
     fn scalar(self, arena: &'a Bump) -> &'a str {
@@ -427,21 +541,23 @@ impl<'a> Node<'a> for Cell<'a> {
         )
     }
 
-    fn elements(self) -> impl Iterator<Item = Self> {
+    fn elements(self) -> impl Iterator<Item = Value<'a>> {
+        let arena = self.arena;
         let rows = match self.column {
             Column::List(array, bounds, values) => Some((bounds(array, self.row), &**values)),
             _ => None,
         };
-        rows.into_iter()
-            .flat_map(|((start, end), values)| (start..end).map(move |row| Self::new(values, row)))
+        rows.into_iter().flat_map(move |((start, end), values)| {
+            (start..end).map(move |row| Value::new(values, row, arena))
+        })
     }
 
-    fn members(self) -> impl Iterator<Item = (Self::Key, Self)> {
+    fn members(self) -> impl Iterator<Item = (Name<'a>, Value<'a>)> {
         let columns: &'a [(Name<'a>, Column<'a>)] = match self.column {
             Column::Struct(_, columns) => columns,
             _ => &[],
         };
-        columns.iter().map(move |(name, column)| (*name, Self::new(column, self.row)))
+        columns.iter().map(move |(name, column)| (*name, Value::new(column, self.row, self.arena)))
     }
 }
 

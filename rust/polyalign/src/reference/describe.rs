@@ -1,7 +1,9 @@
 //! A reference as a table.
 
 use super::Reference;
+use crate::{Error, Result};
 use rayon::prelude::*;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// One feature in one bucket, in numbers. NaN where no human has a value.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -25,13 +27,19 @@ pub struct Summary {
 }
 
 impl Reference {
-    /// Every feature of every bucket in numbers: by bucket, then feature.
-    pub fn describe(&self) -> Vec<Summary> {
+    /// Every feature of every bucket in numbers: by bucket, then feature. On rayon's current threads.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`] soon after `stop` is set.
+    pub fn describe(&self, stop: &AtomicBool) -> Result<Vec<Summary>> {
         let features = self.features().len();
         let summary = |at: usize| {
+            if stop.load(Ordering::Relaxed) {
+                return Err(Error::Interrupted);
+            }
             let (bucket, feature) = (at / features, at % features);
             let of = self.distribution(bucket, feature);
-            Summary {
+            Ok(Summary {
                 bucket,
                 feature,
                 count: of.count(),
@@ -40,7 +48,7 @@ impl Reference {
                 min: of.min(),
                 quantiles: [0.1, 0.25, 0.5, 0.75, 0.9].map(|p| of.quantile(p)),
                 max: of.max(),
-            }
+            })
         };
         (0..self.buckets.len() * features).into_par_iter().map(summary).collect()
     }

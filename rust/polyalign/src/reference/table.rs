@@ -36,8 +36,10 @@ impl Reference {
     }
 
     /// [`Self::describe`] as a table: `bucket`, `feature`, `count`, `mean`, `std`, `min`, `q10` … `q90`, `max`.
-    pub fn describe_table(&self) -> Result<RecordBatch> {
-        let rows = self.describe();
+    ///
+    /// [`Error::Interrupted`] soon after `stop` is set.
+    pub fn describe_table(&self, stop: &AtomicBool) -> Result<RecordBatch> {
+        let rows = self.describe(stop)?;
         let quantile = |at: usize| numbers(&rows, |row| row.quantiles[at]);
         Ok(RecordBatch::try_from_iter([
             ("bucket", labels(rows.iter().map(|row| row.bucket), self.bucket_ids())?),

@@ -143,7 +143,7 @@ fn run(
     let plan = Plan {
         bucketer: bucketer(&reference, job.own_length, counter)?,
         joined: Joined::read(&job.join)?,
-        scorer: Scorer::new(reference, query),
+        scorer: Scorer::new(reference, query).with_threads(stream::thread_count(job.threads))?,
         own_length: job.own_length,
         explain: job.explain,
         format: format.unwrap_or(Format::Lines),

@@ -1,12 +1,13 @@
 //! Responses among the humans of their targets.
 
 use super::meter::{Values, response_language};
-use crate::Result;
 use crate::distance::support::Bands;
 use crate::features::PLACES;
 use crate::features::registry::{FEATURES, Group};
 use crate::io::record::Record;
 use crate::reference::{Calibration, Distribution, Query, Reference, Variant};
+use crate::{Error, Result};
+use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
@@ -135,6 +136,8 @@ pub struct Scorer {
     reference: Arc<Reference>,
     query: Query,
     targets: RwLock<HashMap<String, Arc<Target>>>,
+    /// Where targets are worked out; without one, on rayon's current threads.
+    pool: Option<ThreadPool>,
 }
 
 /// Targets kept at a time: a stream of made-up ones must not fill the memory.
@@ -143,7 +146,20 @@ const MAX_TARGETS: usize = 20_000;
 impl Scorer {
     /// With bands between the query's quantiles.
     pub fn new(reference: Arc<Reference>, query: Query) -> Self {
-        Self { reference, query, targets: RwLock::default() }
+        Self { reference, query, targets: RwLock::default(), pool: None }
+    }
+
+    /// Works targets out on `threads` threads of its own: for use from threads that are not rayon's.
+    ///
+    /// # Errors
+    /// Threads that can't be started.
+    pub fn with_threads(self, threads: usize) -> Result<Self> {
+        let pool = ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .thread_name(|index| format!("polyalign-{index}"))
+            .build()
+            .map_err(|error| Error::Input(format!("can't start {threads} threads: {error}")))?;
+        Ok(Self { pool: Some(pool), ..self })
     }
 
     /// The reference.
@@ -171,7 +187,11 @@ impl Scorer {
             return Ok(Arc::clone(target));
         }
         drop(targets);
-        let target = Arc::new(self.make(id)?);
+        let made = match &self.pool {
+            Some(pool) => pool.install(|| self.make(id)),
+            None => self.make(id),
+        };
+        let target = Arc::new(made?);
         let mut targets = self.targets.write().unwrap_or_else(PoisonError::into_inner);
         if targets.len() >= MAX_TARGETS {
             targets.clear();

@@ -7,7 +7,7 @@ pub(crate) use pipeline::{Blocks, Worker};
 pub(crate) use read::{Place, Reader, Records};
 pub use read::{Rejected, Unreadable};
 
-use crate::io::batches::{TableBlocks, table_schema};
+use crate::io::batches::{TableBlocks, Tables, table_schema};
 use crate::io::block::{Limits, Position};
 use crate::io::input::{Inputs, discover};
 use crate::io::json::{JsonRecords, decide_shape};
@@ -92,12 +92,22 @@ pub(crate) fn supervised<T: Send + 'static>(
     }
 }
 
+/// The number of threads that is meant; 0: all cores.
+pub(crate) fn thread_count(threads: usize) -> usize {
+    match threads {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        threads => threads,
+    }
+}
+
 /// The inputs of a job under way.
 pub(crate) struct Stream<'a> {
     /// The files.
     pub inputs: Arc<Inputs>,
     /// The columns of table input.
     pub table: Option<SchemaRef>,
+    /// The different sets of columns that its files have.
+    sets: Vec<(u32, Vec<String>)>,
     /// What the caller sees.
     pub progress: &'a Progress,
     limits: Limits,
@@ -121,13 +131,11 @@ impl<'a> Stream<'a> {
     ) -> Result<Self> {
         let inputs = Arc::new(discover(patterns, own)?);
         progress.bytes_total.store(inputs.size(), Ordering::Relaxed);
-        let table = if inputs.is_table() { Some(table_schema(&inputs)?) } else { None };
-        let threads = match threads {
-            0 => std::thread::available_parallelism().map_or(1, usize::from),
-            threads => threads,
-        };
+        let tables = if inputs.is_table() { Some(table_schema(&inputs)?) } else { None };
+        let (table, sets) = tables.map_or((None, Vec::new()), |Tables { schema, sets }| (Some(schema), sets));
+        let threads = thread_count(threads);
         let in_flight = (limits.block_bytes * (threads as u64 + 2)).min(in_flight);
-        Ok(Self { inputs, table, progress, limits, threads, in_flight, shared: Shared::default() })
+        Ok(Self { inputs, table, sets, progress, limits, threads, in_flight, shared: Shared::default() })
     }
 
     /// Set when the job is to stop.
@@ -189,9 +197,28 @@ impl<'a> Stream<'a> {
             Some(schema) => {
                 let records = TableRecords::new(schema, fields)?;
                 let shape = records.shape();
+                self.check_shapes(shape, fields)?;
                 Ok((Records::Table(records), shape))
             }
             None => Ok((Records::Json(JsonRecords::new(fields)?), fields.shape)),
+        }
+    }
+
+    /// Refuses tables that together have a shape which not all of them have.
+    fn check_shapes(&self, shape: Option<Shape>, fields: &FieldSpec) -> Result<()> {
+        let Some(shape) = shape.filter(|_| self.sets.len() > 1) else { return Ok(()) };
+        let fits = |names: &[String]| shape.fits(|field| names.iter().any(|name| name == field), fields);
+        let (yes, no): (Vec<_>, Vec<_>) = self.sets.iter().partition(|(_, names)| fits(names));
+        let name = |set: &(u32, Vec<String>)| self.inputs.files[set.0 as usize].name.as_str();
+        match (yes.first(), no.first()) {
+            (Some(yes), Some(no)) => Err(Error::Input(format!(
+                "{} and {} have different columns: one holds records of the shape {shape}, the other has only {}; \
+                 bucket them in separate runs",
+                name(yes),
+                name(no),
+                no.1.join(", "),
+            ))),
+            _ => Ok(()),
         }
     }
 

@@ -94,7 +94,7 @@ impl ScriptCounts {
     /// ```
     pub fn add(&mut self, text: &str) {
         #[cfg(target_arch = "x86_64")]
-        if std::arch::is_x86_feature_detected!("popcnt") {
+        if crate::cpu::allows(crate::cpu::Level::Avx2) && std::arch::is_x86_feature_detected!("popcnt") {
             // SAFETY: the processor has POPCNT.
             return unsafe { self.add_popcnt(text) };
         }

@@ -16,7 +16,7 @@ pub(super) fn is_nfc(text: &str) -> bool {
 /// Whether some character is neither ASCII nor of the ranges that Chinese, Japanese and most Latin text is made of.
 fn may_hold_suspects(text: &[u8]) -> bool {
     #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx2") {
+    if crate::cpu::allows(crate::cpu::Level::Avx2) && is_x86_feature_detected!("avx2") {
         // SAFETY: the processor has the feature.
         return unsafe { may_hold_suspects_avx2(text) };
     }

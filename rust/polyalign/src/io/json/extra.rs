@@ -7,7 +7,7 @@ use bumpalo::collections::{String as ArenaString, Vec as ArenaVec};
 
 /// The record's own members.
 pub(super) fn top_level<'a>(record: &'a JsonRecord<'a>) -> impl Iterator<Item = (JsonKey<'a>, JsonNode<'a>)> {
-    JsonNode { record, at: 0 }.pairs(0, record.tape.tokens.len())
+    JsonNode { record, at: 0 }.pairs(0, record.tokens.len())
 }
 
 /// What is left of the record as one object; `None` if nothing is.
@@ -18,7 +18,7 @@ pub(super) fn extra<'a>(
 ) -> Option<&'a str> {
     // The consumed values' tokens and slots, in the order of the text.
     let mut consumed = ArenaVec::with_capacity_in(read.consumed.count_ones() as usize, arena);
-    let slots = record.tape.slots.iter().enumerate();
+    let slots = record.slots.iter().enumerate();
     consumed.extend(slots.filter(|(slot, _)| read.consumed >> slot & 1 == 1).map(|(slot, &at)| (at, slot)));
     consumed.sort_unstable();
     let mut next = consumed.iter().copied().peekable();

@@ -18,6 +18,7 @@ use super::shape::{FieldSpec, Shape};
 use crate::{Error, Result};
 use bumpalo::Bump;
 use node::JsonRecord;
+pub(super) use node::{JsonKey, JsonNode};
 use tape::{MAX_BYTES, Tape};
 
 /// Reads records of one shape from JSON objects.
@@ -79,7 +80,7 @@ impl JsonRecords {
         scratch.clear();
         read(&mut scratch.tape, record, &self.plan.names)?;
         let (tape, arena) = (&scratch.tape, &scratch.arena);
-        let json: &JsonRecord<'_> = arena.alloc(JsonRecord { text: record, tape });
+        let json: &JsonRecord<'_> = arena.alloc(tape.of(record));
         let mut read = assemble(&self.plan, &json, arena)?;
         if self.plan.spec.keep_extra {
             read.record.extra = extra::extra(json, &read, arena);
@@ -94,6 +95,16 @@ impl JsonRecords {
     pub fn parse_bytes<'a>(&self, record: &'a [u8], scratch: &'a mut Scratch) -> Result<Record<'a>, Reject> {
         self.parse(utf8(record)?, scratch)
     }
+}
+
+/// The value that a text holds; `None` if that is no JSON.
+pub(super) fn value<'a>(text: &'a str, arena: &'a Bump) -> Option<JsonNode<'a>> {
+    let mut tape = Tape::default();
+    if text.len() > MAX_BYTES || tape.read_value(text).is_err() {
+        return None;
+    }
+    let record = JsonRecord { text, tokens: arena.alloc_slice_copy(&tape.tokens), slots: &[] };
+    Some(JsonNode { record: arena.alloc(record), at: 0 })
 }
 
 fn utf8(record: &[u8]) -> Result<&str, Reject> {
@@ -127,7 +138,7 @@ pub fn field_names(record: &[u8]) -> Result<Vec<String>, Reject> {
     let mut tape = Tape::default();
     let text = utf8(record)?;
     read(&mut tape, text, &Names::default())?;
-    Ok(extra::top_level(&JsonRecord { text, tape: &tape }).map(|(key, _)| key.lossy()).collect())
+    Ok(extra::top_level(&tape.of(text)).map(|(key, _)| key.lossy()).collect())
 }
 
 /// The shape of a corpus, from up to 100 of its first records (broken ones are passed over).

@@ -1,21 +1,22 @@
 //! A JSON value on the tape.
 
-use super::tape::{NONE, Tape, Token, next};
+use super::tape::{NONE, Token, next};
 use super::unescape::{key_bytes, unescape};
 use crate::io::assemble::{Kind, Node, Source};
 use crate::io::record::Reject;
 use bumpalo::Bump;
 use bumpalo::collections::String as ArenaString;
 
-/// A record's text and tape.
-pub(super) struct JsonRecord<'a> {
+/// A record's text, and what is known of it: its tape.
+pub(crate) struct JsonRecord<'a> {
     pub text: &'a str,
-    pub tape: &'a Tape,
+    pub tokens: &'a [Token],
+    pub slots: &'a [u32],
 }
 
 /// A value: its record, and its token there.
 #[derive(Clone, Copy)]
-pub(super) struct JsonNode<'a> {
+pub(crate) struct JsonNode<'a> {
     pub record: &'a JsonRecord<'a>,
     pub at: usize,
 }
@@ -25,14 +26,14 @@ impl<'a> Source<'a> for &'a JsonRecord<'a> {
 
     #[inline]
     fn slot(&self, slot: usize) -> Option<JsonNode<'a>> {
-        let at = self.tape.slots[slot];
+        let at = self.slots[slot];
         (at != NONE).then_some(JsonNode { record: self, at: at as usize })
     }
 }
 
 /// A member's key, as it stands between its quotes.
 #[derive(Clone, Copy)]
-pub(super) struct JsonKey<'a> {
+pub(crate) struct JsonKey<'a> {
     pub raw: &'a str,
     escaped: bool,
 }
@@ -70,7 +71,7 @@ impl JsonKey<'_> {
 
 impl<'a> JsonNode<'a> {
     fn token(self) -> Token {
-        self.record.tape.tokens[self.at]
+        self.record.tokens[self.at]
     }
 
     /// The value's bytes as they stand.
@@ -79,7 +80,7 @@ impl<'a> JsonNode<'a> {
         let start = token.start as usize;
         let end = match self.record.text.as_bytes()[start] {
             b'"' => token.rest() as usize + 1,
-            b'{' | b'[' => self.record.tape.tokens[token.rest() as usize].start as usize + 1,
+            b'{' | b'[' => self.record.tokens[token.rest() as usize].start as usize + 1,
             _ => token.rest() as usize,
         };
         &self.record.text[start..end]
@@ -100,7 +101,7 @@ impl<'a> JsonNode<'a> {
     }
 
     fn after(self, at: usize) -> usize {
-        next(&self.record.tape.tokens, self.record.text.as_bytes(), at)
+        next(self.record.tokens, self.record.text.as_bytes(), at)
     }
 
     /// The keys and values whose tokens are `from..to`.
@@ -108,7 +109,7 @@ impl<'a> JsonNode<'a> {
         let mut at = from;
         std::iter::from_fn(move || {
             (at < to).then(|| {
-                let key = self.record.tape.tokens[at];
+                let key = self.record.tokens[at];
                 let raw = &self.record.text[key.start as usize + 1..key.rest() as usize];
                 let value = self.with(at + 1);
                 at = self.after(at + 1);

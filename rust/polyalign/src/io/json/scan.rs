@@ -39,7 +39,7 @@ fn tail(bytes: &[u8], from: usize) -> usize {
 #[inline(never)]
 fn long(bytes: &[u8], from: usize) -> usize {
     #[cfg(target_arch = "x86_64")]
-    if std::arch::is_x86_feature_detected!("avx2") {
+    if crate::cpu::allows(crate::cpu::Level::Avx2) && std::arch::is_x86_feature_detected!("avx2") {
         // SAFETY: the processor has AVX2.
         return unsafe { long_avx2(bytes, from) };
     }

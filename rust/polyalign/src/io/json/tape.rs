@@ -3,6 +3,7 @@
 //! What it notes is a tape of eight-byte tokens in the order of the text: no tree, no copies. Of
 //! values that nobody reads it notes only their ends.
 
+use super::node::JsonRecord;
 use super::scan::string_stop;
 use super::unescape::key_bytes;
 use crate::io::fields::{Names, mark};
@@ -22,7 +23,7 @@ pub(super) const NONE: u32 = u32::MAX;
 
 /// A place in the record where a value (or a key) starts, or a container ends.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Token {
+pub(crate) struct Token {
     /// Offset of the first byte; of a container's end, of its bracket.
     pub start: u32,
     /// Strings: offset of the closing quote, and [`ESCAPED`]. Numbers and literals: offset of their
@@ -75,6 +76,21 @@ impl Tape {
         }
         Reader { text, bytes: text.as_bytes(), at: 0, tape: self }.record(names)
     }
+
+    /// Validates `text` as one value and notes all of it.
+    pub fn read_value(&mut self, text: &str) -> Result<(), Broken> {
+        self.tokens.clear();
+        let mut reader = Reader { text, bytes: text.as_bytes(), at: 0, tape: self };
+        reader.skip_space();
+        reader.value::<true>()?;
+        reader.end("more text after the value")
+    }
+
+    /// What was read of `text`.
+    pub fn of<'a>(&'a self, text: &'a str) -> JsonRecord<'a> {
+        JsonRecord { text, tokens: &self.tokens, slots: &self.slots }
+    }
+
     /// Gives back memory that a rare, huge record needed.
     pub fn shrink(&mut self) {
         const KEPT: usize = 1 << 16;
@@ -124,11 +140,12 @@ impl<'r> Reader<'r> {
         } else {
             self.members(names)?;
         }
+        self.end("more text after the object")
+    }
+
+    fn end(&mut self, more: &'static str) -> Result<(), Broken> {
         self.skip_space();
-        if self.at < self.bytes.len() {
-            return self.broken(self.at, "more text after the object");
-        }
-        Ok(())
+        if self.at < self.bytes.len() { self.broken(self.at, more) } else { Ok(()) }
     }
 
     fn members(&mut self, names: &Names) -> Result<(), Broken> {
@@ -352,8 +369,20 @@ impl<'r> Reader<'r> {
             b't' => self.literal(b"true"),
             b'f' => self.literal(b"false"),
             b'n' => self.literal(b"null"),
-            _ => self.broken(self.at, "expected a value"),
+            _ => self.broken(self.at, self.no_value(self.at)),
         }
+    }
+
+    /// What stands where a value should.
+    #[cold]
+    fn no_value(&self, at: usize) -> &'static str {
+        const NUMBERS: [(&[u8], &str); 3] = [
+            (b"NaN", "NaN is no JSON: write null (json.dumps with allow_nan=False finds it)"),
+            (b"Infinity", "Infinity is no JSON: write null (json.dumps with allow_nan=False finds it)"),
+            (b"-Infinity", "-Infinity is no JSON: write null (json.dumps with allow_nan=False finds it)"),
+        ];
+        let found = NUMBERS.iter().find(|(word, _)| self.bytes[at..].starts_with(word));
+        found.map_or("expected a value", |(_, what)| what)
     }
 
     #[inline(always)]
@@ -424,7 +453,13 @@ impl<'r> Reader<'r> {
         while self.peek().is_ascii_digit() {
             self.at += 1;
         }
-        if self.at == start { self.broken(start, "expected a digit") } else { Ok(self.at - start) }
+        match self.at - start {
+            0 if self.bytes[..start].ends_with(b"-") && self.peek() == b'I' => {
+                self.broken(start - 1, self.no_value(start - 1))
+            }
+            0 => self.broken(start, "expected a digit"),
+            digits => Ok(digits),
+        }
     }
 
     fn literal(&mut self, word: &'static [u8]) -> Result<Token, Broken> {

@@ -12,7 +12,8 @@ pub(in super::super) struct Avx512(());
 impl Avx512 {
     /// The proof, on such a processor.
     pub(in super::super) fn detect() -> Option<Self> {
-        let has = is_x86_feature_detected!("avx512f")
+        let has = crate::cpu::allows(crate::cpu::Level::Avx512)
+            && is_x86_feature_detected!("avx512f")
             && is_x86_feature_detected!("avx512bw")
             && is_x86_feature_detected!("avx512dq")
             && is_x86_feature_detected!("avx512vl")

@@ -102,7 +102,8 @@ pub(in super::super) struct Avx2(());
 impl Avx2 {
     /// The proof, on such a processor.
     pub(in super::super) fn detect() -> Option<Self> {
-        let has = is_x86_feature_detected!("avx2")
+        let has = crate::cpu::allows(crate::cpu::Level::Avx2)
+            && is_x86_feature_detected!("avx2")
             && is_x86_feature_detected!("bmi1")
             && is_x86_feature_detected!("bmi2")
             && is_x86_feature_detected!("lzcnt")

@@ -1,0 +1,78 @@
+"""Every public function that computes on several threads, each as one call."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import polyalign as pa
+from humans import SCHEMA, records
+from polyalign import distances, features
+
+TEXTS = ["We think that maybe it is so, however late.", "你今天过得怎么样？我们去公园散步吧。"] * 600
+
+
+def calls(folder: Path, tokenizer: Path) -> dict[str, Callable[[], Any]]:
+    """By name. `folder` is where their files go."""
+    corpus = folder / "corpus.jsonl"
+    corpus.write_text("".join(json.dumps(record) + "\n" for record in records()))
+    table = _columns(records())
+    counter, bucketer = pa.TokenCounter(tokenizer), pa.Bucketer(SCHEMA)
+    assigned = bucketer.assign(table)
+    reference = pa.Reference.from_arrow(assigned, schema=SCHEMA)
+    reference.save(folder / "reference")
+    bucketer.bucket_files(str(corpus), str(folder / "bucketed"))
+
+    def fresh() -> pa.Reference:
+        """A reference that has worked nothing out yet."""
+        return pa.Reference.load(folder / "reference")
+
+    bucket = "en|single|qa|short"
+    buckets = [bucket] * len(TEXTS)
+    floats = np.random.default_rng(0).normal(size=(300, 16)).astype(np.float32)
+    weights, low, cap = np.ones((4, 9)), np.zeros((1, 16)), np.ones(16)
+    band = (np.zeros(300, int), low, low + 0.1, low + 1, cap)
+    return {
+        "count": lambda: counter.count(TEXTS),
+        "assign": lambda: bucketer.assign(table),
+        "bucket_files": lambda: bucketer.bucket_files(str(corpus), str(folder / "again"), overwrite=True),
+        "extract": lambda: features.extract(TEXTS, "en"),
+        "extract_paper": lambda: features.extract(TEXTS[:50], "en", variant="paper"),
+        "Reference.build": lambda: pa.Reference.build(folder / "bucketed"),
+        "Reference.from_arrow": lambda: pa.Reference.from_arrow(assigned, schema=SCHEMA),
+        "Reference.merge": lambda: fresh().merge(reference),
+        "Reference.resolve": lambda: fresh().resolve("en|*|*|*"),
+        "Reference.describe": lambda: fresh().describe(),
+        "Reference.to_arrow": lambda: fresh().to_arrow(),
+        "Reference.diff": lambda: fresh().diff(reference),
+        "Reference.plot": lambda: fresh().plot(folder / "page.html"),
+        "Reference.quantile": lambda: fresh().quantile("en|*|*|*", "word_count", [0.1, 0.5]),
+        "Reference.cdf": lambda: fresh().cdf("en|*|*|*", "word_count", [3.0, 5.0]),
+        "Reference.support_distance": lambda: fresh().support_distance(TEXTS, buckets),
+        "Reference.score": lambda: fresh().score(TEXTS, buckets),
+        "Reference.explain": lambda: fresh().explain(TEXTS[0], bucket),
+        "Reference.score_files": lambda: fresh().score_files(str(corpus)),
+        "rewards.support": lambda: pa.rewards.support(fresh())(TEXTS[:64], bucket=buckets[:64]),
+        "histogram_distance": lambda: distances.histogram_distance(weights, weights[::-1], "energy"),
+        "pairwise_histogram_distance": lambda: distances.pairwise_histogram_distance(weights, "energy"),
+        "sample_distance": lambda: distances.sample_distance(floats, floats[::-1]),
+        "pairwise_sample_distance": lambda: distances.pairwise_sample_distance([floats, floats + 1]),
+        "support_distance": lambda: distances.support_distance(floats, *band),
+        "support_contributions": lambda: distances.support_contributions(floats, *band),
+        "nearest": lambda: distances.nearest(floats, floats, 3),
+        "knn_distance": lambda: distances.knn_distance(floats, floats, 3),
+        "mahalanobis": lambda: distances.mahalanobis(floats, floats),
+        "mmd": lambda: distances.mmd(floats, floats + 1),
+        "energy_distance": lambda: distances.energy_distance(floats, floats + 1),
+        "sliced_wasserstein": lambda: distances.sliced_wasserstein(floats, floats + 1),
+    }
+
+
+def _columns(rows: tuple[dict[str, Any], ...]) -> Any:
+    import pyarrow as pa_
+
+    return pa_.Table.from_pylist(list(rows))

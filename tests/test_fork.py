@@ -1,0 +1,77 @@
+"""Threads: those of the process, as many as asked for, and made anew after a fork."""
+
+from __future__ import annotations
+
+import multiprocessing
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import computations
+from conftest import clean_environment
+from polyalign import distances
+
+NAMES = (
+    """count assign bucket_files extract extract_paper Reference.build Reference.from_arrow Reference.merge
+Reference.resolve Reference.describe Reference.to_arrow Reference.diff Reference.plot Reference.quantile
+Reference.cdf Reference.support_distance Reference.score Reference.explain Reference.score_files
+rewards.support""".split()
+    + distances.__all__
+)
+
+
+@pytest.fixture(scope="module")
+def calls(tmp_path_factory: pytest.TempPathFactory, tokenizer_file: Path) -> dict[str, Callable[[], Any]]:
+    """All of them, each called once: so all threads that are ever used have been started."""
+    calls = computations.calls(tmp_path_factory.mktemp("fork"), tokenizer_file)
+    for call in calls.values():
+        call()
+    return calls
+
+
+def test_all_are_tried(calls: dict[str, Callable[[], Any]]) -> None:
+    assert sorted(calls) == sorted(NAMES)
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
+@pytest.mark.parametrize("name", NAMES)
+def test_a_forked_child_has_threads_of_its_own(calls: dict[str, Callable[[], Any]], name: str) -> None:
+    if "fork" not in multiprocessing.get_all_start_methods():
+        pytest.skip("no fork here")
+    child = multiprocessing.get_context("fork").Process(target=calls[name])
+    child.start()
+    child.join(timeout=60)
+    hangs = child.is_alive()
+    child.kill()
+    assert not hangs
+    assert child.exitcode == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads are listed in /proc")
+def test_no_threads_but_those_asked_for(tmp_path: Path, tokenizer_file: Path) -> None:
+    """Nothing runs in a pool that takes no notice of POLYALIGN_NUM_THREADS."""
+    script = f"""if True:
+        import os, sys, time
+        from pathlib import Path
+        import numpy, pyarrow
+        def threads():
+            tasks = Path("/proc/self/task").iterdir()
+            return {{task.name: (task / "comm").read_text().strip() for task in tasks}}
+        before = threads()
+        sys.path.insert(0, {str(Path(__file__).parent)!r})
+        import computations
+        for call in computations.calls(Path({str(tmp_path)!r}), Path({str(tokenizer_file)!r})).values():
+            call()
+        time.sleep(1)  # the threads of jobs end
+        print(*sorted({{name for task, name in threads().items() if task not in before}}))
+    """
+    environment = clean_environment(POLYALIGN_NUM_THREADS="3", OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1")
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, env=environment, timeout=300, check=False
+    )
+    assert done.stderr == ""
+    assert done.stdout.split() == ["polyalign-0", "polyalign-1", "polyalign-2"]
