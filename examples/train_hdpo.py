@@ -20,7 +20,7 @@ common = {"num_train_epochs": 1, "bf16": torch.cuda.is_available(), "report_to":
 # Human responses, every bucket with its say.
 trainer = BucketSFT(
     model=model,
-    args=BucketSFTConfig(f"{output}/sft", tau=0.0, learning_rate=1e-5, **common),
+    args=BucketSFTConfig(f"{output}/sft", learning_rate=1e-5, **common),
     train_dataset=load_dataset(bucketed, split="train"),
 )
 print(trainer.bucket_weights)

@@ -9,9 +9,14 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 import small_tokenizers
+
+# How long an example takes says nothing where tests run side by side.
+hypothesis.settings.register_profile("polyalign", deadline=None)
+hypothesis.settings.load_profile("polyalign")
 
 ROOT = Path(__file__).parent.parent
 

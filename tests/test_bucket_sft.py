@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("trl", reason="training needs polyalign[train]")
@@ -21,7 +22,7 @@ from polyalign.trainers.conditioning import system_line
 from polyalign.weights import bucket_weights
 
 SPLITS = [(4, 1), (2, 2), (1, 4)]
-FREE = {"min_count": 0, "max_weight": 1000.0}
+FREE = {"tau": 0.0, "min_count": 0, "max_weight": 1000.0}
 NEVER = math.nan
 
 
@@ -235,11 +236,11 @@ def test_plain_by_token_is_trls(data: Dataset, tmp_path: Path, split: tuple[int,
 # ---------------------------------------------------------------------------------------------------- evaluation
 
 
-@pytest.mark.parametrize("size", [1, 3, 16])
-def test_evaluation_loss(data: Dataset, tmp_path: Path, size: int) -> None:
-    """It is the macro mean over the whole set, for any batch size; the plain mean is beside it."""
+@pytest.mark.parametrize(("size", "tau"), [(1, 0.0), (3, 0.5), (16, 1.0)])
+def test_evaluation_loss(data: Dataset, tmp_path: Path, size: int, tau: float) -> None:
+    """It is the macro mean over the whole set, for any batch size and weighting; the plain mean is beside it."""
     held_out = tiny.responses(13, seed=5)
-    trainer, _ = step(data, tmp_path, learning_rate=0.0, per_device_eval_batch_size=size)
+    trainer, _ = step(data, tmp_path, learning_rate=0.0, per_device_eval_batch_size=size, tau=tau)
     found = trainer.evaluate(held_out)
     model = tiny.model(dtype=torch.float64)
     with torch.no_grad():
@@ -435,7 +436,7 @@ def test_untested_trl() -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("tau", 1.5), ("tau", NEVER), ("reduction", "sum"), ("balance", "x"), ("max_weight", 0), ("min_count", -1)],
+    [("tau", 1.5), ("tau", NEVER), ("reduction", "sum"), ("balance", "x"), ("max_weight", 0.5), ("min_count", -1)],
 )
 def test_settings(tmp_path: Path, name: str, value: Any) -> None:
     with pytest.raises(ValueError, match=f"^{name}="):
@@ -534,3 +535,42 @@ def test_small_buckets_and_cap(tmp_path: Path) -> None:
     weights = bucket_weights(counts, tau=0.25, min_count=10, max_weight=1.5)
     assert trainer.bucket_weights.weights == weights.weights
     assert trainer.weight_mean == pytest.approx(weights.mean)
+
+
+SKEWED = {bucket: 10**at for at, bucket in enumerate(tiny.BUCKETS, 2)}
+
+
+@pytest.mark.parametrize(("reduction", "counts"), [("example", None), ("example", SKEWED), ("token", None)])
+def test_no_row_that_trains_counts_more_than_max_weight(
+    tmp_path: Path, reduction: str, counts: dict[str, int] | None
+) -> None:
+    """Relative to plain SFT: the mean over the rows (or tokens) that train is 1, also where others were counted."""
+    data = tiny.responses(60)
+    rare = [at for at in range(60) if data[at]["bucket"] == tiny.BUCKETS[0]][1:]
+    data = data.select([at for at in range(60) if at not in rare])
+    settings = {"tau": 0.0, "min_count": 0, "max_weight": 2.5, "reduction": reduction, "max_steps": 1}
+    trainer, _ = training.train(
+        BucketSFT, BucketSFTConfig, tmp_path, model=tiny.model(), settings=settings, train_dataset=data,
+        bucket_counts=counts,
+    )  # fmt: skip
+    weights = np.array(trainer.train_dataset["weight"][:])
+    sizes = np.array(trainer.train_dataset["response_tokens"][:]) if reduction == "token" else np.ones(len(weights))
+    assert weights.max() <= 2.5
+    assert (weights * sizes).sum() / sizes.sum() == pytest.approx(1)
+
+
+def test_defaults(tmp_path: Path) -> None:
+    assert BucketSFTConfig(output_dir=str(tmp_path), bf16=False).tau == 0.5
+    assert BucketSFTConfig(output_dir=str(tmp_path), bf16=False, variant="paper").tau == 0
+
+
+@pytest.mark.parametrize(("tau", "is_said"), [(0.0, True), (1.0, False)])
+def test_a_small_effective_sample_is_told(
+    tmp_path: Path, tau: float, is_said: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    common = [row for row in tiny.responses(400) if row["bucket"] == tiny.BUCKETS[0]][:90]
+    data = Dataset.from_list([*common, {**common[0], "bucket": tiny.BUCKETS[1]}])
+    trainer, _ = step(data, tmp_path, tau=tau)
+    effective = trainer.bucket_weights.effective_sample_size
+    told = f"the weights leave an effective sample of {effective:,.0f} of 91 rows: a larger tau (it is 0)"
+    assert (told in caplog.text) == is_said == (2 * effective < 91)

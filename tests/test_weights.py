@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import pickle
@@ -69,11 +70,22 @@ def slow_weights(
 ) -> dict[str, float]:
     served = {bucket: serving_buckets(counts, bucket, min_count) for bucket in counts}
     powers = {bucket: sum(sizes[other] for other in served[bucket]) ** (tau - 1) for bucket in counts}
-    scale = sum(sizes.values()) / sum(sizes[bucket] * powers[bucket] for bucket in counts)
-    return {bucket: min(scale * powers[bucket], max_weight) for bucket in counts}
+    capped: set[str] = set()
+    while True:  # what those above the cap give up goes to the others, which may come to lie above it
+        free = [bucket for bucket in counts if bucket not in capped]
+        left = (
+            sum(sizes.values()) - max_weight * sum(sizes[bucket] for bucket in capped)
+            if capped
+            else sum(sizes.values())
+        )
+        scale = left / sum(sizes[bucket] * powers[bucket] for bucket in free) if free else 0
+        above = {bucket for bucket in free if scale * powers[bucket] > max_weight * (1 + 1e-12)}
+        if not above:
+            return {bucket: max_weight if bucket in capped else scale * powers[bucket] for bucket in counts}
+        capped |= above
 
 
-@given(counts=corpora, tau=taus, min_count=st.integers(1, 60), max_weight=st.floats(0.01, 100), data=st.data())
+@given(counts=corpora, tau=taus, min_count=st.integers(1, 60), max_weight=st.floats(1, 100), data=st.data())
 def test_weights_are_those_of_the_formula(
     counts: dict[str, int], tau: float, min_count: int, max_weight: float, data: st.DataObject
 ) -> None:
@@ -82,18 +94,26 @@ def test_weights_are_those_of_the_formula(
     expected = slow_weights(counts, tokens or counts, tau, min_count, max_weight)
     assert dict(found.weights) == pytest.approx(expected, rel=1e-12)
     uncapped = slow_weights(counts, tokens or counts, tau, min_count, math.inf)
-    assert set(found.capped) <= {bucket for bucket, weight in uncapped.items() if weight >= max_weight * (1 - 1e-12)}
-    assert set(found.capped) >= {bucket for bucket, weight in uncapped.items() if weight > max_weight * (1 + 1e-12)}
+    assert dict(found.uncapped) == pytest.approx(uncapped, rel=1e-12)
+    assert set(found.capped) <= {bucket for bucket, weight in expected.items() if weight >= max_weight * (1 - 1e-9)}
+    assert set(found.capped) >= {bucket for bucket, weight in uncapped.items() if weight > max_weight * (1 + 1e-9)}
     assert set(found.tiny) == {bucket for bucket, count in counts.items() if count < min_count}
 
 
-@given(counts=corpora, tau=taus, data=st.data())
-def test_mean_before_the_cap_is_1(counts: dict[str, int], tau: float, data: st.DataObject) -> None:
+@given(counts=corpora, tau=taus, max_weight=st.sampled_from([1.0, math.inf]) | st.floats(1, 20), data=st.data())
+def test_no_example_counts_more_than_max_weight_times_plain_sfts(
+    counts: dict[str, int], tau: float, max_weight: float, data: st.DataObject
+) -> None:
     tokens = data.draw(st.none() | st.fixed_dictionaries(dict.fromkeys(counts, sizes)))
-    assert weights.bucket_weights(counts, tau=tau, tokens=tokens, max_weight=math.inf).mean == pytest.approx(1)
+    found = weights.bucket_weights(counts, tau=tau, tokens=tokens, max_weight=max_weight)
+    assert found.mean == pytest.approx(1, rel=1e-12)
+    assert found.largest[1] <= max_weight
+    # The larger the bucket, the less its examples count, and the more the bucket, capped or not.
+    order = sorted(found.weights, key=lambda bucket: -found.uncapped[bucket])
+    assert all(found.weights[one] >= found.weights[other] for one, other in itertools.pairwise(order))
 
 
-@given(counts=corpora, tau=taus, max_weight=st.floats(0.1, 20))
+@given(counts=corpora, tau=taus, max_weight=st.floats(1, 20))
 def test_summary_is_that_of_the_rows(counts: dict[str, int], tau: float, max_weight: float) -> None:
     found = weights.bucket_weights(counts, tau=tau, max_weight=max_weight)
     buckets = list(counts)
@@ -108,11 +128,11 @@ def test_summary_is_that_of_the_rows(counts: dict[str, int], tau: float, max_wei
 def test_summary_of_tokens() -> None:
     counts, tokens = {"en|single|qa|short": 100, "en|single|qa|long": 100}, {}
     tokens = {"en|single|qa|short": 1_000, "en|single|qa|long": 9_000}
-    found = weights.bucket_weights(counts, tokens=tokens, max_weight=2.0)
+    found = weights.bucket_weights(counts, tau=0, tokens=tokens, max_weight=2.0)
     assert found.uncapped == pytest.approx({"en|single|qa|short": 5.0, "en|single|qa|long": 5 / 9})
-    assert found.mean == pytest.approx((2 * 1_000 + 5 / 9 * 9_000) / 10_000)
-    # Of rows, whose weights are 2 and 5/9.
-    assert found.effective_sample_size == pytest.approx(100 * (2 + 5 / 9) ** 2 / (4 + 25 / 81))
+    # What is left to 9,000 of the 10,000 tokens.
+    assert found.weights == pytest.approx({"en|single|qa|short": 2.0, "en|single|qa|long": 8 / 9})
+    assert found.effective_sample_size == pytest.approx(100 * (2 + 8 / 9) ** 2 / (4 + 64 / 81))
 
 
 @given(counts=corpora, tau=taus, seed=st.integers(0, 99))
@@ -131,7 +151,7 @@ def test_order_of_counts_does_not_matter(counts: dict[str, int], tau: float, see
 def test_ends_of_tau(counts: dict[str, int]) -> None:
     assert set(weights.bucket_weights(counts, tau=1).weights.values()) == {1.0}
     enough = {bucket: count + 20 for bucket, count in counts.items()}
-    macro = weights.bucket_weights(enough, max_weight=math.inf)
+    macro = weights.bucket_weights(enough, tau=0, max_weight=math.inf)
     expected = {bucket: sum(enough.values()) / len(enough) / count for bucket, count in enough.items()}
     assert dict(macro.weights) == pytest.approx(expected)
     assert macro.loss_shares == pytest.approx(dict.fromkeys(counts, 1 / len(counts)))
@@ -142,7 +162,7 @@ def test_ends_of_tau(counts: dict[str, int]) -> None:
 
 
 def test_back_off_drops_family_then_track_then_length_never_language() -> None:
-    found = weights.bucket_weights(LIKE_A_CORPUS)
+    found = weights.bucket_weights(LIKE_A_CORPUS, tau=0)
     assert {bucket: target for bucket, target in found.served_by.items() if bucket != target} == {
         "en|multi|qa|medium": "en|multi|*|medium",
         "en|multi|dialogue|long": "en|*|*|long",
@@ -192,8 +212,8 @@ def test_bucket_that_was_not_counted_is_weighted_as_its_ancestor(
         assert found.weight_of(bucket) == found.weights[bucket]
     elif bucket[:2] in {counted[:2] for counted in counts}:
         m = sum(counts[other] for other in serving_buckets(counts, bucket, 20))
-        slow = slow_weights(counts, counts, tau, 20, math.inf)
-        some = next(iter(counts))
+        slow = slow_weights(counts, counts, tau, 20, 10)
+        some = min(slow, key=lambda counted: slow[counted])  # not capped
         theirs = sum(counts[other] for other in serving_buckets(counts, some, 20))
         assert found.weight_of(bucket) == pytest.approx(min(10, slow[some] * (m / theirs) ** (tau - 1)))
     else:
@@ -210,7 +230,7 @@ def test_weight_of_what_is_no_bucket() -> None:
 
 def test_numbers_of_other_types() -> None:
     counts = {"en|single|qa|short": np.int32(30), "en|single|qa|long": np.float64(60.0)}
-    assert weights.bucket_weights(counts).weights == {"en|single|qa|long": 0.75, "en|single|qa|short": 1.5}
+    assert weights.bucket_weights(counts, tau=0).weights == {"en|single|qa|long": 0.75, "en|single|qa|short": 1.5}
 
 
 def test_pickles() -> None:
@@ -260,7 +280,7 @@ def test_counts_that_are_none(function: Callable[..., object], counts: dict[Any,
         ({"tau": 1.1}, "tau is 1.1"),
         ({"tau": math.nan}, "tau is nan"),
         ({"min_count": -1}, "min_count is -1: it must be 0 or above"),
-        ({"max_weight": 0}, "max_weight is 0: it must be above 0"),
+        ({"max_weight": 0.99}, "max_weight is 0.99: it must be at least 1, plain SFT's weight"),
         ({"max_weight": -1.0}, "max_weight is -1.0"),
         ({"max_weight": math.nan}, "max_weight is nan"),
         ({"variant": "papr"}, "variant is 'papr': it must be 'default' or 'paper'"),
@@ -297,20 +317,22 @@ def test_what_is_no_mapping_or_schema() -> None:
 
 
 def test_report() -> None:
-    told = str(weights.bucket_weights(LIKE_A_CORPUS))
-    first, second, third, fourth, *table = told.splitlines()
+    told = str(weights.bucket_weights(LIKE_A_CORPUS, tau=0))
+    first, second, third, fourth, fifth, *table = told.splitlines()
     assert first == "Bucket weights of 9 buckets, 134,007 rows: tau 0, min_count 20, max_weight 10"
     assert second.startswith("Weights 0.")
-    assert "mean 0." in second
+    assert "mean 1." in second
     assert " of 134,007 rows (" in second
     assert "without the cap" in second
     assert third == "4 buckets have fewer than 20 rows (10 together), so an ancestor's weight, named below."
     assert fourth.startswith("6 buckets are capped, with ")
     assert "a larger tau or max_weight would tell them apart" in fourth
+    assert fifth.startswith("The effective sample is under half of the rows: ")
+    assert "under half" not in str(weights.bucket_weights(LIKE_A_CORPUS, tau=0.75))
     cells = {line.split()[0]: line.split() for line in table if "|" in line}
     assert set(cells) == set(LIKE_A_CORPUS)
     assert cells["en|multi|dialogue|short"][1:3] == ["121,405", "90.6%"]
-    assert cells["en|multi|dialogue|long"][5:9] == ["as", "en|*|*|long,", "capped", "from"]
+    assert cells["en|multi|dialogue|long"][5:9] == ["as", "en|*|*|long,", "capped,", "106"]
     assert cells["zh|multi|dialogue|long"][5:] == ["as", "zh|*|*|*"]
     assert all(line == line.rstrip() and len(line) <= 120 for line in table)
 
@@ -318,7 +340,7 @@ def test_report() -> None:
 def test_report_of_many_buckets_shows_the_ends() -> None:
     counts = {f"en|single|f{number:03}|short": 20 + number for number in range(300)}
     tokens = {bucket: 30 * count for bucket, count in counts.items()}
-    told = str(weights.bucket_weights(counts, tokens=tokens, max_weight=math.inf))
+    told = str(weights.bucket_weights(counts, tau=0, tokens=tokens, max_weight=math.inf))
     assert told.startswith("Bucket weights of 300 buckets, 50,850 rows, 1,525,500 tokens: tau 0, min_count 20, no cap")
     assert "capped" not in told
     shown = [line.split()[0] for line in told.splitlines() if "|" in line]
@@ -329,10 +351,10 @@ def test_report_of_many_buckets_shows_the_ends() -> None:
     assert between[7] == f"{280 / 300:.1%}"
 
 
-def test_report_of_a_cap_below_all_weights() -> None:
-    found = weights.bucket_weights({"en|single|qa|short": 900, "en|single|qa|long": 100}, max_weight=0.5)
-    assert "Every bucket is capped, so all weigh the same" in str(found)
-    assert found.effective_sample_size == pytest.approx(1000)
+def test_report_of_the_smallest_cap() -> None:
+    found = weights.bucket_weights({"en|single|qa|short": 900, "en|single|qa|long": 100}, max_weight=1)
+    assert set(found.weights.values()) == {1.0}
+    assert "max_weight 1 leaves no bucket favoured" in str(found)
     assert "capped" not in str(weights.bucket_weights(ONE))
     assert "1 bucket, 30 rows" in str(weights.bucket_weights(ONE))
 
@@ -511,8 +533,9 @@ def test_back_off_and_cap_keep_the_real_corpus_in_use(golden: dict[str, Any]) ->
     assert paper.largest == ("en|multi|dialogue|long", pytest.approx(7939.6, abs=0.1))
     assert paper.effective_sample_size == pytest.approx(176.17, abs=0.01)
     found = weights.bucket_weights(counts)
-    assert found.effective_sample_size == pytest.approx(12_606, abs=1)
-    for settings in ({"variant": "paper"}, {"max_weight": math.inf}, {}, {"tau": 0.25}, {"tau": 0.5}, {"tau": 0.75}):
+    assert found.effective_sample_size == pytest.approx(53_289, abs=1)
+    macro = {"tau": 0, "max_weight": math.inf}
+    for settings in ({"variant": "paper"}, macro, *({"tau": tau} for tau in (0, 0.25, 0.5, 0.75))):
         told = f"{weights.bucket_weights(counts, **settings).effective_sample_size:,.0f}"  # type: ignore[arg-type]
         assert f"| {told} |" in PAGE.read_text("utf-8"), "docs/weights.md has other numbers"
     assert set(found.tiny) == {"en|multi|dialogue|long", "en|multi|qa|medium", "zh|multi|dialogue|long"}

@@ -5,18 +5,19 @@ Examples
 >>> import polyalign as pa
 >>> weights = pa.weights.bucket_weights({"en|single|qa|short": 900, "zh|single|qa|short": 100})
 >>> {bucket: round(weight, 3) for bucket, weight in weights.weights.items()}
-{'en|single|qa|short': 0.556, 'zh|single|qa|short': 5.0}
+{'en|single|qa|short': 0.833, 'zh|single|qa|short': 2.5}
 >>> round(weights.effective_sample_size)
-360
+800
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import operator
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -33,6 +34,9 @@ _AXES = ("language", "track", "family", "length")
 _DROPPED = ("family", "track", "length")
 _ALL = "*"
 _MOST = 2**63
+
+#: A share of the loss that grows with the square root of a bucket.
+DEFAULT_TAU = 0.5
 
 Variant = Literal["default", "paper"]
 
@@ -59,14 +63,14 @@ class BucketWeights:
     min_count: int
     """A bucket with fewer examples is weighted as its ancestor."""
     max_weight: float
-    """No weight is above it."""
+    """No weight is above it; their mean is 1."""
     _amounts: _Amounts = dataclasses.field(repr=False)
     _scale: float = dataclasses.field(repr=False)
 
     @property
     def capped(self) -> tuple[str, ...]:
         """The buckets whose weight would be above `max_weight`."""
-        return tuple(bucket for bucket, weight in self.uncapped.items() if weight > self.max_weight)
+        return tuple(bucket for bucket, target in self.served_by.items() if self._weight(target) > self.max_weight)
 
     @property
     def tiny(self) -> tuple[str, ...]:
@@ -80,13 +84,18 @@ class BucketWeights:
 
     @property
     def mean(self) -> float:
-        """The mean weight over the counted rows, or tokens where these were given."""
+        """The mean weight over the counted rows, or tokens where these were given: 1, up to rounding."""
         return _dot(self.weights, self._sizes) / sum(self._sizes.values())
 
     @property
     def effective_sample_size(self) -> float:
         """How many equally weighted rows estimate as well: (Σw)² / Σw² over the rows."""
         return _effective(self.weights, self.counts)
+
+    @property
+    def is_noisy(self) -> bool:
+        """Whether the effective sample is under half of the rows, so that the loss has twice plain SFT's variance."""
+        return 2 * self.effective_sample_size < sum(self.counts.values())
 
     @property
     def loss_shares(self) -> dict[str, float]:
@@ -115,7 +124,11 @@ class BucketWeights:
         target = self._amounts.serving(bucket, self.min_count)
         if target not in self._amounts.counts:
             raise KeyError(f"bucket {bucket!r} has no weight: nothing of its language was counted")
-        return min(self._scale * self._amounts.power(target, self.tau), self.max_weight)
+        return min(self._weight(target), self.max_weight)
+
+    def _weight(self, target: str) -> float:
+        """Return a weight that may be above the cap."""
+        return self._scale * self._amounts.power(target, self.tau)
 
     def __str__(self) -> str:
         return _report(self)
@@ -124,7 +137,7 @@ class BucketWeights:
 def bucket_weights(
     counts: Mapping[str, int],
     *,
-    tau: float = 0.0,
+    tau: float | None = None,
     min_count: int = 20,
     max_weight: float = 10.0,
     tokens: Mapping[str, int] | None = None,
@@ -133,28 +146,29 @@ def bucket_weights(
 ) -> BucketWeights:
     """Weigh buckets by how many examples they have.
 
-    With m_b the examples of bucket b, w_b = N·m_b^(τ−1) / Σ_b' n_b'·m_b'^(τ−1), then at most `max_weight`. Before that
-    cap the mean over the N examples is 1, and with no small bucket w_b = N / (|B|·n_b) at τ = 0. A bucket with fewer
-    than `min_count` examples has the m of its nearest ancestor that has them (all counted buckets that agree once the
-    custom axes from the last, the family, the track and the length are dropped in turn), at the last its language's.
+    With m_b the examples of bucket b, w_b = min(c·m_b^(τ−1), `max_weight`), with the c for which the mean over the N
+    examples is 1: what capped buckets lack goes to the others. With no small bucket and none capped, at τ = 0 it is
+    N / (|B|·n_b). A bucket with fewer than `min_count` examples has the m of its nearest ancestor that has them (all
+    counted buckets that agree once the custom axes from the last, the family, the track and the length are dropped in
+    turn), at the last its language's.
 
     Parameters
     ----------
     counts : mapping of str to int
         Examples by bucket, of the data that trains.
-    tau : float, default 0.0
-        From 0, where every bucket counts the same, to 1, where every example does.
+    tau : float, default 0.5
+        From 0, where every bucket counts the same, to 1, where every example does: n_b^τ is a bucket's share.
     min_count : int, default 20
         Fewer examples have no weight of their own.
     max_weight : float, default 10.0
-        The cap; ``math.inf``: none. Only weights' ratios count in training, as trainers divide by their mean, so that a
-        cap below 1 makes sense too; one below the smallest weight makes all equal, and the report says so.
+        The cap, from 1, where all weights are equal; ``math.inf``: none. As the mean weight is 1, an example counts at
+        most so many times as much as in plain SFT.
     tokens : mapping of str to int, optional
         Response tokens by bucket: weighs tokens instead of examples. `min_count` is of examples all the same.
     schema : BucketSchema, optional
         Whose ids these are. Default: language × track × family × length.
     variant : {"default", "paper"}, default "default"
-        ``"paper"``: N / (|B|·n_b); `min_count` and `max_weight` have no effect and `tau` must be 0.
+        ``"paper"``: N / (|B|·n_b); `min_count` and `max_weight` have no effect and `tau` is 0.
 
     Returns
     -------
@@ -175,6 +189,8 @@ def bucket_weights(
     >>> round(found.weights["en|multi|qa|long"], 2) == round(found.weight_of("en|multi|dialogue|long"), 2)
     True
     """
+    if tau is None:
+        tau = 0.0 if variant == "paper" else DEFAULT_TAU
     _check_settings(tau, min_count, max_weight, variant)
     if variant == "paper":
         min_count, max_weight = 0, math.inf
@@ -182,14 +198,13 @@ def bucket_weights(
     sizes = amounts.buckets if amounts.bucket_tokens is None else amounts.bucket_tokens
     served_by = {bucket: amounts.serving(bucket, min_count) for bucket in sizes}
     powers = {bucket: amounts.power(target, tau) for bucket, target in served_by.items()}
-    scale = sum(sizes.values()) / _dot(powers, sizes)
-    uncapped = {bucket: scale * power for bucket, power in powers.items()}
+    free, scale = (scale_to_mean_1(powers, sizes, cap) for cap in (math.inf, max_weight))
     return BucketWeights(
-        weights={bucket: min(weight, float(max_weight)) for bucket, weight in uncapped.items()},
+        weights={bucket: min(scale * power, float(max_weight)) for bucket, power in powers.items()},
         counts=amounts.buckets,
         tokens=amounts.bucket_tokens,
         served_by=served_by,
-        uncapped=uncapped,
+        uncapped={bucket: free * power for bucket, power in powers.items()},
         tau=float(tau),
         min_count=min_count,
         max_weight=float(max_weight),
@@ -455,8 +470,8 @@ def _check_settings(tau: float, min_count: int, max_weight: float, variant: str)
         raise ValueError(f"tau is {tau}: the paper's variant has none, leave it at 0")
     if not min_count >= 0:
         raise ValueError(f"min_count is {min_count}: it must be 0 or above")
-    if not max_weight > 0:
-        raise ValueError(f"max_weight is {max_weight}: it must be above 0")
+    if not max_weight >= 1:
+        raise ValueError(f"max_weight is {max_weight}: it must be at least 1, plain SFT's weight")
 
 
 def _finite(name: str, values: npt.ArrayLike) -> npt.NDArray[np.float64]:
@@ -475,6 +490,19 @@ def _finite(name: str, values: npt.ArrayLike) -> npt.NDArray[np.float64]:
 
 def _dot(values: Mapping[str, float], sizes: Mapping[str, int]) -> float:
     return math.fsum(value * sizes[bucket] for bucket, value in values.items())
+
+
+def scale_to_mean_1(weights: Mapping[str, float], sizes: Mapping[str, int], cap: float) -> float:
+    """Return the c for which min(c·weight, `cap`) has the mean 1 over the rows that `sizes` counts; `cap` is from 1."""
+    order = sorted(weights, key=lambda bucket: -weights[bucket])
+    sums = itertools.accumulate(weights[bucket] * sizes[bucket] for bucket in reversed(order))
+    left = float(sum(sizes[bucket] for bucket in order))
+    for bucket, rest in zip(order, reversed(list(sums)), strict=True):  # those before it are capped
+        scale = left / rest
+        if scale * weights[bucket] <= cap:
+            return scale
+        left -= cap * sizes[bucket]
+    return cap / weights[order[-1]]
 
 
 def _effective(weights: Mapping[str, float], counts: Mapping[str, int]) -> float:
@@ -508,7 +536,7 @@ def _spread(weights: BucketWeights) -> str:
     rows = sum(weights.counts.values())
     effective = weights.effective_sample_size
     line = (
-        f"Weights {_digits(min(weights.weights.values()))} to {_digits(weights.largest[1])}, mean {weights.mean:.3g}. "
+        f"Weights {_digits(min(weights.weights.values()))} to {_digits(weights.largest[1])}, mean 1. "
         f"Effective sample size {effective:,.0f} of {rows:,} rows ({effective / rows:.1%})"
     )
     if weights.capped:
@@ -521,8 +549,8 @@ def _notes(weights: BucketWeights) -> Iterable[str]:
         rows = sum(weights.counts[bucket] for bucket in weights.tiny)
         told = _buckets(len(weights.tiny), "has", "have")
         yield f"{told} fewer than {weights.min_count} rows ({rows:,} together), so an ancestor's weight, named below."
-    if len(weights.capped) == len(weights.weights) > 1:
-        yield "Every bucket is capped, so all weigh the same and none is favoured: max_weight is too small."
+    if weights.max_weight == 1:
+        yield "max_weight 1 leaves no bucket favoured: this is plain SFT."
     elif weights.capped:
         shares = weights.loss_shares
         share = sum(shares[bucket] for bucket in weights.capped)
@@ -530,6 +558,8 @@ def _notes(weights: BucketWeights) -> Iterable[str]:
         if 2 * len(weights.capped) > len(weights.weights):
             line += " That is most: a larger tau or max_weight would tell them apart."
         yield line
+    if weights.is_noisy:
+        yield "The effective sample is under half of the rows: a larger tau or a smaller max_weight makes less noise."
 
 
 def _columns(weights: BucketWeights, order: Sequence[str]) -> dict[str, list[str]]:
@@ -537,7 +567,7 @@ def _columns(weights: BucketWeights, order: Sequence[str]) -> dict[str, list[str
     groups: list[Sequence[str]] = [[bucket] for bucket in order]
     if len(order) > 2 * _SHOWN + 1:
         groups[_SHOWN:-_SHOWN] = [order[_SHOWN:-_SHOWN]]
-    rows, shares = sum(weights.counts.values()), weights.loss_shares
+    rows, shares, capped = sum(weights.counts.values()), weights.loss_shares, set(weights.capped)
     counts = [sum(weights.counts[bucket] for bucket in group) for group in groups]
     columns = {
         "bucket": [group[0] if len(group) == 1 else f"… {len(group):,} more" for group in groups],
@@ -548,7 +578,7 @@ def _columns(weights: BucketWeights, order: Sequence[str]) -> dict[str, list[str
         columns["tokens"] = [f"{sum(weights.tokens[bucket] for bucket in group):,}" for group in groups]
     columns["weight"] = [_range([weights.weights[bucket] for bucket in group]) for group in groups]
     columns["of loss"] = [f"{sum(shares[bucket] for bucket in group):.1%}" for group in groups]
-    columns[""] = [_why(weights, group[0]) if len(group) == 1 else "" for group in groups]
+    columns[""] = [_why(weights, group[0], capped) if len(group) == 1 else "" for group in groups]
     return columns
 
 
@@ -561,13 +591,13 @@ def _digits(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def _why(weights: BucketWeights, bucket: str) -> str:
+def _why(weights: BucketWeights, bucket: str, capped: Container[str]) -> str:
     """Say what a weight is, if it is not simply by the bucket's own count."""
     told = []
     if weights.served_by[bucket] != bucket:
         told.append(f"as {weights.served_by[bucket]}")
-    if weights.uncapped[bucket] > weights.max_weight:
-        told.append(f"capped from {_digits(weights.uncapped[bucket])}")
+    if bucket in capped:
+        told.append(f"capped, {_digits(weights.uncapped[bucket])} without")
     return ", ".join(told)
 
 

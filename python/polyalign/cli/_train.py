@@ -44,7 +44,7 @@ _CODES = "Exit codes: 0 fine, 1 error, 2 usage, 130 interrupted."
 _SFT_EXAMPLES = f"""
 Examples:
   polyalign sft --model_name_or_path Qwen/Qwen2.5-1.5B --dataset_name bucketed/ --output_dir out/sft
-  polyalign sft --config sft.yaml --tau 0.5 --resume_from_checkpoint true
+  polyalign sft --config sft.yaml --tau 0.25 --resume_from_checkpoint true
   accelerate launch --config_file fsdp2.yaml -m polyalign sft --config sft.yaml
   torchrun --nproc_per_node 8 -m polyalign sft --config sft.yaml
 

@@ -259,10 +259,12 @@ class Attach:
         None: the row has its weight.
     mean : float
         What weights are divided by.
+    most : float
+        The largest that a bucket's weight is then.
     """
 
-    def __init__(self, ids: Mapping[str, int], weights: BucketWeights | None, mean: float) -> None:
-        self.ids, self.mean = ids, mean
+    def __init__(self, ids: Mapping[str, int], weights: BucketWeights | None, mean: float, most: float) -> None:
+        self.ids, self.mean, self.most = ids, mean, most
         self.source = weights
         self.known = {bucket: weight_of(weights, bucket) for bucket in ids} if weights else {}
 
@@ -287,7 +289,7 @@ class Attach:
         else:
             weights = [self._weight(bucket) for bucket in buckets]
         numbers = [self.ids.get(bucket, self.ids.get(OTHER)) for bucket in buckets]
-        return {"bucket": numbers, "weight": [float(weight) / self.mean for weight in weights]}
+        return {"bucket": numbers, "weight": [min(float(weight) / self.mean, self.most) for weight in weights]}
 
 
 def weight_of(weights: BucketWeights, bucket: str) -> float | None:

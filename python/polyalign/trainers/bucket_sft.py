@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,7 +20,7 @@ from polyalign.trainers._rows import Condition, FitResponse, NoResponse, Spread
 from polyalign.trainers._sampler import WeightedSampler
 from polyalign.trainers._trl import SFTTrainer, global_then_local_main_first, pack_dataset
 from polyalign.trainers.bucket_sft_config import BucketSFTConfig
-from polyalign.weights import BucketWeights, bucket_weights
+from polyalign.weights import BucketWeights, bucket_weights, scale_to_mean_1
 
 __all__ = ["BucketSFT"]
 
@@ -31,7 +32,8 @@ class BucketSFT(BucketTrainer, SFTTrainer):
 
     L = (1/M) Σ (w_i/w̄)·ℓ_i over a global batch (every micro-batch, accumulation step and process), ℓ_i the mean NLL of
     example i's response tokens, M its examples, w̄ the mean weight of the rows that train. Its expectation is the mean
-    over buckets of their mean loss (``tau=0``), whatever the split of a batch.
+    over buckets of their mean loss (``tau=0``), the mean over rows (1), or between them (0.5, the default), whatever
+    the split of a batch.
 
     Parameters
     ----------
@@ -62,7 +64,7 @@ class BucketSFT(BucketTrainer, SFTTrainer):
     Examples
     --------
     >>> from polyalign.trainers import BucketSFT, BucketSFTConfig
-    >>> args = BucketSFTConfig(output_dir="out/sft", tau=0.0)  # doctest: +SKIP
+    >>> args = BucketSFTConfig(output_dir="out/sft", tau=0.5)  # doctest: +SKIP
     >>> bucketed = load_dataset("bucketed", split="train")  # doctest: +SKIP
     >>> trainer = BucketSFT("Qwen/Qwen2.5-1.5B", args, train_dataset=bucketed)  # doctest: +SKIP
     >>> trainer.train()  # doctest: +SKIP
@@ -99,6 +101,7 @@ class BucketSFT(BucketTrainer, SFTTrainer):
         _refuse(args, compute_loss_func, kwargs)
         self.bucket_weights: BucketWeights | None = None
         self._loss_shares: dict[str, float] = {}
+        self._most = math.inf
         self._examples_per_row: float | None = None
         self._told_unseen = False
         super().__init__(
@@ -174,18 +177,24 @@ class BucketSFT(BucketTrainer, SFTTrainer):
             self._loss_shares = dict(tally.weighted_tokens if by_token else tally.weighted_rows)
             self.weight_mean = args.weight_mean or (tally.mean_weight(by_token=by_token) if tally.rows else 1.0)
             return
-        self.bucket_weights = bucket_weights(
-            counts,
-            tau=args.tau,
-            min_count=args.min_count,
-            max_weight=args.max_weight,
-            tokens=self._tokens(tally, counts) if by_token else None,
-            schema=_data.schema_of(next(iter(counts))),
-            variant="paper" if args.variant == "paper" else "default",
-        )
+        given: dict[str, Any] = {
+            "min_count": args.min_count,
+            "tokens": self._tokens(tally, counts) if by_token else None,
+            "schema": _data.schema_of(next(iter(counts))),
+            "variant": args.variant,
+        }
+        self.bucket_weights = bucket_weights(counts, tau=args.tau, max_weight=args.max_weight, **given)
         logger.info("%s", self.bucket_weights)
-        self._loss_shares = self.bucket_weights.loss_shares
+        if self.bucket_weights.is_noisy:
+            rows, effective = sum(counts.values()), self.bucket_weights.effective_sample_size
+            logger.warning(
+                f"the weights leave an effective sample of {effective:,.0f} of {rows:,} rows: a larger tau (it is "
+                f"{args.tau:g}) or a smaller max_weight ({args.max_weight:g}) makes less noise"
+            )
+        # An evaluation's are those of the mean over buckets, which no weighting that trains is to change.
+        self._loss_shares = bucket_weights(counts, tau=0, max_weight=math.inf, **given).loss_shares
         self.weight_mean = args.weight_mean or self._mean_weight(tally, by_token=by_token)
+        self._most = math.inf if args.weight_mean else self.bucket_weights.max_weight
 
     def _tokens(self, tally: _data.Tally, counts: Mapping[str, int]) -> dict[str, int]:
         if set(counts) != set(tally.tokens):
@@ -199,8 +208,7 @@ class BucketSFT(BucketTrainer, SFTTrainer):
         sizes = tally.tokens if by_token else tally.rows
         weights = {bucket: _data.weight_of(self.bucket_weights, bucket) for bucket in sizes}
         weighed = {bucket: weight for bucket, weight in weights.items() if weight is not None}
-        whole = sum(sizes[bucket] for bucket in weighed)
-        return sum(weight * sizes[bucket] for bucket, weight in weighed.items()) / max(whole, 1)
+        return 1 / scale_to_mean_1(weighed, sizes, self.bucket_weights.max_weight) if weighed else 1.0
 
     def _attach(self, dataset: Any, skips: _data.Skips, *, weighs: bool) -> Any:
         """Give every row its bucket's number and its weight over w̄."""
@@ -213,7 +221,8 @@ class BucketSFT(BucketTrainer, SFTTrainer):
             logger.warning(
                 f"no row of {', '.join(sorted(unseen)[:5])} trains: not part of eval_loss, but logged by bucket"
             )
-        attach = _data.Attach(dict(self._bucket_ids), None if weighs else self.bucket_weights, self.weight_mean)
+        weights = None if weighs else self.bucket_weights
+        attach = _data.Attach(dict(self._bucket_ids), weights, self.weight_mean, self._most)
         if not weighs and self.bucket_weights is not None:
             dataset = _data.sift(dataset, attach.no_weight, ["bucket"], skips)
         types = {"bucket": _data.bucket_type(dataset, self._bucket_names), "weight": Value("float64")}
@@ -321,7 +330,7 @@ class BucketSFT(BucketTrainer, SFTTrainer):
         table.add(extra["bucket"], sums, counts, self._kept(extra["row"], extra["num_rows"]))
 
     def _evaluation_loss(self, overall: Mapping[str, float], by_bucket: Mapping[str, Mapping[int, float]]) -> float:
-        """Return the mean over buckets of their mean losses, each with its share of the training loss."""
+        """Return the mean over buckets of their mean losses, each with its share."""
         means = {self._bucket_names[bucket]: mean for bucket, mean in by_bucket["loss"].items()}
         shares = {bucket: self._loss_shares.get(bucket, 0.0) for bucket in means}
         whole = sum(shares.values())

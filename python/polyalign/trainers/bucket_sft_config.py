@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from polyalign.trainers._settings import check_choice, check_number
 from polyalign.trainers._trl import SFTConfig
+from polyalign.weights import DEFAULT_TAU
 
 __all__ = ["BucketSFTConfig"]
 
@@ -21,9 +22,9 @@ class BucketSFTConfig(SFTConfig):
 
     Parameters
     ----------
-    tau : float, default 0.0
+    tau : float, default 0.5
         Buckets are weighted by ``n_b ** (tau - 1)``, n_b the rows of the bucket: 0 gives every bucket the same say, 1
-        is plain SFT.
+        is plain SFT. The default of ``variant="paper"``, and all that it has, is 0.
     reduction : {"example", "token"}, default "example"
         Whether an example counts by the mean loss of its response tokens, or each response token counts alike, as in
         TRL.
@@ -33,7 +34,7 @@ class BucketSFTConfig(SFTConfig):
     min_count : int, default 20
         A bucket with fewer rows is weighted as its nearest ancestor that has them.
     max_weight : float, default 10.0
-        The largest weight, relative to plain SFT's.
+        The most that an example counts, relative to plain SFT's; from 1, which is plain SFT.
     weight_mean : float, optional
         The mean weight w̄ that weights are divided by. Default: that of the rows that train; 1 where they stream and
         bring their own weights.
@@ -53,13 +54,16 @@ class BucketSFTConfig(SFTConfig):
     Examples
     --------
     >>> from polyalign.trainers import BucketSFTConfig
-    >>> BucketSFTConfig(output_dir="out", tau=0.5, bf16=False).tau
+    >>> BucketSFTConfig(output_dir="out", bf16=False).tau
     0.5
     """
 
-    tau: float = field(
-        default=0.0,
-        metadata={"help": "Buckets are weighted by n_b ** (tau - 1): 0 weighs all alike, 1 is plain SFT."},
+    tau: float | None = field(
+        default=None,
+        metadata={
+            "help": "Buckets are weighted by n_b ** (tau - 1): 0 weighs all alike, 1 is plain SFT. "
+            f"Default: {DEFAULT_TAU}; with variant='paper' 0."
+        },
     )
     reduction: str = field(
         default="example",
@@ -80,7 +84,7 @@ class BucketSFTConfig(SFTConfig):
         metadata={"help": "A bucket with fewer rows is weighted as its nearest ancestor that has them."},
     )
     max_weight: float = field(
-        default=10.0, metadata={"help": "The largest weight of a bucket, relative to plain SFT's."}
+        default=10.0, metadata={"help": "The most that an example counts, relative to plain SFT's."}
     )
     weight_mean: float | None = field(
         default=None,
@@ -100,9 +104,11 @@ class BucketSFTConfig(SFTConfig):
         check_choice("reduction", self.reduction, REDUCTIONS)
         check_choice("balance", self.balance, BALANCES)
         check_choice("variant", self.variant, VARIANTS)
+        if self.tau is None:
+            self.tau = 0.0 if self.variant == "paper" else DEFAULT_TAU
         check_number("tau", self.tau, 0, 1)
         check_number("min_count", self.min_count, 0)
-        check_number("max_weight", self.max_weight, above=0)
+        check_number("max_weight", self.max_weight, 1)
         check_number("weight_mean", self.weight_mean, above=0)
         if self.variant == "paper" and (self.tau, self.reduction, self.balance) != (0, "example", "weight"):
             raise ValueError("variant='paper' has tau=0, reduction='example' and balance='weight'")
