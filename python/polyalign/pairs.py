@@ -21,7 +21,6 @@ import dataclasses
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -271,16 +270,28 @@ def pair_files(
     -------
     Report
         What was paired, what was not, and why.
+
+    Raises
+    ------
+    FileExistsError
+        The folder exists already, or came to while this ran.
+    OSError, ValueError
+        As in :func:`from_samples`; another process writes the same folder.
     """
+    from polyalign._output import publishing
     from polyalign._sources import local_output
 
     target = Path(local_output(os.fspath(output)))
     given = _Given.of(reference, critic, support, min_count, threads)
-    with _folder(target, overwrite) as partial:
-        with _job(records, samples, given, _pair_data.Reading(shape, fields or {}, threads, progress), partial) as job:
-            shards = _write(job.tables(), partial / "data")
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"{target}: there is no folder {target.parent} to make it in")
+    with publishing(target, "pairs", overwrite=overwrite) as made:
+        folder = Path(made.work)
+        folder.mkdir()
+        with _job(records, samples, given, _pair_data.Reading(shape, fields or {}, threads, progress), folder) as job:
+            shards = _write(job.tables(), folder / "data")
             report = dataclasses.replace(job.report(), output=os.fspath(output))
-        _write_manifest(partial / "manifest.json", report, shards)
+        _write_manifest(folder / "manifest.json", report, shards)
     return report
 
 
@@ -446,41 +457,6 @@ def _row_bar(total: int | None, shown: bool) -> Iterator[Callable[[int], object]
 
 
 # -------------------------------------------------------------------------------------------------- output
-
-
-@contextmanager
-def _folder(target: Path, overwrite: bool) -> Iterator[Path]:
-    """Give a folder to write to that becomes `target` if all goes well."""
-    partial = target.with_name(f"{target.name}.partial")
-    if not target.parent.is_dir():
-        raise FileNotFoundError(f"{target}: there is no folder {target.parent} to make it in")
-    if target.exists() and not overwrite:
-        raise FileExistsError(f"{target}: exists already; --overwrite replaces it")
-    if target.exists() and not _is_pairs(target):
-        raise FileExistsError(f"{target}: not a folder of pairs, so it is not replaced; name another")
-    if (partial / "journal.jsonl").exists():
-        raise FileExistsError(f"{partial}: of an interrupted polyalign bucket; name another output, or remove it")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        partial.mkdir()
-        yield partial
-        if target.exists():
-            replaced = target.with_name(f"{target.name}.replaced")
-            target.rename(replaced)
-            partial.rename(target)
-            shutil.rmtree(replaced)
-        else:
-            partial.rename(target)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
-def _is_pairs(target: Path) -> bool:
-    try:
-        told = json.loads((target / "manifest.json").read_text("utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(told, dict) and told.get("format") == _FORMAT
 
 
 def _write(tables: Iterator[Any], folder: Path) -> list[dict[str, Any]]:

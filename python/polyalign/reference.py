@@ -442,16 +442,12 @@ class Reference:
         self, path: str | os.PathLike[str], *, title: str | None = None, min_count: int = 20, threads: int | None = None
     ) -> None:
         """Write a page that shows every bucket's histograms: one HTML file, in English and Chinese."""
+        from polyalign._output import publishing
         from polyalign._page import render
 
         _check_folder(path)
-        page = render(self._page(title, min_count, threads))
-        temporary = Path(f"{os.fspath(path)}.tmp")
-        try:
-            temporary.write_text(page, encoding="utf-8")
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with publishing(path, overwrite=True) as output:
+            output.write(render(self._page(title, min_count, threads)).encode())
 
     def _page(self, title: str | None = None, min_count: int = 20, threads: int | None = None) -> dict[str, Any]:
         title = title or " · ".join(self.sources) or "Human reference"

@@ -132,26 +132,28 @@ def build(
     INPUT is a folder that polyalign bucket made, a file or folder whose records have a bucket, or - for standard
     input. It is read once. The same rows give the same bytes, in any order, from any number of files and threads.
     """
+    from polyalign._output import publishing
     from polyalign.reference import build_files
 
     path = options.reference_output(output, "'--out'", overwrite=overwrite)
     started = time.perf_counter()
-    made, tally = build_files(
-        inputs,
-        schema=None if schema is None else _schema(schema, inputs),
-        sources=sources,
-        variant=variant,
-        sample_size=sample_size,
-        shape=shape,
-        fields=options.fields(rest),
-        bucket_field=bucket_field,
-        keep_thinking=keep_thinking,
-        limit=limit,
-        max_record_bytes=options.byte_count(max_record_bytes, "--max-record-bytes"),
-        threads=threads,
-        progress=True,
-    )
-    made.save(path)
+    with publishing(path, overwrite=overwrite) as file:
+        made, tally = build_files(
+            inputs,
+            schema=None if schema is None else _schema(schema, inputs),
+            sources=sources,
+            variant=variant,
+            sample_size=sample_size,
+            shape=shape,
+            fields=options.fields(rest),
+            bucket_field=bucket_field,
+            keep_thinking=keep_thinking,
+            limit=limit,
+            max_record_bytes=options.byte_count(max_record_bytes, "--max-record-bytes"),
+            threads=threads,
+            progress=True,
+        )
+        made._core.write_to(file)
     if json:
         click.echo(_dumps({"output": output, **summary(made), "tally": tally}))
     else:
@@ -182,16 +184,19 @@ def merge(files: tuple[str, ...], output: str, overwrite: bool, json: bool) -> N
 
     They must have the same schema, tokenizer, variant and sample size.
     """
+    from polyalign._output import publishing
+
     path = options.reference_output(output, "'--out'", overwrite=overwrite)
     _check_distinct(files)
-    merged = options.load_reference(files[0])
-    for file in files[1:]:
-        other = options.load_reference(file)
-        try:
-            merged = merged.merge(other)
-        except ValueError as error:
-            raise ValueError(f"{files[0]} and {file}: {error}") from None
-    merged.save(path)
+    with publishing(path, overwrite=overwrite) as made:
+        merged = options.load_reference(files[0])
+        for file in files[1:]:
+            other = options.load_reference(file)
+            try:
+                merged = merged.merge(other)
+            except ValueError as error:
+                raise ValueError(f"{files[0]} and {file}: {error}") from None
+        merged._core.write_to(made)
     if json:
         click.echo(_dumps({"output": output, **summary(merged), "merged": list(files)}))
     else:

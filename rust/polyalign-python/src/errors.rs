@@ -2,7 +2,7 @@
 
 use polyalign::Error;
 use pyo3::PyErr;
-use pyo3::exceptions::{PyKeyboardInterrupt, PyOSError, PyRuntimeError, PyValueError};
+use pyo3::exceptions::{PyFileExistsError, PyKeyboardInterrupt, PyOSError, PyRuntimeError, PyValueError};
 
 /// `OSError` (its subclass follows from errno) for files, `KeyboardInterrupt` for a cancelled run,
 /// `ValueError` for everything a user can mend.
@@ -17,6 +17,7 @@ pub fn to_py(error: Error) -> PyErr {
             None => PyOSError::new_err(format!("{}: {source}", path.display())),
         },
         Error::Output(message) => PyOSError::new_err(message),
+        Error::Exists(message) => PyFileExistsError::new_err(message),
         error @ Error::Internal { .. } => PyRuntimeError::new_err(error.to_string()),
         Error::Interrupted => PyKeyboardInterrupt::new_err(()),
         other => PyValueError::new_err(other.to_string()),

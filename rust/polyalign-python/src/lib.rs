@@ -7,6 +7,7 @@ mod errors;
 mod features;
 mod floats;
 mod interrupt;
+mod output;
 mod reference;
 mod responses;
 mod texts;
@@ -32,6 +33,8 @@ mod _core {
     use features::{extract_features, feature_registry};
     #[pymodule_export]
     use floats::arrow_floats;
+    #[pymodule_export]
+    use output::Output;
     #[pymodule_export]
     use reference::{Reference, ReferenceBuilder};
     #[pymodule_export]

@@ -2,6 +2,7 @@
 
 use crate::arrow_out::Library;
 use crate::buckets::{from_json, on_tick};
+use crate::output::Output;
 use crate::responses::{Column, Of, Prompts, messages, responses};
 use crate::tokens::TokenCounter;
 use crate::{errors, interrupt, threads};
@@ -144,6 +145,11 @@ impl Reference {
 
     fn save(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
         py.detach(|| self.engine.save(path)).map_err(errors::to_py)
+    }
+
+    /// Writes it to an output in the making.
+    fn write_to(&self, py: Python<'_>, output: &Output) -> PyResult<()> {
+        py.detach(|| self.engine.write_to(&output.0)).map_err(errors::to_py)
     }
 
     fn merge(&self, py: Python<'_>, other: &Self) -> PyResult<Self> {

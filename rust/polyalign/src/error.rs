@@ -27,6 +27,9 @@ pub enum Error {
     /// An output directory that can't be used, or does not belong to this job.
     #[error("{0}")]
     Output(String),
+    /// An output that exists, or has come to, and is not to be replaced.
+    #[error("{0}")]
+    Exists(String),
     /// An Arrow or Parquet error in otherwise usable data.
     #[error(transparent)]
     Arrow(#[from] arrow::error::ArrowError),

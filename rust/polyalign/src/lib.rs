@@ -12,6 +12,7 @@ pub mod distance;
 pub mod error;
 pub mod features;
 pub mod io;
+pub mod publish;
 pub mod reference;
 pub mod scoring;
 pub mod stream;

@@ -1,22 +1,26 @@
 //! What an interrupted run had finished, so that the same command goes on.
 //!
 //! `OUT.partial/journal.jsonl` has a line for the job and one for every finished chunk. A line is
-//! written once what it speaks of is on disk, so the journal never promises more than there is.
+//! written once what it speaks of is on disk, so the journal never promises more than there is. It ends
+//! in a checksum of itself and of all lines before it, so that none is changed, dropped, doubled or moved
+//! without notice.
 
 use super::stats::Stats;
 use crate::buckets::BucketSchema;
 use crate::io::block::Position;
 use crate::io::input::{Input, Inputs};
 use crate::io::shape::FieldSpec;
+use crate::publish::hex;
 use crate::{Error, Result};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
 /// The journal's layout; raised when it changes.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Bytes at either end of a file that tell whether it changed.
 const END_BYTES: u64 = 1 << 20;
@@ -63,11 +67,15 @@ pub struct Shard {
 pub struct Entry {
     /// Where the stream goes on.
     pub end: Position,
+    /// The rows it takes of those that there may be (`limit`).
+    pub rows: u64,
     /// Its files.
     pub shards: Vec<Shard>,
     /// Length of the rejects file after it.
     pub rejects_bytes: u64,
-    /// Its counts.
+    /// Checksum of the rejects file up to there.
+    pub rejects_sha256: String,
+    /// Its counts, but for those of buckets: its files have them.
     pub stats: Stats,
 }
 
@@ -131,23 +139,35 @@ fn identity(input: &Input) -> Result<InputIdentity> {
     Ok(InputIdentity { file: input.name.clone(), size: input.size, mtime: input.mtime, ends_sha256 })
 }
 
-/// Bytes in hexadecimal.
-pub fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut out, byte| {
-        let _ = write!(out, "{byte:02x}");
-        out
-    })
+/// Bytes that a line's checksum takes: `,"sha256":"…"}` and the line's end.
+const SEAL: usize = 78;
+
+fn seal(before: &str, body: &[u8]) -> (String, String) {
+    let sha256 = hex(&Sha256::new().chain_update(before).chain_update(body).finalize());
+    (format!(",\"sha256\":\"{sha256}\"}}\n"), sha256)
 }
 
-/// One line of a journal.
+/// A line of a journal, after one with the checksum `before` (the first: after none, ``), and its own checksum.
 ///
 /// # Errors
 /// None in practice: all of it can be written as JSON.
-pub fn line(value: &impl Serialize) -> Result<Vec<u8>> {
+pub fn line(before: &str, value: &impl Serialize) -> Result<(Vec<u8>, String)> {
     let mut line = serde_json::to_vec(value).map_err(|e| Error::Output(format!("journal: {e}")))?;
-    line.push(b'\n');
-    Ok(line)
+    let (seal, sha256) = seal(before, &line);
+    line.pop();
+    line.extend_from_slice(seal.as_bytes());
+    Ok((line, sha256))
+}
+
+/// What a line holds, and its checksum; `None` if it is not as it was written, or not there.
+fn unseal<T: DeserializeOwned>(before: &str, line: &[u8]) -> Option<(T, String)> {
+    let (body, found) = line.split_at(line.len().checked_sub(SEAL)?);
+    let body = [body, b"}"].concat();
+    let (seal, sha256) = seal(before, &body);
+    if found != seal.as_bytes() {
+        return None;
+    }
+    Some((serde_json::from_slice(&body).ok()?, sha256))
 }
 
 /// A journal as it was left behind.
@@ -156,36 +176,98 @@ pub struct Journal {
     pub header: Header,
     /// Its finished chunks.
     pub entries: Vec<Entry>,
-    /// Bytes of the journal up to the last whole line.
+    /// Where the lines end, that of the job first.
+    marks: Vec<Mark>,
+}
+
+/// The end of a line.
+#[derive(Clone)]
+pub struct Mark {
+    /// Bytes up to there.
     pub bytes: u64,
+    /// The line's checksum.
+    pub sha256: String,
 }
 
 impl Journal {
-    /// Reads a journal; `None` if there is none, or not even its first line is whole. A last line that
-    /// was cut off is left out.
+    /// A journal of no chunks.
+    pub fn new(header: Header, first: Mark) -> Self {
+        Self { header, entries: Vec::new(), marks: vec![first] }
+    }
+
+    /// Reads a journal up to the first line that is not whole; the other result says so if that is no line cut off.
     ///
     /// # Errors
     /// A journal that can't be read.
-    pub fn read(path: &Path) -> Result<Option<Self>> {
-        let text = match std::fs::read(path) {
-            Ok(text) => text,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+    pub fn read(path: &Path) -> Result<(Option<Self>, Option<String>)> {
+        let mut file = match File::open(path) {
+            Ok(file) => BufReader::new(file),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok((None, None)),
             Err(e) => return Err(Error::io(path, e)),
         };
-        let mut lines = text.split_inclusive(|&b| b == b'\n').filter(|line| line.ends_with(b"\n"));
-        let Some(header) =
-            lines.next().and_then(|line| Some((serde_json::from_slice(line).ok()?, line.len())))
-        else {
-            return Ok(None);
-        };
-        let mut journal = Self { header: header.0, entries: Vec::new(), bytes: header.1 as u64 };
-        for line in lines {
-            match serde_json::from_slice(line) {
-                Ok(entry) => journal.entries.push(entry),
-                Err(_) => break,
+        let mut journal: Option<Self> = None;
+        let mut line = Vec::new();
+        for number in 1u64.. {
+            line.clear();
+            file.read_until(b'\n', &mut line).map_err(|e| Error::io(path, e))?;
+            if line.last() != Some(&b'\n') {
+                break;
             }
-            journal.bytes += line.len() as u64;
+            let taken = match &mut journal {
+                None => unseal("", &line).map(|(header, sha256)| {
+                    journal = Some(Self::new(header, Mark { bytes: line.len() as u64, sha256 }));
+                }),
+                Some(journal) => journal.push(&line),
+            };
+            if taken.is_none() {
+                return Ok((journal, Some(format!("its journal is damaged from line {number} on"))));
+            }
         }
-        Ok(Some(journal))
+        Ok((journal, None))
+    }
+
+    fn push(&mut self, line: &[u8]) -> Option<()> {
+        let Mark { bytes, sha256 } = self.mark();
+        let (entry, sha256) = unseal(sha256, line)?;
+        let mark = Mark { bytes: bytes + line.len() as u64, sha256 };
+        self.entries.push(entry);
+        self.marks.push(mark);
+        Some(())
+    }
+
+    /// Forgets all chunks after the first few.
+    pub fn cut(&mut self, chunks: usize) {
+        self.entries.truncate(chunks);
+        self.marks.truncate(chunks + 1);
+    }
+
+    /// Where the last line ends.
+    pub fn mark(&self) -> &Mark {
+        // There is that of the job at least.
+        &self.marks[self.marks.len() - 1]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_whole_and_in_its_place_or_nothing() {
+        let (first, one) = line("", &vec_of(1)).unwrap();
+        let (second, _) = line(&one, &vec_of(2)).unwrap();
+        assert_eq!(first.len() - serde_json::to_vec(&vec_of(1)).unwrap().len(), SEAL - 1);
+        assert!(serde_json::from_slice::<serde_json::Value>(&second).is_ok());
+        assert_eq!(unseal::<serde_json::Value>(&one, &second).unwrap().0, vec_of(2));
+        assert!(unseal::<serde_json::Value>("", &second).is_none());
+        for at in 0..second.len() {
+            let mut flipped = second.clone();
+            flipped[at] ^= 1;
+            assert!(unseal::<serde_json::Value>(&one, &flipped).is_none(), "byte {at}");
+        }
+    }
+
+    fn vec_of(number: u64) -> serde_json::Value {
+        serde_json::json!({ "number": number })
     }
 }

@@ -9,6 +9,7 @@ mod output;
 mod partition;
 mod reference;
 mod report;
+mod resume;
 mod stats;
 mod table;
 mod worker;
@@ -24,19 +25,20 @@ use crate::buckets::{BucketTable, Bucketer, LengthHistograms};
 use crate::io::block::{Limits, Position};
 use crate::io::input::Format;
 use crate::io::shape::{FieldSpec, Shape};
+use crate::publish::{self, Claim, Kind};
 use crate::reference::Builder;
 use crate::scoring::finish;
 use crate::stream::{self, Blocks, Records, Stream};
 use crate::{Error, Result};
 use columns::Layout;
 use encode::Encoder;
-use journal::Header;
-use output::{Output, Paths};
+use journal::{Header, Journal};
+use output::{Left, Output};
 use partition::Partitions;
 use serde::{Deserialize, Serialize};
 use stats::Stats;
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use table::OwnColumns;
@@ -113,15 +115,9 @@ pub fn run(job: &Job, bucketer: &Bucketer, progress: &Progress) -> Result<Report
 
 fn run_job(job: &Job, bucketer: &Bucketer, progress: &Progress) -> Result<Report> {
     let job = &Job { fields: resolved(&job.fields, bucketer, !job.assignments_only), ..job.clone() };
-    let paths = job.output.as_deref().map(Paths::new).transpose()?;
-    let mut own = Vec::new();
-    if let Some(paths) = &paths {
-        paths.check(job.overwrite)?;
-        own.extend([paths.out.clone(), paths.partial.clone()]);
-    }
-    if let (Some(reference), true) = (&job.reference, job.output.is_some()) {
-        reference.check(job.overwrite)?;
-    }
+    // Before any work, so that two jobs don't both do it.
+    let claims = job.output.as_deref().map(|output| Claims::take(job, output)).transpose()?;
+    let own = claims.as_ref().map_or(Vec::new(), Claims::places);
     let (block_bytes, in_flight) = match job.assignments_only {
         true => (BARE_BLOCK, BARE_IN_FLIGHT),
         false => (TEXT_BLOCK, TEXT_IN_FLIGHT),
@@ -134,9 +130,36 @@ fn run_job(job: &Job, bucketer: &Bucketer, progress: &Progress) -> Result<Report
     };
     let stream = Stream::open(&job.inputs, &own, limits, job.threads, in_flight, progress)?;
     let run = Run { job, stream };
-    match paths {
+    match &claims {
         None => run.look(bucketer),
-        Some(paths) => run.write(bucketer, paths),
+        Some(claims) => run.write(bucketer, claims),
+    }
+}
+
+/// What a job may make.
+struct Claims {
+    reference: Option<Claim>,
+    output: Claim,
+}
+
+impl Claims {
+    fn take(job: &Job, output: &Path) -> Result<Self> {
+        let output = Claim::take(output, Kind::Buckets, job.overwrite)?;
+        let beside =
+            |wanted: &ReferenceOutput| Claim::take_beside(&wanted.path, Kind::File, job.overwrite, &output);
+        let reference = job.reference.as_ref().map(beside).transpose()?;
+        Ok(Self { reference, output })
+    }
+
+    /// Where the job writes.
+    fn places(&self) -> Vec<PathBuf> {
+        let claims = self.reference.iter().chain([&self.output]);
+        claims.flat_map(|claim| [claim.out().to_path_buf(), claim.partial().to_path_buf()]).collect()
+    }
+
+    /// Makes all of it appear.
+    fn publish(&self) -> Result<()> {
+        publish::publish(&self.reference.iter().chain([&self.output]).collect::<Vec<_>>())
     }
 }
 
@@ -193,41 +216,34 @@ impl Run<'_> {
     }
 
     /// A run that writes.
-    fn write(&self, bucketer: &Bucketer, paths: Paths) -> Result<Report> {
+    fn write(&self, bucketer: &Bucketer, claims: &Claims) -> Result<Report> {
         let job = self.job;
         let settings = manifest::settings(job, bucketer)?;
         let mut header = Header::new(settings.clone(), &self.stream.inputs, bucketer.schema(), &job.fields)?;
         let mut warnings = Vec::new();
-        let journal = self.interrupted(&paths, &header, &mut warnings)?;
-        let bucketer = match &journal {
-            Some(journal) => {
-                header = journal.header.clone();
+        let left = self.interrupted(&claims.output, &header, &mut warnings)?;
+        let bucketer = match &left {
+            Some(left) => {
+                header = left.journal.header.clone();
                 Bucketer::new(header.schema.clone(), bucketer.counter().cloned(), bucketer.counts_prompts())?
             }
             None => self.with_edges(bucketer, &mut header.fields)?,
         };
         header.schema = bucketer.schema().clone();
-        let entries = journal.as_ref().map_or(&[][..], |journal| &journal.entries);
-        let position = entries.last().map_or(Position::default(), |entry| entry.end);
-        let rows = entries.iter().map(|entry| entry.stats.bucketed() + entry.stats.rejects()).sum();
+        let (position, rows) = left.as_ref().map_or((Position::default(), 0), Left::position);
         let mut blocks = self.stream.blocks(position, rows);
         header.fields = self.stream.with_shape(&header.fields, &mut blocks)?;
         let (records, shape) = self.stream.records(&header.fields)?;
         let (layout, pass) = self.output_columns(&bucketer, shape)?;
-        let split = !job.partition_by.is_empty();
-        let (mut output, resume) = Output::open(paths, &header, journal, split)?;
-        if resume.position != position {
-            // What the journal speaks of is gone, so all is made anew.
-            blocks = self.stream.all_blocks();
-        }
-        let wanted = job.reference.as_ref();
+        let resumed_from = left.as_ref().map_or(0, |left| left.journal.entries.len() as u64);
         // What an earlier run wrote is not counted here: then all is read again at the end.
-        let builder = wanted.filter(|_| resume.chunks == 0).map(|wanted| wanted.builder(&bucketer));
-        let builder = builder.transpose()?.map(Arc::new);
+        let wanted = job.reference.as_ref().filter(|_| resumed_from == 0);
+        let builder = wanted.map(|wanted| wanted.builder(&bucketer)).transpose()?.map(Arc::new);
         let plan = self.plan(&bucketer, records, layout, pass, builder.clone());
         let Pass::Write { encoder, .. } = &plan.pass else {
             return Err(Error::Output("nothing to write".into()));
         };
+        let mut output = Output::open(&claims.output, &header, left, !job.partition_by.is_empty())?;
         let mut buckets = BucketTable::default();
         check_buckets(&mut buckets, output.totals(), &bucketer)?;
         let done_rows = output.totals().bucketed() + output.totals().rejects();
@@ -247,7 +263,7 @@ impl Run<'_> {
         let mut report = self.report(&bucketer, header.fields, shape, output.totals());
         report.output.clone_from(&job.output);
         report.shards = output.shards().len() as u64;
-        report.resumed_from = (resume.chunks > 0).then_some(resume.chunks);
+        report.resumed_from = (resumed_from > 0).then_some(resumed_from);
         report.warnings.splice(0..0, warnings);
         let (totals, shards, rejects) = (output.totals(), output.shards(), output.rejects());
         let manifest = manifest::write(
@@ -259,33 +275,41 @@ impl Run<'_> {
             shards,
             rejects,
         )?;
-        output.publish(&manifest)?;
+        output.write_manifest(&manifest)?;
         drop(plan);
-        if let Some(wanted) = wanted {
+        if let (Some(wanted), Some(claim)) = (&job.reference, &claims.reference) {
+            self.write_reference(wanted, claim, builder, &claims.output.work())?;
             report.reference = Some(wanted.path.clone());
-            self.save_reference(wanted, builder)?;
         }
+        claims.publish()?;
         Ok(report)
     }
 
-    /// Saves what was counted; reads the output again where an earlier run had a part in it.
-    fn save_reference(&self, wanted: &ReferenceOutput, builder: Option<Arc<Builder>>) -> Result<()> {
-        let reference = match (builder, &self.job.output) {
-            (Some(builder), _) => finish(builder)?,
-            (None, Some(output)) => wanted.rebuild(output, self.job.threads, self.stream.progress)?,
-            (None, None) => return Ok(()),
+    /// Writes what was counted; reads the output again where an earlier run had a part in it.
+    fn write_reference(
+        &self,
+        wanted: &ReferenceOutput,
+        claim: &Claim,
+        builder: Option<Arc<Builder>>,
+        written: &Path,
+    ) -> Result<()> {
+        let reference = match builder {
+            Some(builder) => finish(builder)?,
+            None => wanted.rebuild(written, self.job.threads, self.stream.progress)?,
         };
-        reference.save(&wanted.path)
+        reference.write_to(claim)
     }
 
-    /// The journal of an interrupted run of this job.
+    /// What is left of an interrupted run of this job.
     fn interrupted(
         &self,
-        paths: &Paths,
+        claim: &Claim,
         header: &Header,
         warnings: &mut Vec<String>,
-    ) -> Result<Option<journal::Journal>> {
-        let Some(journal) = Output::interrupted(paths)? else {
+    ) -> Result<Option<Left>> {
+        let (journal, damage) = Journal::read(&claim.journal())?;
+        let Some(mut journal) = journal else {
+            warnings.extend(damage.map(|what| format!("an interrupted run was given up: {what}")));
             return Ok(None);
         };
         if self.stream.inputs.is_stdin() {
@@ -299,16 +323,27 @@ impl Run<'_> {
             return Ok(None);
         }
         match header.differs(&journal.header) {
-            None => Ok(Some(journal)),
+            None => {}
             Some(why) if self.job.overwrite => {
                 warnings.push(format!("an interrupted run was given up: {why}"));
-                Ok(None)
+                return Ok(None);
             }
-            Some(why) => Err(Error::Output(format!(
-                "{} holds an interrupted run, but {why}: put that back to go on, or start anew with --overwrite",
-                paths.partial.display()
-            ))),
+            Some(why) => {
+                return Err(Error::Output(format!(
+                    "{} holds an interrupted run, but {why}: put that back to go on, or start anew with --overwrite",
+                    claim.partial().display()
+                )));
+            }
         }
+        let (work, threads, cancel) = (claim.work(), self.stream.threads(), &self.stream.progress.cancel);
+        let lost = resume::check(&work, &mut journal, threads, cancel)?;
+        // What came first, as all after it is done again.
+        warnings.extend(lost.or(damage).map(|what| {
+            let chunks = journal.entries.len();
+            format!("an interrupted run was not as it was left: {what}; what came before, {chunks} shards, was kept")
+        }));
+        let totals = resume::totals(&work, &journal.entries, threads, cancel)?;
+        Ok(Some(Left { journal, totals }))
     }
 
     /// With `length_edges: auto`, the bucketer with the edges found in a first pass.

@@ -1,12 +1,11 @@
-//! The output folder: shards and rejects in order, a journal of what is finished, one rename at the end.
-//!
-//! Everything is made in `OUT.partial`: the journal and, in `OUT.partial/out`, what becomes `OUT`.
+//! The output folder in the making: shards and rejects in order, and a journal of what is finished.
 
 use super::encode::{Encoded, Encoder};
-use super::journal::{self, Entry, Header, Journal, Shard};
+use super::journal::{self, Entry, Header, Journal, Mark, Shard};
 use super::stats::Stats;
 use super::worker::Done;
 use crate::io::block::Position;
+use crate::publish::{Claim, Hashed, hex, sync_folder};
 use crate::{Error, Result};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use parquet::errors::ParquetError;
@@ -18,63 +17,6 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 
-/// Where a job writes.
-#[derive(Clone, Debug)]
-pub struct Paths {
-    /// The folder to make.
-    pub out: PathBuf,
-    /// Where it is made.
-    pub partial: PathBuf,
-}
-
-impl Paths {
-    /// The paths for an output folder.
-    ///
-    /// # Errors
-    /// A path without a last part, like `/`.
-    pub fn new(out: &Path) -> Result<Self> {
-        let absolute = std::path::absolute(out).map_err(|e| Error::io(out, e))?;
-        let Some(name) = absolute.file_name() else {
-            return Err(Error::Output(format!("{}: name a folder to make", out.display())));
-        };
-        let mut partial = name.to_owned();
-        partial.push(".partial");
-        Ok(Self { partial: absolute.with_file_name(partial), out: absolute })
-    }
-
-    fn work(&self) -> PathBuf {
-        self.partial.join("out")
-    }
-
-    fn journal(&self) -> PathBuf {
-        self.partial.join("journal.jsonl")
-    }
-
-    /// Whether the output may be made.
-    ///
-    /// # Errors
-    /// It exists, and is not to be replaced or not one of ours.
-    pub fn check(&self, overwrite: bool) -> Result<()> {
-        if fs::symlink_metadata(&self.out).is_err() {
-            return Ok(());
-        }
-        let shown = self.out.display();
-        if !overwrite {
-            return Err(Error::Output(format!(
-                "{shown} exists: choose another output, or replace it with --overwrite"
-            )));
-        }
-        let is_ours = self.out.join("manifest.json").is_file() && self.out.join("data").is_dir();
-        let is_empty = fs::read_dir(&self.out).is_ok_and(|mut entries| entries.next().is_none());
-        if is_ours || is_empty {
-            return Ok(());
-        }
-        Err(Error::Output(format!(
-            "{shown} is not an output of polyalign (it has no manifest.json): remove it by hand"
-        )))
-    }
-}
-
 /// Wraps an error with the path and what to do.
 fn failed(path: &Path, e: &dyn std::fmt::Display) -> Error {
     let e = e.to_string();
@@ -84,32 +26,6 @@ fn failed(path: &Path, e: &dyn std::fmt::Display) -> Error {
         "{}: {e}; make room or another output and run the same command again: it goes on where it stopped",
         path.display()
     ))
-}
-
-/// Counts and hashes what is written.
-struct Hashed<W> {
-    sink: W,
-    sha256: Sha256,
-    bytes: u64,
-}
-
-impl<W> Hashed<W> {
-    fn new(sink: W) -> Self {
-        Self { sink, sha256: Sha256::new(), bytes: 0 }
-    }
-}
-
-impl<W: Write> Write for Hashed<W> {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        let n = self.sink.write(buf)?;
-        self.sha256.update(&buf[..n]);
-        self.bytes += n as u64;
-        Ok(n)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.sink.flush()
-    }
 }
 
 /// Where a shard is written: to its file, or, if there are many shards at once, to memory first.
@@ -140,8 +56,8 @@ struct OpenShard {
 }
 
 /// The output of a running job.
-pub struct Output {
-    paths: Paths,
+pub struct Output<'c> {
+    claim: &'c Claim,
     /// Whether shards are split into folders.
     split: bool,
     chunk: u64,
@@ -149,82 +65,74 @@ pub struct Output {
     rejects: File,
     rejects_sha256: Sha256,
     rejects_bytes: u64,
+    /// Checksum of the journal's last line.
+    sealed: String,
     /// Counts of the chunk under way.
     stats: Stats,
+    /// Rows it takes.
+    rows: u64,
     totals: Stats,
     shards: Vec<Shard>,
     committer: Option<Committer>,
-    /// Held locked for as long as the job runs.
-    _lock: File,
 }
 
 /// What an interrupted run left to go on with.
-pub struct Resume {
-    /// Where the stream goes on.
-    pub position: Position,
-    /// Chunks finished.
-    pub chunks: u64,
+pub struct Left {
+    /// What it had finished.
+    pub journal: Journal,
+    /// The counts of that.
+    pub totals: Stats,
 }
 
-impl Output {
-    /// The header of the interrupted run in `OUT.partial`, if there is one.
-    ///
-    /// # Errors
-    /// A journal that can't be read.
-    pub fn interrupted(paths: &Paths) -> Result<Option<Journal>> {
-        Journal::read(&paths.journal())
+impl Left {
+    /// Where the stream goes on, and the rows before that.
+    pub fn position(&self) -> (Position, u64) {
+        let entries = &self.journal.entries;
+        let rows = entries.iter().map(|entry| entry.rows).sum();
+        (entries.last().map_or(Position::default(), |entry| entry.end), rows)
     }
+}
 
-    /// Starts, or goes on with a journal.
+impl<'c> Output<'c> {
+    /// Starts, or goes on with what is left of an interrupted run.
     ///
     /// # Errors
-    /// A folder that can't be written, or in which another process works.
-    pub fn open(
-        paths: Paths,
-        header: &Header,
-        journal: Option<Journal>,
-        split: bool,
-    ) -> Result<(Self, Resume)> {
-        let lock = lock(&paths)?;
-        let journal = match journal {
-            Some(journal) if shards_exist(&paths, &journal) => journal,
-            _ => begin(&paths, header)?,
+    /// A folder that can't be written.
+    pub fn open(claim: &'c Claim, header: &Header, left: Option<Left>, split: bool) -> Result<Self> {
+        let left = match left {
+            Some(left) if !left.journal.entries.is_empty() => left,
+            _ => Left { journal: begin(claim, header)?, totals: Stats::default() },
         };
-        let rejects = reopen_rejects(&paths, journal.entries.last().map_or(0, |e| e.rejects_bytes))?;
-        remove_unfinished(&paths, &journal)?;
-        let path = paths.journal();
+        claim.keep();
+        let Left { journal, totals } = left;
+        let rejects = reopen_rejects(claim, journal.entries.last().map_or(0, |e| e.rejects_bytes))?;
+        remove_unfinished(claim, &journal)?;
+        let Mark { bytes, sha256: sealed } = journal.mark().clone();
+        let path = claim.journal();
         let file = OpenOptions::new().append(true).open(&path).map_err(|e| failed(&path, &e))?;
-        file.set_len(journal.bytes).map_err(|e| failed(&path, &e))?;
-        let resume = Resume {
-            position: journal.entries.last().map_or(Position::default(), |e| e.end),
-            chunks: journal.entries.len() as u64,
-        };
+        file.set_len(bytes).map_err(|e| failed(&path, &e))?;
         let (rejects, rejects_sha256, rejects_bytes) = rejects;
         let committer = Committer::start(
             path,
             file,
-            paths.work(),
-            rejects.try_clone().map_err(|e| failed(&paths.work(), &e))?,
+            claim.work(),
+            rejects.try_clone().map_err(|e| failed(&claim.work(), &e))?,
         );
-        let mut output = Self {
-            paths,
+        Ok(Self {
+            claim,
             split,
-            chunk: resume.chunks,
+            chunk: journal.entries.len() as u64,
             open: BTreeMap::new(),
             rejects,
             rejects_sha256,
             rejects_bytes,
+            sealed,
             stats: Stats::default(),
-            totals: Stats::default(),
-            shards: Vec::new(),
+            rows: 0,
+            totals,
+            shards: journal.entries.into_iter().flat_map(|entry| entry.shards).collect(),
             committer: Some(committer),
-            _lock: lock,
-        };
-        for entry in journal.entries {
-            output.totals.merge(entry.stats);
-            output.shards.extend(entry.shards);
-        }
-        Ok((output, resume))
+        })
     }
 
     /// Counts so far.
@@ -239,7 +147,7 @@ impl Output {
 
     /// The rejects file's length and checksum.
     pub fn rejects(&self) -> (u64, String) {
-        (self.rejects_bytes, journal::hex(&self.rejects_sha256.clone().finalize()))
+        (self.rejects_bytes, hex(&self.rejects_sha256.clone().finalize()))
     }
 
     /// Appends a block's output.
@@ -251,12 +159,13 @@ impl Output {
             self.append_group(encoder, folder, group)?;
         }
         if !done.rejects.is_empty() {
-            let path = self.paths.work().join("rejects.jsonl");
+            let path = self.claim.work().join("rejects.jsonl");
             self.rejects.write_all(&done.rejects).map_err(|e| failed(&path, &e))?;
             self.rejects_sha256.update(&done.rejects);
             self.rejects_bytes += done.rejects.len() as u64;
         }
         self.stats.merge(done.stats);
+        self.rows += done.rows;
         Ok(())
     }
 
@@ -285,7 +194,7 @@ impl Output {
     }
 
     fn shard_path(&self, folder: &str) -> PathBuf {
-        self.paths.work().join(self.shard_name(folder))
+        self.claim.work().join(self.shard_name(folder))
     }
 
     /// Closes the shards of a chunk; the journal learns of them once they are on disk.
@@ -303,8 +212,11 @@ impl Output {
         }
         let stats = std::mem::take(&mut self.stats);
         self.shards.extend(shards.iter().cloned());
-        let entry = Entry { end, shards, rejects_bytes: self.rejects_bytes, stats };
-        let line = journal::line(&entry)?;
+        let (rejects_bytes, rejects_sha256) = self.rejects();
+        let rows = std::mem::take(&mut self.rows);
+        let entry = Entry { end, rows, shards, rejects_bytes, rejects_sha256, stats };
+        let (line, sealed) = journal::line(&self.sealed, &entry)?;
+        self.sealed = sealed;
         self.totals.merge(entry.stats);
         self.chunk += 1;
         let sent = self.committer.as_ref().is_some_and(|c| c.commits.send(Commit { files, line }).is_ok());
@@ -337,12 +249,12 @@ impl Output {
         self.ensure_shard(encoder)
     }
 
-    /// Writes the manifest and makes the output appear, in place of an older one if there is one.
+    /// Writes the manifest, with which the output is whole.
     ///
     /// # Errors
     /// Output that can't be written.
-    pub fn publish(&mut self, manifest: &[u8]) -> Result<()> {
-        let work = self.paths.work();
+    pub fn write_manifest(self, manifest: &[u8]) -> Result<()> {
+        let work = self.claim.work();
         let path = work.join("manifest.json");
         let write = || -> io::Result<()> {
             let mut file = File::create(&path)?;
@@ -350,24 +262,11 @@ impl Output {
             file.sync_all()?;
             sync_folder(&work)
         };
-        write().map_err(|e| failed(&path, &e))?;
-        let Paths { out, partial } = &self.paths;
-        let replaced = partial.join("replaced");
-        let swap = || -> io::Result<()> {
-            if fs::symlink_metadata(out).is_ok() {
-                fs::rename(out, &replaced)?;
-            }
-            fs::rename(&work, out)?;
-            out.parent().map_or(Ok(()), sync_folder)
-        };
-        swap().map_err(|e| failed(out, &e))?;
-        fs::remove_dir_all(partial).map_err(|e| {
-            Error::Output(format!("the output is complete, but {} can't be removed: {e}", partial.display()))
-        })
+        write().map_err(|e| failed(&path, &e))
     }
 }
 
-impl Drop for Output {
+impl Drop for Output<'_> {
     /// What is on its way to the disk gets there before another job may work in the folder.
     fn drop(&mut self) {
         if let Some(committer) = self.committer.take() {
@@ -387,7 +286,7 @@ fn close(writer: SerializedFileWriter<Hashed<Sink>>, path: &Path) -> Result<(Fil
             file
         }
     };
-    Ok((file, bytes, journal::hex(&sha256.finalize())))
+    Ok((file, bytes, hex(&sha256.finalize())))
 }
 
 fn create(path: &Path) -> Result<File> {
@@ -397,65 +296,31 @@ fn create(path: &Path) -> Result<File> {
     File::create(path).map_err(|e| failed(path, &e))
 }
 
-/// Keeps a second process from working in the same folder.
-fn lock(paths: &Paths) -> Result<File> {
-    fs::create_dir_all(&paths.partial).map_err(|e| failed(&paths.partial, &e))?;
-    let path = paths.partial.join("lock");
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .map_err(|e| failed(&path, &e))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(fs::TryLockError::WouldBlock) => Err(Error::Output(format!(
-            "{}: another process is writing this output; wait for it or choose another output",
-            paths.partial.display()
-        ))),
-        // Some network file systems have no locks.
-        Err(fs::TryLockError::Error(_)) => Ok(file),
-    }
-}
-
 /// Starts anew.
-fn begin(paths: &Paths, header: &Header) -> Result<Journal> {
-    let work = paths.work();
+fn begin(claim: &Claim, header: &Header) -> Result<Journal> {
+    claim.begin()?;
+    let work = claim.work();
     let start = || -> io::Result<()> {
-        match fs::remove_dir_all(&work) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-            _ => {}
-        }
         fs::create_dir_all(work.join("data"))?;
         File::create(work.join("rejects.jsonl"))?.sync_all()?;
         sync_folder(&work)
     };
-    start().map_err(|e| failed(&paths.partial, &e))?;
-    let line = journal::line(header)?;
-    let path = paths.journal();
+    start().map_err(|e| failed(claim.partial(), &e))?;
+    let (line, sha256) = journal::line("", header)?;
+    let path = claim.journal();
     let write = || -> io::Result<()> {
         let mut file = File::create(&path)?;
         file.write_all(&line)?;
         file.sync_all()?;
-        sync_folder(&paths.partial)
+        sync_folder(claim.partial())
     };
     write().map_err(|e| failed(&path, &e))?;
-    Ok(Journal { header: header.clone(), entries: Vec::new(), bytes: line.len() as u64 })
-}
-
-/// Whether all that the journal speaks of is there.
-fn shards_exist(paths: &Paths, journal: &Journal) -> bool {
-    let work = paths.work();
-    let size = |file: &str| fs::metadata(work.join(file)).map_or(u64::MAX, |m| m.len());
-    let rejects = journal.entries.last().map_or(0, |e| e.rejects_bytes);
-    let whole = |shard: &Shard| size(&shard.file) == shard.bytes;
-    let has_rejects = fs::metadata(work.join("rejects.jsonl")).is_ok_and(|m| m.len() >= rejects);
-    has_rejects && journal.entries.iter().flat_map(|e| &e.shards).all(whole)
+    Ok(Journal::new(header.clone(), Mark { bytes: line.len() as u64, sha256 }))
 }
 
 /// Cuts the rejects file back to the last finished chunk.
-fn reopen_rejects(paths: &Paths, bytes: u64) -> Result<(File, Sha256, u64)> {
-    let path = paths.work().join("rejects.jsonl");
+fn reopen_rejects(claim: &Claim, bytes: u64) -> Result<(File, Sha256, u64)> {
+    let path = claim.work().join("rejects.jsonl");
     let reopen = || -> io::Result<(File, Sha256, u64)> {
         let file = OpenOptions::new().read(true).append(true).open(&path)?;
         file.set_len(bytes)?;
@@ -467,11 +332,11 @@ fn reopen_rejects(paths: &Paths, bytes: u64) -> Result<(File, Sha256, u64)> {
 }
 
 /// Removes files of a chunk that was not finished.
-fn remove_unfinished(paths: &Paths, journal: &Journal) -> Result<()> {
-    let work = paths.work();
+fn remove_unfinished(claim: &Claim, journal: &Journal) -> Result<()> {
+    let work = claim.work();
     let known = journal.entries.iter().flat_map(|e| &e.shards).map(|s| work.join(&s.file));
-    let known: HashSet<PathBuf> = known.collect();
-    let mut folders = vec![work.join("data")];
+    let known: HashSet<PathBuf> = known.chain([work.join("rejects.jsonl")]).collect();
+    let mut folders = vec![work];
     while let Some(folder) = folders.pop() {
         let entries = match fs::read_dir(&folder) {
             Ok(entries) => entries,
@@ -487,16 +352,6 @@ fn remove_unfinished(paths: &Paths, journal: &Journal) -> Result<()> {
             }
         }
     }
-    Ok(())
-}
-
-#[cfg(unix)]
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
-}
-
-#[cfg(not(unix))]
-fn sync_folder(_folder: &Path) -> io::Result<()> {
     Ok(())
 }
 

@@ -1,11 +1,11 @@
 //! The reference of what is bucketed, made in the same pass.
 
+use crate::Result;
 use crate::buckets::{BucketTable, Bucketer};
 use crate::io::record::Record;
 use crate::reference::{Builder, Reference, Settings, Variant};
 use crate::scoring::{Batch, BuildJob, Meter, build, record_key, response_language};
 use crate::stream::Progress;
-use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -30,19 +30,6 @@ impl Default for ReferenceOutput {
 }
 
 impl ReferenceOutput {
-    /// Refuses a file that is there, and a folder that is not.
-    pub(super) fn check(&self, overwrite: bool) -> Result<()> {
-        let path = self.path.display();
-        if !overwrite && self.path.exists() {
-            return Err(Error::Output(format!("{path}: exists already: give --overwrite to replace it")));
-        }
-        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        if folder.is_some_and(|folder| !folder.is_dir()) || self.path.is_dir() {
-            return Err(Error::Output(format!("{path}: a reference is a file in a folder that exists")));
-        }
-        Ok(())
-    }
-
     /// An empty builder of it.
     pub(super) fn builder(&self, bucketer: &Bucketer) -> Result<Builder> {
         let builder = Builder::new(Settings {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// How often each length occurs.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Histogram(BTreeMap<u32, u64>);
 
 impl Histogram {
@@ -53,7 +53,7 @@ impl Histogram {
 }
 
 /// What is known of one bucket.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BucketStats {
     /// Its parts, in axis order.
     pub parts: Vec<String>,
@@ -68,7 +68,8 @@ pub struct BucketStats {
 }
 
 impl BucketStats {
-    fn merge(&mut self, other: &Self) {
+    /// Adds another's counts.
+    pub fn merge(&mut self, other: &Self) {
         self.rows += other.rows;
         self.prompt_tokens += other.prompt_tokens;
         self.completion_tokens += other.completion_tokens;
@@ -101,7 +102,8 @@ pub struct Rest {
 /// Counts of a part of the input.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stats {
-    /// By bucket id.
+    /// By bucket id. A journal is not to grow with the lengths there are, so these are read from what was written.
+    #[serde(skip)]
     pub buckets: BTreeMap<String, BucketStats>,
     /// By index of the file.
     pub files: BTreeMap<u32, FileStats>,

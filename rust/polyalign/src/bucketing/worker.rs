@@ -68,6 +68,8 @@ pub struct Done {
     pub rejects: Vec<u8>,
     /// Counts.
     pub stats: Stats,
+    /// Rows that the block takes, of those that there may be.
+    pub rows: u64,
     /// Lengths, in a pass that observes them.
     pub lengths: LengthHistograms,
     /// Example rows.
@@ -117,6 +119,7 @@ impl stream::Worker for Worker {
     fn work(&mut self, block: &Block) -> Result<Done> {
         let plan = Arc::clone(&self.plan);
         let mut sheet = Sheet::new(&plan)?;
+        sheet.done.rows = block.rows;
         for &(file, bytes) in &block.file_bytes {
             sheet.done.stats.files.entry(file).or_default().bytes += bytes;
         }

@@ -110,6 +110,7 @@ impl TableBlocks {
         self.position.row += rows;
         self.position.offset += rows;
         self.rows_left -= rows;
+        block.rows += rows;
     }
 
     fn next_file(&mut self) {

@@ -98,6 +98,8 @@ pub struct Block {
     pub file_bytes: Vec<(u32, u64)>,
     /// Input bytes it stands for.
     pub bytes: u64,
+    /// Rows it stands for, of those that there may be ([`Limits::rows`]): not the unreadable rest of a file.
+    pub rows: u64,
     /// Whether the chunk ends with it.
     pub ends_chunk: bool,
     /// Where the stream goes on.

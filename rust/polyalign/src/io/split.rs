@@ -76,6 +76,7 @@ impl TextBlocks {
         while !fill.is_full() && (self.position.file as usize) < files {
             self.fill_from_file(&mut fill)?;
         }
+        fill.block.rows = self.rows_left - fill.rows_left;
         self.rows_left = fill.rows_left;
         let finished = self.rows_left == 0 || self.position.file as usize >= files;
         let mut block = fill.block;

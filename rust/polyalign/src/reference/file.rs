@@ -2,13 +2,14 @@
 
 use super::cells::Indices;
 use super::{Reference, Variant, fixed, metadata};
+use crate::publish::{Claim, Kind, hex, publish};
 use crate::{Error, Result};
 use safetensors::tensor::{Dtype, SafeTensorError, View};
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::fs::{File, Permissions};
+use std::path::Path;
 
 /// A tensor that is turned into bytes when it is written.
 struct Tensor<'a> {
@@ -58,23 +59,29 @@ impl Reference {
     }
 
     /// Writes the file. What was there before is replaced as a whole or, if anything fails, not at all.
+    ///
+    /// # Errors
+    /// A file that can't be written, or that another job is writing.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        let path = path.as_ref();
-        let temporary = beside(path);
-        let result = self.write(&temporary).and_then(|()| fs::rename(&temporary, path));
-        let result = result.and_then(|()| sync_folder(path));
-        result.map_err(|e| {
-            // Nothing is left behind; what went wrong is said already.
-            let _ = fs::remove_file(&temporary);
-            Error::io(path, e)
-        })
+        let claim = Claim::take(path.as_ref(), Kind::File, true)?;
+        self.write_to(&claim)?;
+        publish(&[&claim])
+    }
+
+    /// Writes the file that is claimed, which does not appear yet.
+    ///
+    /// # Errors
+    /// A file that can't be written.
+    pub fn write_to(&self, claim: &Claim) -> Result<()> {
+        // The library makes a file that its owner alone may read; this one is to be as any other.
+        let permissions = claim.create()?.metadata().map(|meta| meta.permissions());
+        permissions
+            .and_then(|permissions| self.write(&claim.work(), permissions))
+            .map_err(|e| claim.failed(e))
     }
 
     /// Tensor by tensor, so that the file is never in memory as a whole.
-    fn write(&self, path: &Path) -> std::io::Result<()> {
-        // What stands in the way is told best by the system itself. And the library makes a file that its owner alone
-        // may read; this one is to be as any other.
-        let permissions = File::create(path)?.metadata()?.permissions();
+    fn write(&self, path: &Path, permissions: Permissions) -> std::io::Result<()> {
         let tensors = self.tensors();
         let named = tensors.iter().map(|(name, tensor)| (*name, tensor));
         safetensors::serialize_to_file(named, Some(self.metadata()), path).map_err(|e| match e {
@@ -97,7 +104,7 @@ impl Reference {
             hash.update(name);
             hash.update((tensor.bytes)());
         }
-        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&hash.finalize())
     }
 
     fn tensors(&self) -> Vec<(&'static str, Tensor<'_>)> {
@@ -143,19 +150,4 @@ fn halves_of(sum: i128) -> [u8; 16] {
 /// NaN where there is nothing.
 fn extreme(count: u64, fixed: i64, variant: Variant) -> [u8; 8] {
     if count == 0 { f64::NAN } else { fixed::to_value(fixed, variant) }.to_le_bytes()
-}
-
-/// A name beside the file's that no other writer has.
-fn beside(path: &Path) -> PathBuf {
-    use std::sync::atomic::{AtomicU64, Ordering};
-    static NUMBER: AtomicU64 = AtomicU64::new(0);
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.{}.tmp", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed)));
-    path.with_file_name(name)
-}
-
-/// So that the new name outlives a power cut.
-fn sync_folder(path: &Path) -> std::io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }

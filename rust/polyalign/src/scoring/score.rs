@@ -5,19 +5,20 @@ use super::join::Joined;
 use super::meter::{Meter, Values, response_language};
 use super::scorer::{Score, Scorer, Target};
 use super::tally::Tally;
-use super::write::{self, Encoded, Format, Line, Lines, Sink};
+use super::write::{Encoded, Format, Line, Lines, Sink};
 use crate::buckets::{self, Axis, BucketTable, Bucketer, LengthUnit, join_parts};
 use crate::io::block::{Block, Limits};
 use crate::io::input::Inputs;
 use crate::io::record::{Record, Reject};
 use crate::io::shape::{FieldSpec, Shape};
+use crate::publish::{Claim, Kind};
 use crate::reference::{Query, Reference};
 use crate::stream::{self, Place, Progress, Reader, Stream};
 use crate::tokens::TokenCounter;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// What to score, and where to.
@@ -121,23 +122,29 @@ pub fn score(
     counter: Option<TokenCounter>,
     progress: &Progress,
 ) -> Result<ScoreReport> {
-    let output = job.output.clone();
-    let job = job.clone();
-    let result = stream::supervised(progress, move |progress| run(&job, reference, counter, progress));
-    // The job may still wait for input, and so not have cleaned up.
-    if let (Err(Error::Interrupted), Some(output)) = (&result, output) {
-        write::remove_partial(&output);
+    let format = job.output.as_deref().map(Format::of).transpose()?;
+    let file = job.output.as_deref().filter(|path| *path != Path::new("-"));
+    // Before any work, so that two jobs don't both do it.
+    let claim = file.map(|path| Claim::take(path, Kind::File, job.overwrite)).transpose()?.map(Arc::new);
+    let (job, claimed) = (job.clone(), claim.clone());
+    let result = stream::supervised(progress, move |progress| {
+        run(&job, format, claimed, reference, counter, progress)
+    });
+    // A job that is interrupted may still wait for input, and so hold it.
+    if let (Err(_), Some(claim)) = (&result, claim) {
+        claim.release();
     }
     result
 }
 
 fn run(
     job: &ScoreJob,
+    format: Option<Format>,
+    claim: Option<Arc<Claim>>,
     reference: Arc<Reference>,
     counter: Option<TokenCounter>,
     progress: &Progress,
 ) -> Result<ScoreReport> {
-    let format = job.output.as_deref().map(Format::of).transpose()?;
     let query = Query { min_count: job.min_count, low: job.support.0, high: job.support.1 };
     query.check()?;
     let plan = Plan {
@@ -155,8 +162,11 @@ fn run(
         max_record_bytes: job.max_record_bytes,
         rows: job.limit.unwrap_or(u64::MAX),
     };
-    let mut sink = Sink::open(job.output.as_deref(), plan.format, job.overwrite)?;
-    let stream = Stream::open(&job.inputs, &[], limits, job.threads, IN_FLIGHT, progress)?;
+    // What is there already is never read.
+    let own = claim.iter().flat_map(|claim| [claim.out().to_path_buf(), claim.partial().to_path_buf()]);
+    let own: Vec<PathBuf> = own.collect();
+    let stream = Stream::open(&job.inputs, &own, limits, job.threads, IN_FLIGHT, progress)?;
+    let mut sink = Sink::open(claim, format)?;
     let mut blocks = stream.all_blocks();
     let fields = stream.with_shape(&fields(&job.fields, job.bucket_field.as_deref()), &mut blocks)?;
     let (records, shape) = stream.records(&fields)?;

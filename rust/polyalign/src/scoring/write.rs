@@ -1,16 +1,18 @@
 //! Scores as JSON lines or Parquet.
 
 use super::scorer::Score;
+use crate::publish::{Claim, publish};
 use crate::{Error, Result};
 use arrow::array::{ArrayRef, Float32Builder, ListBuilder, RecordBatch, StringBuilder, UInt64Builder};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
+use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 use serde::Serialize;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 /// How scores are written.
@@ -187,22 +189,10 @@ fn schema() -> SchemaRef {
     ]))
 }
 
-/// Where an output is written until it is whole.
-fn partial_of(path: &Path) -> PathBuf {
-    let mut partial = path.as_os_str().to_owned();
-    partial.push(".partial");
-    partial.into()
-}
-
-/// Removes what a job that was left to end on its own has written.
-pub(super) fn remove_partial(path: &Path) {
-    let _ = fs::remove_file(partial_of(path));
-}
-
 /// Where the lines go. A file appears when all of it is written.
 pub(super) struct Sink {
     to: To,
-    paths: Option<(PathBuf, PathBuf)>,
+    claim: Option<Arc<Claim>>,
 }
 
 enum To {
@@ -213,72 +203,66 @@ enum To {
 }
 
 impl Sink {
-    pub fn open(path: Option<&Path>, format: Format, overwrite: bool) -> Result<Self> {
-        let Some(path) = path else { return Ok(Self { to: To::Nothing, paths: None }) };
-        if path == Path::new("-") {
-            return Ok(Self { to: To::Stdout, paths: None });
-        }
-        if !overwrite && path.exists() {
-            return Err(Error::Output(format!(
-                "{}: exists already: give --overwrite to replace it",
-                path.display()
-            )));
-        }
-        let partial = partial_of(path);
-        let file = File::create(&partial).map_err(|error| Error::io(&partial, error))?;
-        let to = match format {
-            Format::Lines => To::Lines(BufWriter::new(file)),
-            Format::Parquet => {
+    /// To a file that is claimed, or to standard output, if to anything.
+    pub fn open(claim: Option<Arc<Claim>>, format: Option<Format>) -> Result<Self> {
+        let to = match (&claim, format) {
+            (_, None) => To::Nothing,
+            (None, Some(_)) => To::Stdout,
+            (Some(claim), Some(Format::Lines)) => To::Lines(BufWriter::new(claim.create()?)),
+            (Some(claim), Some(Format::Parquet)) => {
                 let zstd = ZstdLevel::try_new(1).map_err(|error| Error::Output(error.to_string()))?;
                 let properties = WriterProperties::builder()
                     .set_created_by(concat!("polyalign ", env!("CARGO_PKG_VERSION")).to_owned())
                     .set_compression(Compression::ZSTD(zstd))
                     .build();
-                let writer = ArrowWriter::try_new(file, schema(), Some(properties));
-                To::Parquet(Box::new(writer.map_err(|error| Error::Output(error.to_string()))?))
+                let writer = ArrowWriter::try_new(claim.create()?, schema(), Some(properties));
+                To::Parquet(Box::new(writer.map_err(|error| parquet_failed(claim, error))?))
             }
         };
-        Ok(Self { to, paths: Some((partial, path.to_owned())) })
+        Ok(Self { to, claim })
     }
 
     pub fn write(&mut self, encoded: Encoded) -> Result<()> {
-        let path = || self.paths.as_ref().map_or(PathBuf::from("-"), |(partial, _)| partial.clone());
-        let failed = |error: io::Error| Error::io(path(), error);
-        match (&mut self.to, encoded) {
-            (To::Nothing, _) => Ok(()),
-            (To::Stdout, Encoded::Bytes(bytes)) => io::stdout().lock().write_all(&bytes).map_err(failed),
-            (To::Lines(file), Encoded::Bytes(bytes)) => file.write_all(&bytes).map_err(failed),
-            (To::Parquet(writer), Encoded::Batch(batch)) => {
-                writer.write(&batch).map_err(|error| Error::Output(format!("{}: {error}", path().display())))
+        match (&mut self.to, &self.claim, encoded) {
+            (To::Nothing, ..) => Ok(()),
+            (To::Stdout, _, Encoded::Bytes(bytes)) => {
+                io::stdout().lock().write_all(&bytes).map_err(|error| Error::io("-", error))
+            }
+            (To::Lines(file), Some(claim), Encoded::Bytes(bytes)) => {
+                file.write_all(&bytes).map_err(|error| claim.failed(error))
+            }
+            (To::Parquet(writer), Some(claim), Encoded::Batch(batch)) => {
+                writer.write(&batch).map_err(|error| parquet_failed(claim, error))
             }
             _ => Err(Error::Output("lines of another format".into())),
         }
     }
 
-    pub fn finish(mut self) -> Result<()> {
-        let path = || self.paths.as_ref().map_or(PathBuf::from("-"), |(partial, _)| partial.clone());
-        let file = match std::mem::replace(&mut self.to, To::Nothing) {
-            To::Nothing => return Ok(()),
-            To::Stdout => return io::stdout().lock().flush().map_err(|error| Error::io("-", error)),
-            To::Lines(file) => file.into_inner().map_err(|error| Error::io(path(), error.into_error()))?,
-            To::Parquet(writer) => writer
-                .into_inner()
-                .map_err(|error| Error::Output(format!("{}: {error}", path().display())))?,
+    pub fn finish(self) -> Result<()> {
+        let Some(claim) = self.claim else {
+            return match self.to {
+                To::Stdout => io::stdout().lock().flush().map_err(|error| Error::io("-", error)),
+                _ => Ok(()),
+            };
         };
-        file.sync_all().map_err(|error| Error::io(path(), error))?;
-        if let Some((partial, path)) = &self.paths {
-            fs::rename(partial, path).map_err(|error| Error::io(path, error))?;
-            self.paths = None;
-        }
-        Ok(())
+        let file = match self.to {
+            To::Lines(file) => file.into_inner().map_err(|error| claim.failed(error.into_error()))?,
+            To::Parquet(writer) => writer.into_inner().map_err(|error| parquet_failed(&claim, error))?,
+            To::Nothing | To::Stdout => return Ok(()),
+        };
+        file.sync_all().map_err(|error| claim.failed(error))?;
+        // Some systems rename no open file.
+        drop(file);
+        publish(&[&claim])
     }
 }
 
-impl Drop for Sink {
-    /// What was not finished is not left behind.
-    fn drop(&mut self) {
-        if let Some((partial, _)) = &self.paths {
-            let _ = fs::remove_file(partial);
-        }
+fn parquet_failed(claim: &Claim, error: ParquetError) -> Error {
+    match error {
+        ParquetError::External(error) => match error.downcast::<io::Error>() {
+            Ok(error) => claim.failed(*error),
+            Err(error) => claim.failed(io::Error::other(error)),
+        },
+        error => claim.failed(io::Error::other(error)),
     }
 }

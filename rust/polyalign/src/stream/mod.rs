@@ -138,6 +138,11 @@ impl<'a> Stream<'a> {
         Ok(Self { inputs, table, sets, progress, limits, threads, in_flight, shared: Shared::default() })
     }
 
+    /// Worker threads.
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
     /// Set when the job is to stop.
     pub fn cancel(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.shared.cancel)

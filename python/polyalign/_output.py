@@ -1,0 +1,44 @@
+"""Outputs that appear whole, or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+from polyalign import _core
+
+
+@contextmanager
+def publishing(
+    path: str | os.PathLike[str], kind: Literal["file", "pairs"] = "file", *, overwrite: bool
+) -> Iterator[_core.Output]:
+    """Give an output to make, which appears at `path` if all goes well.
+
+    Make ``output.work``, a file or a folder, or call ``output.write``. Nothing else is made at `path` meanwhile; what
+    appears there is replaced only with `overwrite`, and a folder only if it is of the same kind.
+
+    Raises
+    ------
+    FileExistsError
+        Something is there that is not replaced.
+    OSError
+        Another process makes it, or it can't be written: the error names `path`.
+    """
+    path = os.fspath(path)
+    output = _core.Output(path, kind, overwrite)
+    try:
+        yield output
+        output.publish()
+    except OSError as error:
+        raise _named(error, path) from None
+    finally:
+        output.release()
+
+
+def _named(error: OSError, path: str) -> OSError:
+    """Name the output in an error of the disk that names no file."""
+    if error.errno is None or error.filename is not None:
+        return error
+    return OSError(error.errno, os.strerror(error.errno), path)
