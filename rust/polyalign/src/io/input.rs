@@ -257,7 +257,7 @@ impl Walk {
         for found in glob::glob_with(pattern, options).map_err(|e| wrong(&e))? {
             let found = found.map_err(|e| wrong(&e))?;
             if self.is_own(&found) {
-                self.skip(&found, "this job's output");
+                self.skip_own(&found);
                 continue;
             }
             matched = true;
@@ -297,7 +297,7 @@ impl Walk {
         for path in entries {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             if self.is_own(&path) {
-                self.skip(&path, "this job's output");
+                self.skip_own(&path);
             } else if let Some(reason) = unseen(&name) {
                 self.skip(&path, reason);
             } else if path.is_dir() {
@@ -329,6 +329,13 @@ impl Walk {
 
     fn skip(&mut self, path: &Path, reason: &str) {
         self.skipped.push((path.to_path_buf(), reason.into()));
+    }
+
+    /// The folder that the output is made in is there only as long as the job runs.
+    fn skip_own(&mut self, path: &Path) {
+        if path.extension().is_none_or(|extension| extension != "partial") {
+            self.skip(path, "this job's output");
+        }
     }
 
     fn is_own(&self, path: &Path) -> bool {
