@@ -634,7 +634,7 @@ def test_an_output_is_replaced_only_if_it_is_one(corpus: Path, made: Path) -> No
     other = made.parent / "other"
     other.mkdir()
     (other / "thesis.txt").write_text("My only copy.")
-    with pytest.raises(FileExistsError, match="not an output of polyalign pairs .*, so it is not replaced"):
+    with pytest.raises(FileExistsError, match=r"not an output of polyalign pairs .*, so it is not replaced"):
         pairs.pair_files(corpus / "bucketed", other, overwrite=True, **arguments)
     (made.parent / "new.partial").mkdir()
     (made.parent / "new.partial" / "journal.jsonl").touch()
