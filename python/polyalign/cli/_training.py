@@ -18,7 +18,6 @@ import click
 import datasets
 import torch
 import transformers
-from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from transformers.trainer_utils import get_last_checkpoint
 
 from polyalign.cli import _config
@@ -361,7 +360,6 @@ def _require_peft() -> None:
 def _train(trainer: Any, script: Any, resume: str | None) -> None:
     """Train, save, and say what came of it."""
     args, started = trainer.args, time.perf_counter()
-    _print_overall(trainer)
     if script.ignore_bias_buffers:  # as in TRL's script
         buffers = [name for name, buffer in trainer.model.named_buffers() if buffer.dtype == torch.bool]
         trainer.model._ddp_params_and_buffers_to_ignore = buffers
@@ -380,27 +378,6 @@ def _train(trainer: Any, script: Any, resume: str | None) -> None:
         trainer.push_to_hub(dataset_name=dataset_name)
         trainer.accelerator.print(f"pushed to https://huggingface.co/{trainer.hub_model_id}")
     trainer.end()
-
-
-def _print_overall(trainer: Any) -> None:
-    """Leave what is logged by bucket to the trackers; a terminal has no room for it."""
-    for theirs, ours in ((PrinterCallback, _Printer), (ProgressCallback, _Progress)):
-        if trainer.pop_callback(theirs) is not None:
-            trainer.add_callback(ours)
-
-
-class _Overall:
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
-        told = {name: value for name, value in (logs or {}).items() if name.count("/") < 2}
-        super().on_log(args, state, control, logs=told, **kwargs)  # type: ignore[misc]
-
-
-class _Printer(_Overall, PrinterCallback):
-    pass
-
-
-class _Progress(_Overall, ProgressCallback):
-    pass
 
 
 class _Formatter(logging.Formatter):

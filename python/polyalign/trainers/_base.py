@@ -15,6 +15,7 @@ from torch import Tensor
 
 from polyalign.trainers import _data
 from polyalign.trainers._ends import ResponseEnds
+from polyalign.trainers._logs import BucketFile, shorten_console
 from polyalign.trainers._metrics import BucketTable
 from polyalign.weights import BucketWeights
 
@@ -31,6 +32,8 @@ __all__ = [
 ]
 
 logger = get_logger(__name__)
+
+_ByBucket = dict[str, dict[int, float]]
 
 PAPER = {
     "title": "PolyAlign: Conditional Human-Distribution Alignment",
@@ -86,12 +89,21 @@ class BucketTrainer:
         data_collator: Any
         model: Any
         state: Any
+        callback_handler: Any
         _signature_columns: list[str] | None
         _total_train_tokens: int
 
         def get_tp_size(self) -> int: ...
 
+        def add_callback(self, callback: Any) -> None: ...
+
     # ------------------------------------------------------------------------------------------------- buckets
+
+    def _end_init(self) -> None:
+        """Add what logs by bucket need, once the trainer is made."""
+        shorten_console(self.callback_handler.callbacks)
+        self._bucket_file = BucketFile(self.args.output_dir, self._bucket_metrics)
+        self.add_callback(self._bucket_file)
 
     def _begin(
         self,
@@ -240,21 +252,26 @@ class BucketTrainer:
             return None
         return self.accelerator.process_index * num_rows + rows < state.remainder
 
-    def _means(
-        self, mode: str, prefix: str = ""
-    ) -> tuple[dict[str, float], dict[str, float], dict[str, dict[int, float]]] | None:
+    def _means(self, mode: str, prefix: str = "") -> tuple[dict[str, float], dict[str, float], _ByBucket] | None:
         """Reduce a table over all processes; its means as they are logged, all of them overall, and by bucket."""
         table = self._tables.get(mode)
         if table is None:
             return None
         totals = table.totals(self.accelerator)
         overall, by_bucket = table.means(totals)
+        shown, rest = self._shown_buckets()
+        # All that are not shown, together.
+        pooled, _ = table.means(totals[[at for at in rest if at < len(totals)]]) if shown else ({}, {})
         logs = {}
         for name in self._bucket_metrics:
             if name in overall:
                 logs[f"{prefix}{self._prefix}/{name}"] = overall[name]
-                for bucket, mean in by_bucket[name].items():
-                    logs[f"{prefix}{self._prefix}/{name}/{self._bucket_names[bucket]}"] = mean
+                for bucket in shown:
+                    if bucket in by_bucket[name]:
+                        logs[f"{prefix}{self._prefix}/{name}/{self._bucket_names[bucket]}"] = by_bucket[name][bucket]
+                if name in pooled:
+                    logs[f"{prefix}{self._prefix}/{name}/{_data.OTHER}"] = pooled[name]
+        self._write_buckets(prefix.removesuffix("_") or mode, by_bucket)
         logs.update({f"{prefix}{name}": overall[name] for name in self._trl_metrics if name in overall})
         if "num_tokens" in self._trl_metrics:
             if mode == "train":
@@ -262,6 +279,26 @@ class BucketTrainer:
                 self._total_train_tokens += round(tokens / self.get_tp_size())
             logs[f"{prefix}num_tokens"] = self._total_train_tokens
         return logs, overall, by_bucket
+
+    def _shown_buckets(self) -> tuple[list[int], list[int]]:
+        """Return the numbers of the buckets that are logged by name, the largest, and of the rest."""
+        names, counts = self._bucket_names, self._counts
+        order = sorted(range(len(names)), key=lambda at: (names[at] == _data.OTHER, -counts.get(names[at], 0), at))
+        shown = [at for at in order[: self.args.log_buckets] if names[at] != _data.OTHER]
+        return sorted(shown), sorted(set(order) - set(shown))
+
+    def _write_buckets(self, split: str, by_bucket: Mapping[str, Mapping[int, float]]) -> None:
+        """Write what is logged of all buckets to the file."""
+        if not self.accelerator.is_main_process:
+            return
+        means: dict[str, dict[str, float]] = {}
+        for name in self._bucket_metrics:
+            for bucket, mean in by_bucket.get(name, {}).items():
+                means.setdefault(self._bucket_names[bucket], {})[name] = mean
+        try:
+            self._bucket_file.add(self.state, split, means)
+        except OSError as error:  # no reason to stop a training
+            logger.warning_once(f"{self._bucket_file.path}: buckets are not logged: {error}")
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Log, with what was gathered since the last time; every process calls it."""

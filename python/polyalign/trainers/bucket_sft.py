@@ -107,6 +107,7 @@ class BucketSFT(BucketTrainer, SFTTrainer):
         super().__init__(
             model, args, data_collator, train_dataset, eval_dataset, processing_class, None, *positional, **kwargs
         )
+        self._end_init()
         refuse_sequence_parallelism("BucketSFT", self.accelerator)
         self._ends.settle(self.model, self._tokenizer, given=args.eos_token, samples=False)
         self.data_collator = ResponseCollator(

@@ -42,6 +42,9 @@ class BucketSFTConfig(SFTConfig):
         A system line for every prompt, with the bucket's parts, ``{language}``, ``{track}``, ``{family}`` and
         ``{length}``, or any column of texts, as ``{style_bucket}``, filled in: see
         [`~polyalign.trainers.conditioning.system_line`].
+    log_buckets : int, default 20
+        So many buckets, the largest, are logged by name, the others together as ``other``. All of them are in
+        ``bucket_log.csv`` in the output folder.
     variant : {"default", "paper"}, default "default"
         ``"paper"`` weights by N / (\|B\| n_b) without minimum or cap, and divides a batch's weighted loss by the
         batch's weights.
@@ -94,6 +97,10 @@ class BucketSFTConfig(SFTConfig):
         default=None,
         metadata={"help": "A system line for every prompt, as '{family}, {length} answer, {language}'."},
     )
+    log_buckets: int = field(
+        default=20,
+        metadata={"help": "So many buckets are logged by name, the others together; bucket_log.csv has all."},
+    )
     variant: str = field(
         default="default",
         metadata={"help": "'paper' weighs and normalises as the paper does.", "choices": list(VARIANTS)},
@@ -108,6 +115,7 @@ class BucketSFTConfig(SFTConfig):
             self.tau = 0.0 if self.variant == "paper" else DEFAULT_TAU
         check_number("tau", self.tau, 0, 1)
         check_number("min_count", self.min_count, 0)
+        check_number("log_buckets", self.log_buckets, 0)
         check_number("max_weight", self.max_weight, 1)
         check_number("weight_mean", self.weight_mean, above=0)
         if self.variant == "paper" and (self.tau, self.reduction, self.balance) != (0, "example", "weight"):

@@ -157,6 +157,7 @@ class HDPO(BucketTrainer, DPOTrainer):
         super().__init__(
             model, ref_model, args, data_collator, train_dataset, eval_dataset, processing_class, *positional, **kwargs
         )
+        self._end_init()
         refuse_sequence_parallelism("HDPO", self.accelerator)
         if args.eos_token is not None:
             set_end(self.model, self._tokenizer, args.eos_token)

@@ -61,6 +61,9 @@ class HDPOConfig(DPOConfig):
         The ends of a pair's weight.
     weight_mean : float, optional
         The mean weight w̄ that weights are divided by. Default: that of the pairs that train; 1 where they stream.
+    log_buckets : int, default 20
+        So many buckets, the largest, are logged by name, the others together as ``other``. All of them are in
+        ``bucket_log.csv`` in the output folder.
     variant : {"default", "paper"}, default "default"
         ``"paper"`` has linear rarities and divides a batch's weighted preference loss by the batch's weights.
 
@@ -130,6 +133,10 @@ class HDPOConfig(DPOConfig):
         default=None,
         metadata={"help": "The mean weight that weights are divided by. Default: that of the pairs that train."},
     )
+    log_buckets: int = field(
+        default=20,
+        metadata={"help": "So many buckets are logged by name, the others together; bucket_log.csv has all."},
+    )
     variant: str = field(
         default="default",
         metadata={"help": "'paper' weighs and normalises as the paper does.", "choices": list(VARIANTS)},
@@ -144,7 +151,7 @@ class HDPOConfig(DPOConfig):
         for name in ("margin_beta", "weight_mean", "weight_max"):
             check_number(name, getattr(self, name), above=0)
         least_of = {"online_every": 1, "num_online_samples": 2, "online_prompts": 1, "online_batch_size": 1}
-        least_of.update({"max_new_tokens": 1, "eval_online_prompts": 0})
+        least_of.update({"max_new_tokens": 1, "eval_online_prompts": 0, "log_buckets": 0})
         for name, least in least_of.items():
             check_number(name, getattr(self, name), least)
         if self.weight_min > self.weight_max:
