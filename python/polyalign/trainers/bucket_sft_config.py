@@ -64,8 +64,9 @@ class BucketSFTConfig(SFTConfig):
     tau: float | None = field(
         default=None,
         metadata={
+            # As text: --help reads it from here.
             "help": "Buckets are weighted by n_b ** (tau - 1): 0 weighs all alike, 1 is plain SFT. "
-            f"Default: {DEFAULT_TAU}; with variant='paper' 0."
+            "Default: 0.5; with variant='paper' 0."
         },
     )
     reduction: str = field(
