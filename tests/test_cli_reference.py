@@ -412,7 +412,7 @@ def test_ids_that_match_no_human_answer_are_said(cli: Cli, reference: Path, tmp_
     stranger = write_jsonl(tmp_path / "stranger.jsonl", rows)
     result = cli("score", stranger, "-r", reference, "--join", "bucketed", "--json")
     assert result.returncode == 0
-    assert "1 of 2 rows were scored over all lengths" in one_line(result.stderr)
+    assert "1 of 2 responses name no bucket and join no human answer" in one_line(result.stderr)
     fine(cli, "score", write_jsonl(tmp_path / "known.jsonl", rows[:1]), "-r", reference, "--join", "bucketed")
 
 
@@ -509,17 +509,50 @@ def test_what_has_no_score_is_said(cli: Cli, reference: Path, tmp_path: Path) ->
         {"prompt": "a", "completion": "Yes.", "bucket": "en|single|qa|tiny"},
         {"prompt": "a", "completion": "Yes.", "bucket": "en|qa"},
         {"x": 1},
+        {"prompt": "a", "completion": "Yes.", "bucket": "en|single|qa|short"},
     ]
     write_jsonl(tmp_path / "odd.jsonl", rows)
     result = cli("score", "odd.jsonl", "-r", reference, "-o", "odd.scores.jsonl")
     assert result.returncode == 4
-    assert "1 of 4 rows rejected" in one_line(result.stderr)
-    assert "0 scored, 3 without a score, 1 rejected" in result.stdout
+    assert "1 of 5 rows rejected" in one_line(result.stderr)
+    assert "1 scored, 3 without a score, 1 rejected" in result.stdout
     assert "without a score: 1: no humans in `fr|*|*|*`" in result.stdout
     assert "nobody" in result.stdout
     lines = [json.loads(line) for line in (tmp_path / "odd.scores.jsonl").read_text("utf-8").splitlines()]
-    assert [line["distance"] for line in lines] == [None] * 4
-    assert all(line["reason"] for line in lines)
+    assert [line["distance"] is None for line in lines] == [True] * 4 + [False]
+    assert all(line["reason"] for line in lines[:4])
+
+
+def test_a_reference_of_nobody_asked_for_is_refused(cli: Cli, reference: Path, tmp_path: Path) -> None:
+    rows = [{"prompt": "a", "completion": "Yes.", "bucket": "en|qa"}, {"x": 1}]
+    result = cli("score", write_jsonl(tmp_path / "odd.jsonl", rows), "-r", reference, "-o", "odd.scores.jsonl")
+    assert result.returncode == 1
+    assert 'the reference has humans for none of 1 responses: target "en|qa" has 2 parts' in one_line(result.stderr)
+    assert not (tmp_path / "odd.scores.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    "option", [["--length-edges", "5,9,20"], ["--length-unit", "characters"], ["--axes", "language,length"]]
+)
+def test_buckets_of_another_schema_are_refused(
+    cli: Cli, reference: Path, answers: Path, humans: Path, option: list[str]
+) -> None:
+    assert cli("bucket", humans, "--out", "others", *option).returncode == 0
+    for arguments in ((answers, "--join", "others"), ("others",)):
+        result = cli("score", *arguments, "-r", reference)
+        assert result.returncode == 1, result.stdout
+        assert "others: bucketed with" in one_line(result.stderr)
+        assert "bucket the records alike" in result.stderr
+
+
+def test_guessed_buckets_are_said_above_the_table(cli: Cli, reference: Path, answers: Path, tmp_path: Path) -> None:
+    shown = fine(cli, "score", answers, "-r", reference)
+    warning = shown.index("warning: 20 of 20 responses name no bucket: compared with all lengths")
+    assert warning < shown.index("percentile")
+    assert "--join BUCKETED" in shown
+    assert "name no bucket" not in fine(cli, "score", answers, "-r", reference, "--join", "bucketed")
+    write_jsonl(tmp_path / "bare.jsonl", [{"completion": "Yes.", "bucket": "en|single|qa|short"}] * 3)
+    assert "warning: 3 of 3 responses have no prompt" in fine(cli, "score", "bare.jsonl", "-r", reference)
 
 
 def test_a_pipe_may_close(reference: Path, humans: Path) -> None:

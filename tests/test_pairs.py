@@ -652,7 +652,7 @@ def test_buckets_of_another_schema_are_refused(corpus: Path, tmp_path: Path) -> 
     other = tmp_path / "other"
     Bucketer(BucketSchema(length_unit="words", length_edges=(5, 9))).bucket_files(corpus / "records.jsonl", other)
     arguments: dict[str, Any] = {"samples": corpus / "samples.jsonl", "reference": corpus / "human.safetensors"}
-    with pytest.raises(ValueError, match=r"bucketed with length_edges \(5, 9\), the reference with \(8, 20, 60\)"):
+    with pytest.raises(ValueError, match=r"bucketed with length_edges \[5,9\], the reference with \[8,20,60\]"):
         pairs.pair_files(other, tmp_path / "pairs", **arguments)
     with pytest.raises(ValueError, match="bucketed by different schemas"):
         pairs.pair_files([other, corpus / "bucketed"], tmp_path / "pairs", **arguments)

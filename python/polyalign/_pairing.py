@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from polyalign import _core
 from polyalign._pair_data import Rows, Samples, Texts, arrow, as_messages, ids, prompt_keys, prompts, text_key, texts
 
 if TYPE_CHECKING:
@@ -129,15 +130,9 @@ class Pairer:
         """Return the pairs of a batch as a table; the rest is counted."""
         import numpy as np
 
-        chosen, rejected = batch.chosen.text.to_pylist(), batch.rejected.text.to_pylist()
+        chosen, rejected = ([text or "" for text in of.text.to_pylist()] for of in (batch.chosen, batch.rejected))
         self.tally.rows += len(rejected)
-        kinds = np.full(len(rejected), "", dtype=object)
-        for kind, mask in _faults(batch, chosen, rejected):
-            kinds[mask & (kinds == "")] = kind
-        of = batch.of.tolist()
-        for at in np.flatnonzero(kinds == "").tolist():
-            if is_same(chosen[of[at]], rejected[at]):
-                kinds[at] = "exact_match"
+        kinds = self._kinds(batch, _core.answers(chosen), _core.answers(rejected))
         for kind in REASONS:
             self.tally.skip(kind, np.flatnonzero(kinds == kind), batch.place)
         kept = np.flatnonzero(kinds == "")
@@ -148,6 +143,20 @@ class Pairer:
             self._skip_unscored(batch, kept[~known])
             kept, scores = kept[known], (scores[0][known], scores[1][known])
         return self._table(batch, kept, scores)
+
+    @staticmethod
+    def _kinds(batch: Candidates, chosen: Sequence[str], rejected: Sequence[str]) -> npt.NDArray[np.object_]:
+        """Return why candidates with these answers make no pair; "" where they do."""
+        import numpy as np
+
+        kinds = np.full(len(rejected), "", dtype=object)
+        for kind, mask in _faults(batch, chosen, rejected):
+            kinds[mask & (kinds == "")] = kind
+        of = batch.of.tolist()
+        for at in np.flatnonzero(kinds == "").tolist():
+            if is_same(chosen[of[at]], rejected[at]):
+                kinds[at] = "exact_match"
+        return kinds
 
     def _scores(
         self, batch: Candidates, kept: _Indices, chosen: Sequence[str], rejected: Sequence[str]
@@ -164,14 +173,12 @@ class Pairer:
     def _ask(self, responses: list[str], buckets: list[str]) -> _Scores:
         import numpy as np
 
-        from polyalign.critics import check_scores
+        from polyalign.critics import ask, check_scores
 
         if self.critic is None or not responses:
             return np.zeros(0, dtype=np.float32)
         name = type(self.critic).__name__
-        scores = np.asarray(self.critic.score(responses, buckets), dtype=np.float32)
-        if scores.shape != (len(responses),):
-            raise ValueError(f"{name} gave scores of shape {list(scores.shape)} for {len(responses):,} responses")
+        scores = ask(self.critic, responses, buckets)
         known = np.flatnonzero(~np.isnan(scores)).tolist()
         asked = [responses[at] for at in known]
         check_scores(scores[known], [buckets[at] for at in known], responses=asked, name=name)
@@ -205,9 +212,7 @@ class Pairer:
         return pa.table(columns)
 
 
-def _faults(
-    batch: Candidates, chosen: Sequence[str | None], rejected: Sequence[str | None]
-) -> Iterator[tuple[str, _Mask]]:
+def _faults(batch: Candidates, chosen: Sequence[str], rejected: Sequence[str]) -> Iterator[tuple[str, _Mask]]:
     """Give what is wrong with which candidates, but for what takes longer to see."""
     import numpy as np
 
@@ -218,8 +223,8 @@ def _faults(
     yield "no_bucket", _is_zero(pa.compute.binary_length(batch.buckets))[of]
     yield "no_prompt", _is_zero(has_prompt(prompts))[of]
     yield "several_messages", batch.chosen.several[of] | batch.rejected.several
-    yield "empty_chosen", np.array([not (text and text.strip()) for text in chosen], dtype=bool)[of]
-    yield "empty_rejected", np.array([not (text and text.strip()) for text in rejected], dtype=bool)
+    yield "empty_chosen", np.array([not text.strip() for text in chosen], dtype=bool)[of]
+    yield "empty_rejected", np.array([not text.strip() for text in rejected], dtype=bool)
     yield from batch.faults
 
 

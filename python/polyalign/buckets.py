@@ -99,6 +99,16 @@ class BucketSchema:
         """Return the schema as one line of JSON; equal schemas give equal text."""
         return _core.normalise_schema(_dumps(dataclasses.asdict(self)))
 
+    def check_fits(self, reference: BucketSchema) -> None:
+        """Refuse to compare buckets of this schema with a reference's, of the schema `reference`.
+
+        Raises
+        ------
+        ValueError
+            Ids mean something else there: other axes, or lengths that are binned otherwise.
+        """
+        _core.check_schema_fits(self.to_json(), reference.to_json())
+
     def __hash__(self) -> int:
         return hash(self.to_json())
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from polyalign.reference import Reference
 
-__all__ = ["FURTHEST", "BucketScores", "Critic", "Diagnosis", "SupportCritic", "check_scores"]
+__all__ = ["FURTHEST", "BucketScores", "Critic", "Diagnosis", "SupportCritic", "ask", "check_scores"]
 
 FURTHEST = 5.0
 """The largest support distance, which a response has that can't be measured: saying nothing must not be a way out."""
@@ -45,6 +45,7 @@ class Critic(Protocol):
         Parameters
         ----------
         responses : sequence of str, length n
+            Without their reasoning, unless the critic has an attribute ``keep_thinking`` that is true (:func:`ask`).
         buckets : sequence of str, length n
             The bucket of the human answer that each response stands in for.
 
@@ -112,8 +113,58 @@ class SupportCritic:
             distances[[at for at, humans in zip(missing, served_by, strict=True) if humans is not None]] = FURTHEST
         return distances
 
+    @property
+    def keep_thinking(self) -> bool:
+        """Whether reasoning counts: as it did among the humans of the reference."""
+        return self.reference.keep_thinking
+
     def __repr__(self) -> str:
         return f"SupportCritic({self.reference!r})"
+
+
+def ask(critic: Critic, responses: Sequence[str], buckets: Sequence[str | None]) -> npt.NDArray[np.float32]:
+    """Return a critic's scores, one for each response; reasoning is left out, as everywhere.
+
+    Reasoning is a leading ``<think>…</think>``, or what stands before ``</think>`` alone; what does not end is all
+    reasoning, and so an empty answer.
+
+    Parameters
+    ----------
+    critic : Critic
+        One that has a true attribute ``keep_thinking`` is given the responses as they are.
+    responses : sequence of str, length n
+    buckets : sequence of str, length n
+        The bucket of the human answer that each response stands in for.
+
+    Returns
+    -------
+    numpy.ndarray of float32, shape (n,)
+
+    Raises
+    ------
+    ValueError
+        The critic returned another number of scores, or none.
+
+    Examples
+    --------
+    >>> import polyalign as pa
+    >>> critic = SupportCritic(pa.Reference.from_arrow(pa.reference.example_table()))
+    >>> responses = ["Yes, it does.", "<think>Does it?</think>Yes, it does.", "<think>Does it?"]
+    >>> ask(critic, responses, ["en|single|qa|short"] * 3).tolist()
+    [0.0, 0.0, 5.0]
+    """
+    import numpy as np
+
+    from polyalign import _core
+
+    kept = list(responses) if getattr(critic, "keep_thinking", False) else _core.answers(list(responses))
+    scores = np.asarray(critic.score(kept, buckets), dtype=np.float32)  # type: ignore[arg-type]
+    if scores.shape != (len(kept),):
+        raise ValueError(
+            f"{type(critic).__name__} gave scores of shape {list(scores.shape)} for {len(kept):,} responses: "
+            "one each is due"
+        )
+    return scores
 
 
 @dataclass(frozen=True)

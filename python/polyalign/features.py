@@ -65,6 +65,7 @@ def extract(
     *,
     groups: Sequence[str] | str | None = None,
     variant: Variant = "default",
+    keep_thinking: bool = False,
     threads: int | None = None,
 ) -> Any:
     """Measure the features of responses.
@@ -72,7 +73,7 @@ def extract(
     Parameters
     ----------
     texts : list of str, Arrow column or numpy array of strings
-        The responses, without reasoning; message lists count as the text of their last message.
+        The responses; message lists count as the text of their last message.
     languages : str, or one for each text
         BCP 47 codes or names of languages; ``"und"`` where it is not known. One for all, or a list.
     prompts : list, optional
@@ -83,6 +84,8 @@ def extract(
         parts of speech, for Chinese, in builds with the cargo feature ``pos``.
     variant : {"default", "paper"}, default "default"
         ``"paper"``: the features of the paper's published code (arXiv:2606.13227), value for value.
+    keep_thinking : bool, default False
+        Whether leading reasoning, up to ``</think>``, counts as part of a response.
     threads : int, optional
         Default: ``POLYALIGN_NUM_THREADS``, else every core.
 
@@ -114,6 +117,7 @@ def extract(
         _responses.prompts(prompts),
         list(GROUPS if groups is None else groups),
         variant,
+        keep_thinking,
         threads,
     )
 

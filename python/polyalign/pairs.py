@@ -333,13 +333,8 @@ class _Given:
 
     def check(self, schema: BucketSchema | None) -> None:
         """Refuse buckets that the reference means otherwise."""
-        for name in ("axes", "length_edges", "length_bins", "length_unit") if schema and self.schema else ():
-            ours, theirs = getattr(schema, name), getattr(self.schema, name)
-            if ours != theirs:
-                raise ValueError(
-                    f"the records are bucketed with {name} {ours}, the reference with {theirs}: "
-                    "bucket the records alike, or build the reference of the same corpus"
-                )
+        if schema and self.schema:
+            schema.check_fits(self.schema)
 
 
 class _Job:

@@ -239,6 +239,7 @@ class Reference:
         sources: Iterable[str] = (),
         variant: Variant = "default",
         sample_size: int = 256,
+        keep_thinking: bool = False,
         threads: int | None = None,
     ) -> Reference:
         """Build the reference of a table in memory, whose columns :func:`reference_schema` lists.
@@ -247,19 +248,20 @@ class Reference:
         ----------
         table : Arrow table
             Anything with ``__arrow_c_stream__`` (pyarrow, polars, DuckDB, pandas, …) or a ``datasets.Dataset``.
-        schema, sources, variant, sample_size, threads
+        schema, sources, variant, sample_size, keep_thinking, threads
             As in :meth:`build`.
         """
         if not _is_table(table):
             raise TypeError(f"table must be an Arrow table (pyarrow, polars, DuckDB, …), not {type(table).__name__}")
         given = _given(schema or BucketSchema(), sources, variant, sample_size)
-        return cls._from_tables([table], given, field_spec(None, None, {}, False), threads)
+        return cls._from_tables([table], given, field_spec(None, None, {}, keep_thinking), threads)
 
     @classmethod
     def _from_tables(
         cls, tables: Iterable[Any], given: dict[str, Any], spec: dict[str, Any], threads: int | None
     ) -> Reference:
-        builder = _core.ReferenceBuilder(_dumps({**given, "tokenizer": None}))
+        settings = {**given, "tokenizer": None, "keep_thinking": spec["keep_thinking"]}
+        builder = _core.ReferenceBuilder(_dumps(settings))
         total: dict[str, Any] = {}
         for table in chain.from_iterable(map(_tables, tables)):
             tally = json.loads(builder.add(table, _dumps(spec), threads))
@@ -379,6 +381,11 @@ class Reference:
     def variant(self) -> str:
         """``"default"`` or ``"paper"``."""
         return str(self._info["variant"])
+
+    @property
+    def keep_thinking(self) -> bool:
+        """Whether reasoning counts as part of a response, in what was counted and in what is scored."""
+        return bool(self._info["keep_thinking"])
 
     def count(self, bucket: str) -> int:
         """Return how many humans a bucket has; 0 if it is not there."""
@@ -573,7 +580,6 @@ class Reference:
         bucket_field: str | None = None,
         shape: Shape | None = None,
         fields: Mapping[str, str] | None = None,
-        keep_thinking: bool = False,
         support: tuple[float, float] = _SUPPORT,
         min_count: int = 20,
         limit: int | None = None,
@@ -602,7 +608,7 @@ class Reference:
             Score against the bin of the response's own length, which hides verbosity.
         explain : int, default 0
             How many features that put a response outside each line names, at most.
-        bucket_field, shape, fields, keep_thinking, limit, max_record_bytes, threads, progress
+        bucket_field, shape, fields, limit, max_record_bytes, threads, progress
             As in :meth:`build`.
         support, min_count
             As in :meth:`support_distance`.
@@ -626,7 +632,7 @@ class Reference:
             "inputs": local_inputs(_paths(inputs)),
             "output": None if output is None else os.fspath(output),
             "overwrite": overwrite,
-            "fields": field_spec(None, shape, fields or {}, keep_thinking),
+            "fields": field_spec(None, shape, fields or {}, self.keep_thinking),
             "bucket_field": bucket_field,
             "join": _paths(join),
             "own_length": own_length,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json as json_module
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -74,7 +74,6 @@ Exit codes: 0 fine, 1 error, 2 usage, 3 part of the input could not be read, 4 t
 @options.family_field
 @options.source_field
 @options.id_field
-@options.keep_thinking
 @options.limit
 @options.max_record_bytes
 @options.max_rejects
@@ -95,7 +94,6 @@ def score(
     min_count: int,
     bucket_field: str | None,
     shape: Any,
-    keep_thinking: bool,
     limit: int | None,
     max_record_bytes: str,
     max_rejects: float,
@@ -126,7 +124,6 @@ def score(
         bucket_field=bucket_field,
         shape=shape,
         fields=options.fields(rest),
-        keep_thinking=keep_thinking,
         support=options.band(support),
         min_count=min_count,
         limit=limit,
@@ -134,22 +131,37 @@ def score(
         threads=threads,
         progress=True,
     )
+    warnings = _warnings(report, bool(join))
     if json:
         click.echo(json_module.dumps(report, ensure_ascii=False, indent=2))
+        for warning in warnings if join else ():
+            complain(f"warning: {warning}")
     else:
-        _print(report, output, time.perf_counter() - started)
+        _print(report, warnings, output, time.perf_counter() - started)
     if not report["tally"]["rows"]:
         complain("warning: the input holds no records")
-    unmatched = sum(found["rows"] for bucket, found in report["buckets"].items() if "*" in bucket.split("|"))
-    if join and unmatched:
-        complain(
-            f"warning: {unmatched:,} of {report['tally']['rows']:,} rows were scored over all lengths: "
-            "do their ids match those of --join?"
-        )
     return tally_exit_code(report["tally"], max_rejects)
 
 
-def _print(report: Mapping[str, Any], output: str | None, seconds: float) -> None:
+def _warnings(report: Mapping[str, Any], joined: bool) -> list[str]:
+    """Say which numbers mean less than they seem."""
+    rows, warnings = report["tally"]["used"], []
+    guessed, without_prompt = report["told_by"]["record"], report["without_prompt"]
+    if guessed:
+        neither = "name no bucket and join no human answer" if joined else "name no bucket"
+        mend = "do their ids match those of --join?" if joined else "--join BUCKETED scores each against its own humans"
+        warnings.append(
+            f"{guessed:,} of {rows:,} responses {neither}: compared with all lengths of the language, track and family "
+            f"that they say or seem to have; {mend}"
+        )
+    if without_prompt:
+        warnings.append(
+            f"{without_prompt:,} of {rows:,} responses have no prompt: what compares a response with it does not count"
+        )
+    return warnings
+
+
+def _print(report: Mapping[str, Any], warnings: Sequence[str], output: str | None, seconds: float) -> None:
     """Print the table; beside lines on standard output, to standard error."""
     from polyalign import _tables
 
@@ -161,6 +173,8 @@ def _print(report: Mapping[str, Any], output: str | None, seconds: float) -> Non
         style="bold",
     )
     console.print(f"{seconds:.1f} s, {tally['rows'] / max(seconds, 1e-3):,.0f} rows/s")
+    for warning in warnings:
+        console.print(f"warning: {warning}", style="yellow", markup=False)
     if report["buckets"]:
         console.print(_tables.score_table(report["buckets"], console.width, _TABLE_ROWS))
     reasons = sorted(report["unscored_by_reason"].items(), key=lambda item: -item[1])

@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from datasets import Value
 
-from polyalign import _responses
+from polyalign import _core, _responses
 from polyalign.buckets import BucketSchema
-from polyalign.critics import Critic
+from polyalign.critics import Critic, ask
 from polyalign.trainers import _data
 from polyalign.trainers._collator import ResponseCollator
 from polyalign.trainers.bucket_sft_config import BucketSFTConfig
@@ -20,20 +19,6 @@ from polyalign.trainers.hdpo_config import HDPOConfig
 from polyalign.weights import gaps, language_counts, language_of, pair_weights
 
 SCORES = ("chosen_score", "rejected_score")
-
-
-def checked_scores(scores: Any, rows: int) -> npt.NDArray[np.float32]:
-    """Return a critic's scores, one for each response.
-
-    Raises
-    ------
-    ValueError
-        They are not as many.
-    """
-    found = np.asarray(scores, dtype=np.float32)
-    if found.shape != (rows,):
-        raise ValueError(f"the critic returned scores of shape {found.shape} for {rows} responses: one each is due")
-    return found
 
 
 # ------------------------------------------------------------------------------------------------------ responses
@@ -104,7 +89,7 @@ class Spread:
 def empty_response(row: Mapping[str, Any]) -> str | None:
     """Say which response of a pair is empty."""
     for name in ("chosen", "rejected"):
-        if not _responses.texts(name, [row[name]])[0].strip():
+        if not _core.answers(_responses.texts(name, [row[name]]))[0].strip():
             return f"an empty {name} response"
     return None
 
@@ -119,7 +104,7 @@ class ScorePairs:
         found = {}
         for name in self.names:
             texts = _responses.texts(name, rows[name.removesuffix("_score")])
-            found[name] = checked_scores(self.critic.score(texts, rows["bucket"]), len(texts)).tolist()
+            found[name] = ask(self.critic, texts, rows["bucket"]).tolist()
         return found
 
 

@@ -15,7 +15,7 @@ from datasets import Value
 from torch import Tensor
 
 from polyalign.buckets import BucketSchema
-from polyalign.critics import Critic, SupportCritic, check_scores
+from polyalign.critics import Critic, SupportCritic, ask, check_scores
 from polyalign.trainers import _data, losses
 from polyalign.trainers._base import PAPER, BucketTrainer, card_table, refuse_sequence_parallelism
 from polyalign.trainers._collator import PairCollator
@@ -28,7 +28,6 @@ from polyalign.trainers._rows import (
     ScorePairs,
     UnfitPair,
     WeighPairs,
-    checked_scores,
     empty_response,
     no_score,
 )
@@ -576,7 +575,7 @@ class HDPO(BucketTrainer, DPOTrainer):
     def _scored(self, responses: list[list[int]], buckets: list[str]) -> Tensor:
         texts = self._tokenizer.batch_decode(responses, skip_special_tokens=True)
         assert self.critic is not None
-        return torch.from_numpy(checked_scores(self.critic.score(texts, buckets), len(texts)).copy())
+        return torch.from_numpy(ask(self.critic, texts, buckets).copy())
 
     # ------------------------------------------------------------------------------------------------ logging
 

@@ -15,6 +15,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+/// Refuses buckets of a schema that a reference of another one means otherwise; both as JSON.
+#[pyfunction]
+pub fn check_schema_fits(schema: &str, reference: &str) -> PyResult<()> {
+    let [own, theirs] = [schema, reference].map(BucketSchema::from_json);
+    own.and_then(|own| own.check_fits(&theirs?)).map_err(errors::to_py)
+}
+
 /// A schema's canonical JSON, every field written; `ValueError` if it breaks a rule.
 #[pyfunction]
 pub fn normalise_schema(json: &str) -> PyResult<String> {

@@ -50,6 +50,7 @@ pub fn extract_features<'py>(
     prompts: Option<Prompts>,
     groups: Vec<String>,
     variant: &str,
+    keep_thinking: bool,
     threads: Option<usize>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let variant = self::variant(variant)?;
@@ -62,7 +63,7 @@ pub fn extract_features<'py>(
     let texts = texts.as_strs()?;
     let subtags = subtags(&languages.as_strs()?)?;
     let prompts = prompts.as_ref().map(messages);
-    let responses = responses(&texts, languages.of(&subtags), prompts.as_deref())?;
+    let responses = responses(&texts, languages.of(&subtags), prompts.as_deref(), keep_thinking)?;
     let work = |stop: &AtomicBool| {
         let syntax = if with_syntax { syntax(&responses, stop)? } else { Vec::new() };
         Ok((measure_all(variant, &groups, &responses, stop)?, syntax))

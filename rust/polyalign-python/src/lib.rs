@@ -22,7 +22,7 @@ mod _core {
     use super::*;
 
     #[pymodule_export]
-    use buckets::{Bucketer, first_rows, normalise_schema};
+    use buckets::{Bucketer, check_schema_fits, first_rows, normalise_schema};
     #[pymodule_export]
     use distances::{
         directions, embedding_energy, histogram_distances, mahalanobis, mean_nearest, mmd, nearest,
@@ -37,6 +37,8 @@ mod _core {
     use output::Output;
     #[pymodule_export]
     use reference::{Reference, ReferenceBuilder};
+    #[pymodule_export]
+    use responses::answers;
     #[pymodule_export]
     use tokens::TokenCounter;
 

@@ -72,6 +72,10 @@ impl Reference {
         })
     }
 
+    fn keep_thinking(&self) -> bool {
+        self.engine.settings().keep_thinking
+    }
+
     fn score_all(
         &self,
         py: Python<'_>,
@@ -170,6 +174,7 @@ impl Reference {
             "tokenizer": settings.tokenizer,
             "variant": settings.variant.name(),
             "sample_size": settings.sample_size,
+            "keep_thinking": settings.keep_thinking,
             "sources": of.sources(),
             "rows": of.rows(),
             "features": of.features().iter().map(|feature| feature.name).collect::<Vec<_>>(),
@@ -261,7 +266,7 @@ impl Reference {
             (Column::from_python("texts", texts)?, Column::from_python("buckets", targets)?);
         let (texts, targets) = (texts.as_strs()?, buckets.as_strs()?);
         let prompts = prompts.as_ref().map(messages);
-        let responses = responses(&texts, buckets.of(&targets), prompts.as_deref())?;
+        let responses = responses(&texts, buckets.of(&targets), prompts.as_deref(), self.keep_thinking())?;
         let scored = self.score_all(py, &responses, asked, threads)?;
         let mut reasons = Reasons::new();
         let distances = scored.iter().map(|scored| {
@@ -292,7 +297,7 @@ impl Reference {
             (Column::from_python("texts", texts)?, Column::from_python("buckets", targets)?);
         let (texts, targets) = (texts.as_strs()?, buckets.as_strs()?);
         let prompts = prompts.as_ref().map(messages);
-        let responses = responses(&texts, buckets.of(&targets), prompts.as_deref())?;
+        let responses = responses(&texts, buckets.of(&targets), prompts.as_deref(), self.keep_thinking())?;
         let scored = self.score_all(py, &responses, asked, threads)?;
         let text = |of: &dyn Fn(&(Scored, &str)) -> Option<String>, rows: &[(Scored, &str)]| -> ArrayRef {
             Arc::new(StringArray::from_iter(rows.iter().map(of)))
@@ -332,7 +337,7 @@ impl Reference {
     ) -> PyResult<String> {
         let prompts = prompts.as_ref().map(messages);
         let of = Of { name: "buckets", values: &[target], for_all: true };
-        let responses = responses(&[text], of, prompts.as_deref())?;
+        let responses = responses(&[text], of, prompts.as_deref(), self.keep_thinking())?;
         let scorer = self.scorer(asked)?;
         let work = |_: &AtomicBool| {
             let (target, values) = scorer.measure(&responses[0])?;
@@ -405,6 +410,7 @@ struct Given {
     tokenizer: Option<String>,
     variant: Variant,
     sample_size: u32,
+    keep_thinking: bool,
     sources: Vec<String>,
 }
 
@@ -416,8 +422,9 @@ pub struct ReferenceBuilder(Mutex<Option<Arc<Builder>>>);
 impl ReferenceBuilder {
     #[new]
     fn new(settings: &str) -> PyResult<Self> {
-        let Given { schema, tokenizer, variant, sample_size, sources } = from_json("settings", settings)?;
-        let settings = Settings { schema, tokenizer, variant, sample_size };
+        let Given { schema, tokenizer, variant, sample_size, keep_thinking, sources } =
+            from_json("settings", settings)?;
+        let settings = Settings { schema, tokenizer, variant, sample_size, keep_thinking };
         let builder = Builder::new(settings).map_err(errors::to_py)?;
         sources.iter().for_each(|source| builder.add_source(source));
         Ok(Self(Mutex::new(Some(Arc::new(builder)))))

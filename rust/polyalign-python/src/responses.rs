@@ -5,6 +5,7 @@ use crate::tokens::arrow_input;
 use arrow::array::{ArrayRef, AsArray};
 use polyalign::io::record::Message;
 use polyalign::scoring::Response;
+use polyalign::text::answer;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
@@ -86,11 +87,12 @@ pub struct Of<'a> {
     pub for_all: bool,
 }
 
-/// Responses, one a text; what they are of and the prompts are as many.
+/// Responses, one a text; what they are of and the prompts are as many. Without their reasoning, unless it is kept.
 pub fn responses<'a>(
     texts: &[&'a str],
     of: Of<'a>,
     prompts: Option<&'a [Vec<Message<'a>>]>,
+    keep_thinking: bool,
 ) -> PyResult<Vec<Response<'a>>> {
     let n = texts.len();
     let Of { name, values, for_all } = of;
@@ -107,7 +109,7 @@ pub fn responses<'a>(
         )));
     }
     let response = |(at, &text): (usize, &&'a str)| Response {
-        text,
+        text: if keep_thinking { text } else { answer(text) },
         of: values[if for_all { 0 } else { at }],
         prompt: match prompts {
             Some(prompts) => &prompts[at],
@@ -115,4 +117,15 @@ pub fn responses<'a>(
         },
     };
     Ok(texts.iter().enumerate().map(response).collect())
+}
+
+/// Texts without their reasoning.
+#[pyfunction]
+pub fn answers<'py>(texts: Vec<Bound<'py, PyString>>) -> PyResult<Vec<Bound<'py, PyString>>> {
+    let answer = |text: Bound<'py, PyString>| {
+        let whole = as_str(&"texts", &text)?;
+        let part = answer(whole);
+        Ok(if part.len() == whole.len() { text } else { PyString::new(text.py(), part) })
+    };
+    texts.into_iter().map(answer).collect()
 }

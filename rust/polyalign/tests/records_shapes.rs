@@ -425,19 +425,15 @@ fn reasoning() {
     for (completion, answer) in [
         ("<think>hm\\n</think>\\n\\nYes.", "Yes."),
         (" \\n<think></think>Yes. ", "Yes. "),
-        ("<think>never ends", "<think>never ends"),
+        ("It is there.\\n</think>\\n\\nYes.", "Yes."),
         ("So <think>x</think>", "So <think>x</think>"),
-        ("<think>a</think>b</think>c", "b</think>c"),
+        ("<think>a</think>b</think>c", "c"),
     ] {
         with(&spec, &json(completion), |record| assert_eq!(record.unwrap().answer(), answer));
     }
-    rejected(
-        &spec,
-        &json("<think>hm</think>\\n"),
-        "no_response",
-        "the response is only reasoning",
-        "\"<think>",
-    );
+    for only in ["<think>hm</think>\\n", "<think>never ends"] {
+        rejected(&spec, &json(only), "no_response", "the response is only reasoning", "\"<think>");
+    }
     spec.keep_thinking = true;
     with(&spec, &json("<think>hm</think>\\n"), |record| {
         assert_eq!(record.unwrap().answer(), "<think>hm</think>\n");

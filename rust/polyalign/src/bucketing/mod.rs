@@ -238,7 +238,8 @@ impl Run<'_> {
         let resumed_from = left.as_ref().map_or(0, |left| left.journal.entries.len() as u64);
         // What an earlier run wrote is not counted here: then all is read again at the end.
         let wanted = job.reference.as_ref().filter(|_| resumed_from == 0);
-        let builder = wanted.map(|wanted| wanted.builder(&bucketer)).transpose()?.map(Arc::new);
+        let builder = wanted.map(|wanted| wanted.builder(&bucketer, job.fields.keep_thinking));
+        let builder = builder.transpose()?.map(Arc::new);
         let plan = self.plan(&bucketer, records, layout, pass, builder.clone());
         let Pass::Write { encoder, .. } = &plan.pass else {
             return Err(Error::Output("nothing to write".into()));

@@ -31,12 +31,13 @@ impl Default for ReferenceOutput {
 
 impl ReferenceOutput {
     /// An empty builder of it.
-    pub(super) fn builder(&self, bucketer: &Bucketer) -> Result<Builder> {
+    pub(super) fn builder(&self, bucketer: &Bucketer, keep_thinking: bool) -> Result<Builder> {
         let builder = Builder::new(Settings {
             schema: bucketer.schema().clone(),
             tokenizer: bucketer.counter().map(|counter| counter.sha256().to_owned()),
             variant: Variant::Default,
             sample_size: self.sample_size,
+            keep_thinking,
         })?;
         self.sources.iter().for_each(|source| builder.add_source(source));
         Ok(builder)

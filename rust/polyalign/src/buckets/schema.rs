@@ -293,6 +293,46 @@ impl BucketSchema {
         Ok(self)
     }
 
+    /// Refuses to compare buckets of this schema with the humans of a reference of another one where ids would mean
+    /// something else: other axes, or lengths that are binned otherwise. A unit that one of them leaves open is that of
+    /// the other.
+    ///
+    /// # Errors
+    /// What differs, with both.
+    ///
+    /// ```
+    /// use polyalign::buckets::{BucketSchema, LengthEdges};
+    /// let own = BucketSchema { length_edges: LengthEdges::uniform([5, 9, 20]), ..BucketSchema::default() };
+    /// let error = own.check_fits(&BucketSchema::default()).unwrap_err().to_string();
+    /// assert!(error.contains("length_edges [5,9,20], the reference with [40,120,240]"), "{error}");
+    /// ```
+    pub fn check_fits(&self, reference: &Self) -> Result<()> {
+        let differs = |name: &str, own: String, theirs: String| {
+            Err(Error::Input(format!(
+                "bucketed with {name} {own}, the reference with {theirs}: bucket the records alike, or build the reference of the same corpus"
+            )))
+        };
+        if self.axis_names() != reference.axis_names() {
+            return differs("axes", self.axis_names().join(", "), reference.axis_names().join(", "));
+        }
+        if !self.axes.contains(&Axis::Length) {
+            return Ok(());
+        }
+        if self.length_edges != reference.length_edges {
+            let edges = |of: &Self| serde_json::to_string(&of.length_edges).unwrap_or_default();
+            return differs("length_edges", edges(self), edges(reference));
+        }
+        if self.bin_names() != reference.bin_names() {
+            return differs("length_bins", self.bin_names().join(", "), reference.bin_names().join(", "));
+        }
+        match (self.length_unit, reference.length_unit) {
+            (Some(own), Some(theirs)) if own != theirs => {
+                differs("lengths in", own.name().into(), theirs.name().into())
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The axes' names, in the order of an id's parts.
     pub fn axis_names(&self) -> Vec<&str> {
         self.axes.iter().map(Axis::name).collect()

@@ -4,6 +4,7 @@
 use super::fields::{Field, Label, Plan, own};
 use super::record::{Message, Record, Reject, shown};
 use super::shape::Shape;
+use crate::text;
 use bumpalo::Bump;
 use bumpalo::collections::{String as ArenaString, Vec as ArenaVec};
 
@@ -154,7 +155,7 @@ impl<'a, S: Source<'a>> Reader<'a, '_, S> {
             (prompt, response) => self.by_fields(prompt.as_ref(), response.as_ref())?,
         };
         if !self.plan.spec.keep_thinking {
-            record.thinking = thinking(record.response.content);
+            record.thinking = text::reasoning(record.response.content);
         }
         Ok(record)
     }
@@ -351,7 +352,7 @@ impl<'a, S: Source<'a>> Reader<'a, '_, S> {
     /// Puts a prompt before a response (a response that brings the same prompt along has it once).
     fn join(&self, prompt: &'a [Message<'a>], response: Dialogue<'a>) -> Result<Record<'a>, Reject> {
         let content = response.response.content;
-        let reasoning = if self.plan.spec.keep_thinking { 0 } else { thinking(content) };
+        let reasoning = if self.plan.spec.keep_thinking { 0 } else { text::reasoning(content) };
         if blank(&content[reasoning..]) && !self.plan.spec.lenient {
             let what = if reasoning > 0 { "only reasoning" } else { "empty" };
             return Err(reject("no_response", response.offset, format!("the response is {what}")));
@@ -839,13 +840,4 @@ fn map_role(role: &str) -> &str {
     let role = role.trim();
     let known = |(_, words): &&(&str, &[&str])| words.iter().any(|word| role.eq_ignore_ascii_case(word));
     KNOWN.iter().find(known).map_or(role, |(name, _)| name)
-}
-
-/// Bytes of `response` that are a leading `<think>…</think>` block and the white space around it.
-fn thinking(response: &str) -> usize {
-    const OPEN: &str = "<think>";
-    const CLOSE: &str = "</think>";
-    let Some(block) = response.trim_start().strip_prefix(OPEN) else { return 0 };
-    let Some(end) = memchr::memmem::find(block.as_bytes(), CLOSE.as_bytes()) else { return 0 };
-    response.len() - block[end + CLOSE.len()..].trim_start().len()
 }

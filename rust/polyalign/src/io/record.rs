@@ -23,8 +23,8 @@ pub struct Record<'a> {
     pub response: Message<'a>,
     /// Preference rows only: the rejected response (may be empty).
     pub rejected: Option<Message<'a>>,
-    /// Bytes at the start of `response.content` that are reasoning (a leading `<think>…</think>`
-    /// block and the white space around it); they don't count to length or features.
+    /// Bytes at the start of `response.content` that are reasoning ([`crate::text::reasoning`]); they don't count to
+    /// length or features.
     pub thinking: usize,
     /// The record's own language label, as it stands there.
     pub language: Option<&'a str>,

@@ -9,7 +9,7 @@ use std::cmp::Ordering;
 impl Reference {
     /// The reference of both corpora together: the same bytes as if one builder had counted them, for any order.
     ///
-    /// Refused, with what each has, if schema, tokenizer, variant or sample size differ.
+    /// Refused, with what each has, if schema, tokenizer, variant, sample size or the rule for reasoning differ.
     pub fn merge(&self, other: &Self) -> Result<Self> {
         check_alike(&self.settings, &other.settings)?;
         let wide = matches!(self.cells.indices, Indices::Wide(_));
@@ -87,6 +87,10 @@ fn check_alike(a: &Settings, b: &Settings) -> Result<()> {
     }
     if a.sample_size != b.sample_size {
         return differ("sample sizes", &a.sample_size.to_string(), &b.sample_size.to_string());
+    }
+    if a.keep_thinking != b.keep_thinking {
+        let reasoning = |of: &Settings| if of.keep_thinking { "kept" } else { "left out" };
+        return differ("rules for reasoning", reasoning(a), reasoning(b));
     }
     Ok(())
 }

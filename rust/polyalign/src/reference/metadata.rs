@@ -33,7 +33,7 @@ pub(super) fn write(reference: &Reference, content_sha256: &str) -> String {
 
 /// All that the metadata says, but for the hash of the content.
 pub(super) fn content(reference: &Reference) -> Value {
-    let Settings { schema, tokenizer, variant, sample_size } = &reference.settings;
+    let Settings { schema, tokenizer, variant, sample_size, keep_thinking } = &reference.settings;
     let schema: Value = serde_json::from_str(&schema.to_json()).unwrap_or_default();
     let names: Vec<&str> = features(*variant).iter().map(|feature| feature.name).collect();
     let ids: Vec<&str> = reference.buckets.iter().map(|bucket| bucket.id.as_str()).collect();
@@ -50,6 +50,10 @@ pub(super) fn content(reference: &Reference) -> Value {
         "tokenizer_sha256": tokenizer,
         "variant": variant.name(),
     });
+    // Only where it is so: a reference without it is one of before.
+    if *keep_thinking {
+        json["keep_thinking"] = true.into();
+    }
     json.sort_all_objects();
     json
 }
@@ -83,8 +87,13 @@ pub(super) fn read(text: &str) -> Result<Metadata, String> {
     };
     let sample_size = json["sample_size"].as_u64().and_then(|size| u32::try_from(size).ok());
     let sample_size = sample_size.ok_or("its `sample_size` is no number of rows")?;
-    let settings = validate::check_settings(Settings { schema, tokenizer, variant, sample_size })
-        .map_err(|e| e.to_string())?;
+    let keep_thinking = match &json["keep_thinking"] {
+        Value::Null => false,
+        Value::Bool(true) => true,
+        _ => return Err("its `keep_thinking` is not true".into()),
+    };
+    let settings = Settings { schema, tokenizer, variant, sample_size, keep_thinking };
+    let settings = validate::check_settings(settings).map_err(|e| e.to_string())?;
     let sources = texts(&json["sources"], "sources")?;
     if !sources.is_sorted_by(|a, b| a < b) || sources.iter().any(|source| source.len() > MAX_SOURCE) {
         return Err("its `sources` are not sorted, or too long".into());

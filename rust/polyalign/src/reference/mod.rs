@@ -92,11 +92,19 @@ pub struct Settings {
     pub variant: Variant,
     /// How many rows of each bucket are kept to calibrate scores with; 0 for none, at most 65,536.
     pub sample_size: u32,
+    /// Whether reasoning was counted as part of responses: what is scored against the reference is measured alike.
+    pub keep_thinking: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { schema: BucketSchema::default(), tokenizer: None, variant: Variant::Default, sample_size: 256 }
+        Self {
+            schema: BucketSchema::default(),
+            tokenizer: None,
+            variant: Variant::Default,
+            sample_size: 256,
+            keep_thinking: false,
+        }
     }
 }
 

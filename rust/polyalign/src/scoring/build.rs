@@ -89,7 +89,9 @@ fn run(job: &BuildJob, progress: &Progress) -> Result<(Reference, Tally)> {
         tokenizer: bucketed.tokenizer,
         variant: job.variant,
         sample_size: job.sample_size,
+        keep_thinking: job.fields.keep_thinking || bucketed.keep_thinking,
     };
+    let keep_thinking = settings.keep_thinking;
     let builder = Arc::new(builder(settings, &job.sources)?);
     let limits = Limits {
         block_bytes: BLOCK,
@@ -100,7 +102,7 @@ fn run(job: &BuildJob, progress: &Progress) -> Result<(Reference, Tally)> {
     let stream = Stream::open(&bucketed.inputs, &[], limits, job.threads, IN_FLIGHT, progress)?;
     let mut blocks = stream.all_blocks();
     let mut fields = fields(&job.fields, job.bucket_field.as_deref());
-    fields.keep_thinking |= bucketed.keep_thinking;
+    fields.keep_thinking = keep_thinking;
     let fields = stream.with_shape(&fields, &mut blocks)?;
     let (records, _) = stream.records(&fields)?;
     let (inputs, cancel) = (Arc::clone(&stream.inputs), stream.cancel());

@@ -3,6 +3,7 @@
 use super::manifest::Bucketed;
 use crate::io::batches::table_schema;
 use crate::io::input::discover;
+use crate::reference::Reference;
 use crate::{Error, Result};
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::cast;
@@ -27,13 +28,14 @@ impl Joined {
     /// Reads bucketed folders.
     ///
     /// # Errors
-    /// What is no bucketed folder, and files that can't be read.
-    pub fn read(folders: &[String]) -> Result<Self> {
+    /// What is no bucketed folder, buckets that the reference means otherwise, and files that can't be read.
+    pub fn read(folders: &[String], reference: &Reference) -> Result<Self> {
         let mut joined = Self::default();
         if folders.is_empty() {
             return Ok(joined);
         }
         let bucketed = Bucketed::find(folders, false)?;
+        bucketed.check_fits(reference)?;
         let inputs = discover(&bucketed.inputs, &[])?;
         if !inputs.is_table() {
             return Err(Error::Input(format!(

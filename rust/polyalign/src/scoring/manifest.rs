@@ -1,6 +1,7 @@
 //! Folders that a bucketing job made, among the inputs.
 
-use crate::buckets::BucketSchema;
+use crate::buckets::{BucketSchema, LengthUnit};
+use crate::reference::Reference;
 use crate::{Error, Result};
 use serde::Deserialize;
 use std::fs;
@@ -63,6 +64,26 @@ impl Bucketed {
             found.add(input, &path, &bytes, needs_texts)?;
         }
         Ok(found)
+    }
+
+    /// Refuses buckets that a reference means otherwise.
+    ///
+    /// # Errors
+    /// What differs.
+    pub fn check_fits(&self, reference: &Reference) -> Result<()> {
+        let (Some(schema), Some(first)) = (&self.schema, &self.first) else { return Ok(()) };
+        let settings = reference.settings();
+        schema.check_fits(reference.schema()).map_err(|error| Error::Input(format!("{first}: {error}")))?;
+        if let (Some(ours), Some(theirs)) = (&self.tokenizer, &settings.tokenizer)
+            && schema.length_unit == Some(LengthUnit::Tokens)
+            && ours != theirs
+        {
+            return Err(Error::Input(format!(
+                "{first}: bucketed by the tokenizer with SHA-256 {ours}, the reference by that with {theirs}: \
+                 bucket the records alike, or build the reference of the same corpus"
+            )));
+        }
+        Ok(())
     }
 
     fn add(&mut self, input: &str, path: &Path, bytes: &[u8], needs_texts: bool) -> Result<()> {

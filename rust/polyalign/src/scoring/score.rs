@@ -2,6 +2,7 @@
 
 use super::build::{BLOCK, IN_FLIGHT, fields};
 use super::join::Joined;
+use super::manifest::Bucketed;
 use super::meter::{Meter, Values, response_language};
 use super::scorer::{Score, Scorer, Target};
 use super::tally::Tally;
@@ -89,8 +90,34 @@ pub struct ScoreReport {
     pub unscored: u64,
     /// Those, by reason.
     pub unscored_by_reason: BTreeMap<String, u64>,
+    /// What told which humans a response is compared with.
+    pub told_by: ToldBy,
+    /// Responses to no prompt: what compares them with one does not count.
+    pub without_prompt: u64,
     /// By target.
     pub buckets: BTreeMap<String, BucketScores>,
+}
+
+/// How many responses' targets were told by what.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToldBy {
+    /// The record's bucket.
+    pub bucket: u64,
+    /// The human answer with the same id.
+    pub join: u64,
+    /// Language, track and family of the record itself, over all lengths: detected where it does not name them.
+    pub record: u64,
+    /// The same, and its own length.
+    pub own_length: u64,
+}
+
+impl ToldBy {
+    fn merge(&mut self, other: Self) {
+        self.bucket += other.bucket;
+        self.join += other.join;
+        self.record += other.record;
+        self.own_length += other.own_length;
+    }
 }
 
 /// The scores of one target.
@@ -147,9 +174,11 @@ fn run(
 ) -> Result<ScoreReport> {
     let query = Query { min_count: job.min_count, low: job.support.0, high: job.support.1 };
     query.check()?;
+    let bucketed = Bucketed::find(&job.inputs, true)?;
+    bucketed.check_fits(&reference)?;
     let plan = Plan {
         bucketer: bucketer(&reference, job.own_length, counter)?,
-        joined: Joined::read(&job.join)?,
+        joined: Joined::read(&job.join, &reference)?,
         scorer: Scorer::new(reference, query).with_threads(stream::thread_count(job.threads))?,
         own_length: job.own_length,
         explain: job.explain,
@@ -165,10 +194,12 @@ fn run(
     // What is there already is never read.
     let own = claim.iter().flat_map(|claim| [claim.out().to_path_buf(), claim.partial().to_path_buf()]);
     let own: Vec<PathBuf> = own.collect();
-    let stream = Stream::open(&job.inputs, &own, limits, job.threads, IN_FLIGHT, progress)?;
+    let stream = Stream::open(&bucketed.inputs, &own, limits, job.threads, IN_FLIGHT, progress)?;
     let mut sink = Sink::open(claim, format)?;
     let mut blocks = stream.all_blocks();
-    let fields = stream.with_shape(&fields(&job.fields, job.bucket_field.as_deref()), &mut blocks)?;
+    let mut fields = fields(&job.fields, job.bucket_field.as_deref());
+    fields.keep_thinking = plan.scorer.reference().settings().keep_thinking;
+    let fields = stream.with_shape(&fields, &mut blocks)?;
     let (records, shape) = stream.records(&fields)?;
     let plan = Arc::new(plan);
     let (inputs, cancel) = (Arc::clone(&stream.inputs), stream.cancel());
@@ -181,6 +212,7 @@ fn run(
         totals.merge(done.totals);
         sink.write(done.encoded)
     })?;
+    totals.check()?;
     sink.finish()?;
     Ok(totals.report(job.output.clone(), shape))
 }
@@ -231,13 +263,20 @@ impl Plan {
         record: &Record<'_>,
         table: &mut BucketTable,
         scratch: &mut Option<buckets::Scratch>,
+        told_by: &mut ToldBy,
     ) -> Result<Arc<Target>, String> {
-        let named = || record.custom.first().copied().flatten();
-        let joined = || record.id.and_then(|id| self.joined.bucket(id));
-        let told = if self.own_length { None } else { named().or_else(joined) };
-        let target = match told {
-            Some(id) => self.scorer.target(id),
-            None => self.scorer.target(&self.inferred(record, table, scratch)?),
+        let target = if self.own_length {
+            told_by.own_length += 1;
+            self.scorer.target(&self.inferred(record, table, scratch)?)
+        } else if let Some(id) = record.custom.first().copied().flatten() {
+            told_by.bucket += 1;
+            self.scorer.target(id)
+        } else if let Some(id) = record.id.and_then(|id| self.joined.bucket(id)) {
+            told_by.join += 1;
+            self.scorer.target(id)
+        } else {
+            told_by.record += 1;
+            self.scorer.target(&self.inferred(record, table, scratch)?)
         };
         target.map_err(|error| error.to_string())
     }
@@ -317,10 +356,13 @@ impl State {
             }
         };
         let line = Line { id: record.id, ..line };
-        let target = match plan.target(&record, &mut self.table, &mut self.scratch) {
+        self.totals.without_prompt += u64::from(record.prompt.is_empty());
+        let told_by = &mut self.totals.told_by;
+        let target = match plan.target(&record, &mut self.table, &mut self.scratch, told_by) {
             Ok(target) => target,
             Err(reason) => {
                 self.totals.unscored(&reason);
+                self.totals.without_humans(&reason);
                 let bucket = record.custom.first().copied().flatten();
                 return self.write(plan, Line { bucket, reason: Some(&reason), ..line });
             }
@@ -330,6 +372,9 @@ impl State {
         self.meter.measure(record.answer(), language, record.prompt, &mut self.values);
         let score = target.score(record.answer(), &self.values);
         let reason = target.reason_of(score);
+        if let (None, Some(reason)) = (&target.served_by, &target.reason) {
+            self.totals.without_humans(reason);
+        }
         self.totals.add(&target, score, reason);
         let scorer = &plan.scorer;
         let outside = match plan.explain {
@@ -383,6 +428,11 @@ impl stream::Worker for Worker {
 struct Totals {
     tally: Tally,
     unscored_by_reason: BTreeMap<String, u64>,
+    told_by: ToldBy,
+    without_prompt: u64,
+    /// Responses that no humans serve, and why the first has none.
+    without_humans: u64,
+    first_without_humans: Option<String>,
     buckets: BTreeMap<String, Sums>,
 }
 
@@ -401,6 +451,22 @@ impl Totals {
     fn unscored(&mut self, reason: &str) {
         self.tally.used();
         *self.unscored_by_reason.entry(reason.to_owned()).or_default() += 1;
+    }
+
+    fn without_humans(&mut self, reason: &str) {
+        self.without_humans += 1;
+        self.first_without_humans.get_or_insert_with(|| reason.to_owned());
+    }
+
+    /// Refuses a reference that has humans for none of the responses.
+    fn check(&self) -> Result<()> {
+        match &self.first_without_humans {
+            Some(reason) if self.without_humans == self.tally.used => Err(Error::Input(format!(
+                "the reference has humans for none of {} responses: {reason}; are both bucketed alike?",
+                self.tally.used
+            ))),
+            _ => Ok(()),
+        }
     }
 
     fn add(&mut self, target: &Target, score: Score, reason: Option<&str>) {
@@ -427,6 +493,10 @@ impl Totals {
 
     fn merge(&mut self, other: Self) {
         self.tally.merge(other.tally);
+        self.told_by.merge(other.told_by);
+        self.without_prompt += other.without_prompt;
+        self.without_humans += other.without_humans;
+        self.first_without_humans = self.first_without_humans.take().or(other.first_without_humans);
         for (reason, count) in other.unscored_by_reason {
             *self.unscored_by_reason.entry(reason).or_default() += count;
         }
@@ -462,6 +532,8 @@ impl Totals {
             scored: self.tally.used - unscored,
             unscored,
             unscored_by_reason: self.unscored_by_reason,
+            told_by: self.told_by,
+            without_prompt: self.without_prompt,
             buckets: self.buckets.into_iter().map(bucket).collect(),
             tally: self.tally,
         }

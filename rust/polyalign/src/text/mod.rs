@@ -5,6 +5,7 @@ pub mod chinese;
 pub(crate) mod class;
 mod masks;
 mod paper;
+mod reasoning;
 pub mod script;
 mod sentences;
 mod swar;
@@ -13,6 +14,7 @@ mod words;
 
 pub use characters::count_characters;
 pub use paper::count_words_paper;
+pub use reasoning::{answer, reasoning};
 pub use sentences::sentences;
 pub use vader::{Sentiment, Vader};
 pub use words::{count_words, words};
