@@ -269,6 +269,8 @@ def _parquet_files(what: str, path: Path) -> list[tuple[Path, str]]:
         return [(file, str(file.relative_to(path.parent))) for file in found]
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file or folder")
+    if not path.is_file():
+        raise ValueError(f"{path}: a pipe can be read once, and the {what} is read several times: save it as a file")
     with path.open("rb") as file:
         if file.read(4) != b"PAR1":
             raise ValueError(
@@ -351,11 +353,17 @@ def _read_samples(paths: Sequence[str], target: Path, reading: Reading) -> Any:
     inputs = local_inputs(list(paths))
     fields = reading.fields
     if "response" not in fields:
-        if "-" in inputs:
-            raise ValueError("samples from standard input: name the field of the response (--response-field)")
+        for name in inputs:
+            if name == "-" or _is_pipe(Path(name)):
+                where = "standard input" if name == "-" else f"a pipe ({name})"
+                raise ValueError(f"samples from {where}: name the field of the response (--response-field)")
         fields = {**fields, **_response_field(inputs, reading.shape, fields)}
     reader = _sample_reader(reading.shape, fields)
     return reader.bucket_files(inputs, target, threads=reading.threads, progress=reading.progress)
+
+
+def _is_pipe(path: Path) -> bool:
+    return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def _sample_reader(shape: Shape | None, fields: Mapping[str, str]) -> Any:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from polyalign import _core
+
 _Prompts = list[list[tuple[str, str]] | None]
 
 
@@ -13,10 +15,10 @@ def texts(name: str, value: Any) -> Any:
     if isinstance(value, str):
         raise TypeError(f"{name} is one str: give a list of them")
     if is_arrow(value):
-        column = _column(value)
+        column = _core.arrow_column(name, value)
         if not _is_nested(column.type):
             return column
-        value = ["" if item is None else item for item in column.to_pylist()]
+        value = ["" if item is None else item for item in _items(name, column)]
     elif isinstance(value, (bytes, Mapping)) or not isinstance(value, Iterable):
         return value  # the engine says what is wrong with it
     elif getattr(value, "dtype", "O") != "O":  # numpy's strings
@@ -31,7 +33,7 @@ def prompts(value: Any) -> _Prompts | None:
     if isinstance(value, (str, bytes, Mapping)):
         raise TypeError(f"prompts is one {type(value).__name__}: give a list, one prompt a text")
     if is_arrow(value):
-        value = _column(value).to_pylist()
+        value = _items("prompts", _core.arrow_column("prompts", value))
     return [_prompt(f"prompts[{at}]", item) for at, item in enumerate(value)]
 
 
@@ -40,10 +42,15 @@ def is_arrow(value: Any) -> bool:
     return hasattr(value, "__arrow_c_stream__") or hasattr(value, "__arrow_c_array__")
 
 
-def _column(value: Any) -> Any:
-    from arro3.core import Array, ChunkedArray
-
-    return Array.from_arrow(value) if hasattr(value, "__arrow_c_array__") else ChunkedArray.from_arrow(value)
+def _items(name: str, column: Any) -> list[Any]:
+    """Return the values of a column; arro3 panics, which is no `Exception`, at types that it has no Python for."""
+    try:
+        return list(column.to_pylist())
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+    kind = str(column.type).strip().removeprefix("arro3.core.DataType<").removesuffix(">")
+    raise TypeError(f"{name} is an Arrow column of {kind}: give texts or lists of messages")
 
 
 def _is_nested(of: Any) -> bool:

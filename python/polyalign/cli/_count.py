@@ -118,8 +118,21 @@ def count(
 def _files(inputs: Iterable[str]) -> Iterator[str]:
     """Patterns are expanded; folders and hub data sets stay one input each."""
     for name in inputs:
-        matches = sorted(glob.glob(name, recursive=True)) if glob.has_magic(name) else []  # noqa: PTH207 (`**/x`, absolute)
-        yield from matches or [name]
+        yield from (_matches(name) if glob.has_magic(name) else []) or [name]
+
+
+def _matches(pattern: str) -> list[str]:
+    """Return what a pattern matches, in order; `**` goes through no links to folders, which may lead back."""
+    if "**" not in pattern:
+        return sorted(glob.glob(pattern))  # noqa: PTH207 (absolute patterns, hidden files)
+    path = Path(pattern)
+    root = Path(path.anchor)
+    matches = root.glob(str(path.relative_to(root)))
+    return sorted(str(match) for match in matches if not any(map(_is_hidden, set(match.parts) - set(path.parts))))
+
+
+def _is_hidden(part: str) -> bool:
+    return part.startswith(".")
 
 
 def _kind(file: str) -> Kind:

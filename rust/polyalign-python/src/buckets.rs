@@ -2,14 +2,13 @@
 
 use crate::arrow_out::Library;
 use crate::tokens::TokenCounter;
-use crate::{errors, interrupt, threads};
+use crate::{arrow_in, errors, interrupt, threads};
 use polyalign::bucketing::{self, Job, Progress};
 use polyalign::buckets::BucketSchema;
 use polyalign::io::shape::FieldSpec;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3_arrow::PyTable;
-use pyo3_arrow::input::AnyRecordBatch;
 use serde::de::DeserializeOwned;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -50,7 +49,7 @@ impl Bucketer {
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = table.py();
         let library = Library::of(table)?;
-        let (batches, schema) = table.extract::<AnyRecordBatch>()?.into_table()?.into_inner();
+        let (batches, schema) = arrow_in::table("table", table)?;
         let fields: FieldSpec = from_json("fields", fields)?;
         let threads = threads::resolve(threads)?;
         let bucketer = self.0.clone();

@@ -1,13 +1,12 @@
 //! Numbers out of Arrow columns, as numpy arrays.
 
-use crate::tokens::arrow_input;
+use crate::arrow_in;
 use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float32Type, Float64Type};
 use numpy::{Element, PyArray1, PyArrayMethods};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3_arrow::input::AnyArray;
 
 /// Whole numbers below it are doubles, exactly.
 const EXACT: f64 = 9_007_199_254_740_992.0;
@@ -17,20 +16,10 @@ const EXACT: f64 = 9_007_199_254_740_992.0;
 /// `None` if the object has no Arrow interface.
 #[pyfunction]
 pub fn arrow_floats<'py>(name: &str, object: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
-    let Some(input) = arrow_input(object)? else { return Ok(None) };
-    let (chunks, data_type) = match input {
-        AnyArray::Array(array) => {
-            let array = array.into_inner().0;
-            let data_type = array.data_type().clone();
-            (vec![array], data_type)
-        }
-        stream @ AnyArray::Stream(_) => {
-            let (chunks, field) = stream.into_chunked_array()?.into_inner();
-            (chunks, field.data_type().clone())
-        }
-    };
-    let floats = match fits_single(&data_type) {
-        None => return Err(not_numbers(name, &data_type)),
+    let Some(column) = arrow_in::column(name, object)? else { return Ok(None) };
+    let (chunks, data_type) = (column.chunks, column.field.data_type());
+    let floats = match fits_single(data_type) {
+        None => return Err(not_numbers(name, data_type)),
         Some(true) => to_numpy::<Float32Type>(object.py(), name, &chunks)?,
         Some(false) => to_numpy::<Float64Type>(object.py(), name, &chunks)?,
     };

@@ -1,5 +1,6 @@
 //! Python binding of polyalign: converts arguments, releases the GIL, maps errors; no logic.
 
+mod arrow_in;
 mod arrow_out;
 mod buckets;
 mod distances;
@@ -21,6 +22,8 @@ use pyo3::prelude::*;
 mod _core {
     use super::*;
 
+    #[pymodule_export]
+    use arrow_out::arrow_column;
     #[pymodule_export]
     use buckets::{Bucketer, check_schema_fits, first_rows, normalise_schema};
     #[pymodule_export]

@@ -5,7 +5,7 @@ use crate::buckets::{from_json, on_tick};
 use crate::output::Output;
 use crate::responses::{Column, Of, Prompts, messages, responses};
 use crate::tokens::TokenCounter;
-use crate::{errors, interrupt, threads};
+use crate::{arrow_in, errors, interrupt, threads};
 use arrow::array::{ArrayRef, Float32Array, RecordBatch, StringArray};
 use numpy::PyArray1;
 use polyalign::Error;
@@ -18,7 +18,6 @@ use pyo3::exceptions::{PyKeyError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use pyo3_arrow::PyTable;
-use pyo3_arrow::input::AnyRecordBatch;
 use serde::Deserialize;
 use serde_json::json;
 use std::collections::HashMap;
@@ -433,7 +432,7 @@ impl ReferenceBuilder {
     /// Counts a table; returns what became of its rows, as JSON.
     fn add(&self, table: &Bound<'_, PyAny>, fields: &str, threads: Option<usize>) -> PyResult<String> {
         let py = table.py();
-        let (batches, schema) = table.extract::<AnyRecordBatch>()?.into_table()?.into_inner();
+        let (batches, schema) = arrow_in::table("table", table)?;
         let fields: FieldSpec = from_json("fields", fields)?;
         let builder = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone().ok_or_else(finished)?;
         let work = |stop: &AtomicBool| scoring::count_table(&builder, &schema, &batches, &fields, stop);

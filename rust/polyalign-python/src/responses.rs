@@ -1,7 +1,7 @@
 //! Responses out of Python objects: texts, what each is of, and the prompts before them.
 
+use crate::arrow_in;
 use crate::texts::{Strings, arrow_strs, as_str};
-use crate::tokens::arrow_input;
 use arrow::array::{ArrayRef, AsArray};
 use polyalign::io::record::Message;
 use polyalign::scoring::Response;
@@ -9,7 +9,6 @@ use polyalign::text::answer;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
-use pyo3_arrow::input::AnyArray;
 
 /// Prompts as `(role, content)`; `None` where there is none.
 pub type Prompts = Vec<Option<Vec<(String, String)>>>;
@@ -33,10 +32,9 @@ impl<'py> Column<'py> {
         if let Ok(text) = texts.cast::<PyString>() {
             return Ok(Self { name, texts: Texts::One(text.clone()) });
         }
-        let texts = match arrow_input(texts)? {
+        let texts = match arrow_in::column(name, texts)? {
             None => Texts::Python(Strings::from_python(name, texts)?),
-            Some(AnyArray::Array(array)) => Texts::Arrow(vec![array.array().clone()]),
-            Some(column) => Texts::Arrow(column.into_chunked_array()?.into_inner().0),
+            Some(column) => Texts::Arrow(column.chunks),
         };
         Ok(Self { name, texts })
     }

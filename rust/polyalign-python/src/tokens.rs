@@ -1,16 +1,18 @@
 //! `TokenCounter` for Python.
 
+use crate::arrow_in::Column;
 use crate::arrow_out::Library;
 use crate::texts::{Strings, arrow_strs, as_str};
-use crate::{errors, threads};
+use crate::{arrow_in, errors, threads};
 use arrow::array::{Array, ArrayRef, AsArray, UInt32Array};
 use arrow::datatypes::{DataType, Field};
 use numpy::PyArray1;
 use polyalign::tokens::{Engine, Scratch};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
-use pyo3_arrow::input::AnyArray;
-use pyo3_arrow::{PyArray, PyArrayReader, PyChunkedArray};
+use pyo3_arrow::{PyArray, PyChunkedArray};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Texts below this many bytes in all are counted by the calling thread: waking others costs more.
@@ -69,8 +71,8 @@ impl TokenCounter {
             let text = as_str(&"the text", text)?;
             return Ok(self.count_strs(py, &[text], threads)?[0].into_pyobject(py)?.into_any());
         }
-        if let Some(column) = arrow_input(texts)? {
-            return self.count_arrow(py, column, Library::of(texts)?, threads);
+        if let Some(column) = arrow_in::column("texts", texts)? {
+            return self.count_arrow(py, &column, Library::of(texts)?, threads);
         }
         let strings = Strings::from_python("texts", texts)?;
         let counts = self.count_strs(py, &strings.as_strs()?, threads)?;
@@ -113,21 +115,23 @@ impl TokenCounter {
     fn count_arrow<'py>(
         &self,
         py: Python<'py>,
-        column: AnyArray,
+        column: &Column,
         library: Library,
         threads: Option<usize>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        if let AnyArray::Array(array) = column {
-            let counts = self.count_array(py, array.array(), threads)?;
-            return library.array(py, PyArray::from_array_ref(Arc::new(counts)));
+        let count = || column.chunks.iter().map(|chunk| self.count_array(py, chunk, threads)).collect();
+        let counts: Vec<UInt32Array> = catch_unwind(AssertUnwindSafe(count)).unwrap_or_else(|_| {
+            Err(PyValueError::new_err("texts can't be counted: its buffers were written to meanwhile"))
+        })?;
+        let mut counts = counts.into_iter().map(|counts| Arc::new(counts) as ArrayRef);
+        match counts.next() {
+            Some(array) if column.is_array => library.array(py, PyArray::from_array_ref(array)),
+            first => {
+                let counts = first.into_iter().chain(counts).collect();
+                let field = Arc::new(Field::new("", DataType::UInt32, true));
+                library.chunked_array(py, PyChunkedArray::try_new(counts, field)?)
+            }
         }
-        let (chunks, _) = column.into_chunked_array()?.into_inner();
-        let counts = chunks
-            .iter()
-            .map(|chunk| Ok(Arc::new(self.count_array(py, chunk, threads)?) as ArrayRef))
-            .collect::<PyResult<Vec<_>>>()?;
-        let field = Arc::new(Field::new("", DataType::UInt32, true));
-        library.chunked_array(py, PyChunkedArray::try_new(counts, field)?)
     }
 
     fn count_array(&self, py: Python<'_>, array: &ArrayRef, threads: Option<usize>) -> PyResult<UInt32Array> {
@@ -140,17 +144,6 @@ impl TokenCounter {
         };
         Ok(UInt32Array::new(counts.into(), array.logical_nulls()))
     }
-}
-
-/// The object's Arrow data, if it has any.
-pub fn arrow_input(texts: &Bound<'_, PyAny>) -> PyResult<Option<AnyArray>> {
-    if texts.hasattr("__arrow_c_array__")? {
-        return Ok(Some(AnyArray::Array(texts.extract::<PyArray>()?)));
-    }
-    if texts.hasattr("__arrow_c_stream__")? {
-        return Ok(Some(AnyArray::Stream(texts.extract::<PyArrayReader>()?)));
-    }
-    Ok(None)
 }
 
 /// Cuts `texts` into runs of at most `limit` bytes, at least one text each.

@@ -9,6 +9,7 @@ use super::stats::Stats;
 use crate::buckets::BucketSchema;
 use crate::io::block::Position;
 use crate::io::input::{Input, Inputs};
+use crate::io::open::open_file;
 use crate::io::shape::FieldSpec;
 use crate::publish::hex;
 use crate::{Error, Result};
@@ -90,8 +91,9 @@ impl Header {
         schema: &BucketSchema,
         fields: &FieldSpec,
     ) -> Result<Self> {
-        let files = if inputs.is_stdin() { &[][..] } else { &inputs.files };
-        let inputs = files.iter().map(identity).collect::<Result<_>>()?;
+        // What comes through a pipe is gone when a run is interrupted.
+        let files = inputs.files.iter().filter(|input| input.pipe.is_none());
+        let inputs = files.map(identity).collect::<Result<_>>()?;
         Ok(Self { version: VERSION, settings, inputs, schema: schema.clone(), fields: fields.clone() })
     }
 
@@ -122,21 +124,21 @@ impl Header {
 
 fn identity(input: &Input) -> Result<InputIdentity> {
     let hash = || -> io::Result<String> {
-        let mut file = File::open(&input.path)?;
+        let mut file = open_file(input)?;
         let mut hasher = Sha256::new();
         let mut buf = Vec::new();
         (&mut file).take(END_BYTES).read_to_end(&mut buf)?;
         hasher.update(&buf);
-        if input.size > END_BYTES {
+        if input.size() > END_BYTES {
             buf.clear();
-            file.seek(SeekFrom::Start((input.size - END_BYTES).max(END_BYTES)))?;
+            file.seek(SeekFrom::Start((input.size() - END_BYTES).max(END_BYTES)))?;
             file.take(END_BYTES).read_to_end(&mut buf)?;
             hasher.update(&buf);
         }
         Ok(hex(&hasher.finalize()))
     };
     let ends_sha256 = hash().map_err(|e| Error::io(&input.path, e))?;
-    Ok(InputIdentity { file: input.name.clone(), size: input.size, mtime: input.mtime, ends_sha256 })
+    Ok(InputIdentity { file: input.name.clone(), size: input.size(), mtime: input.stamp.mtime, ends_sha256 })
 }
 
 /// Bytes that a line's checksum takes: `,"sha256":"…"}` and the line's end.

@@ -168,7 +168,7 @@ pub fn write(
         let counts = stats.files.get(&(i as u32)).copied().unwrap_or_default();
         InputCounts {
             file: &input.name,
-            size: input.size,
+            size: input.size(),
             bytes: counts.bytes,
             rows: counts.bucketed + counts.rejected,
             bucketed: counts.bucketed,

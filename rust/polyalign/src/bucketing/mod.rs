@@ -313,8 +313,8 @@ impl Run<'_> {
             warnings.extend(damage.map(|what| format!("an interrupted run was given up: {what}")));
             return Ok(None);
         };
-        if self.stream.inputs.is_stdin() {
-            warnings.push("an interrupted run can't go on from standard input: it was started anew".into());
+        if self.stream.inputs.has_pipe() {
+            warnings.push("an interrupted run can't go on from a pipe: it was started anew".into());
             return Ok(None);
         }
         if self.job.reference.is_some() && self.job.assignments_only {
@@ -352,12 +352,7 @@ impl Run<'_> {
         if !bucketer.schema().needs_edges() {
             return Ok(bucketer.clone());
         }
-        if self.stream.inputs.is_stdin() {
-            return Err(Error::Input(
-                "length edges `auto` need two passes, and standard input can be read once: give the edges"
-                    .into(),
-            ));
-        }
+        self.stream.inputs.keep_pipes(&self.stream.progress.cancel)?;
         let mut blocks = self.stream.all_blocks();
         *fields = self.stream.with_shape(fields, &mut blocks)?;
         let (records, _) = self.stream.records(fields)?;

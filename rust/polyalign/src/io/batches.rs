@@ -2,20 +2,20 @@
 
 use super::block::{Bad, Block, Item, Limits, Position, Rows};
 use super::input::{Format, Input, Inputs};
+use super::ipc::Ipc;
 use super::json_column::{is_json, marked};
+use super::open::{Handle, open_file};
 use super::partition::Key;
 use super::unify::{conform, merged};
+use crate::error::one_line;
 use crate::{Error, Result};
 use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, StringArray, new_null_array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
-use arrow::ipc::reader::{FileReader, StreamReader};
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
 use std::collections::{HashMap, VecDeque};
-use std::fs::File;
-use std::io::BufReader;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -50,7 +50,7 @@ impl TableBlocks {
         bytes_read: Arc<AtomicU64>,
         cancel: Arc<AtomicBool>,
     ) -> Self {
-        let passed: u64 = inputs.files[..position.file as usize].iter().map(|f| f.size).sum();
+        let passed: u64 = inputs.files[..position.file as usize].iter().map(Input::size).sum();
         bytes_read.fetch_add(passed, Ordering::Relaxed);
         let rows_left = limits.rows;
         Self { inputs, schema, limits, bytes_read, cancel, position, open: None, chunk_bytes: 0, rows_left }
@@ -59,7 +59,8 @@ impl TableBlocks {
     /// The next block; `None` at the end.
     ///
     /// # Errors
-    /// Only [`Error::Interrupted`]: what can't be read is part of the block.
+    /// [`Error::Interrupted`], and a file that was changed since it was found. What can't be read is part of the
+    /// block.
     pub fn next_block(&mut self) -> Result<Option<Block>> {
         let target = self.limits.block_bytes.min(self.limits.chunk_bytes - self.chunk_bytes);
         let mut block = Block::default();
@@ -67,7 +68,9 @@ impl TableBlocks {
             if self.cancel.load(Ordering::Relaxed) {
                 return Err(Error::Interrupted);
             }
-            match self.next_piece() {
+            let piece = self.next_piece();
+            self.check_unchanged()?;
+            match piece {
                 Ok(Some((batch, bytes))) => self.push(&mut block, batch, bytes),
                 Ok(None) => self.next_file(),
                 Err(reason) => {
@@ -92,7 +95,7 @@ impl TableBlocks {
 
     fn next_piece(&mut self) -> Result<Option<(RecordBatch, u64)>, String> {
         let input = &self.inputs.files[self.position.file as usize];
-        if input.size == 0 {
+        if input.is_empty() {
             return Ok(None);
         }
         if self.open.is_none() {
@@ -113,8 +116,13 @@ impl TableBlocks {
         block.rows += rows;
     }
 
+    fn check_unchanged(&self) -> Result<()> {
+        let input = &self.inputs.files[self.position.file as usize];
+        self.open.as_ref().map_or(Ok(()), |pieces| input.check(&pieces.file))
+    }
+
     fn next_file(&mut self) {
-        self.bytes_read.fetch_add(self.inputs.files[self.position.file as usize].size, Ordering::Relaxed);
+        self.bytes_read.fetch_add(self.inputs.files[self.position.file as usize].size(), Ordering::Relaxed);
         self.position = Position { file: self.position.file + 1, ..Position::default() };
         self.open = None;
     }
@@ -122,6 +130,7 @@ impl TableBlocks {
 
 /// A table's batches, in pieces of about a block.
 struct Pieces {
+    file: Handle,
     reader: Reader,
     schema: SchemaRef,
     /// Where each column of the schema is from.
@@ -135,16 +144,14 @@ struct Pieces {
 
 enum Reader {
     Parquet(Groups),
-    File(FileReader<BufReader<File>>),
-    Stream(StreamReader<BufReader<File>>),
+    Ipc(Box<Ipc>),
 }
 
 impl Reader {
     fn schema(&self) -> SchemaRef {
         match self {
             Self::Parquet(groups) => Arc::clone(groups.metadata.schema()),
-            Self::File(reader) => reader.schema(),
-            Self::Stream(reader) => reader.schema(),
+            Self::Ipc(ipc) => ipc.schema(),
         }
     }
 }
@@ -176,21 +183,20 @@ impl From {
 
 impl Pieces {
     fn open(input: &Input, schema: &SchemaRef, row: u64, block_bytes: u64) -> Result<Self, String> {
+        let file = open_file(input).map_err(text)?;
         let open = || -> Result<(Reader, u64), String> {
-            match input.format {
+            Ok(match input.format {
                 Format::Parquet => {
-                    let (groups, skip) = Groups::open(input, row, block_bytes)?;
-                    Ok((Reader::Parquet(groups), skip))
+                    let (groups, skip) = Groups::open(file.clone(), row, block_bytes)?;
+                    (Reader::Parquet(groups), skip)
                 }
-                Format::ArrowFile => {
-                    Ok((Reader::File(FileReader::try_new(buffered(input)?, None).map_err(text)?), row))
-                }
-                _ => Ok((Reader::Stream(StreamReader::try_new(buffered(input)?, None).map_err(text)?), row)),
-            }
+                Format::ArrowFile => (Reader::Ipc(Box::new(Ipc::file(file.clone())?)), row),
+                _ => (Reader::Ipc(Box::new(Ipc::stream(file.clone())?)), row),
+            })
         };
         let (reader, skip) = guarded(open)?;
         let columns = From::columns(schema, &reader.schema(), &input.keys);
-        Ok(Self { reader, schema: Arc::clone(schema), columns, block_bytes, skip, batch: None })
+        Ok(Self { file, reader, schema: Arc::clone(schema), columns, block_bytes, skip, batch: None })
     }
 
     /// The next rows and their bytes.
@@ -199,7 +205,7 @@ impl Pieces {
             if let Some((batch, start)) = self.batch.take() {
                 return Ok(Some(self.cut(batch, start)));
             }
-            let Some(batch) = guarded(|| self.read().transpose().map_err(text))? else {
+            let Some(batch) = guarded(|| self.read())? else {
                 return Ok(None);
             };
             let batch = guarded(|| self.unified(&batch).map_err(text))?;
@@ -239,11 +245,10 @@ impl Pieces {
         RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)
     }
 
-    fn read(&mut self) -> Option<Result<RecordBatch, ArrowError>> {
+    fn read(&mut self) -> Result<Option<RecordBatch>, String> {
         match &mut self.reader {
-            Reader::Parquet(groups) => groups.next(),
-            Reader::File(reader) => reader.next(),
-            Reader::Stream(reader) => reader.next(),
+            Reader::Parquet(groups) => groups.next().transpose().map_err(text),
+            Reader::Ipc(ipc) => ipc.next_batch(),
         }
     }
 
@@ -266,7 +271,7 @@ impl Pieces {
 /// A Parquet file's row groups, one after the other, so that batches begin at the same rows wherever
 /// reading starts.
 struct Groups {
-    file: File,
+    file: Handle,
     metadata: ArrowReaderMetadata,
     next: usize,
     reader: Option<ParquetRecordBatchReader>,
@@ -277,8 +282,7 @@ struct Groups {
 
 impl Groups {
     /// Opens the row group that holds `row`; the result's rows before it are to be passed over.
-    fn open(input: &Input, row: u64, block_bytes: u64) -> Result<(Self, u64), String> {
-        let file = File::open(&input.path).map_err(text)?;
+    fn open(file: Handle, row: u64, block_bytes: u64) -> Result<(Self, u64), String> {
         let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::default()).map_err(text)?;
         let groups = metadata.metadata().row_groups();
         let rows: i64 = groups.iter().map(|g| g.num_rows().max(0)).sum();
@@ -313,19 +317,15 @@ impl Groups {
 
     fn open_group(&mut self) -> Result<ParquetRecordBatchReader, ArrowError> {
         let builder =
-            ParquetRecordBatchReaderBuilder::new_with_metadata(self.file.try_clone()?, self.metadata.clone());
+            ParquetRecordBatchReaderBuilder::new_with_metadata(self.file.clone(), self.metadata.clone());
         let reader = builder.with_row_groups(vec![self.next]).with_batch_size(self.batch_rows).build()?;
         self.next += 1;
         Ok(reader)
     }
 }
 
-fn buffered(input: &Input) -> Result<BufReader<File>, String> {
-    Ok(BufReader::with_capacity(1 << 20, File::open(&input.path).map_err(text)?))
-}
-
 fn text(e: impl std::fmt::Display) -> String {
-    e.to_string()
+    one_line(&e.to_string())
 }
 
 /// Runs a decoder of foreign bytes; one that panics on them has found them broken.
@@ -360,7 +360,7 @@ pub fn table_schema(inputs: &Inputs) -> Result<Tables> {
     let mut union = Union::default();
     let mut problem = None;
     let mut sets: Vec<(u32, Vec<String>)> = Vec::new();
-    for (number, input) in (0..).zip(&inputs.files).filter(|(_, input)| input.size > 0) {
+    for (number, input) in (0..).zip(&inputs.files).filter(|(_, input)| !input.is_empty()) {
         match guarded(|| file_fields(input)) {
             Err(reason) => problem = problem.or(Some(format!("{}: {reason}", input.name))),
             Ok(fields) => {
@@ -456,13 +456,13 @@ fn file_fields(input: &Input) -> Result<Vec<Field>, String> {
 }
 
 fn file_schema(input: &Input) -> Result<SchemaRef, String> {
+    let file = open_file(input).map_err(text)?;
     match input.format {
         Format::Parquet => {
-            let file = File::open(&input.path).map_err(text)?;
             let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(text)?;
             Ok(marked(builder.schema(), builder.parquet_schema()))
         }
-        Format::ArrowFile => Ok(FileReader::try_new(buffered(input)?, None).map_err(text)?.schema()),
-        _ => Ok(StreamReader::try_new(buffered(input)?, None).map_err(text)?.schema()),
+        Format::ArrowFile => Ok(Ipc::file(file)?.schema()),
+        _ => Ok(Ipc::stream(file)?.schema()),
     }
 }

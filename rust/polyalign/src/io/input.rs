@@ -1,17 +1,18 @@
 //! Which files a job reads, in which order and format.
 
 use super::foreign;
-use super::open::{Compression, Source, read_full, zstd_decoder};
+use super::open::{Compression, Handle, Pipe, Source, read_full};
 use super::partition::{self, Key};
 use crate::error::printable;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
-use std::collections::HashSet;
-use std::fs::{self, File};
-use std::io::Read;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::ffi::OsStr;
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::AtomicBool;
 
 /// What a file holds, under its compression.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -54,16 +55,69 @@ pub struct Input {
     pub path: PathBuf,
     /// Its path relative to the inputs' common root, with `/` between folders.
     pub name: String,
-    /// Bytes on disk (0 for standard input).
-    pub size: u64,
-    /// Time of last change, in nanoseconds since 1970 (0 for standard input).
-    pub mtime: i128,
+    /// What tells whether it is still the same (zeros for a pipe).
+    pub stamp: Stamp,
     /// How it is packed.
     pub compression: Compression,
     /// What it holds.
     pub format: Format,
     /// What the names of its folders say: `language=en`.
     pub keys: Vec<Key>,
+    /// What it is read from if it can't be opened twice: standard input, a pipe, a device.
+    pub pipe: Option<Arc<Pipe>>,
+}
+
+impl Input {
+    /// Bytes on disk (0 for a pipe).
+    pub fn size(&self) -> u64 {
+        self.stamp.size
+    }
+
+    /// Whether it is a file without a byte.
+    pub fn is_empty(&self) -> bool {
+        self.pipe.is_none() && self.stamp.size == 0
+    }
+
+    /// Refuses a file that is no longer the one that was found.
+    ///
+    /// # Errors
+    /// A file of other size, time of change or identity.
+    pub fn check(&self, file: &Handle) -> Result<()> {
+        let now = file.stamp().map_err(|e| Error::io(&self.path, e))?;
+        if self.pipe.is_some() || now == self.stamp {
+            return Ok(());
+        }
+        let (before, now) = (self.stamp.size, now.size);
+        let how =
+            if before == now { "was written to" } else { &format!("went from {before} to {now} bytes") };
+        Err(Error::Input(format!(
+            "{}: the file {how} while the job ran: run it again when nothing writes to the file",
+            self.name
+        )))
+    }
+}
+
+/// What tells whether a file is still the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stamp {
+    /// Bytes.
+    pub size: u64,
+    /// Time of last change, in nanoseconds since 1970.
+    pub mtime: i128,
+    /// Its device and number there, where the system has them.
+    id: (u64, u64),
+}
+
+impl Stamp {
+    /// Of a file with this metadata.
+    pub fn of(meta: &Metadata) -> Self {
+        #[cfg(unix)]
+        let id = (std::os::unix::fs::MetadataExt::dev(meta), std::os::unix::fs::MetadataExt::ino(meta));
+        #[cfg(not(unix))]
+        let id = (0, 0);
+        let mtime = meta.modified().ok().and_then(|t| t.duration_since(std::time::UNIX_EPOCH).ok());
+        Self { size: meta.len(), mtime: mtime.map_or(0, |d| d.as_nanos() as i128), id }
+    }
 }
 
 /// A file that was passed over.
@@ -82,19 +136,37 @@ pub struct Inputs {
     pub files: Vec<Input>,
     /// What was passed over in the given folders.
     pub skipped: Vec<Skipped>,
-    /// Standard input's first bytes, which were looked at to know its format.
-    pub stdin_head: Option<Vec<u8>>,
 }
 
 impl Inputs {
-    /// Whether the input is standard input.
-    pub fn is_stdin(&self) -> bool {
-        self.stdin_head.is_some()
+    /// Whether some of it can be read once only, so that an interrupted run can't go on.
+    pub fn has_pipe(&self) -> bool {
+        self.files.iter().any(|f| f.pipe.is_some())
+    }
+
+    /// Keeps what comes through pipes in temporary files, so that it can be read again and from any place.
+    ///
+    /// # Errors
+    /// Pipes that can't be read, temporary files that can't be written, and [`Error::Interrupted`] soon after
+    /// `cancel` is set.
+    pub fn keep_pipes(&self, cancel: &AtomicBool) -> Result<()> {
+        for file in &self.files {
+            let Some(pipe) = &file.pipe else { continue };
+            pipe.keep(cancel).map_err(|e| match e.kind() {
+                io::ErrorKind::Interrupted => Error::Interrupted,
+                _ => Error::Input(format!(
+                    "{}: it has to be read twice, but can't be kept in a temporary file in {} (TMPDIR): {e}",
+                    file.name,
+                    std::env::temp_dir().display()
+                )),
+            })?;
+        }
+        Ok(())
     }
 
     /// Bytes on disk.
     pub fn size(&self) -> u64 {
-        self.files.iter().map(|f| f.size).sum()
+        self.files.iter().map(Input::size).sum()
     }
 
     /// Whether the files are tables; `false` if they are JSON.
@@ -103,8 +175,11 @@ impl Inputs {
     }
 }
 
-/// Bytes of a file's start that its format is told from.
-const HEAD_BYTES: usize = 64 << 10;
+/// Bytes of a stream's start that its format is told from: more than the largest block of Zstandard.
+const HEAD_BYTES: usize = 256 << 10;
+
+/// Bytes of unpacked text that tell lines from an array.
+const TEXT_BYTES: usize = 4096;
 
 /// Finds the files that `patterns` name: files, folders (with all that is below them), globs, or `-`.
 ///
@@ -131,10 +206,14 @@ pub fn discover(patterns: &[String], own: &[PathBuf]) -> Result<Inputs> {
     }
     let root = common_root(&walk.roots);
     let name = |path: &Path| relative_name(path, &root);
+    walk.drop_links();
     let mut files = Vec::with_capacity(walk.files.len());
     for path in &walk.files {
         let keys = partition::keys(path, &root);
         files.push(Input { keys, ..inspect(path, name(path), walk.named.contains(path))? });
+    }
+    for path in &walk.pipes {
+        files.push(inspect(path, printable(path.as_os_str()), true)?);
     }
     files.sort_by(|a, b| a.name.as_bytes().cmp(b.name.as_bytes()).then_with(|| a.path.cmp(&b.path)));
     let skipped =
@@ -146,7 +225,7 @@ pub fn discover(patterns: &[String], own: &[PathBuf]) -> Result<Inputs> {
         return Err(nothing_there(patterns, &skipped));
     }
     check_one_kind(&files)?;
-    Ok(Inputs { files, skipped, stdin_head: None })
+    Ok(Inputs { files, skipped })
 }
 
 fn nothing_there(patterns: &[String], skipped: &[Skipped]) -> Error {
@@ -161,42 +240,41 @@ fn stdin_beside_files() -> Error {
 
 /// Standard input as the only file.
 fn stdin() -> Result<Inputs> {
-    let mut head = vec![0; HEAD_BYTES];
-    let n = read_full(&mut std::io::stdin(), &mut head).map_err(|e| Error::io("-", e))?;
-    head.truncate(n);
-    if let Some(foreign) = foreign::by_content(&head) {
-        return Err(foreign.error("standard input"));
-    }
-    let compression = Compression::of(&head);
-    let format = match binary_format(&head) {
-        Some(format) => {
-            return Err(Error::Input(format!(
-                "standard input holds {}: only JSON can be read from there; name the file instead",
-                format.name()
-            )));
-        }
-        None => text_format(&mut &unpack(&head, compression)[..], Path::new("-")),
-    };
-    let (path, name, keys) = ("-".into(), "-".into(), Vec::new());
-    let input = Input { path, name, size: 0, mtime: 0, compression, format, keys };
-    Ok(Inputs { files: vec![input], skipped: Vec::new(), stdin_head: Some(head) })
+    let path = Path::new("-");
+    let stdin = pipe(path, "-".into(), Box::new(io::stdin()))?;
+    Ok(Inputs { files: vec![stdin], skipped: Vec::new() })
 }
 
-/// What the start of a packed stream unpacks to, as far as it goes.
-fn unpack(head: &[u8], compression: Compression) -> Vec<u8> {
-    let mut out = Vec::new();
-    // The head is cut somewhere, so an error at its end is expected.
-    let _ = match compression {
-        Compression::None => {
-            out.extend_from_slice(head);
-            Ok(0)
-        }
-        Compression::Gzip => {
-            flate2::read::MultiGzDecoder::new(head).take(HEAD_BYTES as u64).read_to_end(&mut out)
-        }
-        Compression::Zstd => zstd_decoder(head).and_then(|d| d.take(HEAD_BYTES as u64).read_to_end(&mut out)),
-    };
-    out
+/// Looks at the start of a stream that can be read once.
+fn pipe(path: &Path, name: String, mut stream: Box<dyn Read + Send>) -> Result<Input> {
+    let mut head = vec![0; HEAD_BYTES];
+    let n = read_full(&mut stream, &mut head).map_err(|e| Error::io(path, e))?;
+    head.truncate(n);
+    if let Some(foreign) = foreign::by_content(&head) {
+        return Err(foreign.error(if name == "-" { "standard input" } else { &name }));
+    }
+    let compression = Compression::of(&head);
+    let unpacked = || Source::peek(head.clone(), None, compression);
+    let format = format(&head, compression, path, unpacked);
+    let pipe = Some(Arc::new(Pipe::new(head, stream)));
+    let (path, stamp, keys) = (path.to_path_buf(), Stamp::default(), Vec::new());
+    Ok(Input { path, name, stamp, compression, format, keys, pipe })
+}
+
+/// What a file or stream with this start holds.
+fn format(
+    head: &[u8],
+    compression: Compression,
+    path: &Path,
+    unpacked: impl FnOnce() -> io::Result<Source>,
+) -> Format {
+    match binary_format(head).or_else(|| named_table(path, compression)) {
+        Some(format) => format,
+        None => match unpacked() {
+            Ok(mut source) => text_format(&mut source, path),
+            Err(_) => Format::Jsonl,
+        },
+    }
 }
 
 /// Tables and JSON have different outputs, so they are not mixed.
@@ -222,6 +300,8 @@ struct Walk {
     files: Vec<PathBuf>,
     /// Those that were not just found in a folder.
     named: HashSet<PathBuf>,
+    /// Pipes and devices that were named.
+    pipes: Vec<PathBuf>,
     seen: HashSet<PathBuf>,
     folders: HashSet<PathBuf>,
     skipped: Vec<(PathBuf, String)>,
@@ -236,7 +316,12 @@ impl Walk {
             return self.add_folder(&folder);
         }
         if path.exists() || !pattern.contains(['*', '?', '[']) {
-            fs::metadata(path).map_err(|e| Error::io(path, e))?;
+            if !fs::metadata(path).map_err(|e| Error::io(path, e))?.is_file() {
+                if self.seen.insert(path.to_path_buf()) {
+                    self.pipes.push(path.to_path_buf());
+                }
+                return Ok(());
+            }
             let path = canonical(path)?;
             self.roots.push(path.parent().unwrap_or(Path::new("/")).to_path_buf());
             self.named.insert(path.clone());
@@ -247,15 +332,14 @@ impl Walk {
     }
 
     fn add_glob(&mut self, pattern: &str) -> Result<()> {
-        let options = glob::MatchOptions { require_literal_leading_dot: true, ..Default::default() };
-        let wrong = |e: &dyn std::fmt::Display| Error::Input(format!("{pattern}: {e}"));
-        let literal = Path::new(pattern).components().take_while(
-            |c| !matches!(c, Component::Normal(name) if name.to_string_lossy().contains(['*', '?', '['])),
-        );
-        let literal: PathBuf = literal.collect();
+        let found = expand(pattern)?;
+        let literal = literal_start(Path::new(pattern));
+        if !found.is_empty() {
+            let root = if literal.as_os_str().is_empty() { Path::new(".") } else { &literal };
+            self.roots.push(fs::canonicalize(root).map_err(|e| Error::io(root, e))?);
+        }
         let mut matched = false;
-        for found in glob::glob_with(pattern, options).map_err(|e| wrong(&e))? {
-            let found = found.map_err(|e| wrong(&e))?;
+        for found in found {
             if self.is_own(&found) {
                 self.skip_own(&found);
                 continue;
@@ -267,6 +351,8 @@ impl Walk {
             } else if found.is_dir() {
                 let folder = fs::canonicalize(&found).map_err(|e| Error::io(&found, e))?;
                 self.add_folder(&folder)?;
+            } else if is_special(&found) {
+                self.skip(&found, SPECIAL);
             } else {
                 let found = canonical(&found)?;
                 self.named.insert(found.clone());
@@ -276,17 +362,17 @@ impl Walk {
         if !matched {
             return Err(Error::Input(format!("{pattern}: no file matches")));
         }
-        let literal = if literal.as_os_str().is_empty() { Path::new(".") } else { &literal };
-        self.roots.push(fs::canonicalize(literal).map_err(|e| Error::io(literal, e))?);
         Ok(())
     }
 
     /// Adds what is below a folder. A folder that links lead to again is read once.
     fn add_folder(&mut self, folder: &Path) -> Result<()> {
-        let canonical = fs::canonicalize(folder).map_err(|e| Error::io(folder, e))?;
-        if !self.folders.insert(canonical) {
+        let real = fs::canonicalize(folder).map_err(|e| Error::io(folder, e))?;
+        if !self.folders.insert(real.clone()) {
             return Ok(());
         }
+        // A link leads to names of their own only where it leads away.
+        let folder = if self.roots.iter().any(|root| real.starts_with(root)) { &real } else { folder };
         let dataset = dataset_files(folder)?;
         let is_output = is_output(folder);
         let mut entries = Vec::new();
@@ -302,6 +388,8 @@ impl Walk {
                 self.skip(&path, reason);
             } else if path.is_dir() {
                 self.add_folder(&path)?;
+            } else if is_special(&path) {
+                self.skip(&path, SPECIAL);
             } else if let Some(dataset) = &dataset {
                 if dataset.contains(&name) {
                     self.add_file(path);
@@ -322,9 +410,24 @@ impl Walk {
     }
 
     fn add_file(&mut self, path: PathBuf) {
-        if self.seen.insert(path.clone()) {
+        if self.seen.insert(canonical(&path).unwrap_or_else(|_| path.clone())) {
             self.files.push(path);
         }
+    }
+
+    /// Leaves out links to files that are read under their own names.
+    fn drop_links(&mut self) {
+        let real = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+        let (files, links): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.files).into_iter().partition(|path| real(path) == *path);
+        let known: HashSet<&PathBuf> = files.iter().collect();
+        let (twice, links): (Vec<_>, Vec<_>) =
+            links.into_iter().partition(|link| known.contains(&real(link)));
+        for link in twice {
+            self.skip(&link, "a link to a file that is read under its own name");
+        }
+        self.files = files;
+        self.files.extend(links);
     }
 
     fn skip(&mut self, path: &Path, reason: &str) {
@@ -371,6 +474,63 @@ fn metadata_below(found: &Path, literal: &Path, pattern: &str) -> Option<&'stati
     let below = found.strip_prefix(literal).ok()?;
     let part = below.components().find(wanted)?;
     unseen(&part.as_os_str().to_string_lossy())
+}
+/// Why a pipe, a device or a socket is passed over where it is not named itself.
+const SPECIAL: &str = "a pipe or a device, which is read only where it is named";
+
+/// Whether there is something that is neither a file nor a folder.
+fn is_special(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|meta| !meta.is_file() && !meta.is_dir())
+}
+
+/// So many ways through links to one folder are gone, at most.
+const WAYS: u32 = 8;
+
+/// What a pattern of names matches, in order. `**` stands for no folder within itself, however links lead there.
+fn expand(pattern: &str) -> Result<Vec<PathBuf>> {
+    let options = glob::MatchOptions { require_literal_leading_dot: true, ..Default::default() };
+    let wrong = |e: &dyn std::fmt::Display| Error::Input(format!("{pattern}: {e}"));
+    if !pattern.contains("**") {
+        let found = glob::glob_with(pattern, options).map_err(|e| wrong(&e))?;
+        return found.map(|path| path.map_err(|e| wrong(&e))).collect();
+    }
+    let whole: PathBuf = Path::new(pattern).components().collect();
+    let whole_text = whole.to_string_lossy();
+    let matches = glob::Pattern::new(&whole_text).map_err(|e| wrong(&e))?;
+    let options = glob::MatchOptions { require_literal_separator: true, ..options };
+    let goes_into = |name: &OsStr| !name.to_string_lossy().starts_with('.') || whole_text.contains("/.");
+    let (mut found, mut ways) = (Vec::new(), HashMap::<PathBuf, u32>::new());
+    let mut folders = vec![(literal_start(&whole), Vec::new())];
+    while let Some((folder, mut above)) = folders.pop() {
+        let here = if folder.as_os_str().is_empty() { Path::new(".") } else { &folder };
+        let real = fs::canonicalize(here).map_err(|e| Error::io(here, e))?;
+        let way = ways.entry(real.clone()).or_default();
+        *way += 1;
+        if *way > WAYS || above.contains(&real) {
+            continue;
+        }
+        above.push(real);
+        let names = fs::read_dir(here).and_then(|entries| {
+            entries.map(|entry| Ok(entry?.file_name())).collect::<io::Result<BTreeSet<_>>>()
+        });
+        for name in names.map_err(|e| Error::io(here, e))? {
+            let path = folder.join(&name);
+            if matches.matches_path_with(&path, options) {
+                found.push(path.clone());
+            }
+            if goes_into(&name) && path.is_dir() {
+                folders.push((path, above.clone()));
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// The folders of a pattern before its first part that is no plain name.
+fn literal_start(pattern: &Path) -> PathBuf {
+    let plain = |c: &Component<'_>| !matches!(c, Component::Normal(name) if name.to_string_lossy().contains(['*', '?', '[']));
+    pattern.components().take_while(plain).collect()
 }
 
 /// Names in an output of ours that hold no rows.
@@ -433,30 +593,24 @@ fn relative_name(path: &Path, root: &Path) -> String {
 /// Looks at a file's start. `named`: it was not just found in a folder.
 fn inspect(path: &Path, name: String, named: bool) -> Result<Input> {
     let failed = |e| Error::io(path, e);
-    let meta = fs::metadata(path).map_err(failed)?;
-    let mtime = meta.modified().ok().and_then(|t| t.duration_since(std::time::UNIX_EPOCH).ok());
-    let mtime = mtime.map_or(0, |d| d.as_nanos() as i128);
+    if !fs::metadata(path).map_err(failed)?.is_file() {
+        let stream = File::open(path).map_err(failed)?;
+        return pipe(path, name, Box::new(stream));
+    }
+    let mut file = Handle::open(path).map_err(failed)?;
+    let stamp = file.stamp().map_err(failed)?;
     let mut head = [0; 16];
-    let mut file = File::open(path).map_err(failed)?;
     let n = read_full(&mut file, &mut head).map_err(failed)?;
-    drop(file);
-    let head = &head[..n];
-    let compression = Compression::of(head);
+    let (head, compression) = (&head[..n], Compression::of(&head[..n]));
     if named
         && binary_format(head).is_none()
         && let Some(foreign) = foreign::of(path, head)
     {
         return Err(foreign.error(&printable(path.as_os_str())));
     }
-    let format = match binary_format(head).or_else(|| named_table(path, compression)) {
-        Some(format) => format,
-        None => match Source::open(path, compression, 0, &Arc::new(AtomicU64::new(0))) {
-            Ok(mut source) => text_format(&mut source, path),
-            Err(_) => Format::Jsonl,
-        },
-    };
-    let (path, size, keys) = (path.to_path_buf(), meta.len(), Vec::new());
-    Ok(Input { path, name, size, mtime, compression, format, keys })
+    let format = format(head, compression, path, || Source::peek(Vec::new(), Some(file), compression));
+    let (path, keys) = (path.to_path_buf(), Vec::new());
+    Ok(Input { path, name, stamp, compression, format, keys, pipe: None })
 }
 
 /// A table by its magic number.
@@ -486,7 +640,7 @@ fn named_table(path: &Path, compression: Compression) -> Option<Format> {
 
 /// JSONL or an array, by the first characters; by name where `[` could begin a broken line.
 fn text_format(reader: &mut dyn Read, path: &Path) -> Format {
-    let mut head = vec![0; 4096];
+    let mut head = vec![0; TEXT_BYTES];
     // What can't be read is reported when the file is read.
     let n = read_full(&mut { reader }, &mut head).unwrap_or(0);
     let head = head[..n].strip_prefix(b"\xef\xbb\xbf").unwrap_or(&head[..n]);

@@ -49,7 +49,7 @@ impl TextBlocks {
         bytes_read: Arc<AtomicU64>,
         cancel: Arc<AtomicBool>,
     ) -> Self {
-        let passed: u64 = inputs.files[..position.file as usize].iter().map(|f| f.size).sum();
+        let passed: u64 = inputs.files[..position.file as usize].iter().map(Input::size).sum();
         bytes_read.fetch_add(passed, Ordering::Relaxed);
         let rows_left = limits.rows;
         Self {
@@ -68,7 +68,8 @@ impl TextBlocks {
     /// The next block, in the given buffer; `None` at the end.
     ///
     /// # Errors
-    /// Only [`Error::Interrupted`]: what can't be read is part of the block.
+    /// [`Error::Interrupted`], and a file that was changed since it was found. What can't be read is part of the
+    /// block.
     pub fn next_block(&mut self, data: Vec<u8>) -> Result<Option<Block>> {
         let target = self.limits.block_bytes.min(self.limits.chunk_bytes - self.chunk_bytes);
         let mut fill = Fill::new(data, target, self.limits.max_record_bytes, self.rows_left);
@@ -78,6 +79,9 @@ impl TextBlocks {
         }
         fill.block.rows = self.rows_left - fill.rows_left;
         self.rows_left = fill.rows_left;
+        if let Some(OpenFile { source, .. }) = &self.open {
+            check(self.input(), source)?;
+        }
         let finished = self.rows_left == 0 || self.position.file as usize >= files;
         let mut block = fill.block;
         self.chunk_bytes += block.bytes;
@@ -121,6 +125,9 @@ impl TextBlocks {
             }
         };
         fill.end_segment();
+        if !matches!(end, FileEnd::Not) {
+            check(self.input(), &file.source)?;
+        }
         match end {
             FileEnd::Not => {
                 self.carry = fill.block.data[fill.record..fill.filled].to_vec();
@@ -138,17 +145,18 @@ impl TextBlocks {
     }
 
     fn open_file(&self) -> io::Result<OpenFile> {
-        let Input { path, compression, format, .. } = &self.inputs.files[self.position.file as usize];
+        let input = self.input();
         let offset = self.position.offset;
-        let source = match &self.inputs.stdin_head {
-            Some(head) => Source::stdin(head.clone(), *compression, &self.bytes_read)?,
-            None => Source::open(path, *compression, offset, &self.bytes_read)?,
-        };
-        let scanner = match format {
+        let source = Source::open(input, offset, &self.bytes_read)?;
+        let scanner = match input.format {
             Format::JsonArray => Scanner::Array(ArrayScanner::new(offset > 0)),
             _ => Scanner::Lines,
         };
         Ok(OpenFile { source, scanner, eof: false, at_start: offset == 0 })
+    }
+
+    fn input(&self) -> &Input {
+        &self.inputs.files[self.position.file as usize]
     }
 
     fn next_file(&mut self) {
@@ -156,6 +164,11 @@ impl TextBlocks {
         self.open = None;
         self.carry.clear();
     }
+}
+
+/// Refuses a file that was changed since it was found.
+fn check(input: &Input, source: &Source) -> Result<()> {
+    source.file().map_or(Ok(()), |file| input.check(file))
 }
 
 /// What a reading error means for the file.

@@ -131,7 +131,13 @@ impl<'a> Stream<'a> {
     ) -> Result<Self> {
         let inputs = Arc::new(discover(patterns, own)?);
         progress.bytes_total.store(inputs.size(), Ordering::Relaxed);
-        let tables = if inputs.is_table() { Some(table_schema(&inputs)?) } else { None };
+        let tables = match inputs.is_table() {
+            true => {
+                inputs.keep_pipes(&progress.cancel)?;
+                Some(table_schema(&inputs)?)
+            }
+            false => None,
+        };
         let (table, sets) = tables.map_or((None, Vec::new()), |Tables { schema, sets }| (Some(schema), sets));
         let threads = thread_count(threads);
         let in_flight = (limits.block_bytes * (threads as u64 + 2)).min(in_flight);
