@@ -228,6 +228,45 @@ def test_datasets_folders(bucketer: Bucketer, tmp_path: Path) -> None:
     assert (report.rows, report.bucketed) == (5, 5)
 
 
+def test_json_columns_of_datasets(bucketer: Bucketer, tmp_path: Path) -> None:
+    from datasets import Dataset, Features, Json, List, Value
+
+    records = [conversation(number) for number in range(5)]
+    records[1]["messages"][1]["weight"] = 1
+    records[2]["messages"][0]["content"] = [{"type": "text", "text": "What is it?"}]
+    columns = {"id": Value("string"), "messages": List(Json()), "score": Json()}
+    records = [{name: record[name] for name in columns} for record in records]
+    write_jsonl(tmp_path / "in.jsonl", records)
+    bucketer.bucket_files(tmp_path / "in.jsonl", tmp_path / "out")
+    expected = [(row["id"], row["bucket"], row["prompt"], row["completion"]) for row in rows(tmp_path / "out")]
+    assert len(expected) == 5
+    made = Dataset.from_list(records, features=Features(columns))
+    made.save_to_disk(str(tmp_path / "saved"))
+    made.to_parquet(str(tmp_path / "in.parquet"))
+    for name in ("saved", "in.parquet"):
+        out = tmp_path / f"{name}.out"
+        assert bucketer.bucket_files(tmp_path / name, out).rejected == 0
+        assert [(row["id"], row["bucket"], row["prompt"], row["completion"]) for row in rows(out)] == expected
+        # What they hold is still JSON for `datasets`.
+        again = Dataset.from_parquet(str(out / "data" / "*.parquet"), cache_dir=str(tmp_path / "cache"))
+        assert again.features["messages"] == List(Json())
+        assert again[1]["messages"] == records[1]["messages"]
+    assert bucketer.assign(made)["bucket"].to_pylist() == [bucket for _, bucket, _, _ in expected]
+
+
+def test_json_columns_of_duckdb(bucketer: Bucketer, tmp_path: Path) -> None:
+    records = [conversation(number) for number in range(5)]
+    (tmp_path / "in.json").write_text(json.dumps(records), "utf-8")
+    made = f"read_json('{tmp_path}/in.json', columns={{id: 'VARCHAR', messages: 'JSON'}})"
+    for name, column in (("whole", "messages"), ("items", "messages::JSON[] AS messages")):
+        duckdb.sql(f"COPY (SELECT id, {column} FROM {made}) TO '{tmp_path}/{name}.parquet'")
+        report = bucketer.bucket_files(tmp_path / f"{name}.parquet", tmp_path / name)
+        assert (report.rows, report.rejected) == (5, 0)
+        assert [row["completion"][0]["content"] for row in rows(tmp_path / name)] == [
+            record["messages"][1]["content"] for record in records
+        ]
+
+
 def test_outputs_are_rebucketed(bucketer: Bucketer, corpus: Path, tmp_path: Path) -> None:
     bucketer.bucket_files(corpus, tmp_path / "first")
     other = Bucketer(BucketSchema(axes=["language", "length"], length_unit="characters"))

@@ -168,7 +168,7 @@ def test_settings_from_yaml_and_flags_over_them(cli: Cli, corpus: Path, tmp_path
 
 def test_a_key_without_a_value_is_as_if_it_were_not_there(cli: Cli, corpus: Path, tmp_path: Path) -> None:
     config = tmp_path / "config.yaml"
-    config.write_text("tokenizer: null\nlimit:\nlanguages: ~\n")
+    config.write_text("tokenizer: null\nlimit:\nlanguages: ~\nchunk-bytes:\nmax-rejects: null\naxes:\n")
     result = cli("bucket", corpus, "--dry-run", "--json", "--config", config)
     assert result.returncode == 0, result.stderr
     assert json.loads(result.stdout)["rows"] == 60
@@ -190,6 +190,16 @@ def test_edges_by_language_from_yaml(cli: Cli, corpus: Path, tmp_path: Path) -> 
         ("limit: [\n", "config.yaml:2:1: not YAML"),
         ("- limit\n", "must be a mapping"),
         ("limit: many\n", "--limit"),
+        ("limit: 1\nlimit:\n", "config.yaml:2: key 'limit' is there twice"),
+        ("? [a, b]\n: 1\n", "config.yaml:1: a key must be the name of an option"),
+        ("inputs: &a [*a]\n", "config.yaml:1: *a holds itself"),
+        ("limit: 1\ninputs: *b\n", "config.yaml:2:9: not YAML"),
+        ("limit: 1\ninputs: " + "[" * 100_000 + "\n", "config.yaml:2: nested more than 16 deep"),
+        (
+            "a: &a [x,x,x,x,x,x,x,x,x,x]\n"
+            + "".join(f"{b}: &{b} [{','.join([f'*{a}'] * 10)}]\n" for a, b in zip("abcdef", "bcdefg", strict=True)),
+            "config.yaml:5: more than 100,000 values",
+        ),
     ],
 )
 def test_bad_configuration_is_named(cli: Cli, corpus: Path, tmp_path: Path, content: str, message: str) -> None:

@@ -69,7 +69,9 @@ def _report(error: BaseException, *, debug: bool) -> int:
             line += " (--debug shows where)"
     if debug:
         traceback.print_exception(error)
-    print(f"polyalign: {line}", file=sys.stderr)
+    from polyalign.cli._exit import complain
+
+    complain(line)
     return code
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -52,5 +53,6 @@ def rejected(by_kind: Mapping[str, int], firsts: Iterable[Mapping[str, Any]]) ->
 
 
 def complain(line: str) -> None:
-    """Print a line to standard error."""
+    """Print a line to standard error; what would steer the terminal is escaped, as file names may hold anything."""
+    line = re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda match: f"\\x{ord(match[0]):02X}", line)
     print(f"polyalign: {line}", file=sys.stderr)

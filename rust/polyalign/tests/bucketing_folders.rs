@@ -122,6 +122,63 @@ fn what_folders_are_called_is_a_column() {
 }
 
 #[test]
+fn what_folders_of_json_are_called_is_a_member() {
+    let dir = tempdir().unwrap();
+    let hive = dir.path().join("hive");
+    let record = |more: &str| format!(r#"{{"prompt": "Tea?", "completion": "Mint tea is good."{more}}}"#);
+    write(&hive, "language=fr/year=2024/a.jsonl", record(""));
+    write(
+        &hive,
+        "language=fr/year=2024/b.json",
+        format!("[{}]", record(r#", "n": 1, "year": 1, "language": "de""#)),
+    );
+    write(&hive, "x/c.jsonl", record(""));
+    let out = dir.path().join("out");
+    bucket(&job(&hive, &out)).unwrap();
+    let text = |name: &str| {
+        let of = |batch: &RecordBatch| {
+            let column = batch.column_by_name(name).unwrap().as_string::<i32>().clone();
+            column.iter().map(|text| text.unwrap_or("-").to_owned()).collect::<Vec<_>>()
+        };
+        batches(&out).iter().flat_map(of).collect::<Vec<_>>()
+    };
+    assert_eq!(text("language"), ["fr", "de", "en"]);
+    assert_eq!(text("extra"), [r#"{"year":"2024"}"#, r#"{"n":1,"year":1}"#, "-"]);
+}
+
+#[test]
+fn json_that_is_no_records_is_called_what_it_is() {
+    let dir = tempdir().unwrap();
+    let message = r#"{"role": "user", "content": "Tea?"}"#;
+    for (name, content, expected) in [
+        (
+            "pretty.json",
+            "{\n  \"prompt\": \"Tea?\",\n  \"completion\": \"Yes.\"\n}".to_owned(),
+            "an object over several lines goes on one: jq -c .",
+        ),
+        (
+            "data.json",
+            format!(r#"{{"version": [1], "data": [{message}]}}"#),
+            "the one record has a list `data`: if these are the records, jq -c '.[\"data\"][]'",
+        ),
+        (
+            "lists.jsonl",
+            format!("[{message}, {message}]\n[{message}]\n"),
+            "each record is a message, not a conversation: put each",
+        ),
+        ("one.json", format!("[{message}, {message}]"), "each record is a message"),
+        ("lists2.jsonl", "[[1]]\n".to_owned(), "a list of messages goes into an object"),
+        ("utf16.jsonl", "{\0}\0\n\0".to_owned(), "it looks like UTF-16 text"),
+        ("utf16be.jsonl", "\0{\0}\0\n".to_owned(), "it looks like UTF-16 text"),
+        ("plain.jsonl", "tea\n".to_owned(), "not a JSON object"),
+    ] {
+        let input = write(dir.path(), name, content);
+        let error = bucket(&job(&input, &dir.path().join("out"))).unwrap_err().to_string();
+        assert!(error.contains(name) && error.contains(expected), "{error}");
+    }
+}
+
+#[test]
 fn files_of_other_formats_are_called_by_their_name() {
     let dir = tempdir().unwrap();
     for (name, content, message) in [

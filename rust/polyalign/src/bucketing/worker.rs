@@ -127,7 +127,7 @@ impl stream::Worker for Worker {
             match item {
                 Item::Json(segment) => {
                     sheet.columns.set_file(&plan.inputs.files[segment.file as usize].name);
-                    self.reader.json(&block.data, segment, &mut |record, place| {
+                    self.reader.json(&block.data, segment, &plan.inputs, &mut |record, place| {
                         sheet.record(record, place, &mut self.scratch);
                     })?;
                 }

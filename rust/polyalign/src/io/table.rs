@@ -79,10 +79,16 @@ impl TableRecords {
     ) -> Result<()> {
         let columns = self.bind(batch)?;
         let mut arena = Bump::new();
+        // Most tables hold no JSON, and are read without asking every value for it.
+        let holds_json = columns.iter().flatten().any(Column::holds_json);
         for row in 0..batch.num_rows() {
             arena.reset();
-            let source = Row { columns: &columns, row, arena: &arena };
-            each(row, assemble(&self.plan, &source, &arena).map(|read| read.record));
+            let source = Row { columns: &columns, row };
+            let read = match holds_json {
+                true => assemble(&self.plan, &JsonRow { row: source, arena: &arena }, &arena),
+                false => assemble(&self.plan, &source, &arena),
+            };
+            each(row, read.map(|read| read.record));
         }
         Ok(())
     }
@@ -332,6 +338,15 @@ impl<'b> Column<'b> {
         Self::List(array, bounds, Box::new(Self::of(item, values)))
     }
 
+    fn holds_json(&self) -> bool {
+        match self {
+            Self::Json(_) => true,
+            Self::List(_, _, values) | Self::Dictionary(_, _, values) => values.holds_json(),
+            Self::Struct(_, members) => members.iter().any(|(_, column)| column.holds_json()),
+            _ => false,
+        }
+    }
+
     fn is_null(&self, row: usize) -> bool {
         match self {
             Self::Utf8(array) => array.is_null(row),
@@ -373,38 +388,59 @@ fn keys_of(keys: &DataType) -> Keys {
     }
 }
 
+#[derive(Clone, Copy)]
 struct Row<'a> {
     columns: &'a [Option<Column<'a>>],
     row: usize,
-    arena: &'a Bump,
 }
 
 impl<'a> Source<'a> for Row<'a> {
-    type Node = Value<'a>;
+    type Node = Cell<'a>;
 
-    fn slot(&self, slot: usize) -> Option<Value<'a>> {
-        self.columns[slot].as_ref().map(|column| Value::new(column, self.row, self.arena))
+    fn slot(&self, slot: usize) -> Option<Cell<'a>> {
+        self.columns[slot].as_ref().map(|column| Cell::new(column, self.row))
     }
 }
 
-/// One value of a row: of a column, or of the JSON that a column's text holds.
+/// A row of which some values are JSON.
+struct JsonRow<'a> {
+    row: Row<'a>,
+    arena: &'a Bump,
+}
+
+impl<'a> Source<'a> for JsonRow<'a> {
+    type Node = Value<'a>;
+
+    fn slot(&self, slot: usize) -> Option<Value<'a>> {
+        self.row.slot(slot).map(|cell| Value::new(cell, self.arena))
+    }
+}
+
+/// One value of such a row: of a column, or of the JSON that a column's text holds.
 #[derive(Clone, Copy)]
 enum Value<'a> {
-    Cell(Cell<'a>),
+    Cell(Cell<'a>, &'a Bump),
     Json(JsonNode<'a>),
     /// Text that should be JSON and is not.
     Broken,
 }
 
 impl<'a> Value<'a> {
-    fn new(column: &'a Column<'a>, row: usize, arena: &'a Bump) -> Self {
-        let cell = Cell::new(column, row, arena);
+    fn new(cell: Cell<'a>, arena: &'a Bump) -> Self {
         match cell.column {
             Column::Json(texts) if !cell.null => {
-                let text = Cell::new(texts, cell.row, arena).str();
+                let text = Cell::new(texts, cell.row).str();
                 json::value(text, arena).map_or(Self::Broken, Self::Json)
             }
-            _ => Self::Cell(cell),
+            _ => Self::Cell(cell, arena),
+        }
+    }
+
+    fn split(self) -> (Option<(Cell<'a>, &'a Bump)>, Option<JsonNode<'a>>) {
+        match self {
+            Self::Cell(cell, arena) => (Some((cell, arena)), None),
+            Self::Json(node) => (None, Some(node)),
+            Self::Broken => (None, None),
         }
     }
 }
@@ -430,7 +466,7 @@ impl<'a> Node<'a> for Value<'a> {
 
     fn kind(self) -> Kind {
         match self {
-            Self::Cell(cell) => cell.kind(),
+            Self::Cell(cell, _) => cell.kind(),
             Self::Json(node) => node.kind(),
             Self::Broken => Kind::Broken,
         }
@@ -442,7 +478,7 @@ impl<'a> Node<'a> for Value<'a> {
 
     fn text(self, arena: &'a Bump) -> Result<&'a str, Reject> {
         match self {
-            Self::Cell(cell) => Ok(cell.str()),
+            Self::Cell(cell, _) => cell.text(arena),
             Self::Json(node) => node.text(arena),
             Self::Broken => Ok(""),
         }
@@ -450,16 +486,15 @@ impl<'a> Node<'a> for Value<'a> {
 
     fn push_text(self, text: &mut ArenaString<'a>) -> Result<(), Reject> {
         match self {
-            Self::Cell(cell) => text.push_str(cell.str()),
-            Self::Json(node) => node.push_text(text)?,
-            Self::Broken => {}
+            Self::Cell(cell, _) => cell.push_text(text),
+            Self::Json(node) => node.push_text(text),
+            Self::Broken => Ok(()),
         }
-        Ok(())
     }
 
     fn scalar(self, arena: &'a Bump) -> &'a str {
         match self {
-            Self::Cell(cell) => cell.scalar(arena),
+            Self::Cell(cell, _) => cell.scalar(arena),
             Self::Json(node) => node.scalar(arena),
             Self::Broken => "",
         }
@@ -467,25 +502,19 @@ impl<'a> Node<'a> for Value<'a> {
 
     fn elements(self) -> impl Iterator<Item = Self> {
         let (cell, node) = self.split();
-        let json = node.into_iter().flat_map(|node| node.elements().map(Self::Json));
-        cell.into_iter().flat_map(Cell::elements).chain(json)
+        let cells = cell
+            .into_iter()
+            .flat_map(|(cell, arena)| cell.elements().map(move |element| Self::new(element, arena)));
+        cells.chain(node.into_iter().flat_map(|node| node.elements().map(Self::Json)))
     }
 
     fn members(self) -> impl Iterator<Item = (Self::Key, Self)> {
         let (cell, node) = self.split();
-        let json = node.into_iter().flat_map(|node| node.members());
-        let json = json.map(|(key, value)| (Key::Json(key), Self::Json(value)));
-        cell.into_iter().flat_map(Cell::members).map(|(name, value)| (Key::Name(name), value)).chain(json)
-    }
-}
-
-impl<'a> Value<'a> {
-    fn split(self) -> (Option<Cell<'a>>, Option<JsonNode<'a>>) {
-        match self {
-            Self::Cell(cell) => (Some(cell), None),
-            Self::Json(node) => (None, Some(node)),
-            Self::Broken => (None, None),
-        }
+        let cells = cell.into_iter().flat_map(|(cell, arena)| {
+            cell.members().map(move |(name, member)| (Key::Name(name), Self::new(member, arena)))
+        });
+        let nodes = node.into_iter().flat_map(|node| node.members());
+        cells.chain(nodes.map(|(key, value)| (Key::Json(key), Self::Json(value))))
     }
 }
 
@@ -495,15 +524,14 @@ struct Cell<'a> {
     column: &'a Column<'a>,
     row: usize,
     null: bool,
-    arena: &'a Bump,
 }
 
 impl<'a> Cell<'a> {
-    fn new(column: &'a Column<'a>, row: usize, arena: &'a Bump) -> Self {
+    fn new(column: &'a Column<'a>, row: usize) -> Self {
         let null = column.is_null(row);
         match column {
-            Column::Dictionary(array, keys, values) if !null => Self::new(values, keys(array, row), arena),
-            _ => Self { column, row, null, arena },
+            Column::Dictionary(array, keys, values) if !null => Self::new(values, keys(array, row)),
+            _ => Self { column, row, null },
         }
     }
 
@@ -515,6 +543,10 @@ impl<'a> Cell<'a> {
             _ => "",
         }
     }
+}
+
+impl<'a> Node<'a> for Cell<'a> {
+    type Key = Name<'a>;
 
     fn kind(self) -> Kind {
         match self.column {
@@ -525,6 +557,19 @@ impl<'a> Cell<'a> {
             Column::Struct(..) => Kind::Object,
             Column::Json(_) | Column::Dictionary(..) => Kind::Other,
         }
+    }
+
+    fn offset(self) -> usize {
+        0
+    }
+
+    fn text(self, _: &'a Bump) -> Result<&'a str, Reject> {
+        Ok(self.str())
+    }
+
+    fn push_text(self, text: &mut ArenaString<'a>) -> Result<(), Reject> {
+        text.push_str(self.str());
+        Ok(())
     }
 
     fn scalar(self, arena: &'a Bump) -> &'a str {
@@ -541,23 +586,21 @@ impl<'a> Cell<'a> {
         )
     }
 
-    fn elements(self) -> impl Iterator<Item = Value<'a>> {
-        let arena = self.arena;
+    fn elements(self) -> impl Iterator<Item = Self> {
         let rows = match self.column {
             Column::List(array, bounds, values) => Some((bounds(array, self.row), &**values)),
             _ => None,
         };
-        rows.into_iter().flat_map(move |((start, end), values)| {
-            (start..end).map(move |row| Value::new(values, row, arena))
-        })
+        rows.into_iter()
+            .flat_map(|((start, end), values)| (start..end).map(move |row| Self::new(values, row)))
     }
 
-    fn members(self) -> impl Iterator<Item = (Name<'a>, Value<'a>)> {
+    fn members(self) -> impl Iterator<Item = (Self::Key, Self)> {
         let columns: &'a [(Name<'a>, Column<'a>)] = match self.column {
             Column::Struct(_, columns) => columns,
             _ => &[],
         };
-        columns.iter().map(move |(name, column)| (*name, Value::new(column, self.row, self.arena)))
+        columns.iter().map(move |(name, column)| (*name, Self::new(column, self.row)))
     }
 }
 

@@ -116,7 +116,7 @@ impl Reader {
     ) -> Result<()> {
         for item in &block.items {
             match item {
-                Item::Json(segment) => self.json(&block.data, segment, each)?,
+                Item::Json(segment) => self.json(&block.data, segment, inputs, each)?,
                 Item::Table(rows) => self.table(rows, &rows.batch, each)?,
                 Item::Bad(bad) => {
                     let reject = Reject { kind: bad.kind, reason: bad.reason.clone(), offset: 0 };
@@ -135,11 +135,13 @@ impl Reader {
         &mut self,
         data: &[u8],
         segment: &Segment,
+        inputs: &Inputs,
         each: &mut dyn FnMut(Result<Record<'_>, Reject>, Place),
     ) -> Result<()> {
         let Records::Json(records) = &self.records else {
             return Err(Error::Input("JSON records in a table job".into()));
         };
+        records.enter(&inputs.files[segment.file as usize].keys, &mut self.json);
         let mut row = segment.row;
         let mut rest = &segment.records[..];
         while let Some(first) = rest.first() {

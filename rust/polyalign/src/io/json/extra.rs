@@ -1,6 +1,6 @@
 //! A record's remaining members, each value's bytes as they stood.
 
-use super::node::{JsonKey, JsonNode, JsonRecord};
+use super::node::{JsonKey, JsonNode, JsonRecord, JsonSource};
 use crate::io::assemble::{Assembled, Kind, Node, ReadList, is_read_member};
 use bumpalo::Bump;
 use bumpalo::collections::{String as ArenaString, Vec as ArenaVec};
@@ -11,11 +11,8 @@ pub(super) fn top_level<'a>(record: &'a JsonRecord<'a>) -> impl Iterator<Item = 
 }
 
 /// What is left of the record as one object; `None` if nothing is.
-pub(super) fn extra<'a>(
-    record: &'a JsonRecord<'a>,
-    read: &Assembled<'a>,
-    arena: &'a Bump,
-) -> Option<&'a str> {
+pub(super) fn extra<'a>(source: &JsonSource<'a>, read: &Assembled<'a>, arena: &'a Bump) -> Option<&'a str> {
+    let record = source.record;
     // The consumed values' tokens and slots, in the order of the text.
     let mut consumed = ArenaVec::with_capacity_in(read.consumed.count_ones() as usize, arena);
     let slots = record.slots.iter().enumerate();
@@ -35,7 +32,27 @@ pub(super) fn extra<'a>(
             }
         }
     }
+    if let Some(folder) = source.folder {
+        unread_keys(record, folder, read, &mut object);
+    }
     object.finish()
+}
+
+/// Of what the folders' names say, what was not read and the record does not say itself.
+fn unread_keys<'a>(
+    record: &'a JsonRecord<'a>,
+    folder: &'a JsonRecord<'a>,
+    read: &Assembled<'a>,
+    object: &mut Object<'a>,
+) {
+    let slot_of = |value: JsonNode<'_>| folder.slots.iter().position(|&at| at as usize == value.at);
+    for (key, value) in top_level(folder) {
+        let is_read = slot_of(value).is_some_and(|slot| read.consumed >> slot & 1 == 1);
+        let name = key.lossy();
+        if !is_read && top_level(record).all(|(own, _)| own != *name.as_str()) {
+            object.member(key, value.raw().len()).push_str(value.raw());
+        }
+    }
 }
 
 /// An object being written.

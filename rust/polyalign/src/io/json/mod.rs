@@ -12,13 +12,14 @@ mod unescape;
 
 use super::assemble::assemble;
 use super::fields::{Names, Plan};
-use super::record::Record;
+use super::partition::Key;
 pub use super::record::Reject;
+use super::record::{Record, shown};
 use super::shape::{FieldSpec, Shape};
 use crate::{Error, Result};
 use bumpalo::Bump;
-use node::JsonRecord;
 pub(super) use node::{JsonKey, JsonNode};
+use node::{JsonRecord, JsonSource};
 use tape::{MAX_BYTES, Tape};
 
 /// Reads records of one shape from JSON objects.
@@ -45,6 +46,18 @@ pub struct JsonRecords {
 pub struct Scratch {
     arena: Bump,
     tape: Tape,
+    folder: Folder,
+}
+
+/// What the names of a file's folders say, as a record whose members all records of the file have, unless they
+/// have their own.
+#[derive(Default)]
+struct Folder {
+    keys: Vec<Key>,
+    text: String,
+    tape: Tape,
+    /// The names that the tape is about.
+    names: u64,
 }
 
 impl Scratch {
@@ -69,6 +82,21 @@ impl JsonRecords {
         Ok(Self { plan: Plan::new(fields)? })
     }
 
+    /// The records that follow are of a file with these keys.
+    pub fn enter(&self, keys: &[Key], scratch: &mut Scratch) {
+        let folder = &mut scratch.folder;
+        if folder.keys == keys && folder.names == self.plan.names.id() {
+            return;
+        }
+        let members = keys.iter().map(|key| (key.name.clone(), key.value.clone().into()));
+        let text = serde_json::Value::Object(members.collect()).to_string();
+        let mut tape = Tape::default();
+        // What was just written is JSON.
+        let read = tape.read(&text, &self.plan.names);
+        debug_assert!(read.is_ok());
+        *folder = Folder { keys: keys.to_vec(), text, tape, names: self.plan.names.id() };
+    }
+
     /// Parses one JSON object (a line without its line end, or an array element).
     ///
     /// Validate a whole block with `simdutf8::basic::from_utf8` and slice its lines; for a block
@@ -79,11 +107,17 @@ impl JsonRecords {
     pub fn parse<'a>(&self, record: &'a str, scratch: &'a mut Scratch) -> Result<Record<'a>, Reject> {
         scratch.clear();
         read(&mut scratch.tape, record, &self.plan.names)?;
-        let (tape, arena) = (&scratch.tape, &scratch.arena);
+        let Scratch { arena, tape, folder } = scratch;
+        let (tape, arena) = (&*tape, &*arena);
         let json: &JsonRecord<'_> = arena.alloc(tape.of(record));
+        let folder: Option<&JsonRecord<'_>> = match folder.keys.is_empty() {
+            true => None,
+            false => Some(arena.alloc(folder.tape.of(&folder.text))),
+        };
+        let json = JsonSource { record: json, folder };
         let mut read = assemble(&self.plan, &json, arena)?;
         if self.plan.spec.keep_extra {
-            read.record.extra = extra::extra(json, &read, arena);
+            read.record.extra = extra::extra(&json, &read, arena);
         }
         Ok(read.record)
     }
@@ -159,11 +193,54 @@ pub fn decide_shape(samples: &[&[u8]], fields: &FieldSpec) -> Result<Shape> {
     }
     match broken {
         Some(reject) if names.is_empty() => Err(Error::Input(format!(
-            "not JSON records: none of the first {} is a JSON object; of the first, byte {}: {}",
+            "not JSON records: none of the first {} is a JSON object; of the first, byte {}: {}{}",
             samples.len(),
             reject.offset,
-            reject.reason
+            reject.reason,
+            no_record(samples[0], &reject)
         ))),
-        _ => Shape::decide(&names, fields),
+        _ => Shape::decide(&names, fields)
+            .map_err(|error| other_record(samples, &names).map_or(error, Error::Input)),
     }
+}
+
+/// What a line that is no record may be instead, and what to do then.
+fn no_record(line: &[u8], reject: &Reject) -> &'static str {
+    match line.trim_ascii_start() {
+        [0, ..] | [_, 0, ..] => "; it looks like UTF-16 text: convert it with iconv -f UTF-16 -t UTF-8",
+        [b'[', ..] => "; a list of messages goes into an object: jq -c '{messages: .}'",
+        [b'{', ..] if reject.offset >= line.len() => "; an object over several lines goes on one: jq -c .",
+        _ => "",
+    }
+}
+
+/// What records of no known shape are instead, and what to do then.
+fn other_record(samples: &[&[u8]], names: &[Vec<String>]) -> Option<String> {
+    let has = |fields: &[String], name: &str| fields.iter().any(|field| field == name);
+    let message = |fields: &Vec<String>| {
+        has(fields, "role") && has(fields, "content") || has(fields, "from") && has(fields, "value")
+    };
+    if !names.is_empty() && names.iter().all(message) {
+        return Some(
+            "each record is a message, not a conversation: put each conversation's list of messages into an \
+             object, as jq -c '{messages: .}' does"
+                .to_owned(),
+        );
+    }
+    let [record] = samples else { return None };
+    let name = list_of_objects(record)?;
+    Some(format!(
+        "no known record shape, but the one record has a list `{name}`: if these are the records, \
+         jq -c '.[\"{name}\"][]' makes lines of them"
+    ))
+}
+
+/// The first member of a record that is a list of objects.
+fn list_of_objects(record: &[u8]) -> Option<String> {
+    let text = utf8(record).ok()?;
+    let mut tape = Tape::default();
+    read(&mut tape, text, &Names::default()).ok()?;
+    let tape = tape.of(text);
+    let is_list = |raw: &str| raw.strip_prefix('[').is_some_and(|rest| rest.trim_start().starts_with('{'));
+    extra::top_level(&tape).find(|(_, value)| is_list(value.raw())).map(|(key, _)| shown(&key.lossy()))
 }

@@ -14,6 +14,12 @@ pub(crate) struct JsonRecord<'a> {
     pub slots: &'a [u32],
 }
 
+/// Where a record's fields are: in itself, else in what its folders' names say.
+pub(super) struct JsonSource<'a> {
+    pub record: &'a JsonRecord<'a>,
+    pub folder: Option<&'a JsonRecord<'a>>,
+}
+
 /// A value: its record, and its token there.
 #[derive(Clone, Copy)]
 pub(crate) struct JsonNode<'a> {
@@ -21,13 +27,21 @@ pub(crate) struct JsonNode<'a> {
     pub at: usize,
 }
 
-impl<'a> Source<'a> for &'a JsonRecord<'a> {
+impl<'a> JsonRecord<'a> {
+    /// The value of a slot, if the record has it.
+    #[inline]
+    pub fn slot(&'a self, slot: usize) -> Option<JsonNode<'a>> {
+        let at = self.slots[slot];
+        (at != NONE).then_some(JsonNode { record: self, at: at as usize })
+    }
+}
+
+impl<'a> Source<'a> for JsonSource<'a> {
     type Node = JsonNode<'a>;
 
     #[inline]
     fn slot(&self, slot: usize) -> Option<JsonNode<'a>> {
-        let at = self.slots[slot];
-        (at != NONE).then_some(JsonNode { record: self, at: at as usize })
+        self.record.slot(slot).or_else(|| self.folder?.slot(slot))
     }
 }
 
