@@ -247,7 +247,7 @@ class Bucketer:
         output : str or PathLike, optional
             The directory to make; ``None``: a dry run, which writes nothing.
         overwrite : bool, default False
-            Replace an existing output.
+            Replace an existing output of polyalign; an empty folder may be there without it.
         assignments_only : bool, default False
             Write no texts, only the assignment columns.
         partition_by : sequence of str, optional
@@ -264,8 +264,8 @@ class Bucketer:
             ``True``: a progress bar where standard error is a terminal. A callable gets
             ``(bytes_read, bytes_total, rows)`` many times a second; raising in it stops the run.
         reference : str or PathLike, optional
-            A ``.safetensors`` file to make in the same pass: the :class:`Reference` of what is bucketed. It is there
-            once the output is.
+            A ``.safetensors`` file to make in the same pass: the :class:`Reference` of what is bucketed. Both appear
+            together.
         sources, sample_size
             Of the reference, as in :meth:`Reference.build`.
 
@@ -276,8 +276,10 @@ class Bucketer:
 
         Raises
         ------
+        FileExistsError
+            The output, or the reference, exists already, or came to while this ran: it stays as it is.
         OSError
-            An input can't be opened, or the output can't be written or exists already.
+            An input can't be opened, or the output can't be written, or another process writes it.
         ValueError
             The settings or inputs can't be used as a whole.
         """

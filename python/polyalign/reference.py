@@ -323,7 +323,13 @@ class Reference:
     # --------------------------------------------------------------------------------------------- keeping
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write one ``.safetensors`` file; it appears as a whole or not at all."""
+        """Write one ``.safetensors`` file; it appears as a whole or not at all, in place of a file that is there.
+
+        Raises
+        ------
+        OSError
+            It can't be written, or another process writes it.
+        """
         self._core.save(os.fspath(path))
 
     def to_bytes(self) -> bytes:
@@ -619,6 +625,15 @@ class Reference:
             ``tally`` (rows, used, rejected and why), ``scored``, ``unscored``, ``unscored_by_reason`` and ``buckets``:
             by target, ``rows``, ``scored``, ``mean_distance``, ``mean_percentile`` (humans: .5), ``beyond_95`` (humans:
             .05).
+
+        Raises
+        ------
+        FileExistsError
+            The output exists already, or came to while this ran: it stays as it is.
+        OSError
+            A file can't be read or written, or another process writes the same output.
+        ValueError
+            The settings or inputs can't be used as a whole.
         """
         from polyalign._sources import local_inputs
         from polyalign.tokens import TokenCounter

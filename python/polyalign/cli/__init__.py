@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 import traceback
@@ -77,5 +78,8 @@ def _report(error: BaseException, *, debug: bool) -> int:
 
 def _one_line(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
-        return error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
+        # Whatever else we write is named.
+        full = error.filename is None and error.errno in (errno.ENOSPC, errno.EFBIG)
+        name = "standard output" if full else error.filename
+        return error.strerror if name is None else f"{name}: {error.strerror}"
     return " ".join(str(error).split()) or type(error).__name__

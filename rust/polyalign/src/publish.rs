@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `lock` | locked as long as a job works here |
 //! | `out` | the output in the making |
+//! | `scratch` | what a library writes before it renames it |
 //! | `journal.jsonl` | of a bucketing job: what is finished |
 //! | `publication.json` | which outputs a finished job was about to name, and their checksums |
 //! | `replaced` | what was at `OUT`, for as long as nothing is there |
@@ -16,6 +17,7 @@ use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -24,13 +26,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 const LOCK: &str = "lock";
 const WORK: &str = "out";
+const SCRATCH: &str = "scratch";
 const JOURNAL: &str = "journal.jsonl";
 const RECORD: &str = "publication.json";
 const REPLACED: &str = "replaced";
 const OLD: &str = "old";
 
 /// All that there may be in `OUT.partial`, the lock first.
-const NAMES: [&str; 6] = [LOCK, WORK, JOURNAL, RECORD, REPLACED, OLD];
+const NAMES: [&str; 7] = [LOCK, WORK, SCRATCH, JOURNAL, RECORD, REPLACED, OLD];
 
 /// What file browsers leave in folders that were looked at.
 const BROWSERS: [&str; 3] = [".DS_Store", "Thumbs.db", "desktop.ini"];
@@ -115,9 +118,7 @@ impl Claim {
             let error = OpenOptions::new().write(true).open(&out).err();
             return Err(Error::io(path, error.unwrap_or_else(|| io::ErrorKind::IsADirectory.into())));
         }
-        let mut partial = name.to_owned();
-        partial.push(".partial");
-        let partial = out.with_file_name(partial);
+        let partial = partial_of(&out, name);
         refuse_foreign(&partial, kind)?;
         let parents = match kind {
             Kind::Buckets => make_parents(&partial).map_err(|e| Error::io(path, e))?,
@@ -161,13 +162,23 @@ impl Claim {
         self.partial.join(JOURNAL)
     }
 
+    /// Begins to write, or to go on with what is there.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`] if the claim was given up in the meantime.
+    pub fn hold(&self) -> Result<()> {
+        let lock = self.guard();
+        self.began.store(lock.is_some(), Ordering::Relaxed);
+        if lock.is_some() { Ok(()) } else { Err(Error::Interrupted) }
+    }
+
     /// Begins anew: what an earlier job left is cleared away.
     ///
     /// # Errors
-    /// What can't be removed.
+    /// As [`hold`](Self::hold); what can't be removed.
     pub fn begin(&self) -> Result<()> {
-        self.began.store(true, Ordering::Relaxed);
-        self.clear(&[JOURNAL, WORK]).map_err(|e| Error::io(&self.partial, e))
+        self.hold()?;
+        self.clear(&[JOURNAL, WORK, SCRATCH]).map_err(|e| Error::io(&self.partial, e))
     }
 
     /// From now on the work outlives the claim, for the next run to go on with.
@@ -182,6 +193,17 @@ impl Claim {
     pub fn create(&self) -> Result<File> {
         self.begin()?;
         File::create(self.work()).map_err(|e| self.failed(e))
+    }
+
+    /// A folder for what is renamed to [`work`](Self::work) once it is written.
+    ///
+    /// # Errors
+    /// A folder that can't be made.
+    pub fn scratch(&self) -> io::Result<PathBuf> {
+        let scratch = self.partial.join(SCRATCH);
+        self.clear(&[SCRATCH])?;
+        fs::create_dir(&scratch)?;
+        Ok(scratch)
     }
 
     /// An error of the disk, with the output's name.
@@ -271,6 +293,7 @@ impl Claim {
                 self.remove_old(WORK).map_err(|e| Error::io(&self.partial, e))?;
             }
             self.clear(&[JOURNAL, RECORD]).map_err(|e| Error::io(&self.partial, e))?;
+            record.iter().map(|named| Path::new(&named.path)).filter(|out| *out != self.out).for_each(tidy);
         }
         Ok(())
     }
@@ -283,7 +306,7 @@ impl Claim {
     }
 
     fn clear(&self, names: &[&str]) -> io::Result<()> {
-        names.iter().try_for_each(|name| remove(&self.partial.join(name)))
+        clear(&self.partial, names)
     }
 
     /// What a finished job was about to name; nothing if there is no such note, or not a whole one.
@@ -390,32 +413,31 @@ impl Claim {
 
     /// Gives the claim up: what was made is removed, unless it is to be kept.
     pub fn release(&self) {
-        let Some(lock) = self.guard().take() else { return };
+        self.end(self.guard());
+    }
+
+    /// Gives the claim up if nothing was written yet: of a job that was interrupted while it waits for input.
+    pub fn release_unused(&self) {
+        let lock = self.guard();
+        if !self.began.load(Ordering::Relaxed) {
+            self.end(lock);
+        }
+    }
+
+    fn end(&self, mut lock: MutexGuard<'_, Option<File>>) {
+        let Some(lock) = lock.take() else { return };
         if self.began.load(Ordering::Relaxed) && !self.keep.load(Ordering::Relaxed) {
             // It is not what the user waits for; the next job on this output clears it.
             let _ = self.clear(&NAMES[1..]);
         }
-        if self.leave(lock) {
+        if leave(&self.partial, lock) {
             self.parents.iter().for_each(|folder| drop(fs::remove_dir(folder)));
         }
     }
 
-    /// Unlocks, and removes the folder if nothing but the lock is in it.
-    fn leave(&self, lock: File) -> bool {
-        let is_lock = |entry: io::Result<fs::DirEntry>| entry.is_ok_and(|entry| entry.file_name() == LOCK);
-        let is_done = fs::read_dir(&self.partial).is_ok_and(|mut entries| entries.all(is_lock));
-        if is_done {
-            // While it is locked: who waits for it looks whether it is still there.
-            let _ = fs::remove_file(self.partial.join(LOCK));
-        }
-        let _ = lock.unlock();
-        drop(lock);
-        is_done && fs::remove_dir(&self.partial).is_ok()
-    }
-
     fn finish(&self, lock: File) -> Result<()> {
         let cleared = self.clear(&NAMES[1..]);
-        self.leave(lock);
+        leave(&self.partial, lock);
         cleared.map_err(|e| {
             let (shown, partial) = (self.shown.display(), self.partial.display());
             Error::Output(format!("{shown} is complete, but {partial} can't be removed: {e}"))
@@ -465,11 +487,20 @@ pub fn publish(claims: &[&Claim]) -> Result<()> {
 
 /// The place a path stands for; a link's is where it leads.
 fn place_of(path: &Path) -> Result<PathBuf> {
-    let absolute = std::path::absolute(path).map_err(|e| Error::io(path, e))?;
+    // Without a slash at the end, which would lead on from a link.
+    let absolute =
+        std::path::absolute(path).map_err(|e| Error::io(path, e))?.components().collect::<PathBuf>();
     match absolute.is_symlink() {
         true => fs::canonicalize(&absolute).map_err(|e| Error::io(path, e)),
         false => Ok(absolute),
     }
+}
+
+/// The folder that an output is made in.
+fn partial_of(out: &Path, name: &OsStr) -> PathBuf {
+    let mut partial = name.to_owned();
+    partial.push(".partial");
+    out.with_file_name(partial)
 }
 
 fn is_there(path: &Path) -> bool {
@@ -502,8 +533,14 @@ fn refuse_foreign(partial: &Path, kind: Kind) -> Result<()> {
             "{shown}: of an interrupted polyalign bucket; name another output, or remove it"
         )));
     }
+    let entries = match fs::read_dir(partial) {
+        Ok(entries) => entries,
+        // Another job has just removed it.
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(Error::io(partial, e)),
+    };
     let mut names = Vec::new();
-    for entry in fs::read_dir(partial).map_err(|e| Error::io(partial, e))? {
+    for entry in entries {
         names.push(entry.map_err(|e| Error::io(partial, e))?.file_name());
     }
     names.sort();
@@ -550,6 +587,37 @@ fn lock(partial: &Path, shown: &Path) -> Result<File> {
 fn is_at(file: &File, path: &Path) -> bool {
     let open = file.try_clone().and_then(same_file::Handle::from_file);
     matches!((open, same_file::Handle::from_path(path)), (Ok(open), Ok(found)) if open == found)
+}
+
+/// Unlocks a working folder, and removes it if nothing but the lock is in it.
+fn leave(partial: &Path, lock: File) -> bool {
+    let is_lock = |entry: io::Result<fs::DirEntry>| entry.is_ok_and(|entry| entry.file_name() == LOCK);
+    let is_done = fs::read_dir(partial).is_ok_and(|mut entries| entries.all(is_lock));
+    if is_done {
+        // While it is locked: who waits for it looks whether it is still there.
+        let _ = fs::remove_file(partial.join(LOCK));
+    }
+    let _ = lock.unlock();
+    drop(lock);
+    is_done && fs::remove_dir(partial).is_ok()
+}
+
+/// Removes what a kill left where an output was made that has its name.
+fn tidy(out: &Path) {
+    let Some(name) = out.file_name() else { return };
+    let partial = partial_of(out, name);
+    if !partial.is_dir() || refuse_foreign(&partial, Kind::File).is_err() {
+        return;
+    }
+    // Another job may be at work there by now.
+    if let Ok(lock) = lock(&partial, out) {
+        let _ = clear(&partial, &NAMES[1..]);
+        leave(&partial, lock);
+    }
+}
+
+fn clear(partial: &Path, names: &[&str]) -> io::Result<()> {
+    names.iter().try_for_each(|name| remove(&partial.join(name)))
 }
 
 /// What an output is told from others by: the checksum of a file, or of a folder's manifest, which has those of all

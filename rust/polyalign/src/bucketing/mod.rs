@@ -109,15 +109,21 @@ const BARE_IN_FLIGHT: u64 = 320 << 20;
 /// and listed in the rejects file.
 pub fn run(job: &Job, bucketer: &Bucketer, progress: &Progress) -> Result<Report> {
     check(job)?;
-    let (job, bucketer) = (job.clone(), bucketer.clone());
-    stream::supervised(progress, move |progress| run_job(&job, &bucketer, progress))
+    // Before any work, so that two jobs don't both do it.
+    let claims = job.output.as_deref().map(|output| Claims::take(job, output)).transpose()?.map(Arc::new);
+    let (job, bucketer, claimed) = (job.clone(), bucketer.clone(), claims.clone());
+    let result =
+        stream::supervised(progress, move |progress| run_job(&job, &bucketer, claimed.as_deref(), progress));
+    if let (Err(Error::Interrupted), Some(claims)) = (&result, claims) {
+        // The job may still wait for input.
+        claims.each().for_each(Claim::release_unused);
+    }
+    result
 }
 
-fn run_job(job: &Job, bucketer: &Bucketer, progress: &Progress) -> Result<Report> {
+fn run_job(job: &Job, bucketer: &Bucketer, claims: Option<&Claims>, progress: &Progress) -> Result<Report> {
     let job = &Job { fields: resolved(&job.fields, bucketer, !job.assignments_only), ..job.clone() };
-    // Before any work, so that two jobs don't both do it.
-    let claims = job.output.as_deref().map(|output| Claims::take(job, output)).transpose()?;
-    let own = claims.as_ref().map_or(Vec::new(), Claims::places);
+    let own = claims.map_or(Vec::new(), Claims::places);
     let (block_bytes, in_flight) = match job.assignments_only {
         true => (BARE_BLOCK, BARE_IN_FLIGHT),
         false => (TEXT_BLOCK, TEXT_IN_FLIGHT),
@@ -130,7 +136,7 @@ fn run_job(job: &Job, bucketer: &Bucketer, progress: &Progress) -> Result<Report
     };
     let stream = Stream::open(&job.inputs, &own, limits, job.threads, in_flight, progress)?;
     let run = Run { job, stream };
-    match &claims {
+    match claims {
         None => run.look(bucketer),
         Some(claims) => run.write(bucketer, claims),
     }
@@ -151,15 +157,19 @@ impl Claims {
         Ok(Self { reference, output })
     }
 
+    /// In the order in which they appear.
+    fn each(&self) -> impl Iterator<Item = &Claim> {
+        self.reference.iter().chain([&self.output])
+    }
+
     /// Where the job writes.
     fn places(&self) -> Vec<PathBuf> {
-        let claims = self.reference.iter().chain([&self.output]);
-        claims.flat_map(|claim| [claim.out().to_path_buf(), claim.partial().to_path_buf()]).collect()
+        self.each().flat_map(|claim| [claim.out().to_path_buf(), claim.partial().to_path_buf()]).collect()
     }
 
     /// Makes all of it appear.
     fn publish(&self) -> Result<()> {
-        publish::publish(&self.reference.iter().chain([&self.output]).collect::<Vec<_>>())
+        publish::publish(&self.each().collect::<Vec<_>>())
     }
 }
 
@@ -340,8 +350,11 @@ impl Run<'_> {
         let lost = resume::check(&work, &mut journal, threads, cancel)?;
         // What came first, as all after it is done again.
         warnings.extend(lost.or(damage).map(|what| {
-            let chunks = journal.entries.len();
-            format!("an interrupted run was not as it was left: {what}; what came before, {chunks} shards, was kept")
+            let kept = match journal.entries.len() {
+                0 => "all was made anew".to_owned(),
+                chunks => format!("made anew from chunk {} on", chunks + 1),
+            };
+            format!("an interrupted run is not as it was left: {what}; {kept}")
         }));
         let totals = resume::totals(&work, &journal.entries, threads, cancel)?;
         Ok(Some(Left { journal, totals }))

@@ -99,11 +99,12 @@ impl<'c> Output<'c> {
     /// # Errors
     /// A folder that can't be written.
     pub fn open(claim: &'c Claim, header: &Header, left: Option<Left>, split: bool) -> Result<Self> {
+        claim.hold()?;
+        claim.keep();
         let left = match left {
             Some(left) if !left.journal.entries.is_empty() => left,
             _ => Left { journal: begin(claim, header)?, totals: Stats::default() },
         };
-        claim.keep();
         let Left { journal, totals } = left;
         let rejects = reopen_rejects(claim, journal.entries.last().map_or(0, |e| e.rejects_bytes))?;
         remove_unfinished(claim, &journal)?;

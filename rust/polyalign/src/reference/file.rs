@@ -8,7 +8,8 @@ use safetensors::tensor::{Dtype, SafeTensorError, View};
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::fs::{File, Permissions};
+use std::fs::{self, File, Permissions};
+use std::io;
 use std::path::Path;
 
 /// A tensor that is turned into bytes when it is written.
@@ -73,20 +74,24 @@ impl Reference {
     /// # Errors
     /// A file that can't be written.
     pub fn write_to(&self, claim: &Claim) -> Result<()> {
-        // The library makes a file that its owner alone may read; this one is to be as any other.
+        // The library makes a file that its owner alone may read; this one is to be as any other. And it makes it under
+        // a name of its own first.
         let permissions = claim.create()?.metadata().map(|meta| meta.permissions());
-        permissions
-            .and_then(|permissions| self.write(&claim.work(), permissions))
-            .map_err(|e| claim.failed(e))
+        let write = || -> io::Result<()> {
+            let path = claim.scratch()?.join("reference");
+            self.write(&path, permissions?)?;
+            fs::rename(path, claim.work())
+        };
+        write().map_err(|e| claim.failed(e))
     }
 
     /// Tensor by tensor, so that the file is never in memory as a whole.
-    fn write(&self, path: &Path, permissions: Permissions) -> std::io::Result<()> {
+    fn write(&self, path: &Path, permissions: Permissions) -> io::Result<()> {
         let tensors = self.tensors();
         let named = tensors.iter().map(|(name, tensor)| (*name, tensor));
         safetensors::serialize_to_file(named, Some(self.metadata()), path).map_err(|e| match e {
             SafeTensorError::IoError(e) => e,
-            other => std::io::Error::other(other.to_string()),
+            other => io::Error::other(other.to_string()),
         })?;
         let file = File::options().write(true).open(path)?;
         file.set_permissions(permissions)?;
