@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,7 +47,22 @@ RESUMED = {
 }
 
 
+#: What one process comes upon alone, and the line that ends both.
+ALONE = {
+    "file": (0, "FileNotFoundError: none.parquet: no such file or folder"),
+    "model": (1, "ValueError: the model of process 1 is broken"),
+    "template": (
+        0,
+        "ValueError: 12 of 12 rows of the train data set do not train: 12: the chat template refuses it: no (first: "
+        "row 0)",
+    ),
+    "critic": (0, "ValueError: the critic of process 0 is broken"),
+    "tokens": (0, "ZeroDivisionError: the tokenizer of process 0 is broken"),
+}
+
+
 def _work(folder: Path) -> None:
+    _errors(folder)
     _sft(folder)
     _hdpo(folder)
     _noise(folder)
@@ -73,6 +89,37 @@ def _hdpo(folder: Path) -> None:
     trainer, _ = hdpo.step(PAIRS, folder / "out", (2, 1), learning_rate=0.0)
     found = trainer.evaluate(HELD_OUT_PAIRS)
     training.save(folder, "hdpo evaluation", [torch.tensor([found["eval_loss"], found["eval_hdpo/regularizer"]])])
+
+
+def _errors(folder: Path) -> None:
+    rank, rows, told = int(os.environ["RANK"]), tiny.pairs(12, scored=False), {}
+
+    def fail(error: Exception) -> Any:
+        def inner(*_: Any, **__: Any) -> Any:
+            raise error
+
+        return inner
+
+    for name, (alone, *_) in ALONE.items():
+        given: Any = rows
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            if rank == alone and name == "file":
+                given = "none.parquet"
+            elif rank == alone and name == "model":
+                monkeypatch.setattr(
+                    "trl.trainer.dpo_trainer.set_seed", fail(ValueError(f"the model of process {rank} is broken"))
+                )
+            elif rank == alone and name == "template":
+                monkeypatch.setattr(tiny, "TEMPLATE", "{{ raise_exception('no') }}")
+            elif rank == alone and name == "critic":
+                monkeypatch.setattr(hdpo.Words, "score", fail(ValueError(f"the critic of process {rank} is broken")))
+            elif rank == alone:
+                broken = fail(ZeroDivisionError(f"the tokenizer of process {rank} is broken"))
+                monkeypatch.setattr("trl.trainer.dpo_trainer._tokenize", broken)
+            with pytest.raises(Exception) as caught:
+                hdpo.step(given, folder / "out", critic=hdpo.Words())
+        told[name] = f"{type(caught.value).__name__}: {caught.value}"
+    (folder / f"errors{rank}.json").write_text(json.dumps(told))
 
 
 def _noise(folder: Path) -> None:
@@ -124,6 +171,10 @@ def test_two_ranks(tmp_path: Path) -> None:
     alone = trainer.evaluate(HELD_OUT_PAIRS)
     found = training.load(tmp_path, "hdpo evaluation")[0].tolist()
     assert found == pytest.approx([alone["eval_loss"], alone["eval_hdpo/regularizer"]], rel=1e-5)
+
+    errors = [json.loads((tmp_path / f"errors{rank}.json").read_text()) for rank in range(2)]
+    for name, (_, line) in ALONE.items():
+        assert [each[name] for each in errors] == [line, line]
 
     # Two prompts a process, one at a time, in a step; of three in an evaluation one process has two.
     asked = [json.loads((tmp_path / f"asked{rank}.json").read_text()) for rank in range(2)]

@@ -295,12 +295,22 @@ class Reference:
 
     @classmethod
     def from_pretrained(cls, name: str | os.PathLike[str], *, revision: str | None = None) -> Reference:
-        """Read a reference from a folder, a file, or the Hugging Face hub (a data set's ``human.safetensors``)."""
-        path = Path(name)
+        """Read a reference from a folder, a file, or the Hugging Face hub (a data set's ``human.safetensors``).
+
+        Raises
+        ------
+        FileNotFoundError
+            It is no name on the hub, and there is no such file, or none in that folder.
+        """
+        path, text = Path(name), os.fspath(name)
         if path.is_dir():
+            if not (path / _FILE).exists():
+                raise FileNotFoundError(f"{text}: a folder without {_FILE}; name the reference's file")
             return cls.load(path / _FILE)
         if path.exists():
             return cls.load(path)
+        if text.count("/") != 1 or text.endswith(".safetensors"):
+            raise FileNotFoundError(f"{text}: no such file; polyalign reference build makes one")
         from polyalign._sources import hub_reference
 
         return cls.load(hub_reference(os.fspath(name), _FILE, revision))

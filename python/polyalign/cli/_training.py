@@ -24,6 +24,8 @@ from polyalign.cli import _config
 from polyalign.cli import _options as options
 from polyalign.critics import SupportCritic
 from polyalign.trainers import HDPO, BucketSFT, BucketSFTConfig, HDPOConfig
+from polyalign.trainers._inputs import load
+from polyalign.trainers._together import agreed
 from polyalign.trainers._trl import (
     DatasetMixtureConfig,
     ModelConfig,
@@ -36,9 +38,6 @@ from polyalign.trainers._trl import (
 )
 
 __all__ = ["HDPOArguments", "SFTArguments", "make_parser", "train_hdpo", "train_sft"]
-
-_READERS = {".parquet": "parquet", ".json": "json", ".jsonl": "json", ".csv": "csv", ".arrow": "arrow"}
-_COMPRESSED = {".gz", ".zst", ".bz2", ".xz"}
 
 
 @dataclass
@@ -80,14 +79,16 @@ def train_sft(arguments: Sequence[str]) -> None:
     """Run ``polyalign sft``."""
     script, args, model_args, mixture = parse("sft", arguments)
     with _console(args):
-        resume = _checkpoint(args)
-        model = _model(model_args, args)
-        train, evaluation = _data(script, mixture, args)
+        with agreed():
+            resume = _checkpoint(args)
+            model = _model(model_args, args)
+            train, evaluation = _data(script, mixture, args)
+            counts = _counts(script)
         trainer = BucketSFT(
             args=args,
             train_dataset=train,
             eval_dataset=evaluation,
-            bucket_counts=_counts(script),
+            bucket_counts=counts,
             **model,
         )
         if trainer.bucket_weights is not None:
@@ -99,21 +100,23 @@ def train_hdpo(arguments: Sequence[str]) -> None:
     """Run ``polyalign hdpo``."""
     script, args, model_args, mixture = parse("hdpo", arguments)
     with _console(args):
-        resume = _checkpoint(args)
-        reference = None if script.reference is None else options.load_reference(script.reference)
-        critic = None
-        if reference is not None:
-            critic = SupportCritic(reference, support=options.band(script.support), min_count=script.min_count)
-        model = _model(model_args, args)
-        train, evaluation = _data(script, mixture, args)
+        with agreed():
+            resume = _checkpoint(args)
+            reference = None if script.reference is None else options.load_reference(script.reference)
+            critic = None
+            if reference is not None:
+                critic = SupportCritic(reference, support=options.band(script.support), min_count=script.min_count)
+            model = _model(model_args, args)
+            train, evaluation = _data(script, mixture, args)
+            ref_model, counts = _ref_model(script.ref_model, model_args, args), _counts(script)
         trainer = HDPO(
-            ref_model=_ref_model(script.ref_model, model_args, args),
+            ref_model=ref_model,
             args=args,
             train_dataset=train,
             eval_dataset=evaluation,
             reference=reference,
             critic=critic,
-            bucket_counts=_counts(script),
+            bucket_counts=counts,
             **model,
         )
         _train(trainer, script, resume)
@@ -243,30 +246,12 @@ def _data(script: Any, mixture: Any, args: Any) -> tuple[Any, Any]:
 def _split(script: Any, kind: str) -> Any:
     name, split = script.dataset_name, getattr(script, f"dataset_{kind}_split")
     try:
-        return _load(name, script.dataset_config, split, streaming=script.dataset_streaming)
+        return load(name, script.dataset_config, split, streaming=script.dataset_streaming)
     except (ValueError, KeyError) as error:
         if "split" not in str(error):
             raise
         hint = "; --test_split_size 0.02 takes a part of those that train" if kind == "test" else ""
         raise ValueError(f"{name}: --dataset_{kind}_split {split}: {error}{hint}") from None
-
-
-def _load(name: str, config: str | None, split: str, *, streaming: bool) -> Any:
-    """Load a split of a data set: a folder, a file, or a name on the hub."""
-    path = Path(name)
-    if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
-        saved = datasets.load_from_disk(name)
-        if isinstance(saved, datasets.Dataset):
-            saved = {"train": saved}
-        if split not in saved:
-            raise ValueError(f"no such split; there is {', '.join(saved)}")
-        return saved[split].to_iterable_dataset() if streaming else saved[split]
-    if path.is_file():
-        ending = next((suffix for suffix in reversed(path.suffixes) if suffix not in _COMPRESSED), "")
-        if ending not in _READERS:
-            raise ValueError(f"{name}: not a data file; those end in {', '.join(_READERS)}")
-        return datasets.load_dataset(_READERS[ending], data_files=name, split=split, streaming=streaming)
-    return datasets.load_dataset(name, config, split=split, streaming=streaming)
 
 
 def _counts(script: Any) -> dict[str, int] | None:

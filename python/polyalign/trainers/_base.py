@@ -15,8 +15,11 @@ from torch import Tensor
 
 from polyalign.trainers import _data
 from polyalign.trainers._ends import ResponseEnds
+from polyalign.trainers._inputs import as_dataset
 from polyalign.trainers._logs import BucketFile, shorten_console
 from polyalign.trainers._metrics import BucketTable
+from polyalign.trainers._together import agree, agreed, main_first, released, tell
+from polyalign.trainers._unfit import Unfit
 from polyalign.weights import BucketWeights
 
 if TYPE_CHECKING:
@@ -110,11 +113,14 @@ class BucketTrainer:
         model: Any,
         args: Any,
         config: Any,
-        train_dataset: Any,
+        data: tuple[Any, Any],
         processing_class: Any,
         bucket_counts: Mapping[str, int] | BucketWeights | None,
-    ) -> Any:
-        """Check what is given, and set what preparing data sets in TRL's __init__ needs; return `args`."""
+    ) -> tuple[Any, Any, Any]:
+        """Check what is given, and set what preparing data sets in TRL's __init__ needs.
+
+        Return `args`, and the data sets that train and are evaluated.
+        """
         name = type(self).__name__
         if args is None:
             args = config(default_output(model, name))
@@ -123,8 +129,9 @@ class BucketTrainer:
         # As TRL has it for streams that train; a stream that is evaluated would be read by one process, and its batches
         # cut for the others, by their first dimension, which not all tensors share.
         args.accelerator_config.dispatch_batches = False
-        if train_dataset is not None:
-            refuse_vision(name, processing_class, _data.columns_of(train_dataset))
+        train, evaluation = as_dataset(data[0], "train_dataset"), as_dataset(data[1], "eval_dataset")
+        if train is not None:
+            refuse_vision(name, processing_class, _data.columns_of(train))
         self._bucket_names: list[str] = []
         self._bucket_ids: dict[str, int] = {}
         self._prepared: set[str] = set()
@@ -135,7 +142,54 @@ class BucketTrainer:
         self._counts: dict[str, int] = {}
         self._is_weighed = False
         self.weight_mean = 1.0
-        return args
+        self._is_any_prepared = False
+        return args, train, evaluation
+
+    def _init_trl(self, *args: Any, **kwargs: Any) -> None:
+        """Run TRL's __init__; an error before it waits for others is told to them."""
+        try:
+            super().__init__(*args, **kwargs)
+        except Exception as error:
+            if not self._is_any_prepared:
+                tell(error)
+            raise
+
+    def _prepare_dataset(self, dataset: Any, *args: Any) -> Any:
+        """Return a data set as the trainer takes it, unless it is one."""
+        if self._is_prepared(dataset):
+            return dataset
+        agree()  # on the model
+        with agreed():
+            dataset = self._prepared_dataset(dataset, *args)
+        self._is_any_prepared = True
+        return self._remember(dataset)
+
+    def _prepared_dataset(self, dataset: Any, *args: Any) -> Any:
+        raise NotImplementedError
+
+    def _prepared_by_trl(self, dataset: Any, unfit: Unfit | None, skips: _data.Skips, *args: Any) -> Any:
+        """Return a data set as TRL prepares it."""
+        if getattr(dataset, "format", None) and dataset.format["type"] == "custom":
+            raise ValueError(
+                f"the {skips.dataset_name} data set is read through with_transform, which preparing it would bake in: "
+                "use map"
+            )
+        try:
+            with agreed(), released():
+                return self._trl_prepare(dataset, *args)
+        except Exception:
+            if unfit is None or unfit.exact or _data.is_streaming(dataset):
+                raise
+            # A template that objects to a text itself: each row is asked.
+            unfit.exact = True
+            with main_first():
+                sifted = _data.sift(dataset, unfit, unfit.columns, skips)
+            if sifted is dataset:
+                raise
+        return self._prepared_by_trl(sifted, unfit, skips, *args)
+
+    def _trl_prepare(self, dataset: Any, *args: Any) -> Any:
+        return super()._prepare_dataset(dataset, *args)  # type: ignore[misc]
 
     def _register(self, buckets: Iterable[str]) -> None:
         for bucket in sorted(buckets):

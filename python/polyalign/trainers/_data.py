@@ -66,15 +66,24 @@ def schema_of(bucket: str) -> BucketSchema | None:
 
 
 class Skips:
-    """Rows that do not train: how many, and why. Said once, before the first step."""
+    """Rows that do not train: how many, why, and the first of each kind. Said once, before the first step."""
 
     def __init__(self, dataset_name: str) -> None:
         self.dataset_name = dataset_name
         self.counts: Counter[str] = Counter()
+        self.firsts: dict[str, int] = {}
+        #: Where the rows that are left were at first; None: there.
+        self._places: npt.NDArray[np.int64] | None = None
 
-    def __call__(self, reason: str) -> None:
-        """Count a row."""
+    def __call__(self, reason: str, at: int) -> None:
+        """Count a row, one of those that are left."""
         self.counts[reason] += 1
+        self.firsts.setdefault(reason, at if self._places is None else int(self._places[at]))
+
+    def leave(self, kept: Sequence[int]) -> None:
+        """Say which of the rows are left."""
+        places = np.asarray(kept, dtype=np.int64)
+        self._places = places if self._places is None else self._places[places]
 
     def check(self, total: int | None) -> None:
         """Raise a ValueError where nothing is left; `total` is None of a stream, which is not known yet."""
@@ -94,7 +103,10 @@ class Skips:
             logger.warning(self._told(total))
 
     def _told(self, total: int) -> str:
-        reasons = "; ".join(f"{rows:,}: {reason}" for reason, rows in self.counts.most_common())
+        reasons = "; ".join(
+            f"{rows:,}: {reason} ({'row' if rows == 1 else 'first: row'} {self.firsts[reason]:,})"
+            for reason, rows in self.counts.most_common()
+        )
         skipped = f"{self.counts.total():,} of {total:,} rows"
         return f"{skipped} of the {self.dataset_name} data set do not train: {reasons}"
 
@@ -121,9 +133,11 @@ def sift(dataset: Any, reason_of: Reason, columns: Sequence[str], skips: Skips) 
         if reason is None:
             kept.append(at)
         else:
-            skips(reason)
-    # As it is where it can be: a selection has to be written out sooner or later.
-    return dataset if len(kept) == len(dataset) else dataset.select(kept)
+            skips(reason, at)
+    if len(kept) == len(dataset):  # as it is: a selection has to be written out sooner or later
+        return dataset
+    skips.leave(kept)
+    return dataset.select(kept)
 
 
 def some_rows(dataset: Any, most: int, columns: Sequence[str]) -> list[dict[str, Any]]:

@@ -18,7 +18,9 @@ from polyalign.trainers._collator import ResponseCollator
 from polyalign.trainers._ends import ROWS
 from polyalign.trainers._rows import Condition, FitResponse, NoResponse, Spread
 from polyalign.trainers._sampler import WeightedSampler
-from polyalign.trainers._trl import SFTTrainer, global_then_local_main_first, pack_dataset
+from polyalign.trainers._together import agreed, main_first
+from polyalign.trainers._trl import SFTTrainer, pack_dataset
+from polyalign.trainers._unfit import Unfit
 from polyalign.trainers.bucket_sft_config import BucketSFTConfig
 from polyalign.weights import BucketWeights, bucket_weights, scale_to_mean_1
 
@@ -38,9 +40,10 @@ class BucketSFT(BucketTrainer, SFTTrainer):
     Parameters
     ----------
     model, args, data_collator, train_dataset, eval_dataset, processing_class, **kwargs
-        ``SFTTrainer``'s. `args` is a :class:`BucketSFTConfig`. Data sets have a column ``bucket`` (``polyalign bucket``
-        and ``Bucketer.assign`` make it) beside ``prompt`` and ``completion``, or ``messages`` with
-        ``assistant_only_loss``; a column ``weight`` wins over computed weights.
+        ``SFTTrainer``'s. `args` is a :class:`BucketSFTConfig`. Data sets may be given as a folder, a file or a name on
+        the hub, of which the split ``train`` is taken. They have a column ``bucket`` (``polyalign bucket`` and
+        ``Bucketer.assign`` make it) beside ``prompt`` and ``completion``, or ``messages`` with ``assistant_only_loss``;
+        a column ``weight`` wins over computed weights.
     bucket_counts : mapping of str to int or BucketWeights, optional
         Rows by bucket, of a data set that streams, or of a larger corpus than the one that trains.
 
@@ -97,14 +100,18 @@ class BucketSFT(BucketTrainer, SFTTrainer):
         bucket_counts: Mapping[str, int] | BucketWeights | None = None,
         **kwargs: Any,
     ) -> None:
-        args = self._begin(model, args, BucketSFTConfig, train_dataset, processing_class, bucket_counts)
-        _refuse(args, compute_loss_func, kwargs)
+        with agreed():
+            data = train_dataset, eval_dataset
+            args, train_dataset, eval_dataset = self._begin(
+                model, args, BucketSFTConfig, data, processing_class, bucket_counts
+            )
+            _refuse(args, compute_loss_func, kwargs)
         self.bucket_weights: BucketWeights | None = None
         self._loss_shares: dict[str, float] = {}
         self._most = math.inf
         self._examples_per_row: float | None = None
         self._told_unseen = False
-        super().__init__(
+        self._init_trl(
             model, args, data_collator, train_dataset, eval_dataset, processing_class, None, *positional, **kwargs
         )
         self._end_init()
@@ -120,25 +127,28 @@ class BucketSFT(BucketTrainer, SFTTrainer):
 
     # --------------------------------------------------------------------------------------------------- data
 
-    def _prepare_dataset(
+    def _prepared_dataset(
         self, dataset: Any, processing_class: Any, args: Any, packing: bool, formatting_func: Any, dataset_name: str
     ) -> Any:
-        if self._is_prepared(dataset):
-            return dataset
         columns = _data.columns_of(dataset)
         _check_columns(columns, args, dataset_name)
         total = None if _data.is_streaming(dataset) else len(dataset)
         skips, num_proc = _data.Skips(dataset_name), args.dataset_num_proc
-        with global_then_local_main_first():
+        unfit = self._unfit(columns, args)
+        with main_first():
             dataset = _data.sift(dataset, _data.no_bucket, ["bucket"], skips)
-            if args.conditioning is not None:
+            if unfit is not None:
+                dataset = _data.sift(dataset, unfit, unfit.columns, skips)
+            if unfit is not None and args.conditioning is not None:
                 dataset = _data.mapped(dataset, Condition(args.conditioning), num_proc, "Conditioning")
+                dataset = _data.sift(dataset, unfit, unfit.columns, skips)  # a template may take no system message
         skips.check(total)
         # TRL would truncate and drop without a word.
         untouched = copy.copy(args)
         untouched.max_length, untouched.shuffle_dataset = None, False
-        dataset = super()._prepare_dataset(dataset, processing_class, untouched, False, formatting_func, dataset_name)
-        with global_then_local_main_first():
+        prepared = processing_class, untouched, False, formatting_func, dataset_name
+        dataset = self._prepared_by_trl(dataset, unfit, skips, *prepared)
+        with main_first():
             dataset = _data.mapped(dataset, FitResponse(args), num_proc, f"Truncating {dataset_name}")
             dataset = _data.sift(dataset, NoResponse(args.max_length), NoResponse.columns, skips)
             skips.check(total)
@@ -151,7 +161,20 @@ class BucketSFT(BucketTrainer, SFTTrainer):
                 dataset = dataset.shuffle(seed=args.seed)
             if packing:
                 dataset = self._pack(dataset, args, dataset_name)
-        return self._remember(dataset)
+        return dataset
+
+    def _unfit(self, columns: list[str], args: BucketSFTConfig) -> Unfit | None:
+        """Return what finds rows that can't be rendered; None where they are rendered already."""
+        if "input_ids" in columns:
+            return None
+        responses = ["completion"] if "completion" in columns else [_conversations(columns)]
+        return Unfit(
+            self._tokenizer,
+            columns if "completion" in columns else [name for name in columns if name != "prompt"],
+            responses,
+            chat_template=self.chat_template,
+            needs_mask=args.assistant_only_loss,
+        )
 
     def _weigh(self, dataset: Any, args: BucketSFTConfig, *, weighs: bool) -> None:
         """Find every bucket's weight, and the mean weight of the rows that train."""
@@ -380,6 +403,10 @@ def _refuse(args: BucketSFTConfig, compute_loss_func: Any, kwargs: Mapping[str, 
     for what, (is_so, reason) in refused.items():
         if is_so:
             raise ValueError(f"BucketSFT does not take {what}: {reason}")
+
+
+def _conversations(columns: list[str]) -> str:
+    return "messages" if "messages" in columns else "conversations"
 
 
 def _check_columns(columns: list[str], args: BucketSFTConfig, dataset_name: str) -> None:

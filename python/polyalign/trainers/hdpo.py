@@ -15,11 +15,12 @@ from datasets import Value
 from torch import Tensor
 
 from polyalign.buckets import BucketSchema
-from polyalign.critics import Critic, SupportCritic, ask, check_scores
+from polyalign.critics import SupportCritic, ask, check_scores
 from polyalign.trainers import _data, losses
 from polyalign.trainers._base import PAPER, BucketTrainer, card_table, refuse_sequence_parallelism
 from polyalign.trainers._collator import PairCollator
 from polyalign.trainers._ends import ROWS, set_end
+from polyalign.trainers._inputs import as_critic, as_reference
 from polyalign.trainers._online import Samples, noise, sample
 from polyalign.trainers._rows import (
     SCORES,
@@ -31,7 +32,9 @@ from polyalign.trainers._rows import (
     empty_response,
     no_score,
 )
-from polyalign.trainers._trl import DPOTrainer, extract_prompt, global_then_local_main_first
+from polyalign.trainers._together import agreed, main_first
+from polyalign.trainers._trl import DPOTrainer, extract_prompt
+from polyalign.trainers._unfit import Unfit
 from polyalign.trainers.hdpo_config import HDPOConfig
 from polyalign.weights import BucketWeights
 
@@ -65,15 +68,16 @@ class HDPO(BucketTrainer, DPOTrainer):
     Parameters
     ----------
     model, ref_model, args, data_collator, train_dataset, eval_dataset, processing_class, **kwargs
-        ``DPOTrainer``'s; `ref_model` is what DPO regularises towards. `args` is an :class:`HDPOConfig`. Data sets have
-        a column ``bucket`` beside ``prompt``, ``chosen`` and ``rejected`` (``polyalign pairs`` makes them); columns
-        ``weight``, ``chosen_score`` and ``rejected_score`` win over what would be computed; ``pair_type`` is a number.
-    reference : Reference, optional
-        The human reference.
-    critic : Critic, optional
-        What scores responses: ``score(responses, buckets)``, lower is closer to humans. Default:
-        ``SupportCritic(reference)``. It may be left out where no term needs it: the data set has its scores, and
-        ``lambda_online=0``.
+        ``DPOTrainer``'s; `ref_model` is what DPO regularises towards. `args` is an :class:`HDPOConfig`. Data sets may
+        be given as a folder, a file or a name on the hub, of which the split ``train`` is taken. They have a column
+        ``bucket`` beside ``prompt``, ``chosen`` and ``rejected`` (``polyalign pairs`` makes them); columns ``weight``,
+        ``chosen_score`` and ``rejected_score`` win over what would be computed; ``pair_type`` is a number.
+    reference : Reference or str, optional
+        The human reference, or a file, a folder or a data set of the hub that has it.
+    critic : Critic or str, optional
+        What scores responses: ``score(responses, buckets)``, lower is closer to humans; or the name of a reference: the
+        support distance from it. Default: ``SupportCritic(reference)``. It may be left out where no term needs it: the
+        data set has its scores, and ``lambda_online=0``.
     bucket_counts : mapping of str to int or BucketWeights, optional
         Rows by bucket, of a data set that streams, or of a larger corpus than the one that trains.
 
@@ -137,15 +141,18 @@ class HDPO(BucketTrainer, DPOTrainer):
         processing_class: Any = None,
         *positional: Any,
         reference: Any = None,
-        critic: Critic | None = None,
+        critic: Any = None,
         bucket_counts: Mapping[str, int] | BucketWeights | None = None,
         **kwargs: Any,
     ) -> None:
-        args = self._begin(model, args, HDPOConfig, train_dataset, processing_class, bucket_counts)
-        if reference is not None and not hasattr(reference, "support_distance"):
-            raise TypeError(f"reference is a Reference, not {type(reference).__name__}: ref_model is TRL's")
-        self.reference = reference
-        self.critic = SupportCritic(reference) if critic is None and reference is not None else critic
+        with agreed():
+            data = train_dataset, eval_dataset
+            args, train_dataset, eval_dataset = self._begin(
+                model, args, HDPOConfig, data, processing_class, bucket_counts
+            )
+            self.reference, self.critic = as_reference(reference), as_critic(critic)
+            if self.critic is None and self.reference is not None:
+                self.critic = SupportCritic(self.reference)
         if args.lambda_online > 0 and self.critic is None:
             raise ValueError("lambda_online > 0 scores samples: give a reference or a critic, or set it to 0")
         self._weigher: WeighPairs | None = None
@@ -153,7 +160,7 @@ class HDPO(BucketTrainer, DPOTrainer):
         self._online_costs: dict[str, float] = {}
         self._cost: _Cost
         self._trials = 0
-        super().__init__(
+        self._init_trl(
             model, ref_model, args, data_collator, train_dataset, eval_dataset, processing_class, *positional, **kwargs
         )
         self._end_init()
@@ -187,35 +194,40 @@ class HDPO(BucketTrainer, DPOTrainer):
         )
         if reentrant and self.args.lambda_online > 0 and self.accelerator.num_processes > 1:
             raise ValueError(
-                "lambda_online > 0 on several processes does not work with reentrant gradient checkpointing (which TRL "
-                "sets for adapters under ZeRO-3): set gradient_checkpointing_kwargs={'use_reentrant': False}, or "
-                "lambda_online=0"
+                "lambda_online > 0 on several processes does not work with reentrant activation checkpointing, which "
+                "TRL insists on for adapters under ZeRO-3: set activation_checkpointing=False, or use ZeRO-2 or FSDP "
+                "(there use_reentrant can be False), or lambda_online=0"
             )
 
     # --------------------------------------------------------------------------------------------------- data
 
-    def _prepare_dataset(self, dataset: Any, processing_class: Any, args: Any, dataset_name: str) -> Any:
-        if self._is_prepared(dataset):
-            return dataset
+    def _prepared_dataset(self, dataset: Any, processing_class: Any, args: Any, dataset_name: str) -> Any:
         columns = _data.columns_of(dataset)
         _check_columns(columns, dataset_name)
         weighs, total = "weight" in columns, None if _data.is_streaming(dataset) else len(dataset)
         skips, num_proc = _data.Skips(dataset_name), args.dataset_num_proc
         if args.eos_token is not None:  # with which TRL ends texts
             set_end(None, self._tokenizer, args.eos_token)
-        with global_then_local_main_first():
+        responses = ("chosen", "rejected")
+        unfit = Unfit(self._tokenizer, columns, responses)
+        with main_first():
             dataset = _data.sift(dataset, _data.no_bucket, ["bucket"], skips)
+            dataset = _data.sift(dataset, unfit, unfit.columns, skips)
+            skips.check(total)
             if "prompt" not in columns:
                 dataset = _data.mapped(dataset, extract_prompt, num_proc, "Extracting prompts of")
-            self._check_schema(dataset)
+                unfit = Unfit(self._tokenizer, [*columns, "prompt"], responses)
+                dataset = _data.sift(dataset, unfit, unfit.columns, skips)
             dataset = _data.sift(dataset, empty_response, ["chosen", "rejected"], skips)
+            skips.check(total)
+            self._check_schema(dataset)
             dataset = self._score(dataset, args, columns, dataset_name, skips)
         skips.check(total)
         # TRL would drop without a word.
         untouched = copy.copy(args)
         untouched.max_length = None
-        dataset = super()._prepare_dataset(dataset, processing_class, untouched, dataset_name)
-        with global_then_local_main_first():
+        dataset = self._prepared_by_trl(dataset, unfit, skips, processing_class, untouched, dataset_name)
+        with main_first():
             measure = MeasurePairs(args)
             dataset = _data.extended(dataset, measure, measure.columns, measure.types)
             dataset = _data.sift(dataset, UnfitPair(args), UnfitPair.columns, skips)
@@ -234,8 +246,7 @@ class HDPO(BucketTrainer, DPOTrainer):
                 self._weigh(dataset, args)
             number = NumberPairs(dict(self._bucket_ids), self.weight_mean, names=_data.is_streaming(dataset))
             types = {"bucket": _data.bucket_type(dataset, self._bucket_names), "weight": Value("float64")}
-            dataset = _data.extended(dataset, number, number.columns, types)
-        return self._remember(dataset)
+            return _data.extended(dataset, number, number.columns, types)
 
     def _check_schema(self, dataset: Any) -> None:
         """Raise a ValueError for a bucket that is none under the reference's schema."""
