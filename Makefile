@@ -1,6 +1,6 @@
 # Everything below creates what it needs (a virtual environment in .venv, the release build) and
 # is idempotent: a second run takes seconds.
-.PHONY: help setup build test check test-rust test-python wheel check-wheel demo bench clean
+.PHONY: help setup build test check test-rust test-python test-lowest wheel check-wheel demo bench clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -8,6 +8,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 WHEEL  := $(wildcard dist/polyalign-*.whl)
 WHEEL_VENV := .venv-wheel
+LOWEST_VENV := .venv-lowest
+TRAINING_TESTS := $(shell grep -lE 'importorskip."trl"' tests/*.py)
 ifeq ($(shell uname -s),Linux)
 WHEEL_FLAGS := --compatibility manylinux_2_28 -- -C linker=$(CURDIR)/rust/polyalign-python/link-old-glibc
 WHEEL_AUDIT := $(BIN)/auditwheel show dist/*.whl
@@ -55,6 +57,12 @@ test-python: build
 
 test: check test-rust test-python
 
+# The oldest versions that the extra `train` promises.
+test-lowest: build
+	$(BIN)/uv venv --quiet --clear --python $(PYTHON) $(LOWEST_VENV)
+	$(BIN)/uv pip install --quiet --python $(LOWEST_VENV)/bin/python --resolution lowest-direct -r pyproject.toml --extra train --extra dev
+	PYTHONPATH=python $(LOWEST_VENV)/bin/python -m pytest -n auto $(TRAINING_TESTS)
+
 # The engine's dependencies are those of the tests; only the extension is linked once more, against an older glibc.
 wheel: $(VENV)/.installed
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --group wheel
@@ -90,4 +98,4 @@ bench: build
 	$(BIN)/python benches/run.py $(ARGS)
 
 clean:
-	rm -rf $(VENV) $(WHEEL_VENV) target demo dist
+	rm -rf $(VENV) $(WHEEL_VENV) $(LOWEST_VENV) target demo dist

@@ -234,3 +234,86 @@ class TestTraining:
         turns = {step_times.TRL: Turn([1.0, 2.0, 4.0]), step_times.OURS: Turn([2.0, 4.0, 8.0])}
         found = step_times.compared(turns, step_times.OURS)
         assert found == {"ratio": 2.0, "low": 2.0, "high": 2.0, "steps": 3}
+
+
+class TestWeighting:
+    @pytest.fixture(scope="class")
+    def weighting(self):
+        pytest.importorskip("torch", reason="it trains: pip install 'polyalign[train]'")
+        import weighting
+
+        return weighting
+
+    @pytest.fixture(scope="class")
+    def rows(self, weighting):
+        sizes = {"en|single|qa|short": 300, "zh|single|qa|short": 60}
+        texts = [(bucket, at) for bucket, size in sizes.items() for at in range(size)]
+        return [weighting.Row(bucket, f"{bucket}{at // 3}", f"what is {at}?\n", f"it is {at}") for bucket, at in texts]
+
+    def study(self, weighting, **changed):
+        study = weighting.Study(
+            "tiny", 200, {**weighting.SMALL, "hidden_size": 16}, "adam", (0.01,), (1, 2), weighting.FEW
+        )
+        return weighting.dataclasses.replace(study, **changed)
+
+    def test_groups_are_held_out_whole_and_buckets_have_at_most_so_many_rows(self, weighting, rows):
+        parts = weighting.split(rows, self.study(weighting), seed=1)
+        groups = {part: {row.group for row in found} for part, found in parts.items()}
+        assert set(groups) == {"train", "validation", "test"}
+        assert not groups["train"] & (groups["validation"] | groups["test"])
+        assert not groups["validation"] & groups["test"]
+        few = weighting.split(rows, self.study(weighting, most_rows=20), seed=1)["train"]
+        assert [row.bucket for row in few].count("en|single|qa|short") == 20
+
+    def test_nll_is_that_of_each_responses_own_tokens(self, weighting, rows):
+        import torch
+
+        study = self.study(weighting)
+        data = weighting.prepared(rows, study, 0, None)
+        model = weighting.Small(study.model, data.tokens.tokenizer.get_vocab_size())
+        some = [data.tokens.example(row) for row in data.train[:5]]
+        found = weighting.nll(model, some).tolist()
+        for example, value in zip(some, found, strict=True):
+            ids = torch.tensor(example.ids)
+            logps = model.llama(input_ids=ids[None]).logits[0, :-1].log_softmax(dim=-1)
+            expected = -logps.gather(1, ids[1:, None])[example.prompt - 1 :].mean()
+            assert value == pytest.approx(float(expected), rel=1e-4)
+            assert ids[-1] == data.tokens.end
+
+    def test_weights_or_draws_give_buckets_their_shares(self, weighting, rows):
+        data = weighting.prepared(rows, self.study(weighting), 0, None)
+        expected = weighting.bucket_weights(data.counts, tau=0.5)
+        steps = len(data.train) // weighting.BATCH
+        weighed, drawn = (
+            list(weighting.itertools.islice(weighting.batches(data, 0.5, by, 0), 20 * steps))
+            for by in ("weight", "sample")
+        )
+        for batch, weight in weighed[:steps]:
+            assert weight.tolist() == pytest.approx([expected.weights[example.bucket] for example in batch])
+        assert all((weight == 1).all() for _, weight in drawn)
+        buckets = [example.bucket for batch, _ in drawn for example in batch]
+        for bucket, share in expected.loss_shares.items():
+            assert buckets.count(bucket) / len(buckets) == pytest.approx(share, abs=0.05)
+
+    def test_it_goes_on_where_it_was_and_says_how_far_from_plain(self, weighting, rows, tmp_path, monkeypatch):
+        study = self.study(weighting, ways=weighting.FEW[:2])
+        monkeypatch.setattr(weighting, "STUDIES", (study,))
+        path = tmp_path / "weighting.json"
+        for seeds in ((weighting.PILOT, 0), (0, 1)):
+            results = weighting.Results(path, {"machine": "this"})
+            for seed in seeds:
+                weighting.measure(study, rows, seed, None, results)
+        assert len(results.runs) == 2 * 3
+        assert json.loads(path.read_text())["runs"] == results.runs
+        before = path.stat().st_mtime_ns
+        weighting.measure(study, rows, 1, None, weighting.Results(path, {}))
+        assert path.stat().st_mtime_ns == before
+        lines = weighting.render(results, rare=False).splitlines()
+        assert [line.split("|")[1:4] for line in lines[2:]] == [[" tiny ", f" {at} ", " 2 "] for at in (1, 2, "best")]
+        assert all("±" in line for line in lines[2:])
+
+    def test_a_cell_is_the_difference_seed_by_seed(self, weighting):
+        assert weighting.cell({0: 1.5, 1: 2.5}, {0: 1.0, 1: 2.0}) == "+0.500 ±0.000"
+        assert weighting.cell({0: 1.0, 1: 2.2}, {0: 1.0, 1: 2.0}) == "+0.100 ±1.271"
+        assert weighting.cell({0: 0.5}, {0: 1.0, 1: 2.0}) == "-0.500"
+        assert weighting.cell({}, {0: 1.0}) == ""

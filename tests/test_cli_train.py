@@ -146,6 +146,9 @@ def test_says_what_is_missing(run: Run, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setitem(sys.modules, "trl", None)
     code, _, err = run("sft --model_name_or_path model --dataset_name bucketed")
     assert (code, err) == (1, "polyalign: training needs trl: pip install 'polyalign[train]'\n")
+    monkeypatch.setattr(sys, "version_info", (3, 10, 14))
+    code, _, err = run("sft --model_name_or_path model --dataset_name bucketed")
+    assert err == "polyalign: training needs Python 3.11 or later and trl: pip install 'polyalign[train]'\n"
 
 
 # Options
@@ -380,6 +383,7 @@ def test_two_processes() -> None:
     environment = clean_environment(**PACKAGE, OMP_NUM_THREADS="1", HF_DATASETS_CACHE="cache")
     result = subprocess.run([*launch, *script.split()], capture_output=True, text=True, env=environment, check=False)
     assert result.returncode == 0, result.stderr
+    assert "FutureWarning" not in result.stderr
     assert result.stdout.count("Bucket weights of 4 buckets") == 1
     assert result.stdout.count("2 steps in ") == 1
     assert len(losses(result.stdout)) == 2

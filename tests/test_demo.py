@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -9,12 +10,15 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 import polyalign
 from conftest import Cli
-from polyalign import demo
+from polyalign import demo, weights
+from polyalign.critics import SupportCritic
 from polyalign.demo import _corpus
 
 
@@ -83,40 +87,92 @@ def test_demo_without_the_training_packages(
     assert not (tmp_path / "demo" / "training").exists()
 
 
-def test_demo_trains(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_demo_trains(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("trl", reason="trl is not installed: pip install 'polyalign[train]'")
-    from polyalign.critics import SupportCritic
-    from polyalign.demo._training import Recipe
+    from polyalign.demo import _training
+    from polyalign.trainers._trl import ignore_old_names
 
-    recipe = Recipe(
+    made: list[Any] = []
+    trainers: list[tuple[Any, list[str]]] = []
+    right = _training.train
+    monkeypatch.setattr(_training, "train", lambda *given: made.append(right(*given)) or made[0])
+    for name in ("BucketSFT", "HDPO"):
+        monkeypatch.setattr(_training, name, remembered(getattr(_training, name), trainers))
+    recipe = _training.Recipe(
         hidden_size=32, layers=1, heads=2, batch=16, most_rows=160, max_steps=12, online_every=6, online_prompts=4,
         max_new_tokens=16, answers=1,
     )  # fmt: skip
     with warnings.catch_warnings():
         warnings.simplefilter("error", FutureWarning)
+        ignore_old_names()
         demo.run_demo(tmp_path / "demo", recipe=recipe)
     out, err = capfd.readouterr()
     assert err == ""  # no bars, no warnings
+    (trained,) = made
     folder = tmp_path / "demo" / "training"
-    for name in ("sft", "bucket-sft", "hdpo"):
-        assert (folder / name / "model.safetensors").is_file()
     for name in ("answers.jsonl", "human.safetensors", "pairs.parquet", "distances.png"):
         assert str(folder / name) in out
         assert (folder / name).is_file()
 
-    lines = [json.loads(line) for line in (folder / "answers.jsonl").read_text("utf-8").splitlines()]
+    # What trains, and on what: nothing that is held out.
+    plain, weighted, hdpo = (trainer for trainer, _ in trainers)
+    assert (plain.args.tau, weighted.args.tau) == (1, weights.DEFAULT_TAU)
+    assert len(set(plain.bucket_weights.weights.values())) == 1 < len(set(weighted.bucket_weights.weights.values()))
+    held_out = {row["id"] for row in trained.rows}
+    groups = {row["id"]: row["group"] for row in pq.read_table(tmp_path / "demo" / "bucketed" / "data").to_pylist()}
+    assert all(_corpus.is_held_out(groups[row]) for row in held_out)
+    for _, rows in trainers:
+        assert len(rows) > 100
+        assert not any(_corpus.is_held_out(groups[row]) for row in rows)
+    assert hdpo.reference.buckets == polyalign.Reference.load(folder / "human.safetensors").buckets
+
+    # What is measured: each model after its own training, as it was saved, on the held-out rows.
+    for stage, name in zip(trained.stages[1:], ("sft", "bucket-sft", "hdpo"), strict=True):
+        assert stage.losses == pytest.approx(losses_of(folder / name, trained.rows), rel=1e-4)
+    first, *others = (stage.losses for stage in trained.stages)
+    assert all(sum(losses.values()) < sum(first.values()) for losses in others)
+    assert len({tuple(losses.values()) for losses in (first, *others)}) == 4
+    assert sum(trained.humans.losses.values()) > 0
     critic = SupportCritic(polyalign.Reference.load(folder / "human.safetensors"))
-    stages = ("untrained", "SFT", "BucketSFT", "HDPO")
+    lines = [json.loads(line) for line in (folder / "answers.jsonl").read_text("utf-8").splitlines()]
     means = []
-    for stage in stages:
-        its = [line for line in lines if line["id"].startswith(f"{stage}/")]
+    for stage in trained.stages:
+        its = [line for line in lines if line["id"].startswith(f"{stage.name}/")]
+        assert [line["completion"] for line in its] == [answer for (answer,) in stage.answers]
         assert len(its) == 160
         scores = critic.score([line["completion"] for line in its], [line["bucket"] for line in its])
         means.append(f"{float(scores.mean()):.3f}")
     assert re.search(rf"mean of answers +160 +160 +{' +'.join(means)} ", out)
-    untrained, *trained, humans = re.search(r"NLL, mean of buckets +([\d. ]+)", out)[1].split()  # type: ignore[index]
-    assert all(float(nll) < float(untrained) for nll in trained)
-    assert float(humans) > 0
+
+
+def remembered(trainer: Any, made: list[tuple[Any, list[str]]]) -> Any:
+    """What stands in for a trainer: keeps each that is made, and the ids of the rows that it is given."""
+
+    def make(*given: Any, train_dataset: Any, **more: Any) -> Any:
+        made.append((trainer(*given, train_dataset=train_dataset, **more), train_dataset["id"][:]))
+        return made[-1][0]
+
+    make.__module__ = trainer.__module__
+    return make
+
+
+def losses_of(folder: Path, rows: list[dict[str, Any]]) -> dict[str, float]:
+    """The mean NLL of the answers' tokens by bucket, from the logits of each exchange alone."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForCausalLM.from_pretrained(folder).eval()
+    found: dict[str, list[float]] = {}
+    for row in rows:
+        apply = functools.partial(tokenizer.apply_chat_template, return_dict=False)
+        start = len(apply(row["prompt"], add_generation_prompt=True))
+        ids = torch.tensor(apply([*row["prompt"], *row["completion"]]))
+        with torch.no_grad():
+            logps = model(input_ids=ids[None]).logits[0, :-1].log_softmax(dim=-1)
+        nll = -logps.gather(1, ids[1:, None])[start - 1 :]
+        found.setdefault(row["bucket"], []).append(float(nll.mean()))
+    return {bucket: sum(values) / len(values) for bucket, values in found.items()}
 
 
 def test_training_looks_for_no_hub() -> None:

@@ -688,6 +688,24 @@ def test_a_resumed_run_draws_the_same(data: Dataset, tmp_path: Path, monkeypatch
     assert all(map(torch.equal, weights, weights_again))
 
 
+def test_samples_are_drawn_in_evaluation_mode(data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dropout would draw from another distribution than the one whose gradient is taken, which trains with it."""
+    right, trains = online_module._generate, []
+
+    def generate(model: Any, *args: Any) -> Any:
+        trains.append(any(module.training for module in model.modules()))
+        return right(model, *args)
+
+    monkeypatch.setattr(online_module, "_generate", generate)
+    settings = {"per_device_train_batch_size": 2, "max_steps": 1, **ONLINE_SETTINGS}
+    trainer, _ = training.train(
+        HDPO, HDPOConfig, tmp_path, model=tiny.model(attention_dropout=0.3), settings=settings, train_dataset=data,
+        ref_model=tiny.model(1), critic=Words(),
+    )  # fmt: skip
+    assert trains and not any(trains)
+    assert trainer.model.training
+
+
 def test_processes_of_one_tensor_parallel_group_draw_alike() -> None:
     def rank(process: int, size: int) -> int:
         accelerator = SimpleNamespace(process_index=process, num_processes=4)

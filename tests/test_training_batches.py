@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 pytest.importorskip("trl", reason="training needs polyalign[train]: pip install 'polyalign[train]'")
 
+
+import torch
 
 import kinds
 import tiny
@@ -32,6 +36,51 @@ SETTINGS = {
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny.save(tmp_path_factory.mktemp("model"), tiny.model())
+
+
+@both
+def test_deepspeed_rounds_the_models_inputs_alone(
+    kind: Kind, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights, scores and the reference's log-probabilities of a batch stay as they are; as bfloat16 they would not."""
+    settings = {"precompute_ref_log_probs": True} if kind is HUMAN_DPO else {}
+    trainer = kind.make(folder, tmp_path, rows_of(kind), **settings)
+    batch = {**next(iter(trainer.get_train_dataloader())), "pixels": torch.full((2,), 1.001)}
+    trainer.is_deepspeed_enabled = True
+    plugin = SimpleNamespace(hf_ds_config=SimpleNamespace(dtype=lambda: torch.bfloat16))
+    monkeypatch.setattr(type(trainer.accelerator.state), "deepspeed_plugin", plugin)
+    found = trainer._prepare_inputs(batch)
+    assert found["pixels"].dtype == torch.bfloat16
+    floats = {name for name, value in batch.items() if torch.is_tensor(value) and value.is_floating_point()}
+    exact = floats - {"pixels"}
+    expected = {"token_weight", "weight"}
+    if kind is HUMAN_DPO:
+        expected = {"weight", "chosen_score", "rejected_score", "ref_chosen_logps", "ref_rejected_logps"}
+    assert exact >= expected
+    assert all(found[name].dtype == batch[name].dtype and torch.equal(found[name], batch[name]) for name in exact)
+
+
+@both
+def test_ranks_of_one_tensor_parallel_group_count_once(kind: Kind, folder: Path, tmp_path: Path) -> None:
+    """Of four processes in groups of two, that see two batches: sums are of two, and gradients averaged over two."""
+    trainer = kind.make(folder, tmp_path, rows_of(kind), **SETTINGS)
+    batches = list(itertools.islice(trainer.get_train_dataloader(), 4))
+    parts = [batches[:2], batches[2:]]
+    sums = [trainer.get_batch_samples(iter(part), 2, torch.device("cpu"))[1] for part in parts]
+
+    class Ranks:
+        num_processes, process_index = 4, 0
+
+        def reduce(self, values: Any, how: str) -> Any:
+            """Return the sum over the processes, of which each batch has two."""
+            assert how == "sum"
+            return 2 * sum(torch.stack([*part.values()]) for part in sums)
+
+    trainer.accelerator, trainer.get_tp_size = Ranks(), lambda: 2
+    _, found = trainer.get_batch_samples(iter(parts[0]), 2, torch.device("cpu"))
+    for name, value in found.items():
+        assert value == pytest.approx(float(sums[0][name] + sums[1][name])), name
+    assert trainer._data_parallel_size == 2
 
 
 def rows_of(kind: Kind) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from types import ModuleType
 
 
@@ -19,6 +20,7 @@ def training_module(name: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("polyalign"):
             raise
+        python = "Python 3.11 or later and " if sys.version_info < (3, 11) else ""
         raise ModuleNotFoundError(
-            f"training needs {error.name}: pip install 'polyalign[train]'", name=error.name
+            f"training needs {python}{error.name}: pip install 'polyalign[train]'", name=error.name
         ) from error

@@ -25,6 +25,7 @@ from polyalign.critics import SupportCritic
 from polyalign.demo._corpus import SPECIAL_TOKENS, is_held_out, write_lines
 from polyalign.reference import Reference
 from polyalign.trainers import HDPO, BucketSFT, BucketSFTConfig, HDPOConfig
+from polyalign.trainers._trl import ignore_old_names
 from polyalign.trainers.conditioning import condition, system_line
 
 __all__ = ["Recipe", "Stage", "Trained", "train"]
@@ -159,7 +160,7 @@ class _Lab:
             f"rows.\nThe {len(self.rows):,} held-out rows share no question and no answer with them.\n"
         )
         stages = [self._measured("untrained", model, answers=1)]
-        for name, tau in (("SFT", 1.0), ("BucketSFT", 0.0)):
+        for name, tau in (("SFT", 1.0), ("BucketSFT", None)):
             model = self._untrained()
             self._fit(name, self._bucket_sft(model, name, tau))
             stages.append(self._measured(name, model))
@@ -212,7 +213,7 @@ class _Lab:
             "seed": self.recipe.seed,
         }
 
-    def _bucket_sft(self, model: Any, name: str, tau: float) -> Any:
+    def _bucket_sft(self, model: Any, name: str, tau: float | None) -> Any:
         recipe = self.recipe
         settings = self._settings(name, recipe.sft_epochs, recipe.sft_learning_rate)
         return BucketSFT(
@@ -409,7 +410,7 @@ def _quiet() -> Iterator[None]:
     transformers_logging.disable_progress_bar()
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "`(is_)?gradient_checkpointing` is deprecated", FutureWarning)
+            ignore_old_names()
             yield
     finally:
         logger.removeFilter(_is_news)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import trl
 from packaging.version import Version
 
@@ -23,6 +25,7 @@ __all__ = [
     "get_peft_config",
     "get_quantization_config",
     "global_then_local_main_first",
+    "ignore_old_names",
     "pack_dataset",
     "pad",
     "unwrap_model_for_generation",
@@ -41,6 +44,13 @@ def check_trl(version: str = trl.__version__) -> None:
         )
 
 
+def ignore_old_names() -> None:
+    """Keep transformers' warnings of names that TRL, not the user, takes from before transformers 5 from the screen."""
+    old = r"`(is_)?gradient_checkpointing(_enable|_disable)?` is deprecated"
+    warnings.filterwarnings("ignore", old, FutureWarning)
+
+
+ignore_old_names()
 check_trl()  # before names that another version has elsewhere are asked for
 
 from trl import (  # noqa: E402
