@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import small_tokenizers
@@ -168,6 +169,58 @@ def test_sound_tables_of_every_type_are_taken(users: dict[str, Callable[[Any], o
         assert assigned["bucket"].null_count == data["completion"].null_count
     sliced = pa.array(["one", "two words", None, "three"])[1:]
     assert users["slow"](sliced).to_pylist()[1] is None  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("form", ["parquet", "arrow"])
+def test_times_keep_their_kind_and_zone(form: str, tmp_path: Path) -> None:
+    times: dict[str, tuple[pa.DataType, pa.DataType]] = {
+        "second": (pa.timestamp("s"), pa.timestamp("ms")),
+        "paris": (pa.timestamp("s", "Europe/Paris"), pa.timestamp("ms", "Europe/Paris")),
+        "offset": (pa.timestamp("ns", "+02:00"), pa.timestamp("ns", "+02:00")),
+        "day": (pa.date64(), pa.date32()),
+        "clock": (pa.time32("s"), pa.time32("ms")),
+        "micro": (pa.time64("us"), pa.time64("us")),
+        "span": (pa.duration("s"), pa.duration("s")),
+        "label": (pa.dictionary(pa.int32(), pa.timestamp("s", "UTC")), pa.timestamp("ms", "UTC")),
+        "list": (pa.list_(pa.timestamp("s", "UTC")), pa.list_(pa.timestamp("ms", "UTC"))),
+        "struct": (pa.struct({"day": pa.date64()}), pa.struct({"day": pa.date32()})),
+        "map": (pa.map_(pa.string(), pa.time32("s")), pa.map_(pa.string(), pa.time32("ms"))),
+    }
+    columns: dict[str, Any] = {"prompt": ["q"] * 3, "completion": ["an answer"] * 3}
+    for name, (kind, _) in times.items():
+        number = 86_400_000
+        values = {"list": [number], "struct": {"day": number}, "map": [("k", 5)], "clock": 5, "micro": 5}
+        plain = kind.value_type if name == "label" else kind
+        column = pa.array([values.get(name, number), None, values.get(name, number)], _numbers(plain)).cast(plain)
+        columns[name] = column.dictionary_encode() if name == "label" else column
+    table = pa.table(columns)
+    file = tmp_path / f"times.{form}"
+    if form == "parquet":
+        pq.write_table(table, file)
+    else:
+        with pa.ipc.new_file(file, table.schema) as writer:
+            writer.write_table(table)
+    BUCKETER.bucket_files(file, tmp_path / "out")
+    out = pq.read_table(tmp_path / "out" / "data")
+    for name, (_, kind) in times.items():
+        assert _items(out.schema.field(name).type) == _items(kind), name
+        assert out[name].cast(kind).to_pylist() == table[name].cast(kind).to_pylist(), name
+
+
+def _numbers(kind: pa.DataType) -> pa.DataType:
+    """The type of the numbers that a type of times holds."""
+    if pa.types.is_list(kind):
+        return pa.list_(_numbers(kind.value_type))
+    if pa.types.is_map(kind):
+        return pa.map_(kind.key_type, _numbers(kind.item_type))
+    if pa.types.is_struct(kind):
+        return pa.struct({field.name: _numbers(field.type) for field in kind})
+    return pa.int32() if pa.types.is_time32(kind) else pa.int64()
+
+
+def _items(kind: pa.DataType) -> str:
+    """A type without the names of lists' and maps' items, which Parquet has its own for."""
+    return str(kind).replace("element:", "item:").replace(" ('map')", "")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the bound on memory needs /proc")

@@ -7,13 +7,14 @@ use super::json_column::{is_json, marked};
 use super::open::{Handle, open_file};
 use super::partition::Key;
 use super::unify::{conform, merged};
+use super::zones;
 use crate::error::one_line;
 use crate::{Error, Result};
 use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, StringArray, new_null_array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+    ArrowReaderMetadata, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -283,7 +284,7 @@ struct Groups {
 impl Groups {
     /// Opens the row group that holds `row`; the result's rows before it are to be passed over.
     fn open(file: Handle, row: u64, block_bytes: u64) -> Result<(Self, u64), String> {
-        let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::default()).map_err(text)?;
+        let metadata = zones::metadata(&file).map_err(text)?;
         let groups = metadata.metadata().row_groups();
         let rows: i64 = groups.iter().map(|g| g.num_rows().max(0)).sum();
         let bytes: i64 = groups.iter().map(|g| g.total_byte_size().max(0)).sum();
@@ -459,8 +460,8 @@ fn file_schema(input: &Input) -> Result<SchemaRef, String> {
     let file = open_file(input).map_err(text)?;
     match input.format {
         Format::Parquet => {
-            let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(text)?;
-            Ok(marked(builder.schema(), builder.parquet_schema()))
+            let metadata = zones::metadata(&file).map_err(text)?;
+            Ok(marked(metadata.schema(), metadata.parquet_schema()))
         }
         Format::ArrowFile => Ok(Ipc::file(file)?.schema()),
         _ => Ok(Ipc::stream(file)?.schema()),

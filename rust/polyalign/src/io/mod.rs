@@ -18,3 +18,4 @@ pub mod split;
 pub mod table;
 pub(crate) mod unify;
 pub mod validate;
+mod zones;

@@ -1,5 +1,7 @@
 //! Rows of an output directory, to look at.
 
+use super::open::Handle;
+use crate::error::one_line;
 use crate::{Error, Result};
 use arrow::array::{BooleanArray, RecordBatch, StringArray};
 use arrow::compute::cast;
@@ -9,7 +11,8 @@ use arrow::error::ArrowError;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowPredicateFn, ParquetRecordBatchReaderBuilder, RowFilter};
 use parquet::errors::ParquetError;
-use std::fs::{self, File};
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 const BATCH_ROWS: usize = 256;
@@ -32,24 +35,14 @@ pub fn first_rows(
     let mut batches = Vec::new();
     let mut left = limit;
     for file in &files {
-        let builder = open(file)?;
-        schema.get_or_insert_with(|| builder.schema().clone());
+        let read = AssertUnwindSafe(|| rows_of(file, bucket, left));
+        let damaged = |_| Err(unreadable(file, "the file is damaged"));
+        let (own, rows) = catch_unwind(read).unwrap_or_else(damaged)?;
+        schema.get_or_insert(own);
+        left -= rows.iter().map(RecordBatch::num_rows).sum::<usize>();
+        batches.extend(rows);
         if left == 0 {
             break;
-        }
-        let builder = match bucket {
-            Some(bucket) => only_bucket(builder, bucket).map_err(|error| unreadable(file, error))?,
-            None => builder,
-        };
-        let reader = builder
-            .with_batch_size(left.min(BATCH_ROWS))
-            .with_limit(left)
-            .build()
-            .map_err(|error| unreadable(file, error))?;
-        for batch in reader {
-            let batch = batch.map_err(|error| unreadable(file, error))?;
-            left -= batch.num_rows();
-            batches.push(batch);
         }
     }
     match schema {
@@ -58,10 +51,30 @@ pub fn first_rows(
     }
 }
 
+/// The first rows of one file.
+fn rows_of(file: &Path, bucket: Option<&str>, limit: usize) -> Result<(SchemaRef, Vec<RecordBatch>)> {
+    let builder = open(file)?;
+    let schema = builder.schema().clone();
+    if limit == 0 {
+        return Ok((schema, Vec::new()));
+    }
+    let unreadable = |error: &dyn std::fmt::Display| unreadable(file, one_line(&error.to_string()));
+    let builder = match bucket {
+        Some(bucket) => only_bucket(builder, bucket).map_err(|error| unreadable(&error))?,
+        None => builder,
+    };
+    let builder = builder.with_batch_size(limit.min(BATCH_ROWS)).with_limit(limit);
+    let reader = builder.build().map_err(|error| unreadable(&error))?;
+    let batches = reader.collect::<Result<_, _>>().map_err(|error| unreadable(&error))?;
+    Ok((schema, batches))
+}
+
 fn parquet_files(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     for entry in fs::read_dir(folder).map_err(|error| Error::io(folder, error))? {
-        let path = entry.map_err(|error| Error::io(folder, error))?.path();
-        if path.is_dir() {
+        let entry = entry.map_err(|error| Error::io(folder, error))?;
+        let path = entry.path();
+        // Links, which may lead back, are no part of an output.
+        if entry.file_type().is_ok_and(|of| of.is_dir()) {
             parquet_files(&path, files)?;
         } else if path.extension().is_some_and(|extension| extension == "parquet") {
             files.push(path);
@@ -70,16 +83,16 @@ fn parquet_files(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-fn open(file: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>> {
-    let handle = File::open(file).map_err(|error| Error::io(file, error))?;
+fn open(file: &Path) -> Result<ParquetRecordBatchReaderBuilder<Handle>> {
+    let handle = Handle::open(file).map_err(|error| Error::io(file, error))?;
     ParquetRecordBatchReaderBuilder::try_new(handle).map_err(|error| unreadable(file, error))
 }
 
 /// Reads the other columns only where `bucket` matches.
 fn only_bucket(
-    builder: ParquetRecordBatchReaderBuilder<File>,
+    builder: ParquetRecordBatchReaderBuilder<Handle>,
     bucket: &str,
-) -> Result<ParquetRecordBatchReaderBuilder<File>, ParquetError> {
+) -> Result<ParquetRecordBatchReaderBuilder<Handle>, ParquetError> {
     let columns = builder.schema();
     let index = columns.index_of("bucket").map_err(ParquetError::from)?;
     let mask = ProjectionMask::roots(builder.parquet_schema(), [index]);
@@ -100,6 +113,7 @@ mod tests {
     use arrow::array::{ArrayRef, AsArray, Int64Array};
     use arrow::datatypes::Int64Type;
     use parquet::arrow::ArrowWriter;
+    use std::fs::File;
     use std::sync::Arc;
 
     fn write(file: &Path, buckets: &[&str], first: i64) {

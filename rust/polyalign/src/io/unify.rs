@@ -7,8 +7,8 @@ use arrow::array::{
     StructArray, new_null_array,
 };
 use arrow::buffer::OffsetBuffer;
-use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{DataType, Field, FieldRef, Fields};
+use arrow::compute::{CastOptions, can_cast_types, cast_with_options};
+use arrow::datatypes::{DataType, Field, FieldRef, Fields, IntervalUnit, TimeUnit};
 use arrow::error::ArrowError;
 use arrow::util::display::FormatOptions;
 use std::collections::HashMap;
@@ -181,8 +181,8 @@ fn empty_objects(column: &ArrayRef) -> ArrayRef {
     Arc::new(rows.collect::<StringArray>())
 }
 
-/// The column as Parquet can hold it: dictionaries of lists and structs without the dictionary, and structs
-/// without members as the JSON `{}`.
+/// The column as Parquet can hold it: dictionaries of lists and structs without the dictionary, structs
+/// without members as the JSON `{}`, and times in seconds as milliseconds.
 ///
 /// # Errors
 /// What it can't hold: of which type.
@@ -213,24 +213,42 @@ pub fn storable(field: &Field) -> Result<Field, DataType> {
             storable(&field.clone().with_data_type(values.as_ref().clone()))
         }
         DataType::Dictionary(_, values) => {
-            storable(&Field::new("", values.as_ref().clone(), true))?;
-            Ok(field.clone())
+            match storable(&Field::new("", values.as_ref().clone(), true))?.data_type() {
+                same if same == values.as_ref() => Ok(field.clone()),
+                other => stored(other.clone()),
+            }
         }
-        DataType::RunEndEncoded(_, values) => {
-            let same = of(values)?.data_type() == values.data_type();
-            if same { Ok(field.clone()) } else { Err(field.data_type().clone()) }
-        }
-        DataType::Map(entries, _) => match entries.data_type() {
-            DataType::Struct(pair) if pair.len() == 2 && of(entries)? == *entries => Ok(field.clone()),
+        DataType::RunEndEncoded(_, values) => match of(values)? {
+            same if same == *values => Ok(field.clone()),
+            other => castable(field, other.data_type().clone()),
+        },
+        DataType::Map(entries, is_sorted) => match entries.data_type() {
+            DataType::Struct(pair) if pair.len() == 2 => match of(entries)? {
+                same if same == *entries => Ok(field.clone()),
+                other => castable(field, DataType::Map(other, *is_sorted)),
+            },
             _ => Err(field.data_type().clone()),
         },
+        // Arrow writes these as plain integers, which others read as such.
+        DataType::Timestamp(TimeUnit::Second, zone) => {
+            stored(DataType::Timestamp(TimeUnit::Millisecond, zone.clone()))
+        }
+        DataType::Time32(TimeUnit::Second) => stored(DataType::Time32(TimeUnit::Millisecond)),
+        DataType::Date64 => stored(DataType::Date32),
         other if is_stored(other) => Ok(field.clone()),
         other => Err(other.clone()),
     }
 }
 
+/// The field with another type, if arrow casts to it.
+fn castable(field: &Field, to: DataType) -> Result<Field, DataType> {
+    match can_cast_types(field.data_type(), &to) {
+        true => Ok(field.clone().with_data_type(to)),
+        false => Err(field.data_type().clone()),
+    }
+}
+
 fn is_stored(data_type: &DataType) -> bool {
-    use arrow::datatypes::{IntervalUnit, TimeUnit};
     match data_type {
         DataType::Union(..) | DataType::Interval(IntervalUnit::MonthDayNano) => false,
         DataType::Time32(unit) => matches!(unit, TimeUnit::Second | TimeUnit::Millisecond),

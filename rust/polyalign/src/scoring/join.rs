@@ -2,7 +2,8 @@
 
 use super::manifest::Bucketed;
 use crate::io::batches::table_schema;
-use crate::io::input::discover;
+use crate::io::input::{Input, discover};
+use crate::io::open::open_file;
 use crate::reference::Reference;
 use crate::{Error, Result};
 use arrow::array::{Array, AsArray, RecordBatch};
@@ -11,8 +12,8 @@ use arrow::datatypes::DataType;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use std::collections::HashMap;
-use std::fs::File;
-use std::path::Path;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::AtomicBool;
 
 /// Which bucket each id is in.
 #[derive(Debug, Default)]
@@ -43,10 +44,13 @@ impl Joined {
                 folders.join(", ")
             )));
         }
+        inputs.keep_pipes(&AtomicBool::new(false))?;
         table_schema(&inputs)?;
         let mut numbers = HashMap::new();
         for file in &inputs.files {
-            joined.read_file(&file.path, &mut numbers)?;
+            let damaged = |_| Err(Error::Input(format!("{}: the file is damaged", file.path.display())));
+            let read = AssertUnwindSafe(|| joined.read_file(file, &mut numbers));
+            catch_unwind(read).unwrap_or_else(damaged)?;
         }
         Ok(joined)
     }
@@ -57,9 +61,10 @@ impl Joined {
         self.buckets.get(number as usize).map(String::as_str)
     }
 
-    fn read_file(&mut self, path: &Path, numbers: &mut HashMap<String, u32>) -> Result<()> {
+    fn read_file(&mut self, input: &Input, numbers: &mut HashMap<String, u32>) -> Result<()> {
+        let path = &input.path;
         let failed = |what: &dyn std::fmt::Display| Error::Input(format!("{}: {what}", path.display()));
-        let file = File::open(path).map_err(|error| Error::io(path, error))?;
+        let file = open_file(input).map_err(|error| Error::io(path, error))?;
         let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| failed(&error))?;
         let index = |name| builder.schema().index_of(name).map_err(|error| failed(&error));
         let mask = ProjectionMask::roots(builder.parquet_schema(), [index("id")?, index("bucket")?]);
