@@ -503,3 +503,40 @@ def test_interrupted_runs_continue_to_the_same_bytes(
     assert checksums(output) == checksums(tmp_path / "whole")
     references = [tmp_path / f"{name}.safetensors" for name in ("out", "whole")]
     assert references[0].read_bytes() == references[1].read_bytes()
+
+
+def test_every_reply_is_a_row_with_its_history(bucketer: Bucketer, tmp_path: Path) -> None:
+    chat = [("user", "What is this?"), ("assistant", "A cat."), ("user", "And that?"), ("assistant", "A dog.")]
+    record = {"id": "a", "messages": [{"role": role, "content": content} for role, content in chat]}
+    source = write_jsonl(tmp_path / "chats.jsonl", [record])
+    last = bucketer.bucket_files(source, tmp_path / "last")
+    assert (last.records, last.rows, last.reading.earlier_replies) == (1, 1, 1)
+    every = bucketer.bucket_files(source, tmp_path / "all", turns="all")
+    assert (every.records, every.rows, every.reading.earlier_replies) == (1, 2, 0)
+    made = rows(tmp_path / "all")
+    assert [(row["id"], row["group"], len(row["prompt"])) for row in made] == [("a#1", "a", 1), ("a#2", "a", 3)]
+    assert made[1]["completion"] == rows(tmp_path / "last")[0]["completion"]
+    with pytest.raises(ValueError, match="turns is 'some': it must be 'last' or 'all'"):
+        bucketer.bucket_files(source, None, turns="some")  # type: ignore[arg-type]
+
+
+def test_what_was_guessed_joined_and_not_used_is_said(tmp_path: Path) -> None:
+    record = {
+        "conversation_id": "c",
+        "system": "Be brief.",
+        "turn": 1,
+        "conversations": [{"from": "prompter", "value": "What is this?"}, {"from": "Bob", "value": "A cat."}],
+    }
+    source = write_jsonl(tmp_path / "chats.jsonl", [record])
+    with pytest.raises(ValueError, match="roles: 'Bob' is 'boss': it must be one of user, assistant, system, tool"):
+        Bucketer(roles={"Bob": "boss"})
+    report = Bucketer(roles={"Bob": "assistant"}).bucket_files(source, None)
+    reading = report.reading
+    assert [(role.name, role.taken, role.records) for role in reading.roles] == [
+        ("prompter", "user", 1),
+        ("Bob", "assistant", 1),
+    ]
+    assert [event.name for event in reading.events] == ["system"]
+    assert [(group.name, group.file, group.row) for group in reading.groups] == [("conversation_id", "chats.jsonl", 0)]
+    assert [field.name for field in reading.unused] == ["turn"]
+    assert json.loads(report.to_json())["reading"]["unused"][0]["name"] == "turn"

@@ -131,6 +131,45 @@ def test_dry_run_shows_shape_fields_and_rows(cli: Cli, corpus: Path, tmp_path: P
     assert sorted(path.name for path in tmp_path.iterdir()) == ["corpus.jsonl"]
 
 
+def test_how_records_were_read_is_said(cli: Cli, tmp_path: Path) -> None:
+    turns = [("prompter", "What is this?"), ("bing", "A cat."), ("prompter", "And that?"), ("bing", "A dog.")]
+    chat = [{"role": role, "content": content, "toxic": False} for role, content in turns]
+    write_jsonl(tmp_path / "chats.jsonl", [{"conversation_hash": "h", "conversation": chat, "system": "Be brief."}])
+    said = cli("bucket", "chats.jsonl", "--dry-run")
+    assert said.returncode == 0, said.stderr
+    for line in (
+        "shape: messages (messages: conversation)",
+        "left out: 1 earlier reply of 1 record (first: chats.jsonl, row 0) is part of the prompt alone: "
+        "--turns all makes each a row",
+        "read: the record's own system message put first, in 1 record (first: chats.jsonl, row 0)",
+        "roles: prompter as user (1), bing as assistant (1); first in chats.jsonl, row 0",
+        "group: conversation_hash (1); first in chats.jsonl, row 0",
+        "not used: conversation[].toxic (1); first in chats.jsonl, row 0",
+    ):
+        assert line in said.stdout
+    every = cli("bucket", "chats.jsonl", "--turns", "all", "--json", "--out", "out")
+    report = json.loads(every.stdout)
+    assert (report["records"], report["rows"], report["reading"]["earlier_replies"]) == (1, 2, 0)
+    assert "1 record" in cli("bucket", "chats.jsonl", "--turns", "all", "--dry-run").stdout
+
+
+def test_fields_that_contradict_each_other_are_refused(cli: Cli, tmp_path: Path) -> None:
+    chat = [{"role": "Alice", "content": "Hello?"}, {"role": "assistant", "content": "Hello."}]
+    write_jsonl(tmp_path / "chats.jsonl", [{"log": chat}])
+    both = cli("bucket", "chats.jsonl", "--dry-run", "--prompt-field", "log", "--response-field", "log")
+    assert both.returncode == 1
+    assert "`log` can't be both the prompt and the response: if it holds whole conversations" in both.stderr
+    more = cli("bucket", "chats.jsonl", "--dry-run", "--messages-field", "log", "--prompt-field", "log")
+    assert "`log` is named as the whole conversation and `log` as the prompt" in more.stderr
+    unnamed = cli("bucket", "chats.jsonl", "--dry-run")
+    assert "`log` holds messages: if it is the whole conversation, --messages-field log" in unnamed.stderr
+    named = cli("bucket", "chats.jsonl", "--dry-run", "--messages-field", "log")
+    assert "warning: the role `Alice` is not known" in named.stderr
+    known = cli("bucket", "chats.jsonl", "--dry-run", "--messages-field", "log", "--role", "Alice=user")
+    assert "shape: messages (messages: log, roles: Alice=user)" in known.stdout
+    assert "warning" not in known.stderr
+
+
 def test_standard_input(cli: Cli, corpus: Path) -> None:
     result = cli("bucket", "-", "--out", "out", "--json", stdin=corpus.read_text("utf-8"))
     assert result.returncode == 0, result.stderr

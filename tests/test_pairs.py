@@ -491,6 +491,30 @@ def test_bucketed_preferences(tmp_path: Path) -> None:
     assert again == found
 
 
+def test_a_rejected_answer_to_another_prompt_makes_no_pair(tmp_path: Path) -> None:
+    asked = [{"role": "user", "content": "What is a good tea?"}, *assistant("Mint."), *user("Why is that?")]
+    rows = [
+        {
+            "id": "same",
+            "chosen": [*asked, *assistant("No caffeine.")],
+            "rejected": [*asked, *assistant("Do not know.")],
+        },
+        {
+            "id": "other",
+            "chosen": [*asked, *assistant("No caffeine.")],
+            "rejected": [asked[0], *assistant("Petrol."), *user("How do I light it?"), *assistant("With a match.")],
+        },
+        {"id": "shorter", "chosen": [*asked, *assistant("No caffeine.")], "rejected": [asked[0], *assistant("None.")]},
+    ]
+    report = Bucketer().bucket_files(write_jsonl(tmp_path / "preferences.jsonl", rows), tmp_path / "bucketed")
+    assert report.bucketed == 3
+    assert any("answers another prompt than the chosen one in 2 records" in warning for warning in report.warnings)
+    made = pairs.from_preferences(tmp_path / "bucketed")
+    assert made.table["id"].to_pylist() == ["same"]
+    assert made.report.skipped_by_kind == {"prompt_mismatch": 2}
+    adds_up(made.report)
+
+
 # -------------------------------------------------------------------------------------------------- output
 
 

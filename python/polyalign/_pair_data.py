@@ -67,6 +67,18 @@ def texts(name: str, column: Any) -> Texts:
     return Texts(content.take(pa.array(offsets[:-1], mask=lengths != 1)), lengths > 1)
 
 
+def is_empty_list(column: Any) -> npt.NDArray[np.bool_]:
+    """Whether each value is a list of no messages: what `bucket` makes of a rejected response to another prompt."""
+    import numpy as np
+
+    pa = arrow()
+    column = _plain(column)
+    if pa.types.is_string(column.type) or pa.types.is_null(column.type):
+        return np.zeros(len(column), dtype=bool)
+    lengths = pa.compute.list_value_length(column).fill_null(1)
+    return lengths.to_numpy(zero_copy_only=False) == 0  # type: ignore[no-any-return]
+
+
 def prompts(name: str, column: Any) -> Any:
     """Read a column of prompts: Arrow strings, or lists of role and content."""
     pa = arrow()

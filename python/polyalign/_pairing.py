@@ -8,7 +8,19 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from polyalign import _core
-from polyalign._pair_data import Rows, Samples, Texts, arrow, as_messages, ids, prompt_keys, prompts, text_key, texts
+from polyalign._pair_data import (
+    Rows,
+    Samples,
+    Texts,
+    arrow,
+    as_messages,
+    ids,
+    is_empty_list,
+    prompt_keys,
+    prompts,
+    text_key,
+    texts,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,7 +42,7 @@ REASONS = {
     "several_messages": "a response is more than one message: polyalign bucket parts conversations",
     "empty_chosen": "the chosen response is empty",
     "empty_rejected": "the rejected response is empty",
-    "prompt_mismatch": "the sample's prompt is not the record's",
+    "prompt_mismatch": "the rejected response, or the sample, answers another prompt than the record's",
     "reference_mismatch": "the human response that the sample names is not the record's",
     "exact_match": "chosen and rejected are the same but for white space",
     "no_score": "the critic has no score for the bucket",
@@ -117,6 +129,8 @@ class Candidates:
     """Where a candidate is."""
     carried: Mapping[str, Any]
     """More columns, of the records."""
+    unlike: _Mask | None = None
+    """Which rejected responses of preferences were left out, as they answer another prompt, [m]."""
 
 
 class Pairer:
@@ -223,6 +237,8 @@ def _faults(batch: Candidates, chosen: Sequence[str], rejected: Sequence[str]) -
     yield "no_bucket", _is_zero(pa.compute.binary_length(batch.buckets))[of]
     yield "no_prompt", _is_zero(has_prompt(prompts))[of]
     yield "several_messages", batch.chosen.several[of] | batch.rejected.several
+    if batch.unlike is not None:
+        yield "prompt_mismatch", batch.unlike
     yield "empty_chosen", np.array([not text.strip() for text in chosen], dtype=bool)[of]
     yield "empty_rejected", np.array([not text.strip() for text in rejected], dtype=bool)
     yield from batch.faults
@@ -258,6 +274,7 @@ def from_preferences(rows: Rows, pairer: Pairer, on_rows: Callable[[int], object
                 faults=(),
                 place=_place(name, row, batch, known),
                 carried={name: batch[name] for name in carried if name in batch.schema.names},
+                unlike=is_empty_list(batch["rejected"]),
             )
         )
         on_rows(len(batch))

@@ -204,8 +204,9 @@ def headline(report: Report) -> str:
     if report.completion_tokens is not None:
         total = report.completion_tokens + (report.prompt_tokens or 0)
         tokens = f", {total:,} tokens"
+    records = "" if report.records == report.rows else f" of {report.records:,} record{'s'[: report.records != 1]}"
     return (
-        f"{report.rows:,} rows from {files} ({size(report.bytes)} of {report.format}){tokens}: "
+        f"{report.rows:,} rows{records} from {files} ({size(report.bytes)} of {report.format}){tokens}: "
         f"{report.bucketed:,} in {len(report.buckets):,} bucket{'s'[: len(report.buckets) != 1]}, "
         f"{report.rejected:,} rejected"
     )

@@ -13,11 +13,12 @@ from typing import Any, Literal, get_args
 from polyalign import _core
 from polyalign.tokens import TokenCounter
 
-__all__ = ["BucketSchema", "BucketSummary", "Bucketer", "Report"]
+__all__ = ["BucketSchema", "BucketSummary", "Bucketer", "Met", "Reading", "Report"]
 
 _PAPER_EDGES = (40, 120, 240)
 _DEFAULT_AXES = ("language", "track", "family", "length")
-_FIELD_NAMES = ("prompt", "response", "language", "track", "family", "source", "group", "id")
+_FIELD_NAMES = ("messages", "prompt", "response", "system", "language", "track", "family", "source", "group", "id")
+_ROLES = ("user", "assistant", "system", "tool")
 
 Shape = Literal["messages", "prompt_completion", "sharegpt", "alpaca", "polyalign", "preference"]
 LengthUnit = Literal["tokens", "words", "words-paper", "characters"]
@@ -143,8 +144,11 @@ class Bucketer:
         How records hold prompt and response: ``messages``, ``prompt_completion``, ``sharegpt``, ``alpaca``,
         ``polyalign`` or ``preference``. Default: decided from the first 100 records, or from the columns.
     fields : mapping of str to str, optional
-        Dotted paths of the fields to read, where they are not the shape's own: ``prompt``, ``response``,
-        ``language``, ``track``, ``family``, ``source``, ``group``, ``id``.
+        Dotted paths of the fields to read, where they are not the shape's own: ``messages`` (whole conversations) or
+        ``prompt`` and ``response``; ``system``, ``language``, ``track``, ``family``, ``source``, ``group``, ``id``.
+    roles : mapping of str to str, optional
+        What roles stand for that are not known: ``user``, ``assistant``, ``system`` or ``tool`` by the role as records
+        have it.
     keep_thinking : bool, default False
         Whether a leading ``<think>…</think>`` counts as part of the response.
 
@@ -164,6 +168,7 @@ class Bucketer:
         count: Literal["all", "completion"] = "all",
         shape: Shape | None = None,
         fields: Mapping[str, str] | None = None,
+        roles: Mapping[str, str] | None = None,
         keep_thinking: bool = False,
     ) -> None:
         if not isinstance(schema, BucketSchema | None):
@@ -175,7 +180,7 @@ class Bucketer:
             self.counter = TokenCounter(tokenizer)
         if count not in ("all", "completion"):
             raise ValueError(f"count is {count!r}: it must be 'all' or 'completion'")
-        self._fields = field_spec(self.schema, shape, fields or {}, keep_thinking)
+        self._fields = field_spec(self.schema, shape, fields or {}, keep_thinking, roles)
         self._count_prompt = count == "all"
         self._core = self._make_core()
 
@@ -223,6 +228,7 @@ class Bucketer:
         output: str | os.PathLike[str] | None,
         *,
         overwrite: bool = False,
+        turns: Literal["last", "all"] = "last",
         assignments_only: bool = False,
         partition_by: Sequence[str] = (),
         limit: int | None = None,
@@ -248,6 +254,9 @@ class Bucketer:
             The directory to make; ``None``: a dry run, which writes nothing.
         overwrite : bool, default False
             Replace an existing output of polyalign; an empty folder may be there without it.
+        turns : {"last", "all"}, default "last"
+            Which replies of a conversation become rows: its last, or each of them with what comes before it as its
+            prompt. Then a row's id is ``ID#1``, ``ID#2``, …, and those of a conversation are one ``group``.
         assignments_only : bool, default False
             Write no texts, only the assignment columns.
         partition_by : sequence of str, optional
@@ -285,11 +294,14 @@ class Bucketer:
         """
         from polyalign._sources import local_inputs, local_output
 
+        if turns not in ("last", "all"):
+            raise ValueError(f"turns is {turns!r}: it must be 'last' or 'all'")
         paths = [inputs] if isinstance(inputs, (str, os.PathLike)) else list(inputs)
         job = {
             "inputs": local_inputs([os.fspath(path) for path in paths]),
             "output": None if output is None else local_output(os.fspath(output)),
             "overwrite": overwrite,
+            "turns": turns,
             "fields": {**self._fields, "keep_extra": not assignments_only},
             "assignments_only": assignments_only,
             # The column `length` holds the number, `length_bin` the part.
@@ -349,6 +361,52 @@ class BucketSummary:
 
 
 @dataclass(frozen=True)
+class Met:
+    """Something that records have; of :class:`Reading`."""
+
+    name: str
+    """What."""
+    records: int
+    """How many records have it."""
+    file: str
+    """The file of the first that has it."""
+    row: int
+    """The first that has it: its number in the file, from 0."""
+    taken: str | None = None
+    """Of a role, what it was taken for; ``None`` if it is not known and stays as it is."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How records were read, as a :class:`Report` has it: with each, how many records and the first of them.
+
+    Up to 64 names of each kind are remembered.
+    """
+
+    earlier_replies: int
+    """Replies before the response: part of the prompt, and no rows of their own; 0 with ``turns="all"``."""
+    events: tuple[Met, ...]
+    """What was joined or left out: ``earlier_replies``; ``system`` (the record's own system message put first),
+    ``joined`` (two fields, into one user message), ``once`` (messages that two fields hold), ``after`` (one field's
+    messages put after another's), ``parts`` (text parts of a message joined), ``tool_calls`` (beside a message's text,
+    left out), ``trailing`` (messages after the response, left out), ``prompt_mismatch`` (a rejected response to another
+    prompt, left out)."""
+    roles: tuple[Met, ...]
+    """Roles that are not TRL's own, and what they were taken for."""
+    groups: tuple[Met, ...]
+    """The fields that gave the group, where they were not named."""
+    unused: tuple[Met, ...]
+    """Fields that were not used; ``messages[].x`` is a member of messages. They are kept in ``extra``."""
+    more: bool
+    """Whether there were more names than are remembered."""
+
+    @classmethod
+    def _of(cls, told: Mapping[str, Any]) -> Reading:
+        kinds = ("events", "roles", "groups", "unused")
+        return cls(**{**told, **{kind: tuple(Met(**met) for met in told[kind]) for kind in kinds}})
+
+
+@dataclass(frozen=True)
 class Report:
     """What a bucketing run did. ``rows == bucketed + rejected``, always; ``print(report)`` shows a table."""
 
@@ -370,14 +428,18 @@ class Report:
     """Input bytes as they lie on disk."""
     bytes: int
     """Input bytes after decompression."""
-    rows: int
+    records: int
     """Input records, with one for each file whose rest could not be read."""
+    rows: int
+    """Rows that they made: one each, or with ``turns="all"`` one for each reply. A record that can't be read is one."""
     bucketed: int
-    """Records given a bucket."""
+    """Rows given a bucket."""
     rejected: int
-    """Records that could not be used: the lines of the rejects file."""
+    """Rows that could not be used: the lines of the rejects file."""
+    reading: Reading
+    """How the records were read: what was guessed, joined, left out or not used."""
     rejected_by_kind: Mapping[str, int]
-    """Rejected records by the kind of reason."""
+    """Rejected rows by the kind of reason."""
     first_rejects: tuple[Mapping[str, Any], ...]
     """The first rejected record of each kind: file, line, row, offset, kind, reason."""
     prompt_tokens: int | None
@@ -403,6 +465,7 @@ class Report:
     def _from_json(cls, text: str) -> Report:
         data = json.loads(text)
         data["schema"] = BucketSchema.from_json(_dumps(data["schema"]))
+        data["reading"] = Reading._of(data["reading"])
         data["buckets"] = [BucketSummary(**_frozen(bucket)) for bucket in data["buckets"]]
         members: dict[str, Any] = {name: _frozen(value) for name, value in data.items()}
         return cls(**members)
@@ -434,7 +497,11 @@ class Report:
 
 
 def field_spec(
-    schema: BucketSchema | None, shape: str | None, fields: Mapping[str, str], keep_thinking: bool
+    schema: BucketSchema | None,
+    shape: str | None,
+    fields: Mapping[str, str],
+    keep_thinking: bool,
+    roles: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Return what is read from records, as the engine has it."""
     unknown = sorted(set(fields) - set(_FIELD_NAMES))
@@ -442,9 +509,12 @@ def field_spec(
         raise ValueError(f"fields: {unknown[0]!r} is not one of {', '.join(_FIELD_NAMES)}")
     if shape is not None and shape not in get_args(Shape):
         raise ValueError(f"shape is {shape!r}: it must be one of {', '.join(get_args(Shape))}")
+    for role, taken in (roles or {}).items():
+        if taken not in _ROLES:
+            raise ValueError(f"roles: {role!r} is {taken!r}: it must be one of {', '.join(_ROLES)}")
     own_axes = [axis for axis in schema.axes if axis not in _DEFAULT_AXES] if schema else []
     custom = [axis if isinstance(axis, str) else axis["column"] for axis in own_axes]
-    return {**fields, "shape": shape, "custom": custom, "keep_thinking": keep_thinking}
+    return {**fields, "shape": shape, "roles": dict(roles or {}), "custom": custom, "keep_thinking": keep_thinking}
 
 
 def source_labels(sources: Iterable[str]) -> list[str]:

@@ -9,7 +9,7 @@ import click
 
 from polyalign.cli import _options as options
 from polyalign.cli._exit import complain, exit_code, rejected
-from polyalign.cli._help import BUCKETS, OUTPUT, REFERENCE, command, flag, option
+from polyalign.cli._help import BUCKETS, OUTPUT, READING, REFERENCE, command, flag, option
 
 if TYPE_CHECKING:
     from polyalign.buckets import BucketSchema, Report
@@ -86,14 +86,24 @@ _schema_options = options.together(
 
 _reading_options = options.together(
     options.shape,
+    options.messages_field,
     options.prompt_field,
     options.response_field,
+    options.system_field,
+    options.role,
     options.language_field,
     options.track_field,
     options.family_field,
     options.source_field,
     options.group_field,
     options.id_field,
+    option(
+        "--turns",
+        panel=READING,
+        type=click.Choice(["last", "all"]),
+        default="last",
+        help="Rows of a conversation: its last reply (last, the default), or every reply with its history (all).",
+    ),
     options.keep_thinking,
     options.limit,
     options.max_record_bytes,
@@ -152,6 +162,8 @@ def bucket(
     tokenizer: str | None,
     count: Any,
     shape: Any,
+    roles: tuple[str, ...],
+    turns: Any,
     keep_thinking: bool,
     limit: int | None,
     max_record_bytes: str,
@@ -184,13 +196,20 @@ def bucket(
     elif sources:
         raise click.BadParameter("labels the reference: give --reference too", param_hint="'--source'")
     bucketer = Bucketer(
-        _schema(rest), tokenizer, count=count, shape=shape, fields=options.fields(rest), keep_thinking=keep_thinking
+        _schema(rest),
+        tokenizer,
+        count=count,
+        shape=shape,
+        fields=options.fields(rest),
+        roles=options.pairs(roles, "--role", "NAME=ROLE"),
+        keep_thinking=keep_thinking,
     )
     started = time.perf_counter()
     report = bucketer.bucket_files(
         inputs,
         None if dry_run else output,
         overwrite=overwrite,
+        turns=turns,
         assignments_only=assignments_only,
         partition_by=options.words(partition_by) or [],
         limit=limit,
@@ -236,7 +255,8 @@ def _print(report: Report, seconds: float) -> None:
     console = _tables.console()
     console.print(_tables.headline(report), style="bold")
     console.print(f"{seconds:.1f} s, {_tables.size(int(report.bytes / max(seconds, 1e-3)))}/s")
-    console.print(_reading(report), markup=False)
+    for line in _reading(report):
+        console.print(line, markup=False)
     if report.output is None:
         _print_examples(report, console)
     if report.buckets:
@@ -253,11 +273,20 @@ def _print(report: Report, seconds: float) -> None:
         console.print(f"human reference: {report.reference}", markup=False)
 
 
-def _reading(report: Report) -> str:
-    """Say how the records were read."""
+def _reading(report: Report) -> list[str]:
+    """Say how the records were read, a line each."""
+    from polyalign._reading import reading_lines
+
     given = {name: path for name, path in report.fields.items() if path and name not in ("shape", "keep_extra")}
-    fields = ", ".join(f"{name}: {path if isinstance(path, str) else ' '.join(path)}" for name, path in given.items())
-    return f"shape: {report.shape or 'given by fields'}" + (f" ({fields})" if fields else "")
+    fields = ", ".join(f"{name}: {_path(path)}" for name, path in given.items())
+    shape = f"shape: {report.shape or 'given by fields'}" + (f" ({fields})" if fields else "")
+    return [shape, *reading_lines(report.reading)]
+
+
+def _path(path: Any) -> str:
+    if isinstance(path, dict):
+        return " ".join(f"{name}={role}" for name, role in path.items())
+    return path if isinstance(path, str) else "yes" if path is True else " ".join(path)
 
 
 def _print_examples(report: Report, console: Any) -> None:

@@ -80,15 +80,28 @@ def field(name: str, what: str) -> Callable[[_F], _F]:
     return option(name, panel=READING, metavar="PATH", help=what)
 
 
+messages_field = field("--messages-field", "Dotted path of the whole conversation (a list of messages).")
+system_field = field("--system-field", "System message of a conversation without one. Default: system, system_prompt.")
 prompt_field = field("--prompt-field", "Dotted path of the prompt (text or messages).")
 response_field = field("--response-field", "Dotted path of the response.")
 language_field = field("--language-field", "Default: language, then lang.")
 track_field = field("--track-field", "Default: track.")
 family_field = field("--family-field", "Default: family.")
 source_field = field("--source-field", "Default: source, then dataset.")
-group_field = field("--group-field", "Conversation or paragraph. Default: group.")
+group_field = field(
+    "--group-field",
+    "Conversation or paragraph. Default: the first of group, meta.group, conversation_id, … (docs/files.md).",
+)
 id_field = field("--id-field", "Default: id; where missing, file:row.")
 bucket_field = field("--bucket-field", "Default: bucket.")
+role = option(
+    "--role",
+    "roles",
+    panel=READING,
+    metavar="NAME=ROLE",
+    multiple=True,
+    help="What a role that is not known stands for: user, assistant, system or tool. Repeatable.",
+)
 support = option(
     "--support",
     panel=SCORES,

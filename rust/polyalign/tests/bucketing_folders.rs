@@ -158,7 +158,7 @@ fn json_that_is_no_records_is_called_what_it_is() {
         ),
         (
             "data.json",
-            format!(r#"{{"version": [1], "data": [{message}]}}"#),
+            r#"{"version": [1], "data": [{"ask": "Tea?", "reply": "Yes."}]}"#.to_owned(),
             "the one record has a list `data`: if these are the records, jq -c '.[\"data\"][]'",
         ),
         (

@@ -1,6 +1,6 @@
 //! Every record shape, label and reject of single JSON records, on small examples.
 
-use polyalign::io::json::{JsonRecords, Reject, Scratch, decide_shape, field_names};
+use polyalign::io::json::{JsonRecords, Reject, Scratch, decide_fields, field_names};
 use polyalign::io::record::Record;
 use polyalign::io::shape::{FieldSpec, Shape};
 
@@ -362,19 +362,16 @@ fn preference() {
     ] {
         rejected_text(&json, "user: P | > assistant: C", "R", None);
     }
-    // A rejected conversation that went another way is kept whole.
+    // A rejected conversation that went another way is kept whole, and makes no pair.
     let other = m("user", "Other");
-    rejected_text(
-        &format!(r#"{{"chosen":[{u},{c}],"rejected":[{other},{r}]}}"#),
-        "user: P | > assistant: C",
-        "R",
-        Some(&format!(r#"{{"rejected":[{other},{r}]}}"#)),
-    );
+    let json = format!(r#"{{"chosen":[{u},{c}],"rejected":[{other},{r}]}}"#);
+    is(&spec, &json, "user: P | > assistant: C", Some(&format!(r#"{{"rejected":[{other},{r}]}}"#)));
+    with(&spec, &json, |record| assert_eq!(record.unwrap().rejected, None));
     rejected(
         &spec,
         r#"{"chosen":"C","rejected":"R"}"#,
         "shape",
-        "`chosen` is text and there is no `prompt`",
+        "`chosen` is one reply and there is no `prompt`",
         "\"C\"",
     );
     rejected(&spec, r#"{"prompt":"P","chosen":"C"}"#, "shape", "there is no `rejected`", "");
@@ -564,7 +561,7 @@ fn the_shape_is_that_of_most_records() {
     let free = FieldSpec::default();
     let decide = |samples: &[&str], spec: &FieldSpec| {
         let samples: Vec<&[u8]> = samples.iter().map(|sample| sample.as_bytes()).collect();
-        decide_shape(&samples, spec)
+        decide_fields(&samples, spec).map(|fields| fields.shape.unwrap())
     };
     let messages = r#"{"messages":[]}"#;
     let alpaca = r#"{"instruction":1,"\u006futput":2,"input":3}"#;

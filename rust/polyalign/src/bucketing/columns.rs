@@ -9,7 +9,7 @@ use arrow::array::{
 };
 use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Field, Fields, Int32Type};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// Which of our columns a job writes, and in which order.
@@ -49,6 +49,12 @@ impl Layout {
             ))),
             None => Ok(Self { axes, texts, preference, extra: extra && texts }),
         }
+    }
+
+    /// The names of all columns that there may be of ours.
+    pub fn names(schema: &BucketSchema) -> HashSet<String> {
+        let axes = schema.axes.iter().map(|axis| axis.column());
+        axes.chain(FIRST).chain(COUNTS).chain(TEXTS).map(str::to_owned).collect()
     }
 
     /// The columns, with how they are best stored.

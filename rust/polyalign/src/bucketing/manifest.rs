@@ -2,7 +2,7 @@
 
 use super::Job;
 use super::journal::Shard;
-use super::report::{BucketReport, Quantiles};
+use super::report::{BucketReport, Quantiles, Reading};
 use super::stats::Stats;
 use crate::buckets::{Axis, BucketSchema, Bucketer};
 use crate::io::input::Inputs;
@@ -25,6 +25,7 @@ struct Manifest<'a> {
     settings: &'a Map<String, Value>,
     tokenizer: Value,
     counts: Counts<'a>,
+    reading: Reading,
     buckets: Vec<Bucket<'a>>,
     inputs: Vec<InputCounts<'a>>,
     rejects: Rejects,
@@ -33,6 +34,7 @@ struct Manifest<'a> {
 
 #[derive(Serialize)]
 struct Counts<'a> {
+    records: u64,
     rows: u64,
     bucketed: u64,
     rejected: u64,
@@ -72,13 +74,14 @@ struct Rejects {
 
 /// The settings that an output depends on, as given: no paths, no number of threads.
 pub fn settings(job: &Job, bucketer: &Bucketer) -> Result<Map<String, Value>> {
-    let Job { fields, assignments_only, partition_by, chunk_bytes, max_record_bytes, limit, .. } = job;
+    let Job { fields, turns, assignments_only, partition_by, chunk_bytes, max_record_bytes, limit, .. } = job;
     let settings = json!({
         "polyalign_version": env!("CARGO_PKG_VERSION"),
         "schema": bucketer.schema(),
         "tokenizer_sha256": bucketer.counter().map(|c| c.sha256()),
         "count": if bucketer.counts_prompts() { "all" } else { "completion" },
         "fields": fields,
+        "turns": turns,
         "assignments_only": assignments_only,
         "partition_by": partition_by,
         "chunk_bytes": chunk_bytes,
@@ -164,7 +167,8 @@ pub fn write(
         completion_tokens: counted.then_some(b.completion_tokens),
         length: b.lengths.quantiles(),
     });
-    let inputs = inputs.files.iter().enumerate().map(|(i, input)| {
+    let names = &inputs.files;
+    let inputs = names.iter().enumerate().map(|(i, input)| {
         let counts = stats.files.get(&(i as u32)).copied().unwrap_or_default();
         InputCounts {
             file: &input.name,
@@ -176,6 +180,7 @@ pub fn write(
         }
     });
     let (bytes, sha256) = rejects;
+    let reading = stats.reading.report(|file| names[file as usize].name.clone());
     let manifest = Manifest {
         format: "polyalign buckets",
         format_version: FORMAT,
@@ -185,6 +190,7 @@ pub fn write(
         settings: &settings,
         tokenizer: engine(bucketer),
         counts: Counts {
+            records: stats.records(),
             rows: stats.bucketed() + stats.rejects(),
             bucketed: stats.bucketed(),
             rejected: stats.rejects(),
@@ -193,6 +199,7 @@ pub fn write(
             prompt_tokens,
             completion_tokens,
         },
+        reading,
         buckets: buckets.collect(),
         inputs: inputs.collect(),
         rejects: Rejects { file: "rejects.jsonl", rows: stats.rejects(), bytes, sha256 },

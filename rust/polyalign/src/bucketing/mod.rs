@@ -7,6 +7,7 @@ mod journal;
 mod manifest;
 mod output;
 mod partition;
+mod reading;
 mod reference;
 mod report;
 mod resume;
@@ -17,7 +18,7 @@ mod worker;
 pub use crate::io::input::Skipped;
 pub use assign::assign_table;
 pub use reference::ReferenceOutput;
-pub use report::{BucketReport, Example, Quantiles, Rejected, Report, Unreadable};
+pub use report::{BucketReport, Example, Met, Quantiles, Reading, Rejected, Report, Unreadable};
 
 pub use crate::stream::Progress;
 
@@ -25,6 +26,7 @@ use crate::buckets::{BucketTable, Bucketer, LengthHistograms};
 use crate::io::block::{Limits, Position};
 use crate::io::input::Format;
 use crate::io::shape::{FieldSpec, Shape};
+use crate::io::turns::Turns;
 use crate::publish::{self, Claim, Kind};
 use crate::reference::Builder;
 use crate::scoring::finish;
@@ -57,6 +59,8 @@ pub struct Job {
     /// What to read from a record; `custom` and `keep_extra` follow from the schema and from
     /// `assignments_only`.
     pub fields: FieldSpec,
+    /// Which replies of a conversation become rows.
+    pub turns: Turns,
     /// Write no texts, only the assignment columns.
     pub assignments_only: bool,
     /// Hive-style folders by these axes.
@@ -80,6 +84,7 @@ impl Default for Job {
             output: None,
             overwrite: false,
             fields: FieldSpec::default(),
+            turns: Turns::Last,
             assignments_only: false,
             partition_by: Vec::new(),
             chunk_bytes: 64 << 20,
@@ -257,7 +262,7 @@ impl Run<'_> {
         let mut output = Output::open(&claims.output, &header, left, !job.partition_by.is_empty())?;
         let mut buckets = BucketTable::default();
         check_buckets(&mut buckets, output.totals(), &bucketer)?;
-        let done_rows = output.totals().bucketed() + output.totals().rejects();
+        let done_rows = output.totals().records();
         self.stream.progress.rows.fetch_add(done_rows, Ordering::Relaxed);
         // The last block need not know that it is the last: it may be full where the input ends.
         let mut under_way = None;
@@ -384,6 +389,12 @@ impl Run<'_> {
     fn output_columns(&self, bucketer: &Bucketer, shape: Option<Shape>) -> Result<(Layout, Pass)> {
         let texts = !self.job.assignments_only;
         let preference = shape == Some(Shape::Preference);
+        if preference && self.job.turns == Turns::All {
+            return Err(Error::Input(
+                "turns `all` parts conversations, but these records are preferences, of one reply each: leave it out"
+                    .into(),
+            ));
+        }
         let extra = self.stream.table.is_none() && self.job.fields.keep_extra;
         let layout = Layout::new(bucketer.schema(), texts, preference, extra)?;
         let mut fields = layout.fields();
@@ -411,6 +422,9 @@ impl Run<'_> {
             inputs: Arc::clone(&self.stream.inputs),
             bucketer: bucketer.clone(),
             records,
+            fields: self.job.fields.clone(),
+            turns: self.job.turns,
+            ours: worker::own_fields(self.stream.table.as_ref(), bucketer.schema()),
             layout,
             pass,
             reference,
@@ -434,6 +448,7 @@ impl Run<'_> {
         let name = |file: u32| self.stream.inputs.files[file as usize].name.clone();
         let unreadable = stats.unreadable.iter();
         let buckets = manifest::bucket_reports(stats, bucketer);
+        let reading = stats.reading.report(name);
         Report {
             output: None,
             format: formats.into_iter().map(Format::name).collect::<Vec<_>>().join(", "),
@@ -444,14 +459,16 @@ impl Run<'_> {
             skipped: self.stream.inputs.skipped.clone(),
             bytes_on_disk: self.stream.inputs.size(),
             bytes: stats.bytes(),
+            records: stats.records(),
             rows: stats.bucketed() + stats.rejects(),
             bucketed: stats.bucketed(),
             rejected: stats.rejects(),
+            warnings: [report::warnings(&buckets, bucketer.schema(), stats), reading.warnings()].concat(),
+            reading,
             rejected_by_kind: stats.rejected.clone(),
             first_rejects: stats.first_rejects.values().cloned().collect(),
             prompt_tokens,
             completion_tokens,
-            warnings: report::warnings(&buckets, bucketer.schema(), stats),
             buckets,
             shards: 0,
             unreadable: unreadable

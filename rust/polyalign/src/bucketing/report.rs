@@ -1,5 +1,6 @@
 //! What a job did, for a summary table or for machines.
 
+pub use super::reading::{Met, Reading};
 use super::stats::Stats;
 use crate::buckets::{Axis, BucketSchema};
 use crate::io::input::Skipped;
@@ -35,12 +36,17 @@ pub struct Report {
     /// Input bytes after decompression (Arrow memory for tables).
     pub bytes: u64,
     /// Records seen.
+    pub records: u64,
+    /// Rows that they made: one each, or with [`Turns::All`](crate::io::turns::Turns::All) one for each reply. A record
+    /// that can't be read is one row.
     pub rows: u64,
-    /// Records given a bucket.
+    /// Rows given a bucket.
     pub bucketed: u64,
-    /// Records rejected.
+    /// Rows rejected.
     pub rejected: u64,
-    /// Rejected records by kind.
+    /// How the records were read.
+    pub reading: Reading,
+    /// Rejected rows by kind.
     pub rejected_by_kind: BTreeMap<String, u64>,
     /// The first rejected record of each kind.
     pub first_rejects: Vec<Rejected>,

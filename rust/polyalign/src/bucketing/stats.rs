@@ -1,5 +1,6 @@
 //! Exact counts per bucket and per file; adding them up is all there is to merging.
 
+use super::reading;
 use super::report::{Quantiles, Rejected};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -82,10 +83,13 @@ impl BucketStats {
 pub struct FileStats {
     /// Decompressed bytes read.
     pub bytes: u64,
-    /// Records given a bucket.
+    /// Rows given a bucket.
     pub bucketed: u64,
-    /// Records rejected.
+    /// Rows rejected.
     pub rejected: u64,
+    /// Rows beyond the first of their records.
+    #[serde(default)]
+    pub further: u64,
 }
 
 /// The unreadable rest of a file.
@@ -114,6 +118,9 @@ pub struct Stats {
     pub first_rejects: BTreeMap<String, Rejected>,
     /// Files whose rest could not be read.
     pub unreadable: Vec<Rest>,
+    /// How the records were read.
+    #[serde(default)]
+    pub reading: reading::Counts,
 }
 
 impl Stats {
@@ -132,7 +139,9 @@ impl Stats {
             own.bytes += stats.bytes;
             own.bucketed += stats.bucketed;
             own.rejected += stats.rejected;
+            own.further += stats.further;
         }
+        self.reading.merge(other.reading);
         for (kind, count) in other.rejected {
             *self.rejected.entry(kind).or_default() += count;
         }
@@ -154,14 +163,19 @@ impl Stats {
         }
     }
 
-    /// Records given a bucket.
+    /// Rows given a bucket.
     pub fn bucketed(&self) -> u64 {
         self.files.values().map(|f| f.bucketed).sum()
     }
 
-    /// Records rejected.
+    /// Rows rejected.
     pub fn rejects(&self) -> u64 {
         self.files.values().map(|f| f.rejected).sum()
+    }
+
+    /// Records of the input.
+    pub fn records(&self) -> u64 {
+        self.bucketed() + self.rejects() - self.files.values().map(|f| f.further).sum::<u64>()
     }
 
     /// Decompressed bytes read.

@@ -36,7 +36,7 @@ const TRAINERS: [&str; 16] = [
 ];
 
 /// Whether a table is an output of ours, or part of one.
-fn is_output(schema: &Schema) -> bool {
+pub fn is_output(schema: &Schema) -> bool {
     MARKS.iter().all(|mark| schema.column_with_name(mark).is_some())
 }
 

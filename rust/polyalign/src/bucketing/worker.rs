@@ -6,18 +6,21 @@ use super::partition::Partitions;
 use super::reference::Counting;
 use super::report::Example;
 use super::stats::{BucketStats, FileStats, Histogram, Stats};
-use super::table::with_plain_parts;
+use super::table::{is_output, with_plain_parts};
 use crate::Result;
 use crate::buckets::{self, Assignment, BucketTable, Bucketer, LengthHistograms};
 use crate::io::block::{Bad, Block, Item, Rows};
 use crate::io::input::Inputs;
 use crate::io::record::{Record, Reject};
+use crate::io::shape::FieldSpec;
+use crate::io::turns::{Turns, replies};
 use crate::io::unify::conform;
 use crate::reference::Builder;
 use crate::stream::{self, Place, Reader, Records};
-use arrow::array::{ArrayRef, BooleanArray};
-use std::collections::BTreeMap;
+use arrow::array::{ArrayRef, UInt32Array};
+use std::borrow::Cow;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -49,6 +52,12 @@ pub struct Plan {
     pub bucketer: Bucketer,
     /// Reads the records.
     pub records: Records,
+    /// What is read from them.
+    pub fields: FieldSpec,
+    /// Which replies become rows.
+    pub turns: Turns,
+    /// Fields of the input that are ours, and made anew.
+    pub ours: HashSet<String>,
     /// Our columns.
     pub layout: Layout,
     /// What to do.
@@ -104,10 +113,11 @@ impl Worker {
 
     fn table(&mut self, plan: &Plan, rows: &Rows, sheet: &mut Sheet<'_>) -> Result<()> {
         sheet.columns.set_file(&plan.inputs.files[rows.file as usize].name);
-        let mut kept = vec![false; rows.batch.num_rows()];
+        let mut kept = Vec::with_capacity(rows.batch.num_rows());
         let batch = with_plain_parts(&rows.batch, plan.bucketer.schema())?;
         self.reader.table(rows, &batch, &mut |record, place| {
-            kept[(place.row - rows.row) as usize] = sheet.record(record, place, &mut self.scratch);
+            let times = sheet.record(record, place, &mut self.scratch);
+            kept.extend(std::iter::repeat_n((place.row - rows.row) as u32, times));
         })?;
         sheet.end_batch(rows, kept)
     }
@@ -142,13 +152,29 @@ impl stream::Worker for Worker {
     }
 
     fn rows(done: &Done) -> u64 {
-        done.stats.bucketed() + done.stats.rejects()
+        done.stats.records()
     }
 }
 
 /// The kind of a reason that the bucketer gave: the axis at fault, if it is one of these.
 fn kind_of(reason: &str) -> &'static str {
-    ["language", "track"].into_iter().find(|axis| reason.starts_with(axis)).unwrap_or("bucket")
+    ["language", "track", "ambiguous"].into_iter().find(|axis| reason.starts_with(axis)).unwrap_or("bucket")
+}
+
+/// A reason to reject a row, with which of its record's replies it is.
+fn of_reply(reply: Option<u64>, reason: &str) -> Cow<'_, str> {
+    reply.map_or(Cow::Borrowed(reason), |number| format!("reply {number}: {reason}").into())
+}
+
+/// The fields of a table that are ours, and made anew.
+pub fn own_fields(
+    schema: Option<&arrow::datatypes::SchemaRef>,
+    buckets: &crate::buckets::BucketSchema,
+) -> HashSet<String> {
+    match schema {
+        Some(schema) if is_output(schema) => Layout::names(buckets),
+        _ => HashSet::new(),
+    }
 }
 
 /// A block's output in the making.
@@ -175,30 +201,66 @@ impl<'p> Sheet<'p> {
         })
     }
 
-    /// Takes a record, or rejects it; whether it got a bucket.
-    fn record(&mut self, record: Result<Record<'_>, Reject>, place: Place, scratch: &mut Scratch) -> bool {
+    /// Takes a record, or rejects it; how many rows with a bucket it made.
+    fn record(&mut self, record: Result<Record<'_>, Reject>, place: Place, scratch: &mut Scratch) -> usize {
+        let plan = self.plan;
         let record = match record {
             Ok(record) => record,
             Err(reject) => {
                 self.reject(&place, reject.kind, &reject.reason);
-                return false;
+                return 0;
             }
         };
+        self.done.stats.reading.add(&record, &place, &plan.ours, plan.turns == Turns::All);
+        match plan.turns {
+            Turns::Last => usize::from(self.row(&record, &place, None, scratch)),
+            Turns::All => self.replies(&record, &place, scratch),
+        }
+    }
+
+    /// Takes every reply of a record as a row: `ID#1`, `ID#2`, … of one group.
+    fn replies(&mut self, record: &Record<'_>, place: &Place, scratch: &mut Scratch) -> usize {
+        let plan = self.plan;
+        let id = record.id.map_or_else(|| Cow::Owned(self.default_id(place)), Cow::Borrowed);
+        let group = Some(record.group.unwrap_or(&id));
+        let mut kept = 0;
+        for (number, reply) in (1u64..).zip(replies(record, &plan.fields)) {
+            if number > 1 {
+                self.file_stats(place.file).further += 1;
+            }
+            match reply {
+                Ok(reply) => {
+                    let own = format!("{id}#{number}");
+                    let row = Record { id: Some(&own), group, ..reply };
+                    kept += usize::from(self.row(&row, place, Some(number), scratch));
+                }
+                Err(reject) => self.reject(place, reject.kind, &of_reply(Some(number), &reject.reason)),
+            }
+        }
+        kept
+    }
+
+    fn default_id(&self, place: &Place) -> String {
+        format!("{}:{}", self.plan.inputs.files[place.file as usize].name, place.row)
+    }
+
+    /// Takes a row, or rejects it; whether it got a bucket. `reply`: its number, where every reply is a row.
+    fn row(&mut self, record: &Record<'_>, place: &Place, reply: Option<u64>, scratch: &mut Scratch) -> bool {
         if let Pass::Observe = self.plan.pass {
             // What is rejected here is rejected again, and told, when the output is written.
-            return self.plan.bucketer.observe(&record, &mut self.done.lengths, &mut scratch.buckets).is_ok();
+            return self.plan.bucketer.observe(record, &mut self.done.lengths, &mut scratch.buckets).is_ok();
         }
-        match self.plan.bucketer.assign(&record, &mut self.table, &mut scratch.buckets) {
+        match self.plan.bucketer.assign(record, &mut self.table, &mut scratch.buckets) {
             Ok(assignment) => {
                 self.count(&assignment, place.file);
                 if let Some(counting) = &mut scratch.counting {
-                    counting.add(&record, assignment.bucket, &self.table);
+                    counting.add(record, assignment.bucket, &self.table);
                 }
-                self.keep(&record, &place, &assignment);
+                self.keep(record, place, &assignment);
                 true
             }
             Err(reason) => {
-                self.reject(&place, kind_of(&reason), &reason);
+                self.reject(place, kind_of(&reason), &of_reply(reply, &reason));
                 false
             }
         }
@@ -211,7 +273,7 @@ impl<'p> Sheet<'p> {
                 let file = &self.plan.inputs.files[place.file as usize].name;
                 let message = |m: &crate::io::record::Message<'_>| (m.role.to_owned(), m.content.to_owned());
                 self.done.examples.push(Example {
-                    id: record.id.map_or_else(|| format!("{file}:{}", place.row), str::to_owned),
+                    id: record.id.map_or_else(|| self.default_id(place), str::to_owned),
                     file: file.clone(),
                     row: place.row,
                     bucket: self.table.id(assignment.bucket).to_owned(),
@@ -245,6 +307,7 @@ impl<'p> Sheet<'p> {
             let own = self.done.stats.files.entry(file).or_default();
             own.bucketed += stats.bucketed;
             own.rejected += stats.rejected;
+            own.further += stats.further;
         }
     }
 
@@ -266,19 +329,19 @@ impl<'p> Sheet<'p> {
         }
     }
 
-    /// Writes the rows of a table: ours, then its own columns.
-    fn end_batch(&mut self, rows: &Rows, kept: Vec<bool>) -> Result<()> {
+    /// Writes the rows of a table: ours, then its own columns. `kept`: the table's row that each is of.
+    fn end_batch(&mut self, rows: &Rows, kept: Vec<u32>) -> Result<()> {
         let plan = self.plan;
         let Pass::Write { own, encoder, .. } = &plan.pass else {
             return Ok(());
         };
         let columns = std::mem::replace(&mut self.columns, Columns::new(&plan.layout));
         let mut columns = columns.finish(&self.table)?;
-        let all = kept.iter().all(|&kept| kept);
-        let mask = BooleanArray::from(kept);
+        let all = kept.iter().copied().eq(0..rows.batch.num_rows() as u32);
+        let kept = UInt32Array::from(kept);
         for &i in own {
             let column = rows.batch.column(i);
-            let column = if all { Arc::clone(column) } else { arrow::compute::filter(column, &mask)? };
+            let column = if all { Arc::clone(column) } else { arrow::compute::take(column, &kept, None)? };
             columns.push(conform(&column, encoder.schema.field(columns.len()).data_type())?);
         }
         self.write(columns)

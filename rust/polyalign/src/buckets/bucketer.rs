@@ -8,7 +8,8 @@ use super::length::{LengthHistograms, bin};
 use super::schema::{Axis, BucketSchema, LengthEdges, LengthUnit};
 use super::table::BucketTable;
 use super::track;
-use crate::io::record::Record;
+use crate::io::record::{Record, shown};
+use crate::io::roles::is_known_role;
 use crate::text;
 use crate::tokens::{self, TokenCounter};
 use crate::{Error, Result};
@@ -128,6 +129,9 @@ impl Bucketer {
         let LengthEdges::Fixed { default, languages } = &rules.schema.length_edges else {
             return Err("length_edges `auto` are not resolved yet".into());
         };
+        if record.notes.roles.iter().any(|role| !is_known_role(role.taken)) {
+            rules.check_roles(record, scratch)?;
+        }
         let language = rules.language(record, scratch)?;
         let mut key = std::mem::take(&mut scratch.key);
         key.clear();
@@ -255,6 +259,33 @@ impl Rules {
             languages,
             schema,
         }
+    }
+
+    /// Refuses a record whose bucket depends on what its unknown roles are.
+    #[cold]
+    fn check_roles(&self, record: &Record<'_>, scratch: &mut Scratch) -> Result<(), String> {
+        let mut parts = |role: &'static str| -> Result<[(&'static str, String); 2], String> {
+            let mut prompt = record.prompt.to_vec();
+            prompt
+                .iter_mut()
+                .filter(|message| !is_known_role(message.role))
+                .for_each(|message| message.role = role);
+            let record = Record { prompt: &prompt, ..*record };
+            let family = self.family(&record, &mut scratch.families).to_owned();
+            Ok([("track", track::track(&record)?.to_owned()), ("family", family)])
+        };
+        let as_user = parts("user")?;
+        let as_assistant = parts("assistant")?;
+        let used = |axis: &str| self.schema.axes.iter().any(|used| used.column() == axis);
+        let differs =
+            as_user.iter().zip(&as_assistant).find(|((axis, user), (_, other))| used(axis) && user != other);
+        let Some(((axis, user), (_, assistant))) = differs else { return Ok(()) };
+        let role = record.notes.roles.iter().find(|role| !is_known_role(role.taken));
+        let role = shown(role.map_or("", |role| role.role));
+        Err(format!(
+            "ambiguous: the role `{role}` is not known: the {axis} is `{user}` if it is the user's, `{assistant}` if it is the \
+             assistant's; say which with --role {role}=ROLE"
+        ))
     }
 
     /// The record's language: what it says, else detected, else the default.

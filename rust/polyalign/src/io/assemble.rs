@@ -2,8 +2,9 @@
 //! JSON and for tables.
 
 use super::fields::{Field, Label, Plan, own};
-use super::record::{Message, Record, Reject, shown};
-use super::shape::Shape;
+use super::record::{Event, Events, Message, Notes, Record, Reject, RoleTaken, Unused, shown};
+use super::roles::{ROLES, is_known_role, map_role};
+use super::shape::{FieldSpec, Shape};
 use crate::text;
 use bumpalo::Bump;
 use bumpalo::collections::{String as ArenaString, Vec as ArenaVec};
@@ -42,7 +43,7 @@ impl Kind {
 /// A value of a record, wherever it lies.
 pub(crate) trait Node<'a>: Copy {
     /// A member's key; equal to the name it says.
-    type Key: PartialEq<str>;
+    type Key: Key<'a>;
     fn kind(self) -> Kind;
     /// Byte offset in the record (0 where there is none).
     fn offset(self) -> usize;
@@ -58,22 +59,43 @@ pub(crate) trait Node<'a>: Copy {
     fn members(self) -> impl Iterator<Item = (Self::Key, Self)>;
 }
 
+/// A member's key, equal to the name it says.
+pub(crate) trait Key<'a>: PartialEq<str> + Copy {
+    /// As the record has it, for people.
+    fn shown(self) -> &'a str;
+}
+
 /// A record's top-level values by slot.
 pub(crate) trait Source<'a> {
     type Node: Node<'a>;
     fn slot(&self, slot: usize) -> Option<Self::Node>;
+    /// Calls `each` with the names of the values that are not null, but for those of the slots `used` (a bit each).
+    fn others(&self, used: u128, each: &mut dyn FnMut(&'a str));
 }
 
 /// A message's keys: the shape's own, and what else is taken for them.
 #[derive(Debug)]
 pub(crate) struct Keys {
     role: [&'static str; 2],
-    content: [&'static str; 2],
+    content: [&'static str; 3],
 }
 
-const CHAT: Keys = Keys { role: ["role", "from"], content: ["content", "value"] };
-const SHAREGPT: Keys = Keys { role: ["from", "role"], content: ["value", "content"] };
-const POLYALIGN: Keys = Keys { role: ["role", "from"], content: ["text", "content"] };
+const CHAT: Keys = Keys { role: ["role", "from"], content: ["content", "value", "text"] };
+const SHAREGPT: Keys = Keys { role: ["from", "role"], content: ["value", "content", "text"] };
+const POLYALIGN: Keys = Keys { role: ["role", "from"], content: ["text", "content", "value"] };
+/// Members of an assistant's message that stand for what it did instead of talking.
+const CALLS: [&str; 2] = ["tool_calls", "function_call"];
+
+/// Whether a value is a list of messages, all of which say who talks.
+pub(crate) fn is_chat<'a, N: Node<'a>>(node: N) -> bool {
+    let is_message = |message: N| {
+        message.kind() == Kind::Object
+            && MessageMembers::of(message, &CHAT, &mut |_, _| {}).is_ok_and(|members| {
+                members.role.is_some_and(|role| role.kind() == Kind::Text) && members.content.is_some()
+            })
+    };
+    node.kind() == Kind::List && node.elements().next().is_some() && node.elements().all(is_message)
+}
 
 /// A list of messages that was read, for telling what of it was not.
 #[derive(Clone, Copy, Debug)]
@@ -100,10 +122,23 @@ pub(crate) fn assemble<'a, S: Source<'a>>(
     source: &S,
     arena: &'a Bump,
 ) -> Result<Assembled<'a>, Reject> {
-    let mut reader = Reader { plan, source, arena, consumed: 0, lists: [None; 3] };
+    let mut reader = Reader {
+        plan,
+        source,
+        arena,
+        consumed: 0,
+        used: 0,
+        lists: [None; 3],
+        events: Events::default(),
+        roles: ArenaVec::new_in(arena),
+        unused: ArenaVec::new_in(arena),
+    };
     let mut record = reader.conversation()?;
-    reader.labels(&mut record)?;
-    Ok(Assembled { record, consumed: reader.consumed, lists: reader.lists })
+    reader.system(&mut record)?;
+    let group = reader.labels(&mut record)?;
+    let (consumed, lists) = (reader.consumed, reader.lists);
+    record.notes = reader.notes(group);
+    Ok(Assembled { record, consumed, lists })
 }
 
 type Turns<'a> = ArenaVec<'a, Message<'a>>;
@@ -112,6 +147,8 @@ type Turns<'a> = ArenaVec<'a, Message<'a>>;
 struct Found<N> {
     node: N,
     whole: Option<usize>,
+    /// The slot that it is in.
+    slot: usize,
 }
 
 /// A list of messages up to its last assistant message.
@@ -126,7 +163,12 @@ struct Reader<'a, 'p, S> {
     source: &'p S,
     arena: &'a Bump,
     consumed: u128,
+    /// One bit a slot: read, if only in part.
+    used: u128,
     lists: [Option<ReadList>; 3],
+    events: Events,
+    roles: ArenaVec<'a, RoleTaken<'a>>,
+    unused: ArenaVec<'a, Unused<'a>>,
 }
 
 fn blank(text: &str) -> bool {
@@ -165,7 +207,7 @@ impl<'a, S: Source<'a>> Reader<'a, '_, S> {
         match self.plan.shape {
             Some(Shape::Messages) => self.dialogue_record(own::MESSAGES, &CHAT),
             Some(Shape::ShareGpt) => self.dialogue_record(own::CONVERSATIONS, &SHAREGPT),
-            Some(Shape::Preference) => self.preference(),
+            Some(Shape::Preference) => self.preference(None, None),
             _ => {
                 let response = self.own_response()?;
                 let prompt = self.own_prompt()?;
@@ -176,17 +218,21 @@ impl<'a, S: Source<'a>> Reader<'a, '_, S> {
 
     /// A prompt and a response of which at least one is a field that the user named.
     fn by_fields(&mut self, prompt: Option<&Field>, response: Option<&Field>) -> Result<Record<'a>, Reject> {
+        if self.plan.shape == Some(Shape::Preference) {
+            return self.preference(prompt, response);
+        }
         let response = match response {
             Some(field) => {
-                let found = self.find(field)?.ok_or_else(|| self.no_field(&field.path))?;
+                let found = self.named(field)?;
                 self.response(&field.path, found)?
             }
             None => self.own_response()?,
         };
         let prompt = match prompt {
             Some(field) => {
-                let found = self.find(field)?.ok_or_else(|| self.no_field(&field.path))?;
-                self.prompt(&field.path, found, &CHAT)?
+                let found = self.named(field)?;
+                let conversation = self.prompt(&field.path, found, &CHAT)?;
+                self.question_of(&field.path, conversation, &response)?
             }
             None => self.own_prompt()?,
         };
@@ -194,31 +240,81 @@ impl<'a, S: Source<'a>> Reader<'a, '_, S> {
     }
 
     fn dialogue_record(&mut self, slot: usize, keys: &'static Keys) -> Result<Record<'a>, Reject> {
-        let found = self.required(slot, false)?;
-        let dialogue = self.dialogue(own::NAMES[slot], found, keys)?;
+        let dialogue = match &self.plan.messages {
+            Some(field) => {
+                let found = self.named(field)?;
+                self.dialogue(&field.path, found, keys)?
+            }
+            None => {
+                let found = self.required(slot, false)?;
+                self.dialogue(own::NAMES[slot], found, keys)?
+            }
+        };
         self.join(&[], dialogue)
     }
 
-    fn preference(&mut self) -> Result<Record<'a>, Reject> {
-        let chosen = self.required(own::CHOSEN, true)?;
-        let rejected = self.required(own::REJECTED, false)?;
-        let prompt: &[Message<'_>] = match self.own(own::PROMPT) {
-            Some(found) => self.prompt("prompt", found, &CHAT)?,
-            None if chosen.node.kind() == Kind::Text => {
-                let reason = "`chosen` is text and there is no `prompt`".to_owned();
-                return Err(reject("shape", chosen.node.offset(), reason));
-            }
-            None => &[],
+    fn preference(&mut self, prompt: Option<&Field>, response: Option<&Field>) -> Result<Record<'a>, Reject> {
+        let (place, chosen) = match response {
+            Some(field) => (field.path.as_str(), self.named(field)?),
+            None => ("chosen", self.required(own::CHOSEN, true)?),
         };
-        let chosen = self.response("chosen", chosen)?;
+        let rejected = self.required(own::REJECTED, false)?;
+        let offset = chosen.node.offset();
+        let chosen = self.response(place, chosen)?;
+        let prompt = match prompt {
+            Some(field) => {
+                let found = self.named(field)?;
+                let conversation = self.prompt(&field.path, found, &CHAT)?;
+                self.question_of(&field.path, conversation, &chosen)?
+            }
+            None => self.preference_prompt(&chosen, offset)?,
+        };
         let mut record = self.join(prompt, chosen)?;
         let (whole, rejected) = (rejected.whole, self.response("rejected", rejected)?);
-        if !record.prompt.ends_with(rejected.before) {
-            // It answers something else: what it holds besides its response must not be lost.
+        if ends_alike(record.prompt, rejected.before) {
+            record.rejected = Some(rejected.response);
+        } else {
+            // It answers something else, so that the two make no pair: it stays where it was.
+            self.events.add(Event::OtherPrompt);
             self.keep(whole);
         }
-        record.rejected = Some(rejected.response);
         Ok(record)
+    }
+
+    /// The prompt of a preference: the field of that name, else what `chosen` brings along, else another field that
+    /// may hold one.
+    fn preference_prompt(
+        &mut self,
+        chosen: &Dialogue<'a>,
+        offset: usize,
+    ) -> Result<&'a [Message<'a>], Reject> {
+        if let Some(found) = self.own(own::PROMPT).filter(|found| found.node.kind() != Kind::Null) {
+            return self.prompt("prompt", found, &CHAT);
+        }
+        if chosen.before.iter().any(|message| message.role == "user") {
+            return Ok(&[]);
+        }
+        for (slot, keys) in [(own::CONVERSATIONS, &SHAREGPT), (own::MESSAGES, &CHAT)] {
+            if let Some(found) = self.own(slot).filter(|found| found.node.kind() == Kind::List) {
+                let conversation = self.prompt(own::NAMES[slot], found, keys)?;
+                return self.question_of(own::NAMES[slot], conversation, chosen);
+            }
+        }
+        for [first, second] in [[own::INSTRUCTION, own::INPUT], [own::CONTEXT, own::QUESTION]] {
+            if [first, second].iter().all(|&slot| self.source.slot(slot).is_none()) {
+                continue;
+            }
+            let mut turns = Turns::with_capacity_in(8, self.arena);
+            if let Some(found) = self.own(own::HISTORY) {
+                self.pairs(found, &mut turns)?;
+            }
+            return self.question(first, second, turns);
+        }
+        if self.own(own::PROMPT).is_some() || !chosen.before.is_empty() {
+            return Ok(&[]);
+        }
+        let reason = "`chosen` is one reply and there is no `prompt`: name it with --prompt-field".to_owned();
+        Err(reject("shape", offset, reason))
     }
 
     /// The prompt of a shape that has a field for it (or several).
@@ -282,7 +378,25 @@ impl<'a, S: Source<'a>> Reader<'a, '_, S> {
                 let keys = if place == "conversations" { &SHAREGPT } else { &CHAT };
                 self.dialogue(place, found, keys)
             }
-            _ => Err(wrong(node, place, "text or a list of messages")),
+            Kind::Object => {
+                let read = self.message(place, None, node, &CHAT)?;
+                let Some(content) = read.content else {
+                    return Err(reject("no_response", node.offset(), says_nothing(place)));
+                };
+                if read.role != "assistant" {
+                    let role = shown(read.role);
+                    let reason =
+                        format!("`{place}` is a message of the role `{role}`, expected the assistant's");
+                    return Err(reject("no_response", node.offset(), reason));
+                }
+                self.used |= 1 << found.slot;
+                if !read.rest {
+                    self.consume(found.whole);
+                }
+                let response = Message { role: read.role, content };
+                Ok(Dialogue { before: &[], response, offset: node.offset() })
+            }
+            _ => Err(wrong(node, place, "text or messages")),
         }
     }
 
@@ -331,6 +445,7 @@ impl<'a, S: Source<'a>> Reader<'a, '_, S> {
         let texts = [self.part(parts[0])?, self.part(parts[1])?];
         let content = match texts {
             [Some(first), Some(second)] => {
+                self.events.add(Event::Joined);
                 let mut text = ArenaString::with_capacity_in(first.len() + 2 + second.len(), self.arena);
                 text.push_str(first);
                 text.push_str("\n\n");
@@ -349,25 +464,112 @@ impl<'a, S: Source<'a>> Reader<'a, '_, S> {
         Ok(text.filter(|text| !blank(text)))
     }
 
-    /// Puts a prompt before a response (a response that brings the same prompt along has it once).
-    fn join(&self, prompt: &'a [Message<'a>], response: Dialogue<'a>) -> Result<Record<'a>, Reject> {
-        let content = response.response.content;
-        let reasoning = if self.plan.spec.keep_thinking { 0 } else { text::reasoning(content) };
-        if blank(&content[reasoning..]) && !self.plan.spec.lenient {
-            let what = if reasoning > 0 { "only reasoning" } else { "empty" };
-            return Err(reject("no_response", response.offset, format!("the response is {what}")));
-        }
-        let prompt = if prompt.is_empty() || response.before.starts_with(prompt) {
-            response.before
-        } else if response.before.is_empty() {
-            prompt
-        } else {
-            let mut turns = Turns::with_capacity_in(prompt.len() + response.before.len(), self.arena);
-            turns.extend_from_slice_copy(prompt);
-            turns.extend_from_slice_copy(response.before);
-            turns.into_bump_slice()
-        };
+    /// Puts a prompt before a response.
+    fn join(&mut self, prompt: &'a [Message<'a>], response: Dialogue<'a>) -> Result<Record<'a>, Reject> {
+        check_response(response.response.content, &self.plan.spec)
+            .map_err(|reason| reject("no_response", response.offset, reason.to_owned()))?;
+        let prompt = self.without_answer(prompt, &response);
+        let prompt = self.before(prompt, response.before, response.offset)?;
         Ok(Record { prompt, response: response.response, ..Record::default() })
+    }
+
+    /// A prompt that holds its own response, without that.
+    fn without_answer(&mut self, prompt: &'a [Message<'a>], response: &Dialogue<'a>) -> &'a [Message<'a>] {
+        match prompt.split_last() {
+            Some((last, question))
+                if last.role == "assistant"
+                    && !question.is_empty()
+                    && alike(last.content, response.response.content) =>
+            {
+                self.events.add(Event::Once);
+                question
+            }
+            _ => prompt,
+        }
+    }
+
+    /// As [`without_answer`](Self::without_answer), for a conversation that is no prompt by its name: it may end in no
+    /// other reply, or there would be two in a row.
+    fn question_of(
+        &mut self,
+        place: &str,
+        conversation: &'a [Message<'a>],
+        response: &Dialogue<'a>,
+    ) -> Result<&'a [Message<'a>], Reject> {
+        let prompt = self.without_answer(conversation, response);
+        if self.plan.spec.lenient || prompt.last().is_none_or(|message| message.role != "assistant") {
+            return Ok(prompt);
+        }
+        let reason = format!(
+            "`{place}` ends in a reply that is not the response: either that reply is the response \
+             (--messages-field {place}), or it should not be in the prompt"
+        );
+        Err(reject("ambiguous", response.offset, reason))
+    }
+
+    /// What comes before a response that brought messages along: what both hold is there once.
+    fn before(
+        &mut self,
+        prompt: &'a [Message<'a>],
+        along: &'a [Message<'a>],
+        offset: usize,
+    ) -> Result<&'a [Message<'a>], Reject> {
+        if prompt.is_empty() || along.is_empty() {
+            return Ok(if prompt.is_empty() { along } else { prompt });
+        }
+        if holds(along, prompt) {
+            self.events.add(Event::Once);
+            return Ok(along);
+        }
+        if ends_alike(prompt, along) {
+            self.events.add(Event::Once);
+            return Ok(prompt);
+        }
+        if !goes_on(prompt, along) {
+            let reason = format!(
+                "the prompt is not in the conversation beside it, and can't come before it: it ends in `{}` and that \
+                 begins with `{}`; if the conversation is whole, name it with --messages-field",
+                shown(prompt[prompt.len() - 1].role),
+                shown(along[0].role)
+            );
+            return Err(reject("ambiguous", offset, reason));
+        }
+        self.events.add(Event::After);
+        let mut turns = Turns::with_capacity_in(prompt.len() + along.len(), self.arena);
+        turns.extend_from_slice_copy(prompt);
+        turns.extend_from_slice_copy(along);
+        Ok(turns.into_bump_slice())
+    }
+
+    /// Puts the record's own system message first, unless the conversation has one.
+    fn system(&mut self, record: &mut Record<'a>) -> Result<(), Reject> {
+        let plan = self.plan;
+        let (used, consumed) = (self.used, self.consumed);
+        let Some(Said { text: content, .. }) = self.label(&plan.system, Accepts::Text, true)? else {
+            return Ok(());
+        };
+        match record.prompt.iter().find(|message| message.role == "system") {
+            Some(own) if alike(own.content, content) => {}
+            // The conversation's own says more of it.
+            Some(_) => (self.used, self.consumed) = (used, consumed),
+            None => {
+                self.events.add(Event::System);
+                let mut turns = Turns::with_capacity_in(record.prompt.len() + 1, self.arena);
+                turns.push(Message { role: "system", content });
+                turns.extend_from_slice_copy(record.prompt);
+                record.prompt = turns.into_bump_slice();
+            }
+        }
+        Ok(())
+    }
+
+    /// What is worth saying of how the record was read.
+    fn notes(self, group: Option<&'static str>) -> Notes<'a> {
+        let Self { source, events, roles, mut unused, .. } = self;
+        if !self.plan.spec.lenient {
+            source.others(self.used, &mut |name| unused.push(Unused { list: "", name }));
+        }
+        Notes { events, roles: roles.into_bump_slice(), unused: unused.into_bump_slice(), group }
     }
 
     // ---- lists of messages ----
@@ -383,9 +585,26 @@ impl<'a, S: Source<'a>> Reader<'a, '_, S> {
         let mut turns = Turns::with_capacity_in(8, self.arena);
         let list = self.messages(place, found, keys, &mut turns)?;
         let turns: &'a [Message<'a>] = turns.into_bump_slice();
+        let unknown = |message: &&Message<'_>| !is_known_role(message.role);
         let Some(last) = last_assistant(turns) else {
-            return Err(reject("no_response", offset, format!("`{place}` has no assistant message")));
+            let role = turns.iter().find(unknown);
+            let hint = role.map_or_else(String::new, |message| {
+                let role = shown(message.role);
+                format!("; if `{role}` is the assistant, --role {role}=assistant")
+            });
+            return Err(reject("no_response", offset, format!("`{place}` has no assistant message{hint}")));
         };
+        if let Some(message) = turns[last + 1..].iter().find(unknown) {
+            let role = shown(message.role);
+            let reason = format!(
+                "`{place}` ends with a message of the role `{role}`, which is not known: if it is the assistant's, it is \
+                 the response, else the one before is; say which with --role {role}=ROLE"
+            );
+            return Err(reject("ambiguous", offset, reason));
+        }
+        if last + 1 < turns.len() {
+            self.events.add(Event::Trailing);
+        }
         if let Some(list) = list.and_then(|list| self.lists[list].as_mut()) {
             list.used = last + 1;
             list.rest |= list.used < turns.len();
@@ -413,7 +632,7 @@ impl<'a, S: Source<'a>> Reader<'a, '_, S> {
         let mut rest = false;
         let mut no_text = None;
         for (index, message) in node.elements().enumerate() {
-            let read = self.message(place, index, message, keys)?;
+            let read = self.message(place, Some(index), message, keys)?;
             rest |= read.rest;
             if read.content.is_none() {
                 no_text = Some((index, message.offset()));
@@ -422,8 +641,7 @@ impl<'a, S: Source<'a>> Reader<'a, '_, S> {
         }
         if let Some((index, offset)) = no_text {
             let kind = if last_assistant(turns) == Some(index) { "no_response" } else { "type" };
-            let reason = format!("`{place}[{index}]` has no text content (a tool call?)");
-            return Err(reject(kind, offset, reason));
+            return Err(reject(kind, offset, says_nothing(&format!("{place}[{index}]"))));
         }
         self.consume(found.whole);
         let Some(slot) = found.whole else { return Ok(None) };
@@ -434,21 +652,39 @@ impl<'a, S: Source<'a>> Reader<'a, '_, S> {
         Ok(free)
     }
 
+    /// A message: `index` in the list `list`, or `list` itself.
     fn message(
-        &self,
+        &mut self,
         list: &str,
-        index: usize,
+        index: Option<usize>,
         node: S::Node,
         keys: &'static Keys,
     ) -> Result<ReadMessage<'a>, Reject> {
-        let place = |member: &str| format!("{list}[{index}]{member}");
+        let place = |member: &str| match index {
+            Some(index) => format!("{list}[{index}]{member}"),
+            None => format!("{list}{member}"),
+        };
         if node.kind() != Kind::Object {
             return Err(wrong(node, &place(""), "a message with a role and content"));
         }
-        let members = MessageMembers::of(node, keys)
+        let mut calls = false;
+        let (unused, arena) = (&mut self.unused, self.arena);
+        let mut other = |key: <S::Node as Node<'a>>::Key, value: S::Node| {
+            if value.kind() == Kind::Null {
+                return;
+            }
+            if CALLS.iter().any(|call| key == **call) {
+                calls |= value.kind() != Kind::List || value.elements().next().is_some();
+            }
+            note_unused(unused, list, key, arena);
+        };
+        let members = MessageMembers::of(node, keys, &mut other)
             .map_err(|key| reject("json", node.offset(), format!("`{}` has two `{key}`", place(""))))?;
         let role = match members.role {
-            Some(role) if role.kind() == Kind::Text => map_role(role.text(self.arena)?),
+            Some(role) if role.kind() == Kind::Text => {
+                let role = role.text(self.arena)?;
+                self.role(role)
+            }
             Some(role) => return Err(wrong(role, &place(".role"), "text")),
             None => "",
         };
@@ -469,11 +705,38 @@ impl<'a, S: Source<'a>> Reader<'a, '_, S> {
                 _ => return Err(wrong(content, &place(".content"), "text or a list of text parts")),
             },
         };
+        // A call in place of an answer is no text, whatever stands for none.
+        let content = content.filter(|text| !(calls && blank(text)));
+        if calls && content.is_some() {
+            self.events.add(Event::Calls);
+        }
         Ok(ReadMessage { role, content, rest })
     }
 
+    /// A role under TRL's name, if it is known by another or the user said what it stands for; else as it stands.
+    #[inline]
+    fn role(&mut self, raw: &'a str) -> &'a str {
+        if matches!(raw, "user" | "assistant" | "system" | "tool") && self.plan.spec.roles.is_empty() {
+            return raw;
+        }
+        self.other_role(raw)
+    }
+
+    fn other_role(&mut self, raw: &'a str) -> &'a str {
+        let role = raw.trim();
+        let taken = match self.plan.spec.roles.get(role) {
+            Some(said) => ROLES.iter().find(|known| *known == said).copied().unwrap_or(role),
+            None => map_role(role),
+        };
+        let note = RoleTaken { role, taken };
+        if (taken != role || !is_known_role(taken)) && !self.roles.contains(&note) {
+            self.roles.push(note);
+        }
+        taken
+    }
+
     /// The text of a content list's parts, and whether they say more than that.
-    fn parts(&self, list: S::Node, place: &dyn Fn(&str) -> String) -> Result<(&'a str, bool), Reject> {
+    fn parts(&mut self, list: S::Node, place: &dyn Fn(&str) -> String) -> Result<(&'a str, bool), Reject> {
         let mut text: Option<ArenaString<'a>> = None;
         let mut first: Option<S::Node> = None;
         let mut more = false;
@@ -485,6 +748,7 @@ impl<'a, S: Source<'a>> Reader<'a, '_, S> {
                 (None, _) => first = Some(node),
                 (Some(_), Some(text)) => node.push_text(text)?,
                 (Some(first), none) => {
+                    self.events.add(Event::Parts);
                     let mut joined = ArenaString::new_in(self.arena);
                     first.push_text(&mut joined)?;
                     node.push_text(&mut joined)?;
@@ -505,11 +769,12 @@ impl<'a, S: Source<'a>> Reader<'a, '_, S> {
         if part.kind() != Kind::Object {
             return Err(wrong(part, &place(), "a text part"));
         }
-        let (mut kind, mut text, mut rest) = (None, None, false);
+        let (mut kind, mut text, mut value_text, mut rest) = (None, None, None, false);
         for (key, value) in part.members() {
             let member = match () {
                 () if key == *"type" => &mut kind,
                 () if key == *"text" => &mut text,
+                () if key == *"value" => &mut value_text,
                 () => {
                     rest |= value.kind() != Kind::Null;
                     continue;
@@ -528,8 +793,9 @@ impl<'a, S: Source<'a>> Reader<'a, '_, S> {
             let reason = format!("`{place}` is of type `{kind}`: only text parts can be bucketed");
             return Err(reject("type", part.offset(), reason));
         }
+        let (text, spare) = first([text, value_text]);
         match text {
-            Some(text) if text.kind() == Kind::Text => Ok((text, rest)),
+            Some(text) if text.kind() == Kind::Text => Ok((text, rest || spare > 0)),
             _ => Err(reject("type", part.offset(), format!("`{}` has no text", place()))),
         }
     }
@@ -568,7 +834,7 @@ impl<'a, S: Source<'a>> Reader<'a, '_, S> {
     // ---- finding fields ----
 
     fn own(&self, slot: usize) -> Option<Found<S::Node>> {
-        self.source.slot(slot).map(|node| Found { node, whole: Some(slot) })
+        self.source.slot(slot).map(|node| Found { node, whole: Some(slot), slot })
     }
 
     /// A field without which the record is of another shape, or has no response.
@@ -607,13 +873,22 @@ impl<'a, S: Source<'a>> Reader<'a, '_, S> {
         reject(kind, 0, format!("there is no `{path}`"))
     }
 
+    /// A field that the user named.
+    fn named(&mut self, field: &Field) -> Result<Found<S::Node>, Reject> {
+        let found = self.find(field)?.ok_or_else(|| self.no_field(&field.path))?;
+        self.used |= 1 << found.slot;
+        Ok(found)
+    }
+
     /// What a dotted path leads to.
     fn find(&self, field: &Field) -> Result<Option<Found<S::Node>>, Reject> {
         for (slot, rest) in &field.ways {
             let Some(node) = self.source.slot(*slot) else { continue };
-            let Some(rest) = rest else { return Ok(Some(Found { node, whole: Some(*slot) })) };
+            let Some(rest) = rest else {
+                return Ok(Some(Found { node, whole: Some(*slot), slot: *slot }));
+            };
             if let Some(node) = inside(node, rest, &field.path)? {
-                return Ok(Some(Found { node, whole: None }));
+                return Ok(Some(Found { node, whole: None, slot: *slot }));
             }
         }
         Ok(None)
@@ -622,6 +897,7 @@ impl<'a, S: Source<'a>> Reader<'a, '_, S> {
     fn consume(&mut self, slot: Option<usize>) {
         if let Some(slot) = slot {
             self.consumed |= 1 << slot;
+            self.used |= 1 << slot;
         }
     }
 
@@ -634,63 +910,90 @@ impl<'a, S: Source<'a>> Reader<'a, '_, S> {
 
     // ---- labels ----
 
-    fn labels(&mut self, record: &mut Record<'a>) -> Result<(), Reject> {
+    /// Reads the labels; which guess gave the group.
+    fn labels(&mut self, record: &mut Record<'a>) -> Result<Option<&'static str>, Reject> {
         let plan = self.plan;
-        record.id = self.label(&plan.id, Accepts::Names, true)?;
-        record.language = self.label(&plan.language, Accepts::Text, true)?;
+        record.id = self.label(&plan.id, Accepts::Names, true)?.map(Said::text);
+        record.language = self.label(&plan.language, Accepts::Text, true)?.map(Said::text);
         record.track = self.track(&plan.track)?;
-        record.family = self.label(&plan.family, Accepts::Text, true)?;
-        record.group = self.label(&plan.group, Accepts::Names, true)?;
-        record.source = self.label(&plan.source, Accepts::Scalars, false)?;
+        record.family = self.label(&plan.family, Accepts::Text, true)?.map(Said::text);
+        record.source = self.label(&plan.source, Accepts::Scalars, false)?.map(Said::text);
         if !plan.custom.is_empty() {
             let mut custom = ArenaVec::with_capacity_in(plan.custom.len(), self.arena);
             for label in &plan.custom {
-                custom.push(self.label(label, Accepts::Scalars, true)?);
+                custom.push(self.label(label, Accepts::Scalars, true)?.map(Said::text));
             }
             record.custom = custom.into_bump_slice();
         }
-        Ok(())
+        let Some(said) = self.label(&plan.group, Accepts::Names, false)? else { return Ok(None) };
+        record.group = Some(said.text);
+        // What is not ours by name may mean more to others.
+        if said.guess == 0 {
+            self.consume(said.whole);
+        }
+        Ok(plan.group.guesses.get(said.guess).copied())
     }
 
     fn track(&mut self, label: &Label) -> Result<Option<&'a str>, Reject> {
-        let before = self.consumed;
-        let Some(track) = self.label(label, Accepts::Text, true)? else { return Ok(None) };
+        let before = (self.consumed, self.used);
+        let Some(Said { text: track, .. }) = self.label(label, Accepts::Text, true)? else { return Ok(None) };
         for known in ["single", "multi"] {
             if track.trim().eq_ignore_ascii_case(known) {
                 return Ok(Some(known));
             }
         }
-        self.consumed = before;
+        (self.consumed, self.used) = before;
         let offset = label.fields.iter().find_map(|field| self.find(field).ok().flatten());
         let reason = format!("the track is `{}`, expected `single` or `multi`", shown(track));
         Err(reject("track", offset.map_or(0, |found| found.node.offset()), reason))
     }
 
-    /// The first of a label's fields that says something. Missing, null and blank say nothing.
-    fn label(&mut self, label: &Label, accepts: Accepts, consume: bool) -> Result<Option<&'a str>, Reject> {
-        for field in &label.fields {
+    /// The first of a label's fields that says something. Missing, null and blank say nothing; neither does a guess
+    /// that holds what no such label holds, for it was not meant for us.
+    fn label(&mut self, label: &Label, accepts: Accepts, consume: bool) -> Result<Option<Said<'a>>, Reject> {
+        for (guess, field) in label.fields.iter().enumerate() {
             if field.ways.iter().all(|(slot, _)| self.source.slot(*slot).is_none()) {
                 continue;
             }
-            let Some(found) = self.find(field)? else { continue };
+            let lenient = guess >= label.lenient;
+            let found = match self.find(field) {
+                Err(_) if lenient => continue,
+                found => found?,
+            };
+            let Some(found) = found else { continue };
             let node = found.node;
             let text = match node.kind() {
                 Kind::Null => continue,
                 Kind::Text => node.text(self.arena)?,
                 kind if accepts.scalar(kind) => node.scalar(self.arena),
-                // A `source` of any other type was not meant for us, unless the user named it.
-                _ if !label.given && accepts == Accepts::Scalars => continue,
+                _ if lenient => continue,
                 _ => return Err(wrong(node, &field.path, accepts.expected())),
             };
             if blank(text) {
                 continue;
             }
+            self.used |= 1 << found.slot;
             if consume {
                 self.consume(found.whole);
             }
-            return Ok(Some(text));
+            return Ok(Some(Said { text, guess, whole: found.whole }));
         }
         Ok(None)
+    }
+}
+
+/// What a label's field said.
+struct Said<'a> {
+    text: &'a str,
+    /// Which of the label's fields it was.
+    guess: usize,
+    /// Its slot, if it is all of that slot.
+    whole: Option<usize>,
+}
+
+impl<'a> Said<'a> {
+    fn text(self) -> &'a str {
+        self.text
     }
 }
 
@@ -736,13 +1039,13 @@ struct MessageMembers<N> {
 }
 
 impl<N> MessageMembers<N> {
-    /// The error is a key that is there twice.
-    fn of<'a>(message: N, keys: &Keys) -> Result<Self, &'static str>
+    /// Calls `other` with all other members. The error is a key that is there twice.
+    fn of<'a>(message: N, keys: &Keys, other: &mut impl FnMut(N::Key, N)) -> Result<Self, &'static str>
     where
         N: Node<'a>,
     {
         let mut role: [Option<N>; 2] = [None; 2];
-        let mut content: [Option<N>; 2] = [None; 2];
+        let mut content: [Option<N>; 3] = [None; 3];
         let mut others = 0;
         for (key, value) in message.members() {
             let (name, place) = match () {
@@ -750,8 +1053,10 @@ impl<N> MessageMembers<N> {
                 () if key == *keys.content[0] => (keys.content[0], &mut content[0]),
                 () if key == *keys.role[1] => (keys.role[1], &mut role[1]),
                 () if key == *keys.content[1] => (keys.content[1], &mut content[1]),
+                () if key == *keys.content[2] => (keys.content[2], &mut content[2]),
                 () => {
                     others += 1;
+                    other(key, value);
                     continue;
                 }
             };
@@ -766,18 +1071,75 @@ impl<N> MessageMembers<N> {
 }
 
 /// The first that is not null (else the first), and how many more there are.
-fn first<'a, N: Node<'a>>(ways: [Option<N>; 2]) -> (Option<N>, usize) {
-    match ways {
-        [Some(own), Some(other)] if own.kind() == Kind::Null => (Some(other), 1),
-        [Some(own), Some(_)] => (Some(own), 1),
-        [own, other] => (own.or(other), 0),
+fn first<'a, N: Node<'a>, const WAYS: usize>(ways: [Option<N>; WAYS]) -> (Option<N>, usize) {
+    let there = || ways.iter().copied().flatten();
+    let first = there().find(|way| way.kind() != Kind::Null).or_else(|| there().next());
+    (first, there().count().saturating_sub(1))
+}
+
+/// Notes a member of a message that was not read, once a record.
+fn note_unused<'a, K: Key<'a>>(unused: &mut ArenaVec<'a, Unused<'a>>, list: &str, key: K, arena: &'a Bump) {
+    let name = key.shown();
+    if !unused.iter().any(|known| known.name == name && known.list == list) {
+        unused.push(Unused { list: arena.alloc_str(list), name });
+    }
+}
+
+fn says_nothing(place: &str) -> String {
+    format!("`{place}` has no text content (a tool call?)")
+}
+
+/// Whether two texts are the same but for white space.
+fn alike(one: &str, other: &str) -> bool {
+    one == other || one.split_whitespace().eq(other.split_whitespace())
+}
+
+/// Whether messages are the same but for white space.
+fn all_alike(some: &[Message<'_>], others: &[Message<'_>]) -> bool {
+    let same = |(one, other): (&Message<'_>, &Message<'_>)| {
+        one.role == other.role && alike(one.content, other.content)
+    };
+    some.len() == others.len() && some.iter().zip(others).all(same)
+}
+
+fn ends_alike(messages: &[Message<'_>], end: &[Message<'_>]) -> bool {
+    messages.len() >= end.len() && all_alike(&messages[messages.len() - end.len()..], end)
+}
+
+/// Whether `part` is somewhere in a conversation.
+fn holds(messages: &[Message<'_>], part: &[Message<'_>]) -> bool {
+    messages.windows(part.len()).any(|window| all_alike(window, part))
+}
+
+/// Whether a conversation can go on with `more`: who talks changes, and the system message comes first.
+fn goes_on(messages: &[Message<'_>], more: &[Message<'_>]) -> bool {
+    let is_system = |message: &Message<'_>| matches!(message.role, "system" | "developer");
+    let (Some(last), Some(next)) = (messages.last(), more.first()) else { return true };
+    if is_system(next) {
+        return false;
+    }
+    messages.iter().all(is_system)
+        || match last.role {
+            "user" | "tool" => matches!(next.role, "assistant" | "tool"),
+            "assistant" => matches!(next.role, "user" | "tool"),
+            _ => false,
+        }
+}
+
+/// Refuses a response of nothing; in words.
+pub(super) fn check_response(content: &str, spec: &FieldSpec) -> Result<(), &'static str> {
+    let reasoning = if spec.keep_thinking { 0 } else { text::reasoning(content) };
+    match blank(&content[reasoning..]) && !spec.lenient {
+        true if reasoning > 0 => Err("the response is only reasoning"),
+        true => Err("the response is empty"),
+        false => Ok(()),
     }
 }
 
 /// Whether a message's member is its role or its content, as [`assemble`] read them; `text`: the
 /// content counts only if it is a string, for a part may say more than its text.
 pub(crate) fn is_read_member<'a, N: Node<'a>>(message: N, keys: &Keys) -> impl Fn(usize) -> bool {
-    let members = MessageMembers::of(message, keys).ok();
+    let members = MessageMembers::of(message, keys, &mut |_, _| {}).ok();
     let role = members.as_ref().and_then(|members| members.role).map(Node::offset);
     let content = members.and_then(|members| members.content);
     let content = content.filter(|content| content.kind() == Kind::Text || plain_parts(*content));
@@ -789,9 +1151,13 @@ pub(crate) fn is_read_member<'a, N: Node<'a>>(message: N, keys: &Keys) -> impl F
 fn plain_parts<'a, N: Node<'a>>(content: N) -> bool {
     content.kind() == Kind::List
         && content.elements().all(|part| {
-            let plain =
-                |(key, value): (N::Key, N)| key == *"type" || key == *"text" || value.kind() == Kind::Null;
-            part.kind() == Kind::Object && part.members().all(plain)
+            let mut texts = 0;
+            part.kind() == Kind::Object
+                && part.members().filter(|(_, value)| value.kind() != Kind::Null).all(|(key, _)| {
+                    let is_text = key == *"text" || key == *"value";
+                    texts += usize::from(is_text);
+                    key == *"type" || is_text && texts == 1
+                })
         })
 }
 
@@ -824,20 +1190,4 @@ fn member<'a, N: Node<'a>>(object: N, name: &str, whole: &str) -> Result<Option<
         (_, Some(again)) => Err(reject("json", again.offset(), format!("`{whole}` is there twice"))),
         (found, None) => Ok(found),
     }
-}
-
-/// A role under TRL's name, if it is known by another; else as it stands.
-fn map_role(role: &str) -> &str {
-    const KNOWN: [(&str, &[&str]); 4] = [
-        ("user", &["user", "human"]),
-        ("assistant", &["assistant", "gpt", "chatgpt", "model", "bot", "ai"]),
-        ("system", &["system"]),
-        ("tool", &["tool", "function", "observation", "function_response", "tool_response"]),
-    ];
-    if matches!(role, "user" | "assistant") {
-        return role;
-    }
-    let role = role.trim();
-    let known = |(_, words): &&(&str, &[&str])| words.iter().any(|word| role.eq_ignore_ascii_case(word));
-    KNOWN.iter().find(known).map_or(role, |(name, _)| name)
 }

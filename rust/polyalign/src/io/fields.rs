@@ -1,6 +1,6 @@
 //! Which fields are read from a record, and where they are.
 
-use super::shape::{FieldSpec, Shape};
+use super::shape::{FieldSpec, GROUPS, Shape};
 use crate::{Error, Result};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -39,6 +39,9 @@ pub(crate) mod own {
     pub const REJECTED: usize = 13;
 }
 
+/// There are no more slots than this: one bit a slot says what was read.
+const MAX_NAMES: usize = 128;
+
 /// The top-level keys that are looked for; an index into them is a *slot*.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Names {
@@ -60,6 +63,14 @@ impl Names {
         });
         self.read[slot] |= read;
         slot
+    }
+    /// Names that are all read; as many as there can be slots for.
+    pub fn of(names: &[String]) -> Self {
+        let mut of = Self::default();
+        for name in names.iter().take(MAX_NAMES) {
+            of.add(name, true);
+        }
+        of
     }
     /// What slots remembered from one record to the next belong to.
     pub fn id(&self) -> u64 {
@@ -129,16 +140,25 @@ pub(crate) struct Label {
     pub fields: Vec<Field>,
     /// Named by the user, not one of our guesses.
     pub given: bool,
+    /// The guesses, if none was named: one a field.
+    pub guesses: &'static [&'static str],
+    /// Fields from this one on are others' as well: what they hold that is no label says nothing.
+    pub lenient: usize,
 }
 
 impl Label {
-    fn new(given: Option<&str>, guesses: &[&str], names: &mut Names) -> Result<Self> {
-        let paths = match &given {
-            Some(path) => std::slice::from_ref(path),
-            None => guesses,
+    fn new(given: Option<&str>, guesses: &'static [&'static str], names: &mut Names) -> Result<Self> {
+        let (paths, guesses) = match &given {
+            Some(path) => (std::slice::from_ref(path), &[][..]),
+            None => (guesses, guesses),
         };
         let fields = paths.iter().map(|path| Field::new(path, names)).collect::<Result<_>>()?;
-        Ok(Self { fields, given: given.is_some() })
+        Ok(Self { fields, given: given.is_some(), guesses, lenient: usize::MAX })
+    }
+
+    /// With guesses that are others' names as well, from the one of this number on.
+    fn lenient_from(self, guess: usize) -> Self {
+        if self.given { self } else { Self { lenient: guess, ..self } }
     }
 }
 
@@ -151,6 +171,9 @@ pub(crate) struct Plan {
     pub shape: Option<Shape>,
     pub prompt: Option<Field>,
     pub response: Option<Field>,
+    /// The conversation, where it is not the shape's own field.
+    pub messages: Option<Field>,
+    pub system: Label,
     pub id: Label,
     pub language: Label,
     pub track: Label,
@@ -162,43 +185,55 @@ pub(crate) struct Plan {
 
 impl Plan {
     /// # Errors
-    /// If the shape is undecided or a field name empty, or there are more than 128 names to look for.
+    /// If the shape is undecided, a field name empty or named twice, or there are more than 128 names to look for.
     pub fn new(spec: &FieldSpec) -> Result<Self> {
+        spec.check()?;
         if spec.needs_shape() {
             return Err(Error::Input("the records' shape is not decided yet".to_owned()));
         }
         let free = spec.prompt.is_some() && spec.response.is_some();
-        let shape = if free { None } else { spec.shape };
+        let shape = match &spec.messages {
+            Some(_) => spec.shape.or(Some(Shape::Messages)),
+            None => spec.shape.filter(|shape| !free || *shape == Shape::Preference),
+        };
         let mut names = Names::default();
         for name in own::NAMES {
-            names.add(name, shape.is_some_and(|shape| shape.fields().contains(&name)));
+            let may_hold = |shape: Shape| {
+                shape.fields().contains(&name)
+                    || spec.prompt.is_none() && shape.spare_fields().contains(&name)
+            };
+            names.add(name, shape.is_some_and(may_hold));
         }
         let field = |path: &Option<String>, names: &mut Names| {
             path.as_deref().map(|path| Field::new(path, names)).transpose()
         };
         let (prompt, response) = (field(&spec.prompt, &mut names)?, field(&spec.response, &mut names)?);
-        let mut label =
-            |given: &Option<String>, guesses: &[&str]| Label::new(given.as_deref(), guesses, &mut names);
+        let messages = field(&spec.messages, &mut names)?;
+        let mut label = |given: &Option<String>, guesses: &'static [&'static str]| {
+            Label::new(given.as_deref(), guesses, &mut names)
+        };
         let mut plan = Self {
+            system: label(&spec.system, &["system", "system_prompt"])?.lenient_from(0),
             id: label(&spec.id, &["id"])?,
             language: label(&spec.language, &["language", "lang"])?,
             track: label(&spec.track, &["track"])?,
             family: label(&spec.family, &["family"])?,
-            source: label(&spec.source, &["source", "dataset"])?,
-            group: label(&spec.group, &["group"])?,
+            source: label(&spec.source, &["source", "dataset"])?.lenient_from(0),
+            group: label(&spec.group, &GROUPS)?.lenient_from(1),
             custom: spec.custom.iter().map(|path| label(&Some(path.clone()), &[])).collect::<Result<_>>()?,
             spec: spec.clone(),
             names: Names::default(),
             shape,
             prompt,
             response,
+            messages,
         };
         static PLANS: AtomicU64 = AtomicU64::new(1);
         names.id = PLANS.fetch_add(1, Ordering::Relaxed);
         plan.names = names;
         match plan.names.len() {
-            0..=128 => Ok(plan),
-            many => Err(Error::Input(format!("{many} fields to look for: at most 128 can be"))),
+            0..=MAX_NAMES => Ok(plan),
+            many => Err(Error::Input(format!("{many} fields to look for: at most {MAX_NAMES} can be"))),
         }
     }
 }
@@ -229,7 +264,7 @@ mod tests {
         for (slot, name) in slots {
             assert_eq!(own::NAMES[slot], name);
         }
-        for field in Shape::ALL.iter().flat_map(|shape| shape.fields()) {
+        for field in Shape::ALL.iter().flat_map(|shape| shape.fields().iter().chain(shape.spare_fields())) {
             assert!(own::NAMES.contains(field), "{field}");
         }
     }

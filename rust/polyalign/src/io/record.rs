@@ -41,6 +41,109 @@ pub struct Record<'a> {
     /// The record's remaining members as one JSON object, each value's bytes as they stood, in
     /// order; `None` when there are none (or the caller does not want them).
     pub extra: Option<&'a str>,
+    /// What is worth saying of how it was read.
+    pub notes: Notes<'a>,
+}
+
+/// What is worth saying of how a record was read: what was guessed, joined or not used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Notes<'a> {
+    /// What was joined or left out.
+    pub events: Events,
+    /// Roles that are known under another name, or not at all; each once.
+    pub roles: &'a [RoleTaken<'a>],
+    /// Fields that were not used; each once.
+    pub unused: &'a [Unused<'a>],
+    /// The field that gave the group, if it was found and not named.
+    pub group: Option<&'static str>,
+}
+
+/// A role, and what it was taken for; the same if it is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RoleTaken<'a> {
+    /// The role as the record has it.
+    pub role: &'a str,
+    /// `user`, `assistant`, `system`, `tool`, or the role itself.
+    pub taken: &'a str,
+}
+
+/// A field that was not used: a top-level one, or a member of a list's messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unused<'a> {
+    /// The list of messages; empty for top-level fields.
+    pub list: &'a str,
+    /// The field's name.
+    pub name: &'a str,
+}
+
+/// Something that was done to a record while it was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The record's own system message was put first.
+    System,
+    /// Two fields were joined into one user message.
+    Joined,
+    /// Messages that two fields hold were taken once.
+    Once,
+    /// One field's messages were put after another's.
+    After,
+    /// Text parts of a message were joined.
+    Parts,
+    /// Tool calls beside a message's text were left out.
+    Calls,
+    /// Messages after the response were left out.
+    Trailing,
+    /// The rejected response, which answers another prompt, was left out.
+    OtherPrompt,
+}
+
+impl Event {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::System,
+        Self::Joined,
+        Self::Once,
+        Self::After,
+        Self::Parts,
+        Self::Calls,
+        Self::Trailing,
+        Self::OtherPrompt,
+    ];
+
+    /// A stable name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::System => "system",
+            Self::Joined => "joined",
+            Self::Once => "once",
+            Self::After => "after",
+            Self::Parts => "parts",
+            Self::Calls => "tool_calls",
+            Self::Trailing => "trailing",
+            Self::OtherPrompt => "prompt_mismatch",
+        }
+    }
+}
+
+/// A set of [`Event`]s.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Events(u16);
+
+impl Events {
+    /// Adds one.
+    pub fn add(&mut self, event: Event) {
+        self.0 |= 1 << event as u16;
+    }
+
+    /// Those that are in it.
+    pub fn iter(self) -> impl Iterator<Item = Event> {
+        Event::ALL.into_iter().filter(move |event| self.0 >> *event as u16 & 1 == 1)
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
 }
 
 impl<'a> Record<'a> {
@@ -61,7 +164,7 @@ pub(crate) fn shown(text: &str) -> String {
 /// Why a record can't be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reject {
-    /// A stable word: `json`, `utf8`, `shape`, `type`, `no_response`, `track`, `size`; later stages
+    /// A stable word: `json`, `utf8`, `shape`, `type`, `no_response`, `ambiguous`, `track`, `size`; later stages
     /// add `language`, …
     pub kind: &'static str,
     /// One line for people.

@@ -1,8 +1,10 @@
 //! Record shapes and where their fields are.
 
 use super::record::shown;
+use super::roles::ROLES;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -50,7 +52,7 @@ impl Shape {
         }
     }
 
-    /// All fields the shape may have.
+    /// All fields the shape may have, by which it is told from others.
     pub const fn fields(self) -> &'static [&'static str] {
         match self {
             Self::Messages => &["messages"],
@@ -59,6 +61,16 @@ impl Shape {
             Self::Alpaca => &["instruction", "input", "output", "history"],
             Self::PolyAlign => &["question", "context", "dialogue_history", "human_answer"],
             Self::Preference => &["prompt", "chosen", "rejected"],
+        }
+    }
+
+    /// Where else the shape's prompt may stand.
+    pub(crate) const fn spare_fields(self) -> &'static [&'static str] {
+        match self {
+            Self::Preference => {
+                &["conversations", "messages", "instruction", "input", "history", "question", "context"]
+            }
+            _ => &[],
         }
     }
 
@@ -82,6 +94,10 @@ impl Shape {
 
     /// Whether a record with the fields that `has` knows may have this shape.
     pub fn fits(self, has: impl Fn(&str) -> bool, spec: &FieldSpec) -> bool {
+        if let Some(path) = &spec.messages {
+            let head = path.split('.').next().unwrap_or(path);
+            return matches!(self, Self::Messages | Self::ShareGpt) && (has(path) || has(head));
+        }
         let (mut prompt, mut response) = self.signs();
         if spec.response.is_some() {
             // Without its responses a preference record is a prompt alone.
@@ -96,15 +112,15 @@ impl Shape {
         prompt.iter().chain(response).all(|field| has(field))
     }
 
-    /// The shape that most of `samples` (the field names of some records) have; of equals the
-    /// first seen.
+    /// `spec` with the shape that most of `samples` have; of equals the first seen. Where none has a known shape but
+    /// one field that is named as conversations are holds them, that field is taken.
     ///
     /// # Errors
-    /// If none of them has a known shape: lists the fields seen and the shapes known.
-    pub fn decide(samples: &[Vec<String>], spec: &FieldSpec) -> Result<Self> {
+    /// If none of them has a known shape, or what they have can be read in two ways: says which.
+    pub(crate) fn decide(samples: &[Sample], spec: &FieldSpec) -> Result<FieldSpec> {
         let mut votes: Vec<(Self, usize)> = Vec::new();
         for sample in samples {
-            if let Some(shape) = Self::of(|field| sample.iter().any(|name| name == field), spec) {
+            if let Some(shape) = Self::of(|field| sample.names.iter().any(|name| name == field), spec) {
                 match votes.iter_mut().find(|(known, _)| *known == shape) {
                     Some((_, count)) => *count += 1,
                     None => votes.push((shape, 1)),
@@ -112,16 +128,71 @@ impl Shape {
             }
         }
         let most = votes.iter().map(|&(_, count)| count).max();
-        let winner = votes.iter().find(|(_, count)| Some(*count) == most);
-        winner.map(|&(shape, _)| shape).ok_or_else(|| unknown(samples))
+        if let Some(&(shape, _)) = votes.iter().find(|(_, count)| Some(*count) == most) {
+            return Ok(FieldSpec { shape: Some(shape), ..spec.clone() });
+        }
+        match (&spec.prompt, &spec.response) {
+            (None, None) => chat(samples, spec),
+            _ => Err(unknown(samples)),
+        }
+    }
+}
+
+/// What the shape is decided from: the names of a record's fields, and what some of them hold.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sample {
+    pub names: Vec<String>,
+    /// The fields that hold lists of messages.
+    pub chats: Vec<String>,
+    /// The fields that hold text.
+    pub texts: Vec<String>,
+}
+
+/// What a field of whole conversations is called, besides `messages` and `conversations`.
+const CHATS: [&str; 8] =
+    ["conversation", "dialogue", "dialog", "turns", "chat", "chat_messages", "dialogues", "chats"];
+/// What a field with the answer to a conversation is called.
+const ANSWERS: [&str; 10] = [
+    "response",
+    "answer",
+    "output",
+    "completion",
+    "reply",
+    "target",
+    "chosen",
+    "rejected",
+    "rejected_response",
+    "human_answer",
+];
+
+/// `spec` with the one field that is named as conversations are, and holds them.
+fn chat(samples: &[Sample], spec: &FieldSpec) -> Result<FieldSpec> {
+    let named = |name: &&str| samples.iter().any(|sample| sample.chats.iter().any(|chat| chat == name));
+    let chats: Vec<&str> = CHATS.into_iter().filter(|name| named(&name)).collect();
+    let answer = ANSWERS.into_iter().find(|name| {
+        samples.iter().any(|sample| sample.texts.iter().chain(&sample.chats).any(|text| text == name))
+    });
+    match (&chats[..], answer) {
+        ([], _) => Err(unknown(samples)),
+        ([chat], None) => {
+            Ok(FieldSpec { shape: Some(Shape::Messages), messages: Some((*chat).to_owned()), ..spec.clone() })
+        }
+        ([chat], Some(answer)) => Err(Error::Input(format!(
+            "the records can be read in two ways: `{chat}` is the whole conversation (--messages-field {chat}), or \
+             `{answer}` answers it (--prompt-field {chat} --response-field {answer})"
+        ))),
+        ([chat, other, ..], _) => Err(Error::Input(format!(
+            "both `{chat}` and `{other}` hold conversations: name the one to read with --messages-field {chat} or \
+             --messages-field {other}"
+        ))),
     }
 }
 
 /// The error for records of no known shape.
-fn unknown(samples: &[Vec<String>]) -> Error {
+fn unknown(samples: &[Sample]) -> Error {
     const SHOWN: usize = 20;
     let mut seen: Vec<String> = Vec::new();
-    for name in samples.iter().flatten().map(|name| shown(name)) {
+    for name in samples.iter().flat_map(|sample| &sample.names).map(|name| shown(name)) {
         if seen.len() <= SHOWN && !seen.contains(&name) {
             seen.push(name);
         }
@@ -131,8 +202,15 @@ fn unknown(samples: &[Vec<String>]) -> Error {
     let known: Vec<String> =
         Shape::ALL.iter().map(|shape| format!("{shape} ({})", shape.fields().join(", "))).collect();
     let fields = if seen.is_empty() { "none".to_owned() } else { seen.join(", ") + dots };
+    let chat = samples.iter().find_map(|sample| sample.chats.first());
+    let remedy = match chat.map(|chat| shown(chat)) {
+        Some(chat) => {
+            format!("`{chat}` holds messages: if it is the whole conversation, --messages-field {chat}; else")
+        }
+        None => "if one field holds the whole conversation, name it with --messages-field; else".to_owned(),
+    };
     Error::Input(format!(
-        "no known record shape: fields seen: {fields}; shapes known: {}; name the fields with --prompt-field \
+        "no known record shape: fields seen: {fields}; shapes known: {}; {remedy} name the fields with --prompt-field \
          and --response-field",
         known.join(", ")
     ))
@@ -155,6 +233,24 @@ impl FromStr for Shape {
     }
 }
 
+/// Where the group is looked for: the first that says something wins.
+pub const GROUPS: [&str; 14] = [
+    "group",
+    "group_id",
+    "meta.group",
+    "metadata.group",
+    "conversation_id",
+    "conversation_hash",
+    "dialogue_id",
+    "dialog_id",
+    "chat_id",
+    "thread_id",
+    "session_id",
+    "message_tree_id",
+    "parent_id",
+    "parent_message_id",
+];
+
 /// What to read from a record. Field names are dotted paths (`meta.group`); a key that itself holds
 /// the dots wins over the path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
@@ -166,6 +262,16 @@ pub struct FieldSpec {
     pub prompt: Option<String>,
     /// The response field, text or messages, in place of the shape's own.
     pub response: Option<String>,
+    /// The field that holds the whole conversation, in place of `messages` or `conversations`; not beside `prompt`
+    /// or `response`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub messages: Option<String>,
+    /// The system message of a conversation that has none. Default `system`, then `system_prompt`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub system: Option<String>,
+    /// What roles stand for: `user`, `assistant`, `system` or `tool` by the role as records have it.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub roles: BTreeMap<String, String>,
     /// Default `language`, then `lang`.
     pub language: Option<String>,
     /// Default `track`.
@@ -174,7 +280,7 @@ pub struct FieldSpec {
     pub family: Option<String>,
     /// Default `source`, then `dataset`.
     pub source: Option<String>,
-    /// Default `group`.
+    /// Default: the first of [`GROUPS`] that says something.
     pub group: Option<String>,
     /// Default `id`.
     pub id: Option<String>,
@@ -193,6 +299,43 @@ pub struct FieldSpec {
 impl FieldSpec {
     /// Whether the shape still has to be decided (from sample records, or from columns).
     pub fn needs_shape(&self) -> bool {
-        self.shape.is_none() && (self.prompt.is_none() || self.response.is_none())
+        self.shape.is_none() && self.messages.is_none() && (self.prompt.is_none() || self.response.is_none())
+    }
+
+    /// Refuses fields that contradict each other.
+    ///
+    /// # Errors
+    /// A field named twice, and a conversation beside a prompt, a response or a shape that has none.
+    pub(crate) fn check(&self) -> Result<()> {
+        let wrong = |reason: String| Err(Error::Input(reason));
+        let Self { shape, prompt, response, messages, .. } = self;
+        if let (Some(prompt), Some(response)) = (prompt, response)
+            && prompt == response
+        {
+            return wrong(format!(
+                "`{prompt}` can't be both the prompt and the response: if it holds whole conversations, name it with \
+                 --messages-field {prompt}"
+            ));
+        }
+        if let Some((_, role)) = self.roles.iter().find(|(_, role)| !ROLES.contains(&role.as_str())) {
+            return wrong(format!("`{}` is no role: use one of {}", shown(role), ROLES.join(", ")));
+        }
+        let Some(messages) = messages else { return Ok(()) };
+        if let Some((name, path)) = [("prompt", prompt), ("response", response)]
+            .iter()
+            .find_map(|(name, path)| path.as_ref().map(|path| (name, path)))
+        {
+            return wrong(format!(
+                "`{messages}` is named as the whole conversation and `{path}` as the {name}: give --messages-field \
+                 alone, or --prompt-field and --response-field"
+            ));
+        }
+        match shape {
+            None | Some(Shape::Messages | Shape::ShareGpt) => Ok(()),
+            Some(shape) => wrong(format!(
+                "`{messages}` is named as the whole conversation, but records of the shape {shape} have none: leave \
+                 out --shape or --messages-field"
+            )),
+        }
     }
 }

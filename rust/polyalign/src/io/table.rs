@@ -3,15 +3,16 @@
 //! Text is borrowed from the columns. A null is as good as a missing member. A column, a list's elements or a
 //! struct's member whose text is JSON (`datasets`' `Json()`) is read as what it holds.
 
-use super::assemble::{Kind, Node, Source, assemble};
+use super::assemble::{Key, Kind, Node, Source, assemble};
 use super::fields::{Field, Label, Plan, own};
 use super::json::{self, JsonKey, JsonNode};
 use super::json_column::is_json;
 use super::record::{Record, Reject};
-use super::shape::{FieldSpec, Shape};
+use super::shape::{FieldSpec, Sample, Shape};
 use crate::{Error, Result};
 use arrow::array::cast::AsArray;
 use arrow::array::{Array, ArrayRef, RecordBatch, downcast_integer_array};
+use arrow::buffer::NullBuffer;
 use arrow::datatypes::{ArrowDictionaryKeyType, Int8Type, Int16Type, Int32Type, Int64Type};
 use arrow::datatypes::{
     DataType, Field as ArrowField, FieldRef, Float16Type, Float32Type, Float64Type, Schema,
@@ -41,6 +42,8 @@ pub struct TableRecords {
     plan: Plan,
     /// By slot: the index of the column.
     columns: Vec<Option<usize>>,
+    /// The columns that nothing is read from.
+    others: Vec<usize>,
 }
 
 impl TableRecords {
@@ -50,15 +53,12 @@ impl TableRecords {
     /// If the columns have no known shape, or a column that is read has a type that can't hold what
     /// is read from it, or is there twice.
     pub fn new(schema: &Schema, fields: &FieldSpec) -> Result<Self> {
-        let mut fields = fields.clone();
-        if fields.needs_shape() {
-            let names = schema.fields().iter().map(|field| field.name().clone()).collect();
-            fields.shape = Some(Shape::decide(&[names], &fields)?);
-        }
-        let plan = Plan::new(&fields)?;
+        let plan = Plan::new(&decide_fields(schema, fields)?)?;
         let column = |slot| column_of(schema, plan.names.name(slot));
-        let columns = (0..plan.names.len()).map(column).collect::<Result<_>>()?;
-        let records = Self { plan, columns };
+        let columns = (0..plan.names.len()).map(column).collect::<Result<Vec<_>>>()?;
+        let read = |index: &usize| columns.contains(&Some(*index));
+        let others = (0..schema.fields().len()).filter(|index| !read(index)).collect();
+        let records = Self { plan, columns, others };
         records.check(schema)?;
         Ok(records)
     }
@@ -78,12 +78,18 @@ impl TableRecords {
         each: &mut dyn FnMut(usize, Result<Record<'_>, Reject>),
     ) -> Result<()> {
         let columns = self.bind(batch)?;
+        let schema = batch.schema_ref();
+        let others: Vec<_> = self
+            .others
+            .iter()
+            .map(|&index| (schema.field(index).name().as_str(), batch.column(index).logical_nulls()))
+            .collect();
         let mut arena = Bump::new();
         // Most tables hold no JSON, and are read without asking every value for it.
         let holds_json = columns.iter().flatten().any(Column::holds_json);
         for row in 0..batch.num_rows() {
             arena.reset();
-            let source = Row { columns: &columns, row };
+            let source = Row { records: self, columns: &columns, others: &others, row };
             let read = match holds_json {
                 true => assemble(&self.plan, &JsonRow { row: source, arena: &arena }, &arena),
                 false => assemble(&self.plan, &source, &arena),
@@ -116,14 +122,20 @@ impl TableRecords {
             }
         }
         let whole = |field: &Field| self.columns[field.ways[0].0];
-        for field in plan.prompt.iter().chain(&plan.response) {
-            if let Some(index) = whole(field) {
-                expect(schema, index, &[Class::Text, Class::List])?;
+        for (field, classes) in [
+            (&plan.prompt, &[Class::Text, Class::List][..]),
+            (&plan.response, &[Class::Text, Class::List, Class::Struct]),
+            (&plan.messages, &[Class::List]),
+        ] {
+            if let Some(index) = field.as_ref().and_then(whole) {
+                expect(schema, index, classes)?;
             }
         }
         let labels = [(&plan.id, true), (&plan.group, true), (&plan.language, false), (&plan.track, false)];
         let labels = labels.into_iter().chain([(&plan.family, false)]);
-        let columns = |label: &Label| label.fields.iter().filter_map(whole).collect::<Vec<_>>();
+        // What holds something else is no label where it was not named so.
+        let columns =
+            |label: &Label| label.fields.iter().take(label.lenient).filter_map(whole).collect::<Vec<_>>();
         for (label, integers) in labels {
             for index in columns(label) {
                 expect(
@@ -134,12 +146,53 @@ impl TableRecords {
             }
         }
         let scalars = &[Class::Text, Class::Integer, Class::Float, Class::Bool];
-        for label in plan.custom.iter().chain(Some(&plan.source).filter(|source| source.given)) {
+        for label in plan.custom.iter().chain([&plan.source, &plan.system]) {
             for index in columns(label) {
                 expect(schema, index, scalars)?;
             }
         }
         Ok(())
+    }
+}
+
+/// What to read from a table: `fields` with the shape decided, and the column that holds the conversations where that
+/// is not the shape's own.
+///
+/// # Errors
+/// If the columns have no known shape: lists them; if they can be read in two ways: says which.
+pub fn decide_fields(schema: &Schema, fields: &FieldSpec) -> Result<FieldSpec> {
+    if fields.needs_shape() { Shape::decide(&[sample(schema)], fields) } else { Ok(fields.clone()) }
+}
+
+/// What the shape is decided from.
+fn sample(schema: &Schema) -> Sample {
+    let named = |holds: fn(&ArrowField) -> bool| {
+        schema.fields().iter().filter(|field| holds(field)).map(|field| field.name().clone()).collect()
+    };
+    Sample {
+        names: named(|_| true),
+        chats: named(is_chat),
+        texts: named(|field| Class::of_field(field) == Class::Text),
+    }
+}
+
+/// Whether a column's values are lists of messages (or, of what is JSON, may be).
+fn is_chat(field: &ArrowField) -> bool {
+    let Some(item) = items(field.data_type()) else { return is_json(field) };
+    let DataType::Struct(members) = item.data_type() else { return is_json(item) };
+    let has = |names: &[&str]| members.iter().any(|member| names.contains(&member.name().as_str()));
+    has(&["role", "from"]) && has(&["content", "value", "text"])
+}
+
+/// The field of a list's elements; `None` if it is no list.
+fn items(of: &DataType) -> Option<&ArrowField> {
+    match of {
+        DataType::List(item)
+        | DataType::LargeList(item)
+        | DataType::FixedSizeList(item, _)
+        | DataType::ListView(item)
+        | DataType::LargeListView(item) => Some(item),
+        _ => None,
     }
 }
 
@@ -205,7 +258,8 @@ impl Class {
 
 fn own_classes(slot: usize) -> &'static [Class] {
     match slot {
-        own::PROMPT | own::COMPLETION | own::CHOSEN | own::REJECTED => &[Class::Text, Class::List],
+        own::PROMPT => &[Class::Text, Class::List],
+        own::COMPLETION | own::CHOSEN | own::REJECTED => &[Class::Text, Class::List, Class::Struct],
         own::MESSAGES | own::CONVERSATIONS | own::HISTORY | own::DIALOGUE_HISTORY => &[Class::List],
         _ => &[Class::Text],
     }
@@ -229,14 +283,7 @@ fn expect(schema: &Schema, index: usize, classes: &[Class]) -> Result<()> {
 
 /// Refuses lists whose elements can hold neither messages nor turns.
 fn expect_messages(field: &ArrowField) -> Result<()> {
-    let (DataType::List(item)
-    | DataType::LargeList(item)
-    | DataType::FixedSizeList(item, _)
-    | DataType::ListView(item)
-    | DataType::LargeListView(item)) = field.data_type()
-    else {
-        return Ok(());
-    };
+    let Some(item) = items(field.data_type()) else { return Ok(()) };
     if Class::of_field(item) != Class::Other {
         return Ok(());
     }
@@ -269,6 +316,12 @@ type Bounds = fn(&ArrayRef, usize) -> (usize, usize);
 /// A struct member's name.
 #[derive(Clone, Copy)]
 struct Name<'b>(&'b str);
+
+impl<'b> Key<'b> for Name<'b> {
+    fn shown(self) -> &'b str {
+        self.0
+    }
+}
 
 impl PartialEq<str> for Name<'_> {
     fn eq(&self, name: &str) -> bool {
@@ -390,7 +443,10 @@ fn keys_of(keys: &DataType) -> Keys {
 
 #[derive(Clone, Copy)]
 struct Row<'a> {
+    records: &'a TableRecords,
     columns: &'a [Option<Column<'a>>],
+    /// The columns that nothing is read from: names and nulls.
+    others: &'a [(&'a str, Option<NullBuffer>)],
     row: usize,
 }
 
@@ -399,6 +455,20 @@ impl<'a> Source<'a> for Row<'a> {
 
     fn slot(&self, slot: usize) -> Option<Cell<'a>> {
         self.columns[slot].as_ref().map(|column| Cell::new(column, self.row))
+    }
+
+    fn others(&self, used: u128, each: &mut dyn FnMut(&'a str)) {
+        let bound = self.columns.iter().enumerate().filter(|(slot, _)| used >> slot & 1 == 0);
+        for (slot, column) in bound {
+            if column.as_ref().is_some_and(|column| !column.is_null(self.row)) {
+                each(self.records.plan.names.name(slot));
+            }
+        }
+        for (name, nulls) in self.others {
+            if nulls.as_ref().is_none_or(|nulls| nulls.is_valid(self.row)) {
+                each(name);
+            }
+        }
     }
 }
 
@@ -413,6 +483,10 @@ impl<'a> Source<'a> for JsonRow<'a> {
 
     fn slot(&self, slot: usize) -> Option<Value<'a>> {
         self.row.slot(slot).map(|cell| Value::new(cell, self.arena))
+    }
+
+    fn others(&self, used: u128, each: &mut dyn FnMut(&'a str)) {
+        self.row.others(used, each);
     }
 }
 
@@ -447,12 +521,21 @@ impl<'a> Value<'a> {
 
 /// A member's name, in a struct or in JSON.
 #[derive(Clone, Copy)]
-enum Key<'a> {
+enum MemberKey<'a> {
     Name(Name<'a>),
     Json(JsonKey<'a>),
 }
 
-impl PartialEq<str> for Key<'_> {
+impl<'a> Key<'a> for MemberKey<'a> {
+    fn shown(self) -> &'a str {
+        match self {
+            Self::Name(own) => own.shown(),
+            Self::Json(own) => own.shown(),
+        }
+    }
+}
+
+impl PartialEq<str> for MemberKey<'_> {
     fn eq(&self, name: &str) -> bool {
         match self {
             Self::Name(own) => own == name,
@@ -462,7 +545,7 @@ impl PartialEq<str> for Key<'_> {
 }
 
 impl<'a> Node<'a> for Value<'a> {
-    type Key = Key<'a>;
+    type Key = MemberKey<'a>;
 
     fn kind(self) -> Kind {
         match self {
@@ -511,10 +594,10 @@ impl<'a> Node<'a> for Value<'a> {
     fn members(self) -> impl Iterator<Item = (Self::Key, Self)> {
         let (cell, node) = self.split();
         let cells = cell.into_iter().flat_map(|(cell, arena)| {
-            cell.members().map(move |(name, member)| (Key::Name(name), Self::new(member, arena)))
+            cell.members().map(move |(name, member)| (MemberKey::Name(name), Self::new(member, arena)))
         });
         let nodes = node.into_iter().flat_map(|node| node.members());
-        cells.chain(nodes.map(|(key, value)| (Key::Json(key), Self::Json(value))))
+        cells.chain(nodes.map(|(key, value)| (MemberKey::Json(key), Self::Json(value))))
     }
 }
 

@@ -10,10 +10,10 @@ pub use read::{Rejected, Unreadable};
 use crate::io::batches::{TableBlocks, Tables, table_schema};
 use crate::io::block::{Limits, Position};
 use crate::io::input::{Inputs, discover};
-use crate::io::json::{JsonRecords, decide_shape};
+use crate::io::json::{JsonRecords, decide_fields};
 use crate::io::shape::{FieldSpec, Shape};
 use crate::io::split::TextBlocks;
-use crate::io::table::TableRecords;
+use crate::io::table::{self, TableRecords};
 use crate::{Error, Result};
 use arrow::datatypes::SchemaRef;
 use crossbeam_channel::RecvTimeoutError;
@@ -183,21 +183,27 @@ impl<'a> Stream<'a> {
         }
     }
 
-    /// The fields, with the shape of JSON records decided.
+    /// The fields, with the records' shape decided.
     pub fn with_shape(&self, fields: &FieldSpec, blocks: &mut Blocks) -> Result<FieldSpec> {
         let mut fields = fields.clone();
-        if self.table.is_none() && fields.needs_shape() {
+        if fields.messages.is_some() {
+            fields.shape.get_or_insert(Shape::Messages);
+        }
+        if let Some(schema) = &self.table {
+            return table::decide_fields(schema, &fields);
+        }
+        if fields.needs_shape() {
             let samples = blocks.first(SAMPLES)?;
             // No record at all is no error: nothing in, nothing out.
-            let shape = match samples.is_empty() {
-                true => Ok(Shape::PromptCompletion),
-                false => decide_shape(&samples, &fields),
+            let decided = match samples.is_empty() {
+                true => Ok(FieldSpec { shape: Some(Shape::PromptCompletion), ..fields }),
+                false => decide_fields(&samples, &fields),
             };
             let place = |error: Error| match blocks.first_file() {
                 Some(file) => Error::Input(format!("{}: {error}", self.inputs.files[file as usize].name)),
                 None => error,
             };
-            fields.shape = Some(shape.map_err(place)?);
+            return decided.map_err(place);
         }
         Ok(fields)
     }

@@ -3,28 +3,16 @@
 use super::node::{JsonKey, JsonNode, JsonRecord, JsonSource};
 use crate::io::assemble::{Assembled, Kind, Node, ReadList, is_read_member};
 use bumpalo::Bump;
-use bumpalo::collections::{String as ArenaString, Vec as ArenaVec};
-
-/// The record's own members.
-pub(super) fn top_level<'a>(record: &'a JsonRecord<'a>) -> impl Iterator<Item = (JsonKey<'a>, JsonNode<'a>)> {
-    JsonNode { record, at: 0 }.pairs(0, record.tokens.len())
-}
+use bumpalo::collections::String as ArenaString;
 
 /// What is left of the record as one object; `None` if nothing is.
 pub(super) fn extra<'a>(source: &JsonSource<'a>, read: &Assembled<'a>, arena: &'a Bump) -> Option<&'a str> {
     let record = source.record;
-    // The consumed values' tokens and slots, in the order of the text.
-    let mut consumed = ArenaVec::with_capacity_in(read.consumed.count_ones() as usize, arena);
-    let slots = record.slots.iter().enumerate();
-    consumed.extend(slots.filter(|(slot, _)| read.consumed >> slot & 1 == 1).map(|(slot, &at)| (at, slot)));
-    consumed.sort_unstable();
-    let mut next = consumed.iter().copied().peekable();
-    let mut slot_of = |value: JsonNode<'_>| next.next_if(|(at, _)| *at as usize == value.at);
     let mut object = Object::new(ArenaString::with_capacity_in(record.text.len().min(1 << 10), arena));
-    for (key, value) in top_level(record) {
-        match slot_of(value) {
+    for (key, value, slot) in record.top_level() {
+        match slot.filter(|slot| read.consumed >> slot & 1 == 1) {
             None => object.member(key, value.raw().len()).push_str(value.raw()),
-            Some((_, slot)) => {
+            Some(slot) => {
                 let list = read.lists.iter().flatten().find(|list| list.slot == slot && list.rest);
                 if let Some(list) = list {
                     unread(value, list, object.member(key, 0));
@@ -45,11 +33,10 @@ fn unread_keys<'a>(
     read: &Assembled<'a>,
     object: &mut Object<'a>,
 ) {
-    let slot_of = |value: JsonNode<'_>| folder.slots.iter().position(|&at| at as usize == value.at);
-    for (key, value) in top_level(folder) {
-        let is_read = slot_of(value).is_some_and(|slot| read.consumed >> slot & 1 == 1);
+    for (key, value, slot) in folder.top_level() {
+        let is_read = slot.is_some_and(|slot| read.consumed >> slot & 1 == 1);
         let name = key.lossy();
-        if !is_read && top_level(record).all(|(own, _)| own != *name.as_str()) {
+        if !is_read && record.top_level().all(|(own, ..)| own != *name.as_str()) {
             object.member(key, value.raw().len()).push_str(value.raw());
         }
     }

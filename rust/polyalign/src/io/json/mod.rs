@@ -10,12 +10,12 @@ mod scan;
 mod tape;
 mod unescape;
 
-use super::assemble::assemble;
+use super::assemble::{Kind, Node, assemble, is_chat};
 use super::fields::{Names, Plan};
 use super::partition::Key;
 pub use super::record::Reject;
 use super::record::{Record, shown};
-use super::shape::{FieldSpec, Shape};
+use super::shape::{FieldSpec, Sample, Shape};
 use crate::{Error, Result};
 use bumpalo::Bump;
 pub(super) use node::{JsonKey, JsonNode};
@@ -137,7 +137,8 @@ pub(super) fn value<'a>(text: &'a str, arena: &'a Bump) -> Option<JsonNode<'a>> 
     if text.len() > MAX_BYTES || tape.read_value(text).is_err() {
         return None;
     }
-    let record = JsonRecord { text, tokens: arena.alloc_slice_copy(&tape.tokens), slots: &[] };
+    let tokens = arena.alloc_slice_copy(&tape.tokens);
+    let record = JsonRecord { text, tokens, slots: &[], key_slots: &[] };
     Some(JsonNode { record: arena.alloc(record), at: 0 })
 }
 
@@ -172,35 +173,54 @@ pub fn field_names(record: &[u8]) -> Result<Vec<String>, Reject> {
     let mut tape = Tape::default();
     let text = utf8(record)?;
     read(&mut tape, text, &Names::default())?;
-    Ok(extra::top_level(&tape.of(text)).map(|(key, _)| key.lossy()).collect())
+    Ok(tape.of(text).top_level().map(|(key, ..)| key.lossy()).collect())
 }
 
-/// The shape of a corpus, from up to 100 of its first records (broken ones are passed over).
+/// What the shape is decided from.
+fn sample(record: &[u8]) -> Result<Sample, Reject> {
+    let names = field_names(record)?;
+    let mut tape = Tape::default();
+    let text = utf8(record)?;
+    read(&mut tape, text, &Names::of(&names))?;
+    let record = tape.of(text);
+    let mut sample = Sample { names, ..Sample::default() };
+    for (key, value, _) in record.top_level() {
+        if value.kind() == Kind::Text {
+            sample.texts.push(key.lossy());
+        } else if is_chat(value) {
+            sample.chats.push(key.lossy());
+        }
+    }
+    Ok(sample)
+}
+
+/// What to read from a corpus, from up to 100 of its first records (broken ones are passed over): `fields` with the
+/// shape decided, and the field that holds the conversations where that is not the shape's own.
 ///
 /// Not needed when [`FieldSpec::needs_shape`] says so.
 ///
 /// # Errors
-/// If no record has a known shape: lists the fields seen and the shapes known. If none is a JSON object:
-/// says what is wrong with the first.
-pub fn decide_shape(samples: &[&[u8]], fields: &FieldSpec) -> Result<Shape> {
+/// If no record has a known shape: lists the fields seen and the shapes known; if it can be read in two ways: says which.
+/// If none is a JSON object: says what is wrong with the first.
+pub fn decide_fields(samples: &[&[u8]], fields: &FieldSpec) -> Result<FieldSpec> {
     let mut broken = None;
-    let mut names = Vec::with_capacity(samples.len());
-    for sample in samples {
-        match field_names(sample) {
-            Ok(fields) => names.push(fields),
+    let mut seen = Vec::with_capacity(samples.len());
+    for record in samples {
+        match sample(record) {
+            Ok(sample) => seen.push(sample),
             Err(reject) => broken = broken.or(Some(reject)),
         }
     }
     match broken {
-        Some(reject) if names.is_empty() => Err(Error::Input(format!(
+        Some(reject) if seen.is_empty() => Err(Error::Input(format!(
             "not JSON records: none of the first {} is a JSON object; of the first, byte {}: {}{}",
             samples.len(),
             reject.offset,
             reject.reason,
             no_record(samples[0], &reject)
         ))),
-        _ => Shape::decide(&names, fields)
-            .map_err(|error| other_record(samples, &names).map_or(error, Error::Input)),
+        _ => Shape::decide(&seen, fields)
+            .map_err(|error| other_record(samples, &seen).map_or(error, Error::Input)),
     }
 }
 
@@ -215,12 +235,15 @@ fn no_record(line: &[u8], reject: &Reject) -> &'static str {
 }
 
 /// What records of no known shape are instead, and what to do then.
-fn other_record(samples: &[&[u8]], names: &[Vec<String>]) -> Option<String> {
+fn other_record(samples: &[&[u8]], seen: &[Sample]) -> Option<String> {
+    if seen.iter().any(|sample| !sample.chats.is_empty()) {
+        return None;
+    }
     let has = |fields: &[String], name: &str| fields.iter().any(|field| field == name);
-    let message = |fields: &Vec<String>| {
-        has(fields, "role") && has(fields, "content") || has(fields, "from") && has(fields, "value")
+    let message = |Sample { names, .. }: &Sample| {
+        has(names, "role") && has(names, "content") || has(names, "from") && has(names, "value")
     };
-    if !names.is_empty() && names.iter().all(message) {
+    if !seen.is_empty() && seen.iter().all(message) {
         return Some(
             "each record is a message, not a conversation: put each conversation's list of messages into an \
              object, as jq -c '{messages: .}' does"
@@ -242,5 +265,5 @@ fn list_of_objects(record: &[u8]) -> Option<String> {
     read(&mut tape, text, &Names::default()).ok()?;
     let tape = tape.of(text);
     let is_list = |raw: &str| raw.strip_prefix('[').is_some_and(|rest| rest.trim_start().starts_with('{'));
-    extra::top_level(&tape).find(|(_, value)| is_list(value.raw())).map(|(key, _)| shown(&key.lossy()))
+    tape.top_level().find(|(_, value, _)| is_list(value.raw())).map(|(key, ..)| shown(&key.lossy()))
 }

@@ -1,8 +1,8 @@
 //! A JSON value on the tape.
 
-use super::tape::{NONE, Token, next};
+use super::tape::{NO_SLOT, NONE, Token, next};
 use super::unescape::{key_bytes, unescape};
-use crate::io::assemble::{Kind, Node, Source};
+use crate::io::assemble::{Key, Kind, Node, Source};
 use crate::io::record::Reject;
 use bumpalo::Bump;
 use bumpalo::collections::String as ArenaString;
@@ -12,6 +12,8 @@ pub(crate) struct JsonRecord<'a> {
     pub text: &'a str,
     pub tokens: &'a [Token],
     pub slots: &'a [u32],
+    /// By top-level key: its slot, or [`NO_SLOT`].
+    pub key_slots: &'a [u8],
 }
 
 /// Where a record's fields are: in itself, else in what its folders' names say.
@@ -42,6 +44,33 @@ impl<'a> Source<'a> for JsonSource<'a> {
     #[inline]
     fn slot(&self, slot: usize) -> Option<JsonNode<'a>> {
         self.record.slot(slot).or_else(|| self.folder?.slot(slot))
+    }
+
+    fn others(&self, used: u128, each: &mut dyn FnMut(&'a str)) {
+        if self.folder.is_none() && self.record.key_slots.len() == used.count_ones() as usize {
+            return;
+        }
+        for (key, value, slot) in self.record.top_level() {
+            if slot.is_none_or(|slot| used >> slot & 1 == 0) && value.kind() != Kind::Null {
+                each(key.raw);
+            }
+        }
+    }
+}
+
+impl<'a> JsonRecord<'a> {
+    /// The record's own members, and their slots.
+    pub fn top_level(&'a self) -> impl Iterator<Item = (JsonKey<'a>, JsonNode<'a>, Option<usize>)> {
+        let members = JsonNode { record: self, at: 0 }.pairs(0, self.tokens.len());
+        members
+            .zip(self.key_slots)
+            .map(|((key, value), &slot)| (key, value, (slot != NO_SLOT).then_some(usize::from(slot))))
+    }
+}
+
+impl<'a> Key<'a> for JsonKey<'a> {
+    fn shown(self) -> &'a str {
+        self.raw
     }
 }
 

@@ -20,6 +20,8 @@ pub(crate) const MAX_BYTES: usize = i32::MAX as usize;
 const ESCAPED: u32 = 1 << 31;
 /// No token.
 pub(super) const NONE: u32 = u32::MAX;
+/// No slot; there are fewer.
+pub(super) const NO_SLOT: u8 = u8::MAX;
 
 /// A place in the record where a value (or a key) starts, or a container ends.
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +56,8 @@ pub(super) struct Tape {
     pub tokens: Vec<Token>,
     /// By slot: the token of the key's value, or [`NONE`].
     pub slots: Vec<u32>,
+    /// By top-level key: its slot, or [`NO_SLOT`].
+    pub key_slots: Vec<u8>,
     /// Marks of the top-level keys so far.
     marks: Vec<u64>,
     /// Of the keys before, by their place in the record: mark and slot. Records of a corpus mostly
@@ -68,6 +72,7 @@ impl Tape {
     pub fn read(&mut self, text: &str, names: &Names) -> Result<(), Broken> {
         self.tokens.clear();
         self.marks.clear();
+        self.key_slots.clear();
         self.slots.clear();
         self.slots.resize(names.len(), NONE);
         if self.guessed != names.id() {
@@ -88,7 +93,7 @@ impl Tape {
 
     /// What was read of `text`.
     pub fn of<'a>(&'a self, text: &'a str) -> JsonRecord<'a> {
-        JsonRecord { text, tokens: &self.tokens, slots: &self.slots }
+        JsonRecord { text, tokens: &self.tokens, slots: &self.slots, key_slots: &self.key_slots }
     }
 
     /// Gives back memory that a rare, huge record needed.
@@ -98,6 +103,8 @@ impl Tape {
         self.tokens.shrink_to(KEPT);
         self.marks.clear();
         self.marks.shrink_to(KEPT);
+        self.key_slots.clear();
+        self.key_slots.shrink_to(KEPT);
     }
 }
 
@@ -204,6 +211,7 @@ impl<'r> Reader<'r> {
             return Err(Broken { offset: token.start as usize, what });
         }
         self.tape.marks.push(key_mark);
+        self.tape.key_slots.push(slot.map_or(NO_SLOT, |slot| slot as u8));
         Ok(slot)
     }
 
