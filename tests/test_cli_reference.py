@@ -666,7 +666,7 @@ def test_usage_errors_exit_with_2(cli: Cli, reference: Path, arguments: list[str
 def test_errors_are_one_line_and_exit_with_1(cli: Cli, reference: Path, arguments: list[str], message: str) -> None:
     data = reference.read_bytes()
     reference.with_name("cut.safetensors").write_bytes(data[: len(data) // 2])
-    old = data.replace(b'\\"registry_version\\":1', b'\\"registry_version\\":0')
+    old = data.replace(b'\\"registry_version\\":2', b'\\"registry_version\\":0')
     assert old != data
     reference.with_name("old.safetensors").write_bytes(old)
     result = cli(*arguments)

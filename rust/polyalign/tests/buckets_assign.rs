@@ -76,6 +76,20 @@ fn bad_labels_reject_with_a_reason() {
 }
 
 #[test]
+fn a_programming_language_is_no_language() {
+    for label in ["python", "JavaScript", "js", "C++", "c", "go", "sql", "lua", " Rust "] {
+        let record =
+            Record { language: Some(label), ..record(&[], "This function returns the sum of both numbers.") };
+        assert_eq!(id(&bucketer(r#"{"axes":["language"]}"#), &record), "en", "{label}");
+    }
+    // These are what people speak, too.
+    for (label, language) in [("cs", "cs"), ("ts", "ts"), ("sh", "sh")] {
+        let record = Record { language: Some(label), ..record(&[], "x") };
+        assert_eq!(id(&bucketer(r#"{"axes":["language"]}"#), &record), language);
+    }
+}
+
+#[test]
 fn families_come_from_the_record_then_its_source_then_rules() {
     let bucketer = bucketer(r#"{"axes":["family"],"families":{"sgd":"Task|Dialogue"}}"#);
     let prompt = [user("Where is it?")];
@@ -304,6 +318,55 @@ fn words_and_statistics_tell_languages_in_latin_script() {
     ] {
         assert_eq!(detected(json, &[], text), language, "{text}");
     }
+}
+
+#[test]
+fn one_sentence_tells_its_language() {
+    let json = r#"{"axes":["language"]}"#;
+    for (language, text) in [
+        ("da", "Selvfølgelig, jeg kan hjælpe dig med det. Hvilken version af programmet bruger du?"),
+        ("da", "Toget kører hver halve time, og turen tager cirka fyrre minutter."),
+        ("fi", "Toki, voin auttaa sinua siinä. Mitä ohjelman versiota käytät tällä hetkellä?"),
+        ("hu", "Persze, tudok segíteni. Melyik verzióját használod most a programnak?"),
+        ("et", "Muidugi, saan sind sellega aidata. Millist programmi versiooni sa praegu kasutad?"),
+        ("sl", "Vlak odpelje vsake pol ure, vožnja pa traja približno štirideset minut."),
+        ("id", "Kereta berangkat setiap setengah jam dan perjalanannya sekitar empat puluh menit."),
+        ("ca", "El tren surt cada mitja hora i el viatge dura uns quaranta minuts."),
+        ("af", "Die trein vertrek elke halfuur en die rit duur omtrent veertig minute."),
+        ("eu", "Noski, horretan lagun diezazuket. Programaren zein bertsio erabiltzen duzu orain?"),
+        ("yo", "Ọkọ̀ ojú irin máa ń lọ ní gbogbo ìdajì wákàtí, ìrìn náà sì tó ogójì ìṣẹ́jú."),
+        ("en", "Mint tea is fine."),
+        // Languages that are not known are not taken for others.
+        ("und", "Implijout a reer an niverenn-se evit kas hoc'h aozadurioù da benn vat, emezañ."),
+        ("und", "x"),
+    ] {
+        assert_eq!(detected(json, &[], text), language, "{text}");
+    }
+}
+
+#[test]
+fn code_and_addresses_tell_no_language() {
+    let json = r#"{"axes":["language"]}"#;
+    let code = "```latex\n\\documentclass{article}\n\\begin{document}\n\\tableofcontents\n\\section{Introduction}\n```";
+    let chinese = format!("您可以使用命令创建目录。以下是方法。\n{code}\n编译两次即可。");
+    assert_eq!(detected(json, &[], &chinese), "zh");
+    let code = "```python\n# the end of the code that was asked for in the question\nprint('it is on the disk')\n```";
+    let german = format!("{code}\nDiese Funktion berechnet die Wurzel jeder Zahl und gibt sie aus.");
+    assert_eq!(detected(json, &[], &german), "de");
+    assert_eq!(detected(json, &[user("这个函数怎么写？给我看一下代码。")], code), "zh");
+    assert_eq!(detected(json, &[], "见 https://example.com/this/is/the/documentation/of/the/library"), "zh");
+    let english = [user("Name three countries in South America.")];
+    assert_eq!(detected(json, &english, "1. Brazil\n2. Argentina\n3. Chile"), "en");
+}
+
+#[test]
+fn the_conversation_speaks_where_the_answer_leaves_it_open() {
+    let json = r#"{"axes":["language"]}"#;
+    let norwegian = [user("Hva heter hovedstaden i landet, og hvor mange innbyggere har den nå?")];
+    assert_eq!(detected(json, &norwegian, "Oslo, omtrent 700 000."), "no");
+    // But the answer has the last word.
+    let translate = [user("Please translate this sentence to French for me: how are you today?")];
+    assert_eq!(detected(json, &translate, "Comment allez-vous aujourd'hui, mon ami ?"), "fr");
 }
 
 #[test]

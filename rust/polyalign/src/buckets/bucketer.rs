@@ -295,10 +295,10 @@ impl Rules {
         }
         let said = record.language.filter(|name| !name.trim().is_empty());
         if let Some(name) = said {
-            let Some(&tag) = scratch.languages.get(name, language::primary_subtag) else {
+            let Some(&tag) = scratch.languages.get(name, language::label) else {
                 return Err(format!("language {} is not known", quoted(name)));
             };
-            // A record that says `und` says nothing.
+            // A record that says `und` says nothing; nor does one whose answer is in Python.
             if tag != super::schema::UNDETERMINED {
                 return match &self.languages {
                     Some(allowed) if !allowed.contains(&tag) => {

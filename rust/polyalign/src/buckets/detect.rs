@@ -1,17 +1,31 @@
-//! Detecting the language of a response.
+//! Detecting the language of a response, from its prose.
 //!
 //! Scripts decide first. Languages that share a script other than Latin differ by their letters or
-//! most frequent words; those in Latin script by a vote of frequent words, then a statistical detector.
+//! most frequent words; those in Latin script by how their letters follow each other.
 
-use super::latin::{self, Votes};
+use super::latin::{self, Evidence, NAT, Words};
+use super::prose::{is_plain, prose};
 use crate::io::record::{Message, Record};
 use crate::text::script::{Script, ScriptCounts};
 use std::sync::LazyLock;
+use unicode_normalization::UnicodeNormalization;
 
-/// Responses with fewer letters are judged by their whole conversation.
+/// The script of responses with fewer letters is their whole conversation's.
 pub(super) const MIN_LETTERS: u32 = 20;
-/// Bytes that telling languages of one script apart looks at.
+/// Bytes of prose that telling languages of one script apart looks at.
 const SAMPLE_BYTES: usize = 512;
+/// The same of the conversation, where the response leaves that open.
+const CONVERSATION_BYTES: usize = 256;
+/// A response that speaks so much more for a language than for any other needs no conversation, and
+/// a conversation never speaks more for one.
+const CERTAIN: i16 = 12 * NAT;
+/// Anything less is left open.
+const UNSURE: i16 = NAT;
+/// Letters of a language cost about two nats each, those of one that the model lacks three: 23 eighths
+/// are between.
+const STRANGE: u32 = 23;
+/// Fewer letters may be a name in any language.
+const STRANGE_LETTERS: u32 = 40;
 
 /// The languages of each script but Latin, the most probable first.
 const LANGUAGES: [(Script, &[&str]); 34] = [
@@ -83,14 +97,25 @@ pub(super) struct Detector {
 enum Latin {
     None,
     One(&'static str),
-    /// Bits of [`latin::languages`].
-    Some(u64),
+    Some(Box<Candidates>),
+}
+
+/// Languages in Latin script.
+struct Candidates {
+    /// Whether texts may also be in none of these.
+    any: bool,
+    tags: Vec<&'static str>,
+    /// By column of the model: the candidate it stands for, one past the last for none.
+    owners: [i16; latin::COLUMNS],
+    /// By column: how much more common the language is than most.
+    priors: [i16; latin::COLUMNS],
 }
 
 /// Working memory of a [`Detector`].
 #[derive(Default)]
 pub(super) struct Scratch {
     sample: String,
+    words: Words,
 }
 
 impl Detector {
@@ -105,74 +130,20 @@ impl Detector {
         Self { latin: Latin::new(languages), scripts }
     }
 
-    /// The response's language, if its text or its conversation tells.
+    /// The response's language, if its prose or its conversation tells.
     pub(super) fn detect(&self, record: &Record<'_>, scratch: &mut Scratch) -> Option<&'static str> {
         let answer = record.answer();
         let mut counts = ScriptCounts::default();
-        counts.add(answer);
-        if counts.letters() >= MIN_LETTERS {
-            let found = self.of_text(&counts, start(answer, SAMPLE_BYTES), record, scratch);
-            if found.is_some() {
-                return found;
-            }
-        }
-        for message in record.prompt.iter().filter(|message| is_spoken(message)) {
-            counts.add(message.content);
-        }
-        let mut sample = std::mem::take(&mut scratch.sample);
-        conversation_sample(record, &mut sample);
-        let found = self.of_sample(&counts, &sample);
-        scratch.sample = sample;
-        found
-    }
-
-    /// The language of a text long enough to tell; the conversation is asked only if words leave it
-    /// undecided among languages in Latin script.
-    fn of_text(
-        &self,
-        counts: &ScriptCounts,
-        text: &str,
-        record: &Record<'_>,
-        scratch: &mut Scratch,
-    ) -> Option<&'static str> {
-        let script = self.script(counts)?;
-        let Latin::Some(candidates) = self.latin else { return self.of_script(script, counts, text) };
-        if script != Script::Latin {
-            return self.of_script(script, counts, text);
-        }
-        let mut alone = Votes::new(candidates);
-        alone.add(text);
-        let winner = alone.winner();
-        if let Some((language, true)) = winner {
-            return Some(language);
-        }
-        let guess = statistical(candidates, text);
-        if let (Some((language, _)), Some(guess)) = (winner, guess)
-            && language == guess
+        count_answer(answer, &mut counts);
+        if counts.letters() >= MIN_LETTERS
+            && let Some(script) = self.script(&counts)
         {
-            return Some(guess);
+            let texts = std::iter::once(answer);
+            return self.of_script(script, &counts, texts, record, scratch);
         }
-        conversation_sample(record, &mut scratch.sample);
-        let mut votes = Votes::new(candidates);
-        votes.add(&scratch.sample);
-        match votes.winner() {
-            Some((language, true)) => Some(language),
-            _ => undecided(&alone, guess),
-        }
-    }
-
-    fn of_sample(&self, counts: &ScriptCounts, sample: &str) -> Option<&'static str> {
-        let script = self.script(counts)?;
-        let Latin::Some(candidates) = self.latin else { return self.of_script(script, counts, sample) };
-        if script != Script::Latin {
-            return self.of_script(script, counts, sample);
-        }
-        let mut votes = Votes::new(candidates);
-        votes.add(sample);
-        match votes.winner() {
-            Some((language, true)) => Some(language),
-            _ => undecided(&votes, statistical(candidates, sample)),
-        }
+        spoken(record).for_each(|text| count_message(text, &mut counts));
+        let script = self.script(&counts)?;
+        self.of_script(script, &counts, std::iter::once(answer).chain(spoken(record)), record, scratch)
     }
 
     /// The script that most of the text is in, among those that candidates are written in.
@@ -204,16 +175,33 @@ impl Detector {
         self.scripts.iter().find(|(known, _)| *known == script).map(|(_, tags)| &**tags)
     }
 
-    /// The language of a text in this script, where that does not take a vote.
-    fn of_script(&self, script: Script, counts: &ScriptCounts, text: &str) -> Option<&'static str> {
+    /// The language of texts in this script.
+    fn of_script<'a>(
+        &self,
+        script: Script,
+        counts: &ScriptCounts,
+        texts: impl Iterator<Item = &'a str>,
+        record: &Record<'_>,
+        scratch: &mut Scratch,
+    ) -> Option<&'static str> {
         match (script, &self.latin) {
             (Script::Latin, Latin::One(language)) => return Some(language),
+            (Script::Latin, Latin::Some(candidates)) => {
+                return candidates.detect(record, &mut scratch.words);
+            }
             (Script::Han | Script::Kana, _) => return self.han_or_kana(counts),
             _ => {}
         }
         match self.candidates(script)? {
             [one] => Some(one),
-            candidates => by_profile(candidates, text),
+            candidates => {
+                scratch.sample.clear();
+                sample(texts, SAMPLE_BYTES, |piece| {
+                    scratch.sample.push_str(piece);
+                    scratch.sample.push('\n');
+                });
+                by_profile(candidates, &scratch.sample)
+            }
         }
     }
 
@@ -228,19 +216,174 @@ impl Detector {
 
 impl Latin {
     fn new(languages: Option<&[&'static str]>) -> Self {
-        let known = latin::languages();
-        let Some(allowed) = languages else { return Self::Some((1 << known.len()) - 1) };
+        let Some(allowed) = languages else { return Self::Some(Box::new(Candidates::new(&ANY, true))) };
         let elsewhere = |tag: &str| LANGUAGES.iter().any(|(_, tags)| tags.contains(&tag));
         // A language that no table has is taken to be in Latin script.
-        let latin = |tag: &&'static str| known.contains(tag) || !elsewhere(tag);
+        let latin = |tag: &&'static str| !columns(tag).is_empty() || !elsewhere(tag);
         let allowed: Vec<&'static str> = allowed.iter().copied().filter(latin).collect();
-        let bits = known.iter().enumerate().filter(|(_, tag)| allowed.contains(tag));
         match allowed[..] {
             [] => Self::None,
             [one] => Self::One(one),
-            _ => Self::Some(bits.map(|(bit, _)| 1 << bit).sum()),
+            _ => Self::Some(Box::new(Candidates::new(&allowed, false))),
         }
     }
+}
+
+/// The languages in Latin script that are told apart where any may be.
+///
+/// Norwegian is one, and Bosnian is left to Croatian and Serbian, which most of its sentences are too.
+const ANY: [&str; 48] = [
+    "en", "de", "es", "fr", "it", "pt", "nl", "pl", "tr", "vi", "id", "sv", "cs", "ro", "hu", "da", "fi",
+    "no", "sk", "hr", "sr", "sl", "lt", "lv", "et", "ca", "eu", "ga", "cy", "is", "sq", "az", "af", "ms",
+    "tl", "sw", "la", "eo", "mi", "so", "yo", "zu", "xh", "sn", "st", "tn", "ts", "lg",
+];
+
+/// The columns of the model that a language takes; none of one that the model lacks.
+fn columns(tag: &str) -> Vec<usize> {
+    let members: &[&str] = match tag {
+        "no" => &["nb", "nn"],
+        "sh" => &["hr", "bs", "sr"],
+        "fil" => &["tl"],
+        _ => &[tag],
+    };
+    let column = |member: &&str| latin::languages().iter().position(|known| known == member);
+    members.iter().filter_map(column).collect()
+}
+
+impl Candidates {
+    /// Where two languages take one column, the one named first has it.
+    fn new(tags: &[&'static str], any: bool) -> Self {
+        let mut owners = [tags.len() as i16; latin::COLUMNS];
+        let mut priors = [0; latin::COLUMNS];
+        for (owner, tag) in tags.iter().enumerate().rev() {
+            for column in columns(tag) {
+                owners[column] = owner as i16;
+                priors[column] = match *tag {
+                    "en" => 4 * NAT,
+                    "de" | "es" | "fr" | "id" | "it" | "pt" => 2 * NAT,
+                    "nl" | "pl" | "sv" | "tr" | "vi" => NAT,
+                    _ => 0,
+                };
+            }
+        }
+        Self { any, tags: tags.to_vec(), owners, priors }
+    }
+
+    /// The language that the response is most likely in; the conversation is asked where that is not
+    /// certain.
+    fn detect(&self, record: &Record<'_>, words: &mut Words) -> Option<&'static str> {
+        let answer = evidence(std::iter::once(record.answer()), SAMPLE_BYTES, words);
+        if self.is_strange(&answer) {
+            return None;
+        }
+        let mut costs = *answer.costs();
+        let (owner, margin) = self.cheapest(&costs, answer.letters());
+        if margin >= CERTAIN {
+            return self.tags.get(owner).copied();
+        }
+        let conversation = evidence(spoken(record), CONVERSATION_BYTES, words);
+        let mut letters = answer.letters();
+        if !self.is_strange(&conversation) {
+            letters += conversation.letters();
+            let least = self.least(conversation.costs());
+            for (cost, &said) in costs.iter_mut().zip(conversation.costs()) {
+                *cost += (said - least).clamp(0, CERTAIN);
+            }
+        }
+        let (owner, margin) = self.cheapest(&costs, letters);
+        let is_told = letters > 0 && (!self.any || margin >= UNSURE);
+        if is_told { self.tags.get(owner).copied() } else { None }
+    }
+
+    /// Whether a text's letters follow each other as in no language of the model.
+    fn is_strange(&self, evidence: &Evidence) -> bool {
+        let letters = evidence.letters();
+        self.any
+            && letters >= STRANGE_LETTERS
+            && evidence.base() + self.least(evidence.costs()) as u32 > STRANGE * letters
+    }
+
+    /// The least cost of any candidate.
+    fn least(&self, costs: &[i16; latin::COLUMNS]) -> i16 {
+        let none = self.tags.len() as i16;
+        let own = |(&cost, &owner): (&i16, &i16)| if owner == none { i16::MAX } else { cost };
+        costs.iter().zip(&self.owners).map(own).fold(i16::MAX, i16::min)
+    }
+
+    /// The candidate of the least cost (the first of equals), and how much less than any other's it
+    /// is. What is common is likely, but few letters are no reason to take it.
+    fn cheapest(&self, costs: &[i16; latin::COLUMNS], letters: u32) -> (usize, i16) {
+        let most = (letters.min(100) as i16) * (NAT / 2);
+        let mut sums = [0; latin::COLUMNS];
+        for ((sum, &cost), &prior) in sums.iter_mut().zip(costs).zip(&self.priors) {
+            *sum = cost - prior.min(most);
+        }
+        let least = self.least(&sums);
+        let none = self.tags.len() as i16;
+        let at_least = |(&sum, &owner): (&i16, &i16)| if sum == least { owner } else { none };
+        let best = sums.iter().zip(&self.owners).map(at_least).fold(none, i16::min);
+        let other = |(&sum, &owner): (&i16, &i16)| {
+            if owner == none || owner == best { i16::MAX } else { sum }
+        };
+        let second = sums.iter().zip(&self.owners).map(other).fold(i16::MAX, i16::min);
+        (best as usize, second.saturating_sub(least))
+    }
+}
+
+fn evidence<'a>(texts: impl Iterator<Item = &'a str>, bytes: usize, words: &mut Words) -> Evidence {
+    let mut evidence = Evidence::default();
+    sample(texts, bytes, |piece| {
+        // Combining marks: letters may be in pieces.
+        if memchr::memchr2(0xCC, 0xCD, piece.as_bytes()).is_some() {
+            evidence.add(&piece.nfc().collect::<String>(), words);
+        } else {
+            evidence.add(piece, words);
+        }
+    });
+    evidence
+}
+
+/// Calls `each` with the first prose of texts, so much as fits.
+fn sample<'a>(texts: impl Iterator<Item = &'a str>, bytes: usize, mut each: impl FnMut(&'a str)) {
+    let mut room = bytes;
+    for text in texts {
+        prose(text, |piece| {
+            let piece = start(piece, room);
+            each(piece);
+            room -= piece.len();
+            // Less is no whole character.
+            room >= 4
+        });
+        if room < 4 {
+            break;
+        }
+    }
+}
+
+/// Counts the letters of a response's prose; of one in Latin script alone perhaps only enough.
+fn count_answer(text: &str, counts: &mut ScriptCounts) {
+    counts.add(text);
+    let latin = counts.get(Script::Latin);
+    if latin == 0 || is_plain(text.as_bytes()) {
+        return;
+    }
+    let is_latin = latin == counts.letters();
+    *counts = ScriptCounts::default();
+    prose(text, |piece| {
+        counts.add(piece);
+        !(is_latin && counts.letters() >= MIN_LETTERS)
+    });
+}
+
+/// Adds the letters of a message, without its code.
+fn count_message(text: &str, counts: &mut ScriptCounts) {
+    if memchr::memchr(b'`', text.as_bytes()).is_none() {
+        return counts.add(text);
+    }
+    prose(text, |piece| {
+        counts.add(piece);
+        true
+    });
 }
 
 /// A script's letters, weighted by how much each says: a Chinese word is one or two characters, an
@@ -252,21 +395,6 @@ fn weight(script: Script, counts: &ScriptCounts) -> u32 {
         _ => 1,
     };
     each * counts.get(script)
-}
-
-/// The statistical detector's verdict, if it is a candidate.
-fn statistical(candidates: u64, text: &str) -> Option<&'static str> {
-    let guess = latin::statistical(start(text, SAMPLE_BYTES));
-    let bit = latin::languages().iter().position(|tag| *tag == guess)?;
-    (candidates >> bit & 1 == 1).then_some(guess)
-}
-
-/// The statistical guess, unless words speak clearly for a language that it does not know.
-fn undecided(votes: &Votes, guess: Option<&'static str>) -> Option<&'static str> {
-    let winner = votes.winner().map(|(language, _)| language);
-    let (Some(language), Some(guess)) = (winner, guess) else { return guess.or(winner) };
-    let is_unknown = !latin::STATISTICAL.contains(&language);
-    Some(if is_unknown && votes.get(language) >= 2 * votes.get(guess) { language } else { guess })
 }
 
 /// The candidate whose alphabet covers the most letters; of equals the one most of whose words are
@@ -286,23 +414,11 @@ fn by_profile(candidates: &[&'static str], text: &str) -> Option<&'static str> {
     scored.reduce(|best, next| if next.1 > best.1 { next } else { best }).map(|(tag, _)| tag)
 }
 
-/// Whether the message is someone's speech rather than instructions or a tool's output.
-fn is_spoken(message: &Message<'_>) -> bool {
-    matches!(message.role, "user" | "assistant")
-}
-
-/// The response and, nearest first, as much of the conversation before it as fits.
-fn conversation_sample(record: &Record<'_>, sample: &mut String) {
-    sample.clear();
-    sample.push_str(start(record.answer(), SAMPLE_BYTES));
-    for message in record.prompt.iter().rev().filter(|message| is_spoken(message)) {
-        sample.push('\n');
-        let room = SAMPLE_BYTES.saturating_sub(sample.len());
-        if room == 0 {
-            break;
-        }
-        sample.push_str(start(message.content, room));
-    }
+/// What user and assistant said before the response, the nearest first; neither instructions nor a
+/// tool's output.
+fn spoken<'a>(record: &Record<'a>) -> impl Iterator<Item = &'a str> {
+    let is_spoken = |message: &&Message<'_>| matches!(message.role, "user" | "assistant");
+    record.prompt.iter().rev().filter(is_spoken).map(|message| message.content)
 }
 
 /// At most this many bytes from the start of the text, in whole characters.
@@ -312,4 +428,22 @@ fn start(text: &str, bytes: usize) -> &str {
         end -= 1;
     }
     &text[..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_language_of_the_model_is_told_or_left_to_another() {
+        let candidates = Candidates::new(&ANY, true);
+        let left: Vec<&str> = latin::languages()
+            .iter()
+            .zip(candidates.owners)
+            .filter(|(_, owner)| usize::from(owner.unsigned_abs()) == ANY.len())
+            .map(|(tag, _)| *tag)
+            .collect();
+        assert_eq!(left, ["bs"]);
+        assert!(ANY.iter().all(|tag| !columns(tag).is_empty()));
+    }
 }

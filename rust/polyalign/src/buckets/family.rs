@@ -3,6 +3,7 @@
 use super::track::is_multi_turn;
 use crate::io::record::Record;
 use crate::text::count_words;
+use crate::text::marks::{QUESTIONS, is_greek_question};
 
 /// The families that rules tell apart.
 pub const FAMILIES: [&str; 5] = ["code", "list", "qa", "dialogue", "assistant"];
@@ -124,5 +125,5 @@ fn has_context(turn: &str) -> bool {
 fn ends_in_question(text: &str) -> bool {
     let is_closing = |c: char| c.is_whitespace() || "\"'”’»」』)）]】*_!！~～".contains(c);
     let end = text.trim_end_matches(is_closing);
-    end.ends_with(['?', '？', '؟', '\u{37E}', '՞', '፧', '⁇', '⁈', '⁉', '‽', '﹖', '︖', '꘏'])
+    end.ends_with('?') || end.ends_with(QUESTIONS) || end.strip_suffix(';').is_some_and(is_greek_question)
 }

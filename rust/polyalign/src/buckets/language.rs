@@ -39,3 +39,31 @@ pub fn primary_subtag(name: &str) -> Option<&'static str> {
         code.and_then(known)
     })
 }
+
+/// Names of programming languages and formats that data sets of code have in a column `language` or
+/// `lang`. Those that are also codes of languages with many speakers (`cs`, `ts`, `sh`, `pl`) are not here.
+const PROGRAMMING: &str = "actionscript ada apex applescript asp assembler assembly awk bash bat batch batchfile c c# c++ \
+    cfg clojure cmake cobol code coffeescript cpp crystal csharp css csv cuda cxx cypher d dart delphi diff dockerfile \
+    elixir elm erlang f# fortran fsharp gdscript glsl go golang gradle graphql groovy h haskell hcl hpp hs html html5 ini \
+    java javascript jinja jl js json jsonl jsx julia jupyter kotlin kt kts latex less lisp lua makefile markdown matlab md \
+    mysql nim nix node nodejs objc objective-c objectivec ocaml octave pascal perl perl6 php plaintext plpgsql plsql \
+    postgresql powershell prolog protobuf ps1 puppet py python python2 python3 qml r racket raku rb react regex rs rst ruby \
+    rust sas sass scala scheme scss sed sml solidity spark sql sqlite stata svelte swift systemverilog tcl terraform tex text \
+    toml tsql tsx txt typescript vb vb.net vba verilog vhdl vim viml visual-basic vue wasm xml xquery yaml yml zig zsh";
+
+/// Whether a label names a programming language or a format rather than a language that people speak.
+///
+/// ```
+/// use polyalign::buckets::language::is_programming;
+/// assert!(is_programming("Python") && is_programming("C++") && !is_programming("cs"));
+/// ```
+pub fn is_programming(name: &str) -> bool {
+    let name = name.trim().to_lowercase();
+    PROGRAMMING.split_ascii_whitespace().any(|known| known == name)
+}
+
+/// What a record's label says: a primary subtag, `und` where it names a programming language; `None` if
+/// it is not known.
+pub(super) fn label(name: &str) -> Option<&'static str> {
+    if is_programming(name) { Some(super::UNDETERMINED) } else { primary_subtag(name) }
+}

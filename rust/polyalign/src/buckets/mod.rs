@@ -11,6 +11,7 @@ mod key;
 pub mod language;
 mod latin;
 mod length;
+mod prose;
 mod schema;
 mod table;
 pub mod track;

@@ -6,6 +6,7 @@ use super::sequence::Sequence;
 use super::vocabulary::Vocabulary;
 use crate::text;
 use crate::text::chinese::Segmenter;
+use crate::text::marks::{EXCLAMATIONS, QUESTIONS, is_greek_question};
 
 /// A line that is not blank.
 #[derive(Clone, Copy, Debug)]
@@ -155,6 +156,15 @@ pub(super) fn has_alphanumeric(text: &str) -> bool {
     text.chars().any(|c| Kind::of(c).is_alphanumeric())
 }
 
+/// Whether a sentence asks by Armenian's mark, which stands within a word, or by Greek's semicolon.
+fn asks_within(sentence: &str) -> bool {
+    if sentence.is_ascii() {
+        return false;
+    }
+    let end = sentence.trim_end_matches(|c| !Kind::of(c).is_alphanumeric());
+    sentence.contains('՞') || sentence[end.len()..].starts_with(';') && is_greek_question(end)
+}
+
 fn sentence_of(sentence: &str, first_word: u32, words: u32) -> Option<Sentence> {
     if !has_alphanumeric(sentence) {
         return None;
@@ -165,8 +175,8 @@ fn sentence_of(sentence: &str, first_word: u32, words: u32) -> Option<Sentence> 
         characters: sentence.chars().count() as u32,
         words,
         first_word,
-        asks: after().any(|c| matches!(c, '?' | '？')),
-        exclaims: after().any(|c| matches!(c, '!' | '！')),
+        asks: after().any(|c| c == '?' || QUESTIONS.contains(&c)) || asks_within(sentence),
+        exclaims: after().any(|c| c == '!' || EXCLAMATIONS.contains(&c)),
         first_letter: first_letter.unwrap_or(Kind::None),
     })
 }

@@ -226,6 +226,12 @@ impl Characters {
         characters.into_iter().map(|c| self.count(c)).sum()
     }
 
+    /// How often any of these occurs, all of them beyond ASCII.
+    #[inline]
+    pub fn beyond_ascii(&self, characters: &[char]) -> u32 {
+        if self.totals.beyond_ascii == 0 { 0 } else { characters.iter().map(|&c| self.count(c)).sum() }
+    }
+
     /// The characters that occur with how often, by first occurrence.
     pub fn each(&self) -> impl Iterator<Item = (char, u32)> {
         self.distinct.iter().map(|&c| (c, self.count(c)))

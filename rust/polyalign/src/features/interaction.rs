@@ -11,6 +11,7 @@ use super::sequence::{Sequence, pair_key};
 use super::vocabulary::Vocabulary;
 use crate::io::record::Message;
 use crate::text;
+use crate::text::marks::has_question;
 use std::cmp::Ordering;
 
 /// Working memory.
@@ -59,8 +60,7 @@ pub(super) fn fill(
     let prompt = Prompt::new(prompt);
     lengths(of, &prompt, row);
     if let Some(user) = prompt.user {
-        let asks = |text: &str| text.contains(['?', '？']);
-        row.yes(Id::asks_back, of.characters.any(['?', '？']) > 0 && asks(user));
+        row.yes(Id::asks_back, has_question(user) && has_question(text));
     }
     overlaps(text, of, language, &prompt, scratch, row);
 }

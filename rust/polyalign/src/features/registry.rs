@@ -130,7 +130,7 @@ impl Feature {
 }
 
 /// The version of the registry: raised whenever a value, a scale or an edge changes.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 // Units: what they are called, their scale, their bins.
 macro_rules! unit {
@@ -232,8 +232,11 @@ pub const CONVENTIONS: &[&str] = &[
      without a blank one in between.",
     "A sentence is one of UAX #29 that has an alphanumeric character, without the white space at its ends. Every line end \
      ends it. The words that begin in it are its words.",
-    "A word is a UAX #29 word: a segment with an alphabetic or numeric character. In Chinese it is a word that jieba cuts \
-     (default dictionary, with the hidden Markov model), if it has an alphanumeric character.",
+    "A word is a UAX #29 word: a segment with an alphabetic or numeric character. In Chinese it is a word that jieba-rs 0.11 \
+     cuts (jieba's default dictionary and hidden Markov model), if it has an alphanumeric character. Beside Latin letters and \
+     digits jieba itself cuts otherwise now and then: in addresses, or numbers with a point.",
+    "Question marks are ? ？ ؟ U+037E ՞ ፧ ⁇ ⁈ ⁉ ‽ ⸮ ﹖ ︖ ꘏, and a ; right after a Greek letter; exclamation marks ! ！ ՜ ߹ ‼ ⁈ ﹗ ︕; \
+     commas , ， 、 ، ՝ ፣ ᠂ ﹐ ﹑ ､ ߸; periods . 。 ۔ । ॥ ։ ። ။ ។ ᠃ ། ． ｡; semicolons ; ； ؛ ፤ ﹔ but Greek's; colons : ： ፥ ﹕ ︓.",
     "A type is a word in lower case, each character for itself (so there is no final sigma). The characters, letters, \
      syllables and classes of a word are those of its type.",
     "The classes of words are those of `function_words.txt`. An English word that ends in an apostrophe (`'` or `’`) and t, m, \
@@ -342,12 +345,12 @@ features! {
     Punctuation {
         punctuation_count characters All "Marks.",
         punctuation_share share All "Marks among the characters that are not white space.",
-        question_mark_count count All "? and ？.",
-        exclamation_mark_count count All "! and ！.",
-        comma_count count All ", ， and 、.",
-        period_count count All ". and 。.",
-        semicolon_count count All "; and ；.",
-        colon_count count All ": and ：.",
+        question_mark_count count All "Question marks.",
+        exclamation_mark_count count All "Exclamation marks.",
+        comma_count count All "Commas.",
+        period_count count All "Periods.",
+        semicolon_count count All "Semicolons.",
+        colon_count count All "Colons.",
         ellipsis_count count All "Runs of three or more periods, and runs of ….",
         quote_count count All "\" “ ” „ « » 「 」 『 』 and ＂.",
         apostrophe_count count All "' and ’.",
@@ -358,10 +361,10 @@ features! {
         bracket_count count All "[ ] { } 【 】 ［ ］ ｛ ｝ 《 》 〈 〉.",
         symbol_count count All "Characters of category S without Emoji_Presentation.",
         commas_per_sentence per_sentence All "Commas a sentence.",
-        question_sentence_share share All "Sentences with a question mark (? or ？) after their last alphanumeric character.",
-        exclamation_sentence_share share All "Sentences with an exclamation mark (! or ！) after their last alphanumeric character.",
-        ends_with_mark yes All "Whether the last character is one of . ! ? … 。 ！ ？, when these are left out at the end: \" ' ” ’ » 」 』 ) ） ] 】 》.",
-        repeated_mark_count count All "Runs of two or more ! ? ！ ？.",
+        question_sentence_share share All "Sentences with a question mark after their last alphanumeric character, or ՞ anywhere.",
+        exclamation_sentence_share share All "Sentences with an exclamation mark after their last alphanumeric character.",
+        ends_with_mark yes All "Whether the last character is a question mark, an exclamation mark, a period or …, when these are left out at the end: \" ' ” ’ » 」 』 ) ） ] 】 》.",
+        repeated_mark_count count All "Runs of two or more question marks (but ;) and exclamation marks.",
     }
     Orthography {
         letter_share share All "Letters among the characters that are not white space.",
@@ -411,7 +414,7 @@ features! {
         history_overlap_share share All "Types that messages before the last user message (but for the system's) have too, among the types; not defined without such messages.",
         new_type_share share All "Types that no message of the prompt has, among the types; not defined without messages.",
         copied_pair_share share All "Different pairs of types in a row that a message of the prompt has in a row too, among the different pairs; not defined without messages.",
-        asks_back yes All "Whether both the response and the last user message have a ? or ？.",
+        asks_back yes All "Whether both the response and the last user message have a question mark.",
     }
 }
 

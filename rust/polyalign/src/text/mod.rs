@@ -3,6 +3,7 @@
 mod characters;
 pub mod chinese;
 pub(crate) mod class;
+pub(crate) mod marks;
 mod masks;
 mod paper;
 mod reasoning;

@@ -1,3 +1,4 @@
+use super::punctuation::{GREEK_QUESTION, QUESTION};
 use super::{Response, Values, characters, lower, matches, mean};
 use polyalign::io::record::Message;
 use std::collections::HashSet;
@@ -27,7 +28,7 @@ pub fn fill(response: &Response<'_>, prompt: &[Message<'_>], values: &mut Values
         values.share("user_chars_ratio", characters(response.text), characters(user));
         values.share("user_overlap_share", own.intersection(&asked).count(), own.len());
         values.share("user_coverage_share", own.intersection(&asked).count(), asked.len());
-        let asks = |text: &str| matches("[?？]", text);
+        let asks = |text: &str| matches(QUESTION, text) || matches(GREEK_QUESTION, text);
         values.yes("asks_back", Some(asks(response.text) && asks(user)));
     }
     if !earlier.is_empty() {
