@@ -467,14 +467,18 @@ fn unseen(name: &str) -> Option<&'static str> {
 
 /// Why what a glob found is passed over: a wildcard stands for no `_` at the start of a name.
 fn metadata_below(found: &Path, literal: &Path, pattern: &str) -> Option<&'static str> {
-    let wanted = |part: &Component<'_>| part.as_os_str().as_encoded_bytes().starts_with(b"_");
-    if Path::new(pattern).strip_prefix(literal).is_ok_and(|wild| wild.components().any(|c| wanted(&c))) {
-        return None;
+    let length = |path: &Path| path.components().filter(|part| *part != Component::CurDir).count();
+    let part = |path: &Path| {
+        let below = length(path).saturating_sub(length(literal));
+        let mut names = path.components().rev().take(below).map(|part| part.as_os_str());
+        names.find(|name| name.as_encoded_bytes().starts_with(b"_")).map(OsStr::to_os_string)
+    };
+    match part(Path::new(pattern)) {
+        Some(_) => None,
+        None => unseen(&part(found)?.to_string_lossy()),
     }
-    let below = found.strip_prefix(literal).ok()?;
-    let part = below.components().find(wanted)?;
-    unseen(&part.as_os_str().to_string_lossy())
 }
+
 /// Why a pipe, a device or a socket is passed over where it is not named itself.
 const SPECIAL: &str = "a pipe or a device, which is read only where it is named";
 
@@ -654,5 +658,33 @@ fn text_format(reader: &mut dyn Read, path: &Path) -> Format {
         Some(b'{' | b']') | None => Format::JsonArray,
         Some(_) if says_lines => Format::Jsonl,
         Some(_) => Format::JsonArray,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wildcard_stands_for_no_underscore_at_the_start() {
+        let passed_over = |found: &str, literal: &str, pattern: &str| {
+            metadata_below(Path::new(found), Path::new(literal), pattern).is_some()
+        };
+        for (found, literal, pattern) in [
+            ("x/_t/a.parquet", "./x", "./x/**/*"),
+            ("./x/_a.parquet", "./x", "./x/*"),
+            ("_a", "", "*"),
+            ("/_x/y/_a", "/_x/y", "/_x/y/?a"),
+        ] {
+            assert!(passed_over(found, literal, pattern), "{pattern}");
+        }
+        for (found, literal, pattern) in [
+            ("/_x/y/a_", "/_x/y", "/_x/y/*"),
+            ("_a", "", "_*"),
+            ("./_x/a", "./_x", "./_x/*"),
+            ("_x/a", "./_x", "./_x/*"),
+        ] {
+            assert!(!passed_over(found, literal, pattern), "{pattern}");
+        }
     }
 }
