@@ -2,7 +2,11 @@
 
 mod bucketing_support;
 
+use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use bucketing_support::*;
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::WriterProperties;
 use polyalign::Error;
 use polyalign::bucketing::{Job, Progress, Report, run};
 use polyalign::buckets::{BucketSchema, Bucketer};
@@ -12,6 +16,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 use tempfile::{TempDir, tempdir};
 
@@ -558,10 +563,57 @@ fn rejects_corpus(folder: &Path, seed: usize) {
     write(folder, "g.jsonl", good(150..160));
 }
 
+/// Tables with rows that are rejected, one that is cut off and one that is damaged.
+fn rejects_tables(folder: &Path, seed: usize) {
+    let answer = |i: usize| (!i.is_multiple_of(7)).then(|| "so it is ".repeat(1 + i % 13));
+    for (name, rows) in [("a", 0..40), ("b", 40..80), ("c", 80..120), ("d", 120..160)] {
+        let rows: Vec<usize> = rows.map(|i| i + seed).collect();
+        let prompt = StringArray::from_iter_values(rows.iter().map(|i| format!("Why {i}?")));
+        let completion = StringArray::from_iter(rows.iter().map(|&i| answer(i)));
+        let columns: [(&str, ArrayRef); 2] =
+            [("prompt", Arc::new(prompt)), ("completion", Arc::new(completion))];
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        let compressed = WriterProperties::builder()
+            .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).unwrap()))
+            .set_max_row_group_row_count(Some(10))
+            .build();
+        let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(compressed)).unwrap();
+        writer.write(&batch).unwrap();
+        let mut bytes = writer.into_inner().unwrap();
+        let half = bytes.len() / 2;
+        match name {
+            "b" => bytes.truncate(half),
+            "c" => bytes[half / 2..half / 2 + 200].fill(0xa5),
+            _ => {}
+        }
+        write(folder, &format!("{name}.parquet"), bytes);
+    }
+}
+
+/// From as many lines of the journal as each kill could leave, the job ends as it does without a kill.
+fn resumes_from_any_chunk(folder: &Path, job: &Job) {
+    let expected = bucket(job).unwrap();
+    let whole = tree(&output(folder));
+    fs::remove_dir_all(output(folder)).unwrap();
+    finish_but_for_names(job);
+    let left = tree(&partial(folder));
+    let journal = &left["journal.jsonl"];
+    let ends = (0..journal.len()).filter(|&i| journal[i] == b'\n');
+    for (chunks, end) in ends.enumerate() {
+        fs::remove_dir_all(output(folder)).ok();
+        fs::remove_dir_all(partial(folder)).ok();
+        left.iter().for_each(|(name, bytes)| drop(write(&partial(folder), name, bytes)));
+        write(&partial(folder), "journal.jsonl", &journal[..=end]);
+        let report = bucket(job).unwrap();
+        assert_eq!(report.resumed_from.unwrap_or(0), chunks as u64);
+        assert_eq!((report.rows, report.rejected), (expected.rows, expected.rejected));
+        assert!(tree(&output(folder)) == whole, "after {chunks} chunks");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 10, ..ProptestConfig::default() })]
 
-    /// Of the journal, as many lines as each kill could leave.
     #[test]
     fn a_resume_from_any_chunk_ends_with_the_same_bytes(
         seed in 0..1000usize,
@@ -572,22 +624,19 @@ proptest! {
         rejects_corpus(&dir.path().join("in"), seed);
         let mut job = job(&dir.path().join("in"), &output(dir.path()));
         (job.chunk_bytes, job.limit, job.max_record_bytes) = (chunk, limit, 30_000);
-        let expected = bucket(&job).unwrap();
-        let whole = tree(&output(dir.path()));
-        fs::remove_dir_all(output(dir.path())).unwrap();
-        finish_but_for_names(&job);
-        let left = tree(&partial(dir.path()));
-        let journal = &left["journal.jsonl"];
-        let ends = (0..journal.len()).filter(|&i| journal[i] == b'\n');
-        for (chunks, end) in ends.enumerate() {
-            fs::remove_dir_all(output(dir.path())).ok();
-            fs::remove_dir_all(partial(dir.path())).ok();
-            left.iter().for_each(|(name, bytes)| drop(write(&partial(dir.path()), name, bytes)));
-            write(&partial(dir.path()), "journal.jsonl", &journal[..=end]);
-            let report = bucket(&job).unwrap();
-            prop_assert_eq!(report.resumed_from.unwrap_or(0), chunks as u64);
-            prop_assert_eq!((report.rows, report.rejected), (expected.rows, expected.rejected));
-            prop_assert!(tree(&output(dir.path())) == whole, "after {} chunks", chunks);
-        }
+        resumes_from_any_chunk(dir.path(), &job);
+    }
+
+    #[test]
+    fn a_resume_of_tables_ends_with_the_same_bytes(
+        seed in 0..1000usize,
+        chunk in 300..3000u64,
+        limit in prop_oneof![Just(None), (1..160u64).prop_map(Some)],
+    ) {
+        let dir = tempdir().unwrap();
+        rejects_tables(&dir.path().join("in"), seed);
+        let mut job = job(&dir.path().join("in"), &output(dir.path()));
+        (job.chunk_bytes, job.limit) = (chunk, limit);
+        resumes_from_any_chunk(dir.path(), &job);
     }
 }

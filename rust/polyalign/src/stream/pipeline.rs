@@ -23,14 +23,14 @@ pub struct Blocks {
 }
 
 enum Source {
-    Text(TextBlocks),
+    Text(Box<TextBlocks>),
     Table(Box<TableBlocks>),
 }
 
 impl Blocks {
     /// From JSON files.
     pub fn text(source: TextBlocks) -> Self {
-        Self { seen: VecDeque::new(), source: Source::Text(source) }
+        Self { seen: VecDeque::new(), source: Source::Text(Box::new(source)) }
     }
 
     /// From tables.
