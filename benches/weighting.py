@@ -325,7 +325,7 @@ def means(model: Any, examples: Sequence[Example]) -> dict[str, float]:
         batch = order[start : start + 64]
         for example, value in zip(batch, nll(model, batch).tolist(), strict=True):
             found[example.bucket].append(value)
-    return {bucket: statistics.fmean(values) for bucket, values in sorted(found.items())}
+    return {bucket: round(statistics.fmean(values), 4) for bucket, values in sorted(found.items())}
 
 
 def optimizer_of(model: nn.Module, study: Study, rate: float) -> torch.optim.Optimizer:
@@ -369,7 +369,7 @@ class Results:
     def add(self, key: str, run: dict[str, Any]) -> None:
         self.runs[key] = run
         partial = self.path.with_name(f"{self.path.name}.partial")
-        partial.write_text(json.dumps({**self.about, "runs": self.runs}, indent=1) + "\n", encoding="utf-8")
+        partial.write_text(json.dumps({**self.about, "runs": self.runs}) + "\n", encoding="utf-8")
         partial.replace(self.path)
 
 

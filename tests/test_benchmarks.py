@@ -312,6 +312,11 @@ class TestWeighting:
         assert [line.split("|")[1:4] for line in lines[2:]] == [[" tiny ", f" {at} ", " 2 "] for at in (1, 2, "best")]
         assert all("±" in line for line in lines[2:])
 
+    @pytest.mark.parametrize("rare", [False, True])
+    def test_the_page_has_the_table_of_the_results(self, weighting, rare):
+        results = weighting.Results(REPOSITORY / "benches" / "weighting.json", {})
+        assert weighting.render(results, rare=rare) in (REPOSITORY / "docs" / "weights.md").read_text("utf-8")
+
     def test_a_cell_is_the_difference_seed_by_seed(self, weighting):
         assert weighting.cell({0: 1.5, 1: 2.5}, {0: 1.0, 1: 2.0}) == "+0.500 ±0.000"
         assert weighting.cell({0: 1.0, 1: 2.2}, {0: 1.0, 1: 2.0}) == "+0.100 ±1.271"

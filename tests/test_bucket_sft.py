@@ -356,6 +356,8 @@ def test_streaming_with_weights(weighted: Dataset, tmp_path: Path) -> None:
 
 
 def test_streaming_needs_one_of_them(data: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"streams: rows of a stream can't be drawn, use balance='weight'"):
+        step(data.to_iterable_dataset(), tmp_path, balance="sample", train_sampling_strategy="random")
     with pytest.raises(ValueError, match=r"streams: weights need bucket_counts .* or a column 'weight'"):
         step(data.to_iterable_dataset(), tmp_path)
 

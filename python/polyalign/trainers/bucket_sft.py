@@ -182,6 +182,8 @@ class BucketSFT(BucketTrainer, SFTTrainer):
         by_token = args.reduction == "token"
         tally = _data.Tally()
         if _data.is_streaming(dataset):
+            if args.balance == "sample":
+                raise ValueError("the training data set streams: rows of a stream can't be drawn, use balance='weight'")
             if not weighs and self._counts_given is None:
                 raise ValueError(
                     "the training data set streams: weights need bucket_counts (rows by bucket) or a column 'weight'"
