@@ -219,7 +219,7 @@ BAD = [
     ("sft {} --dataset_train_split other", 1, "bucketed: --dataset_train_split other: Unknown split"),
     ("sft {} --eval_strategy steps", 1, "--test_split_size 0.02 takes a part of those that train"),
     ("sft {} --model_name_or_path nowhere", 1, "model nowhere: "),
-    ("sft {} --dataset_streaming --bucket_counts none.json", 1, "none.json: No such file or directory"),
+    ("sft {} --dataset_streaming --bucket_counts none.json", 1, "none.json: no such file or folder"),
     ("sft {} --dataset_streaming --bucket_counts bad.yaml", 1, "bad.yaml: neither a manifest of buckets nor a JSON"),
     ("sft {} --dataset_streaming --test_split_size 0.1", 1, "test_split_size: a data set that streams can't be split"),
     ("sft {} --resume_from_checkpoint true", 1, "resume_from_checkpoint: there is no checkpoint in out"),

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from polyalign._extras import training_module
+from polyalign.cli import _early
 from polyalign.cli._help import SETTINGS, Command
 
 _ROOT = Path(__file__).parent.parent
@@ -149,6 +150,7 @@ def sft(arguments: list[str]) -> None:
     TRL's supervised fine-tuning with weights by bucket (BucketSFT). The data have prompt, completion and bucket, as
     polyalign bucket writes them. Prints the weights before it trains.
     """
+    _early.check("sft", arguments)
     _training().train_sft(arguments)
 
 
@@ -170,4 +172,5 @@ def hdpo(arguments: list[str]) -> None:
     samples while it trains (HDPO). The data have prompt, chosen, rejected, bucket and, best, both scores, as polyalign
     pairs writes them.
     """
+    _early.check("hdpo", arguments)
     _training().train_hdpo(arguments)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 import logging
 import sys
@@ -20,7 +19,7 @@ import torch
 import transformers
 from transformers.trainer_utils import get_last_checkpoint
 
-from polyalign.cli import _config
+from polyalign.cli import _early
 from polyalign.cli import _options as options
 from polyalign.critics import SupportCritic
 from polyalign.trainers import HDPO, BucketSFT, BucketSFTConfig, HDPOConfig
@@ -50,6 +49,10 @@ class SFTArguments(ScriptArguments):
             "help": "Rows by bucket of the corpus, for data that stream: a manifest.json, its folder, or a JSON object "
             "of counts. Default: the manifest of a folder that streams."
         },
+    )
+    overwrite: bool = field(
+        default=False,
+        metadata={"help": "Replace the model that an earlier run left in --output_dir."},
     )
 
 
@@ -149,17 +152,17 @@ def parse(command: str, arguments: Sequence[str]) -> tuple[Any, Any, Any, Any]:
     click.UsageError
         An unknown option or key, or a value that it can't have.
     """
-    arguments = _normal(arguments)
+    arguments = _early.normal(arguments)
     parser = make_parser(command)
     known = {each.name for kind in parser.dataclass_types for each in dataclasses.fields(kind) if each.init}
     flags, in_file = list(arguments), set()
     if "--config" in flags:
         at = flags.index("--config")
-        in_file = _keys(flags[at + 1], known)
+        in_file = _early.config_keys(flags[at + 1], known)
         del flags[at : at + 2]
     namespace, unknown = parser.parse_known_args(flags)
     if unknown:
-        raise click.UsageError(f"no such option: {unknown[0]}{_near(unknown[0], known)}")
+        raise click.UsageError(f"no such option: {unknown[0]}{_early.near(unknown[0], known)}")
     if not (namespace.model_name_or_path or "model_name_or_path" in in_file):
         raise click.UsageError("say which model to train: --model_name_or_path")
     if not (namespace.dataset_name or in_file & {"dataset_name", "datasets"}):
@@ -172,38 +175,6 @@ def parse(command: str, arguments: Sequence[str]) -> tuple[Any, Any, Any, Any]:
     if script.dataset_name and mixture.datasets:
         raise click.UsageError("dataset_name and datasets both say what to train on: leave one out")
     return script, args, model_args, mixture
-
-
-def _normal(arguments: Sequence[str]) -> list[str]:
-    """Leave out what is not TRL's: a bare ``--debug``, and ``--config=FILE`` in one word."""
-    found: list[str] = []
-    for at, argument in enumerate(arguments):
-        follower = arguments[at + 1] if at + 1 < len(arguments) else "-"
-        if argument == "--debug" and follower.startswith("-"):
-            continue
-        if argument == "--config" and follower.startswith("-"):
-            raise click.UsageError("--config needs a YAML file")
-        found += argument.split("=", 1) if argument.startswith("--config=") else [argument]
-    return found
-
-
-def _keys(path: str, known: set[str]) -> set[str]:
-    """Return the keys of a file; of one that is none, say in which line."""
-    if not Path(path).is_file():
-        raise click.UsageError(f"--config: {path}: no such file")
-    seen: set[str] = set()
-    for key, _, line in _config.read(Path(path)):
-        if key not in known | {"env"}:
-            raise click.UsageError(f"{path}:{line}: unknown key {key!r}{_near(key, known)}")
-        if key in seen:
-            raise click.UsageError(f"{path}:{line}: key {key!r} is there twice")
-        seen.add(key)
-    return seen
-
-
-def _near(name: str, known: set[str]) -> str:
-    near = difflib.get_close_matches(name.lstrip("-").replace("-", "_").lower(), sorted(known), 1)
-    return f"; did you mean {near[0]}?" if near else ""
 
 
 def _checkpoint(args: Any) -> str | None:
@@ -291,7 +262,8 @@ def _model(model_args: Any, args: Any) -> dict[str, Any]:
                 name, revision=kwargs["revision"], trust_remote_code=kwargs["trust_remote_code"]
             )
         except OSError as error:
-            raise OSError(f"model {name}: {error}") from error
+            missing = "" if Path(name).exists() else "no such folder here; "
+            raise OSError(f"model {name}: {missing}{error}") from error
         peft_config = get_peft_config(model_args)
         return {"model": name, "peft_config": peft_config, "quantization_config": quantization}
     if model_args.use_peft:
