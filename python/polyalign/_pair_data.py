@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from polyalign import _core
 from polyalign._responses import is_arrow
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def arrow() -> Any:
     try:
         import pyarrow
     except ImportError:
-        raise ImportError("pairs need pyarrow: pip install 'polyalign[train]'") from None
+        raise ImportError("pairs need pyarrow: pip install 'polyalign[pairs]'") from None
     return pyarrow
 
 
@@ -268,7 +269,9 @@ def _manifest_schema(path: Path) -> BucketSchema | None:
     if not isinstance(told, dict) or told.get("format") not in _MANIFESTS:
         raise ValueError(f"{manifest}: not a manifest of polyalign bucket")
     if told.get("settings", {}).get("assignments_only"):
-        raise ValueError(f"{path}: written without texts (--assignments-only): bucket the corpus with its texts")
+        raise ValueError(
+            _core.in_words(f"{path}: written without texts (--assignments-only): bucket the corpus with its texts")
+        )
     return None if told.get("schema") is None else BucketSchema.from_json(json.dumps(told["schema"]))
 
 
@@ -368,7 +371,9 @@ def _read_samples(paths: Sequence[str], target: Path, reading: Reading) -> Any:
         for name in inputs:
             if name == "-" or _is_pipe(Path(name)):
                 where = "standard input" if name == "-" else f"a pipe ({name})"
-                raise ValueError(f"samples from {where}: name the field of the response (--response-field)")
+                raise ValueError(
+                    _core.in_words(f"samples from {where}: name the field of the response (--response-field)")
+                )
         fields = {**fields, **_response_field(inputs, reading.shape, fields)}
     reader = _sample_reader(reading.shape, fields)
     return reader.bucket_files(inputs, target, threads=reading.threads, progress=reading.progress)

@@ -256,7 +256,7 @@ def from_preferences(rows: Rows, pairer: Pairer, on_rows: Callable[[int], object
     """Give the pairs of preference data, batch by batch."""
     import numpy as np
 
-    hint = "; give --samples" if "completion" in rows.columns else ""
+    hint = _core.in_words("; give --samples") if "completion" in rows.columns else ""
     rows.require("preferences", "prompt", "chosen", "rejected", hint=hint)
     rows.require("preferences", "bucket", hint="; polyalign bucket makes it")
     carried = [name for name in CARRIED if pairer.critic is None or not name.endswith("_score")]

@@ -466,6 +466,7 @@ class Report:
         data = json.loads(text)
         data["schema"] = BucketSchema.from_json(_dumps(data["schema"]))
         data["reading"] = Reading._of(data["reading"])
+        data["warnings"] = [_core.in_words(warning) for warning in data["warnings"]]
         data["buckets"] = [BucketSummary(**_frozen(bucket)) for bucket in data["buckets"]]
         members: dict[str, Any] = {name: _frozen(value) for name, value in data.items()}
         return cls(**members)
@@ -486,8 +487,8 @@ class Report:
     def __repr__(self) -> str:
         where = "dry run" if self.output is None else self.output
         return (
-            f"<Report {where}: {self.rows:,} rows, {self.bucketed:,} in {len(self.buckets):,} buckets, "
-            f"{self.rejected:,} rejected>"
+            f"<Report {where}: {self.rows:,} row{'s'[: self.rows != 1]}, {self.bucketed:,} in "
+            f"{len(self.buckets):,} bucket{'s'[: len(self.buckets) != 1]}, {self.rejected:,} rejected>"
         )
 
     def __str__(self) -> str:

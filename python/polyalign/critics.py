@@ -186,7 +186,7 @@ class BucketScores:
         return self.count - self.missing > 1 and self.min == self.max
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Diagnosis:
     """What a critic's scores look like. ``print(diagnosis)`` shows them by bucket."""
 
@@ -212,6 +212,10 @@ class Diagnosis:
         columns[""] = ["all the same" if score.is_constant else "" for score in scores]
         more = f", the largest {_SHOWN} buckets of {len(order):,}" if len(order) > _SHOWN else ""
         return f"Scores of {self.name}, lower is closer to human{more}\n{_tables.plain(columns, ('bucket', ''))}"
+
+    def __repr__(self) -> str:
+        count = len(self.buckets)
+        return f"<Diagnosis of {self.name}: {self.overall.count:,} scores in {count:,} bucket{'s'[: count != 1]}>"
 
 
 def check_scores(

@@ -1,6 +1,6 @@
 """Preference pairs: a human response beside a model's, for the same prompt, with their scores.
 
-What :class:`polyalign.trainers.HDPO` trains on. Needs pyarrow: ``pip install 'polyalign[train]'``.
+What :class:`polyalign.trainers.HDPO` trains on. Needs pyarrow: ``pip install 'polyalign[pairs]'``.
 
 Examples
 --------

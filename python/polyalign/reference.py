@@ -103,7 +103,7 @@ class Outside:
     """All of that in words."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Explanation:
     """How far a response is from its bucket's humans, and why. ``print(explanation)`` says it in words."""
 
@@ -127,6 +127,10 @@ class Explanation:
         served = "" if self.served_by == self.bucket else f" (served by {self.served_by})"
         lines = [f"distance {self.distance:.3f} from {self.bucket}{served}{rank}"]
         return "\n".join(lines + [f"  {outside.words}" for outside in self.outside])
+
+    def __repr__(self) -> str:
+        distance = "no distance" if self.distance is None else f"distance {self.distance:.3f}"
+        return f"<Explanation {self.bucket}: {distance}, {len(self.outside):,} named>"
 
 
 class Reference:
@@ -698,7 +702,10 @@ class Reference:
 
     def __repr__(self) -> str:
         variant = "" if self.variant == "default" else f", variant {self.variant!r}"
-        return f"<Reference: {self.rows:,} humans in {len(self):,} buckets, {len(self.features):,} features{variant}>"
+        return (
+            f"<Reference: {self.rows:,} humans in {len(self):,} bucket{'s'[: len(self) != 1]}, "
+            f"{len(self.features):,} features{variant}>"
+        )
 
 
 def _is_table(value: Any) -> bool:

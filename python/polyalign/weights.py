@@ -41,7 +41,7 @@ DEFAULT_TAU = 0.5
 Variant = Literal["default", "paper"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class BucketWeights:
     """The weight of every bucket, and what came of it. ``print(weights)`` is a report to log before training.
 
@@ -132,6 +132,11 @@ class BucketWeights:
 
     def __str__(self) -> str:
         return _report(self)
+
+    def __repr__(self) -> str:
+        least, largest = min(self.weights.values()), max(self.weights.values())
+        count = len(self.weights)
+        return f"<BucketWeights: {count:,} bucket{'s'[: count != 1]}, {least:.3g} to {largest:.3g}, tau={self.tau:g}>"
 
 
 def bucket_weights(

@@ -20,6 +20,16 @@ def main() -> None:
 
 def run(arguments: list[str]) -> int:
     """Run the command line and return the exit code."""
+    from polyalign import _core
+
+    named = _core.name_flags(True)
+    try:
+        return _run(arguments)
+    finally:
+        _core.name_flags(named)
+
+
+def _run(arguments: list[str]) -> int:
     try:
         from polyalign.cli._app import app
 

@@ -1,5 +1,6 @@
 //! Engine errors as the Python exceptions a user expects.
 
+use crate::words::in_words;
 use polyalign::Error;
 use pyo3::PyErr;
 use pyo3::exceptions::{PyFileExistsError, PyKeyboardInterrupt, PyOSError, PyRuntimeError, PyValueError};
@@ -16,10 +17,10 @@ pub fn to_py(error: Error) -> PyErr {
             }
             None => PyOSError::new_err(format!("{}: {source}", path.display())),
         },
-        Error::Output(message) => PyOSError::new_err(message),
-        Error::Exists(message) => PyFileExistsError::new_err(message),
+        Error::Output(message) => PyOSError::new_err(in_words(message)),
+        Error::Exists(message) => PyFileExistsError::new_err(in_words(message)),
         error @ Error::Internal { .. } => PyRuntimeError::new_err(error.to_string()),
         Error::Interrupted => PyKeyboardInterrupt::new_err(()),
-        other => PyValueError::new_err(other.to_string()),
+        other => PyValueError::new_err(in_words(other.to_string())),
     }
 }

@@ -14,6 +14,7 @@ mod responses;
 mod texts;
 mod threads;
 mod tokens;
+mod words;
 
 use pyo3::prelude::*;
 
@@ -44,6 +45,8 @@ mod _core {
     use responses::answers;
     #[pymodule_export]
     use tokens::TokenCounter;
+    #[pymodule_export]
+    use words::{in_words, name_flags};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
