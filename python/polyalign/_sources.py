@@ -163,3 +163,18 @@ def _from_hub(name: str, kind: str, download: Callable[[], _T]) -> _T:
         raise FileNotFoundError(f"{name}: found on the hub, but it has no {what.removeprefix('a ')}") from None
     except (errors.OfflineModeIsEnabled, ConnectionError) as error:
         raise FileNotFoundError(f"{name}: not on disk, and the hub can't be reached ({error})") from None
+
+
+#: How `datasets` reads a file with an ending.
+DATA_READERS = {".parquet": "parquet", ".json": "json", ".jsonl": "json", ".csv": "csv", ".arrow": "arrow"}
+_COMPRESSED = {".gz", ".zst", ".bz2", ".xz"}
+
+
+def data_suffix(path: Path) -> str:
+    """Return the ending of a file that says what it holds, below that of its compression."""
+    return next((suffix for suffix in reversed(path.suffixes) if suffix not in _COMPRESSED), "")
+
+
+def is_path(name: str) -> bool:
+    """Whether a name can only be a path: names on the hub are NAME or OWNER/NAME."""
+    return name.startswith((".", "/", "~")) or name.endswith("/") or name.count("/") > 1 or "\\" in name

@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from polyalign._sources import DATA_READERS, data_suffix, is_path
 from polyalign.cli import _config
 
 __all__ = ["check", "config_keys", "near", "normal"]
@@ -32,8 +33,6 @@ _THEIRS = {
 }
 #: What a folder with a trained model or adapter has.
 _MODEL_FILES = ("config.json", "adapter_config.json")
-DATA_FILES = (".parquet", ".json", ".jsonl", ".csv", ".arrow")
-COMPRESSED = (".gz", ".zst", ".bz2", ".xz")
 
 
 def check(command: str, arguments: Sequence[str]) -> None:
@@ -154,13 +153,8 @@ def _require(given: Mapping[str, str]) -> None:
 # ------------------------------------------------------------------------------------------------- files and folders
 
 
-def _is_path(name: str) -> bool:
-    """Whether a name can only be a path: names on the hub are NAME or OWNER/NAME."""
-    return name.startswith((".", "/", "~")) or name.endswith("/") or name.count("/") > 1 or "\\" in name
-
-
 def _check_there(name: str, value: str | None) -> None:
-    if value and not Path(value).exists() and (_is_path(value) or Path(value).suffix in (*DATA_FILES, ".safetensors")):
+    if value and not Path(value).exists() and (is_path(value) or Path(value).suffix in (*DATA_READERS, ".safetensors")):
         raise FileNotFoundError(f"--{name}: {value}: no such file or folder")
 
 
@@ -173,7 +167,7 @@ def _check_model(name: str) -> None:
     if path.is_dir():
         if not any((path / file).is_file() for file in _MODEL_FILES):
             raise FileNotFoundError(f"--model_name_or_path: {name}: no model: the folder has no config.json")
-    elif _is_path(name):
+    elif is_path(name):
         raise FileNotFoundError(f"--model_name_or_path: {name}: no such folder")
 
 
@@ -183,15 +177,10 @@ def _check_dataset(name: str | None) -> None:
     if not name or not path.exists():
         return
     if path.is_file():
-        if data_suffix(path) not in DATA_FILES:
-            raise ValueError(f"--dataset_name: {name}: not a data file; those end in {', '.join(DATA_FILES)}")
-    elif not any(data_suffix(file) in DATA_FILES for file in path.rglob("*") if file.is_file()):
-        raise FileNotFoundError(f"--dataset_name: {name}: the folder has no data files ({', '.join(DATA_FILES)})")
-
-
-def data_suffix(path: Path) -> str:
-    """Return the ending of a file that says what it holds, below that of its compression."""
-    return next((suffix for suffix in reversed(path.suffixes) if suffix not in COMPRESSED), "")
+        if data_suffix(path) not in DATA_READERS:
+            raise ValueError(f"--dataset_name: {name}: not a data file; those end in {', '.join(DATA_READERS)}")
+    elif not any(data_suffix(file) in DATA_READERS for file in path.rglob("*") if file.is_file()):
+        raise FileNotFoundError(f"--dataset_name: {name}: the folder has no data files ({', '.join(DATA_READERS)})")
 
 
 def _check_output(command: str, given: Mapping[str, str]) -> None:

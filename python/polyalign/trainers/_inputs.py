@@ -9,13 +9,11 @@ from typing import Any
 
 import datasets
 
+from polyalign._sources import DATA_READERS, data_suffix, is_path
 from polyalign.critics import Critic, SupportCritic
 from polyalign.reference import Reference
 
 __all__ = ["as_critic", "as_dataset", "as_reference", "load"]
-
-_READERS = {".parquet": "parquet", ".json": "json", ".jsonl": "json", ".csv": "csv", ".arrow": "arrow"}
-_COMPRESSED = {".gz", ".zst", ".bz2", ".xz"}
 
 
 def as_reference(given: Any) -> Reference | None:
@@ -82,11 +80,11 @@ def load(name: str, config: str | None, split: str, *, streaming: bool) -> Any:
         if split not in saved:
             raise ValueError(f"no such split; there is {', '.join(saved)}")
         return saved[split].to_iterable_dataset() if streaming else saved[split]
-    ending = next((suffix for suffix in reversed(path.suffixes) if suffix not in _COMPRESSED), "")
+    ending = data_suffix(path)
     if path.is_file():
-        if ending not in _READERS:
-            raise ValueError(f"{name}: not a data file; those end in {', '.join(_READERS)}")
-        return datasets.load_dataset(_READERS[ending], data_files=name, split=split, streaming=streaming)
-    if not path.exists() and (ending in _READERS or name.startswith((".", "/", "~")) or name.count("/") > 1):
+        if ending not in DATA_READERS:
+            raise ValueError(f"{name}: not a data file; those end in {', '.join(DATA_READERS)}")
+        return datasets.load_dataset(DATA_READERS[ending], data_files=name, split=split, streaming=streaming)
+    if not path.exists() and (ending in DATA_READERS or is_path(name)):
         raise FileNotFoundError(f"{name}: no such file or folder")
     return datasets.load_dataset(name, config, split=split, streaming=streaming)
