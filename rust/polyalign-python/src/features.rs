@@ -43,6 +43,7 @@ fn subtags(languages: &[&str]) -> PyResult<Vec<&'static str>> {
 
 /// The features of texts as a table, a column a feature.
 #[pyfunction]
+#[expect(clippy::too_many_arguments, reason = "the Python side has named them")]
 pub fn extract_features<'py>(
     py: Python<'py>,
     texts: &Bound<'py, PyAny>,

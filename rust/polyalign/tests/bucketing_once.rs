@@ -216,11 +216,14 @@ fn overwrite(path: &Path) {
     fs::write(path, bytes).unwrap();
 }
 
+/// What it is called, does, and is told as.
+type Change = (&'static str, fn(&Path), &'static str);
+
 #[test]
 fn a_file_that_changes_while_it_is_read_ends_the_job() {
     let folder = tempdir().unwrap();
     let parts: Vec<RecordBatch> = (0..20).map(|i| table(i * 200..(i + 1) * 200)).collect();
-    let changes: [(&str, fn(&Path), &str); 3] = [
+    let changes: [Change; 3] = [
         ("cut", truncate, "to 20000 bytes while the job ran"),
         ("grown", grow, "bytes while the job ran"),
         ("written", overwrite, "the file was written to while the job ran"),
