@@ -6,6 +6,7 @@ import json
 import logging
 import multiprocessing
 import pickle
+import signal
 import subprocess
 import sys
 import threading
@@ -67,6 +68,51 @@ def test_truncation_and_padding_play_no_part(tokenizer: Any, counts: list[int]) 
     assert TokenCounter(other).count(TEXTS).tolist() == counts
 
 
+@pytest.mark.parametrize("pre_tokenizer", ["qwen2", None])
+def test_settings_that_are_not_in_the_file(pre_tokenizer: str | None, tmp_path: Path) -> None:
+    """Special tokens in a text are text where the tokenizer, or the tokenizer_config.json beside it, says so."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+    if pre_tokenizer:
+        own = Tokenizer.from_str(small_tokenizers.build(pre_tokenizer).to_str())
+    else:
+        own = Tokenizer(models.WordPiece({"[UNK]": 0, "fox": 1, "<": 2, "left": 3, ">": 4, "|": 5}, unk_token="[UNK]"))
+        own.pre_tokenizer = pre_tokenizers.Whitespace()
+        own.add_special_tokens(["<|endoftext|>", "<|left|>"])
+    texts = [*TEXTS, "fox <|left|> fox<|endoftext|>", "<|left|"]
+    usual = TokenCounter(own)
+    own.encode_special_tokens = True
+    splitting = TokenCounter(own)
+    assert splitting.count(texts).tolist() == [expected(own, text) for text in texts]
+    assert splitting.count(texts).tolist() != usual.count(texts).tolist()
+    assert splitting.sha256 != usual.sha256
+    assert pickle.loads(pickle.dumps(splitting)).count(texts).tolist() == splitting.count(texts).tolist()
+    assert splitting.is_fast == usual.is_fast == bool(pre_tokenizer)
+
+    loaded = PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(own.to_str()), split_special_tokens=True)
+    loaded.save_pretrained(tmp_path)
+    again = AutoTokenizer.from_pretrained(tmp_path)
+    for source in (loaded, again, tmp_path, tmp_path / "tokenizer.json"):
+        assert TokenCounter(source).count(texts).tolist() == splitting.count(texts).tolist()
+        assert TokenCounter(source).sha256 == splitting.sha256
+    lengths = [len(again(text, add_special_tokens=False)["input_ids"]) for text in texts]
+    assert lengths == splitting.count(texts).tolist()
+    (tmp_path / "tokenizer_config.json").write_text("{")
+    with pytest.raises(ValueError, match=r"tokenizer_config\.json: not JSON"):
+        TokenCounter(tmp_path)
+
+
+def test_an_added_token_of_one_repeated_letter(tokenizer: Any) -> None:
+    """Its loading took a time that grew with the square of its length: here, minutes."""
+    from tokenizers import AddedToken, Tokenizer
+
+    own = Tokenizer.from_str(tokenizer.to_str())
+    own.add_tokens([AddedToken("a" * 60_000, normalized=False)])
+    texts = ["fox", "a" * 60_000, "b" + "a" * 130_000 + "b", "a" * 59_999]
+    assert TokenCounter(own).count(texts).tolist() == [expected(own, text) for text in texts]
+
+
 def test_hub_name_through_the_cache(tokenizer: Any, tmp_path: Path) -> None:
     commit = "0" * 40
     repo = tmp_path / "models--some--model"
@@ -84,6 +130,8 @@ def test_hub_name_through_the_cache(tokenizer: Any, tmp_path: Path) -> None:
         )
 
     assert load("some/model").stdout.strip() == TokenCounter(tokenizer).sha256
+    (snapshot / "tokenizer_config.json").write_text('{"split_special_tokens": true}')
+    assert load("some/model").stdout.strip() == TokenCounter(snapshot).sha256 != TokenCounter(tokenizer).sha256
     missing = load("some/other")
     assert missing.returncode == 1
     assert missing.stderr.splitlines()[-1] == (
@@ -410,6 +458,29 @@ def test_worker_processes(counter: TokenCounter, counts: list[int], method: str)
     counter.count(TEXTS * 5000, threads=2)  # starts threads, which do not survive a fork
     with multiprocessing.get_context(method).Pool(2) as workers:
         assert workers.map_async(_count, [counter] * 2).get(timeout=60) == [counts] * 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals differ there")
+def test_one_long_word_is_interrupted(tokenizer_file: Path) -> None:
+    code = """if True:
+        import sys, polyalign
+        counter = polyalign.TokenCounter(sys.argv[1])
+        word = "".join(chr(97 + at * at % 26) for at in range(1000)) * 400_000
+        print("counting", flush=True)
+        try:
+            counter.count(word)
+        except KeyboardInterrupt:
+            print("interrupted")
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(tokenizer_file)], stdout=subprocess.PIPE, text=True, bufsize=1
+    )
+    with process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(0.2)  # a word of 400 MB takes far longer
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=60)[0] == "interrupted\n"
 
 
 # Which path counts

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+_TOKENIZER = "tokenizer.json"
+_CONFIG = "tokenizer_config.json"
 _DATASET_URL = "hf://datasets/"
 _DATA_SUFFIXES = ("jsonl", "ndjson", "json", "parquet", "arrow", "feather", "ipc")
 _DATA_PATTERNS = [f"*.{suffix}{zip_}" for suffix in _DATA_SUFFIXES for zip_ in ("", ".gz", ".zst")]
@@ -37,12 +41,31 @@ def _is_path(name: str) -> bool:
 
 
 def _read_tokenizer(path: Path) -> bytes:
-    file = path / "tokenizer.json" if path.is_dir() else path
+    file = path / _TOKENIZER if path.is_dir() else path
     if not file.exists():
         raise FileNotFoundError(
             f"{file}: no such file; write one with AutoTokenizer.from_pretrained(...).save_pretrained(...)"
         )
-    return file.read_bytes()
+    content = file.read_bytes()
+    config = file.with_name(_CONFIG)
+    if file.name == _TOKENIZER and config.is_file():
+        return _with_config(content, config)
+    return content
+
+
+def _with_config(content: bytes, config: Path) -> bytes:
+    """Return a tokenizer.json with what ``transformers`` reads from the tokenizer_config.json beside it."""
+    try:
+        settings = json.loads(config.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{config}: not JSON ({error}); remove or mend it") from None
+    splits = isinstance(settings, dict) and settings.get("split_special_tokens")
+    return _encoding_special(content) if splits else content
+
+
+def _encoding_special(content: bytes) -> bytes:
+    """Return a tokenizer.json with a setting that a tokenizer has beside it: special tokens in a text are text."""
+    return content.replace(b"{", b'{"encode_special_tokens": true, ', 1)
 
 
 def _object_json(source: Any) -> bytes:
@@ -53,9 +76,12 @@ def _object_json(source: Any) -> bytes:
         return _object_json(source.tokenizer)
     if hasattr(backend, "to_str"):
         try:
-            return str(backend.to_str()).encode()
+            content = str(backend.to_str()).encode()
         except Exception as error:  # tokenizers raises plain Exception for custom Python components
             raise ValueError(f"{name} can't be written as a tokenizer.json: {error}") from None
+        # Of transformers and of tokenizers: transformers sets the other's from its own at each call.
+        splits = getattr(source, "split_special_tokens", getattr(backend, "encode_special_tokens", False))
+        return _encoding_special(content) if splits else content
     if hasattr(source, "encode") and hasattr(source, "convert_ids_to_tokens"):
         raise TypeError(
             f"{name} is a transformers tokenizer without a Rust backend, so it has no tokenizer.json: "
@@ -70,7 +96,10 @@ def _object_json(source: Any) -> bytes:
 def _hub_tokenizer(name: str, revision: str | None) -> bytes:
     from huggingface_hub import hf_hub_download
 
-    path = _from_hub(name, "model", lambda: hf_hub_download(name, "tokenizer.json", revision=revision))
+    path = _from_hub(name, "model", lambda: hf_hub_download(name, _TOKENIZER, revision=revision))
+    with contextlib.suppress(FileNotFoundError):  # many have none, and offline it need not be in the cache
+        config = _from_hub(name, "model", lambda: hf_hub_download(name, _CONFIG, revision=revision))
+        return _with_config(Path(path).read_bytes(), Path(config))
     return Path(path).read_bytes()
 
 

@@ -24,15 +24,17 @@ class TokenCounter:
     """Counts the tokens of texts under one tokenizer.
 
     A count is ``len(tokenizer.encode(text, add_special_tokens=False).ids)`` of the ``tokenizers`` library with
-    truncation and padding off, for every string. Byte-level BPE (GPT-2, Llama-3, Qwen, o200k, DeepSeek and
-    their like) is counted by polyalign's own code; any other tokenizer by ``tokenizers`` itself, which is
-    slower and logged once, with the reason, under the logger ``polyalign``.
+    truncation and padding off, for every string; special tokens that stand in a text are counted as text where the
+    tokenizer is set so (``encode_special_tokens``, ``split_special_tokens``). Byte-level BPE (GPT-2, Llama-3, Qwen,
+    o200k, DeepSeek and their like) is counted by polyalign's own code; any other tokenizer by ``tokenizers`` itself,
+    which is slower and logged once, with the reason, under the logger ``polyalign``.
 
     Parameters
     ----------
     source : str, PathLike, tokenizers.Tokenizer or transformers fast tokenizer
         A ``tokenizer.json`` file, a directory that holds one, a loaded tokenizer, or the name of a model or
-        dataset on the Hugging Face hub, which is looked up through ``huggingface_hub``'s cache.
+        dataset on the Hugging Face hub, which is looked up through ``huggingface_hub``'s cache. Of a
+        ``tokenizer_config.json`` beside the file, ``split_special_tokens`` is read.
     revision : str, optional
         Branch, tag or commit of a hub name.
 

@@ -59,12 +59,22 @@ pub fn run_in<T: Send>(
     pool: &ThreadPool,
     work: impl FnOnce(&AtomicBool) -> T + Send,
 ) -> PyResult<T> {
-    let stop = &AtomicBool::new(false);
+    let stop = AtomicBool::new(false);
+    run_until(py, pool, &stop, || work(&stop))
+}
+
+/// The same, with a flag of the caller's.
+pub fn run_until<T: Send>(
+    py: Python<'_>,
+    pool: &ThreadPool,
+    stop: &AtomicBool,
+    work: impl FnOnce() -> T + Send,
+) -> PyResult<T> {
     let (sender, receiver) = channel();
     let receiver = Mutex::new(receiver);
     let wait = || py.detach(|| receiver.lock().unwrap_or_else(PoisonError::into_inner).recv_timeout(TICK));
     pool.in_place_scope(|scope| {
-        scope.spawn(move |_| drop(sender.send(catch_unwind(AssertUnwindSafe(|| work(stop))))));
+        scope.spawn(move |_| drop(sender.send(catch_unwind(AssertUnwindSafe(work)))));
         let mut raised = None;
         loop {
             match wait() {

@@ -3,7 +3,7 @@
 use crate::arrow_in::Column;
 use crate::arrow_out::Library;
 use crate::texts::{Strings, arrow_strs, as_str};
-use crate::{arrow_in, errors, threads};
+use crate::{arrow_in, errors, interrupt, threads};
 use arrow::array::{Array, ArrayRef, AsArray, UInt32Array};
 use arrow::datatypes::{DataType, Field};
 use numpy::PyArray1;
@@ -90,16 +90,26 @@ impl TokenCounter {
         let mut counts = Vec::with_capacity(texts.len());
         for batch in batches(texts, batch_bytes) {
             let bytes: usize = batch.iter().map(|text| text.len()).sum();
-            if threads == 1 || batch.len() == 1 || bytes < SEQUENTIAL_BYTES {
+            let alone = threads == 1 || batch.len() == 1;
+            if bytes < SEQUENTIAL_BYTES || alone && bytes < SLOW_BATCH_BYTES {
                 py.detach(|| self.count_sequentially(batch, &mut counts)).map_err(errors::to_py)?;
+            } else if bytes <= batch_bytes || matches!(self.counter.engine(), Engine::Fast { .. }) {
+                let (pool, stop) = (threads::pool(py, threads)?, Arc::default());
+                let work = || self.counter.count_batch(batch, &stop);
+                counts.extend(interrupt::run_until(py, &pool, &stop, work)?.map_err(errors::to_py)?);
             } else {
-                let pool = threads::pool(py, threads)?;
-                let batch_counts = py.detach(|| pool.install(|| self.counter.count_batch(batch)));
-                counts.extend(batch_counts.map_err(errors::to_py)?);
+                counts.push(self.count_or_leave(py, batch[0])?);
             }
             py.check_signals()?;
         }
         Ok(counts)
+    }
+
+    /// Counts a text that the `tokenizers` crate takes long for: a copy of it, as Ctrl-C leaves it behind.
+    fn count_or_leave(&self, py: Python<'_>, text: &str) -> PyResult<u32> {
+        let (counter, text) = (self.counter.clone(), text.to_owned());
+        let work = move || counter.count(&text, &mut counter.scratch());
+        interrupt::run(py, work, || Ok(()), || ())?.map_err(errors::to_py)
     }
 
     fn count_sequentially(&self, texts: &[&str], counts: &mut Vec<u32>) -> polyalign::Result<()> {

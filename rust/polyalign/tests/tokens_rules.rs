@@ -7,6 +7,7 @@ use polyalign::tokens::{Engine, TokenCounter};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
+use std::sync::Arc;
 use tokens_common::{
     Pair, REAL, added, bpe, byte_level_step, cases, learn_merges, real_tokenizer, splits, tokenizer,
 };
@@ -224,8 +225,8 @@ fn a_batch_counts_as_one_by_one() {
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     let mut scratch = counter.scratch();
     let expected: Vec<u32> = texts.iter().map(|t| counter.count(t, &mut scratch).unwrap()).collect();
-    assert_eq!(counter.count_batch(&texts).unwrap(), expected);
-    assert_eq!(counter.count_batch(&[]).unwrap(), Vec::<u32>::new());
+    assert_eq!(counter.count_batch(&texts, &Arc::default()).unwrap(), expected);
+    assert_eq!(counter.count_batch(&[], &Arc::default()).unwrap(), Vec::<u32>::new());
 }
 
 /// Working memory that came from another counter is not believed.

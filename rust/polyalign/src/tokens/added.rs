@@ -1,7 +1,7 @@
 //! Added tokens: found in the text before anything else is done to it.
 
 use super::config::AddedToken;
-use aho_corasick::{AhoCorasick, MatchKind};
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use regex::Regex;
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -12,10 +12,16 @@ use std::sync::LazyLock;
 pub(super) struct Matcher {
     tokens: Vec<AddedToken>,
     automaton: Option<AhoCorasick>,
+    /// By token, whether it is passed over: a special one that is to be encoded as text.
+    skipped: Vec<bool>,
     /// Which bytes start a token, and which may come second.
     first: Vec<u8>,
     second: Vec<bool>,
 }
+
+/// Bytes of patterns in all, beyond which no table of every state's every move is made: making it is quadratic for a
+/// token of one repeated letter, and no real vocabulary of added tokens that is searched for often has so many.
+const MOST_IN_TABLE: usize = 8 << 10;
 
 /// `\w` as the matching of whole words in `tokenizers` has it.
 static WORD: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"^\w$").expect("a constant pattern"));
@@ -30,7 +36,7 @@ fn is_word(c: char) -> bool {
 
 impl Matcher {
     /// A matcher of `(pattern, token)`; an error names what is wrong with them.
-    fn new(patterns: Vec<(String, AddedToken)>) -> Result<Self, String> {
+    fn new(patterns: Vec<(String, AddedToken)>, skipped: &HashSet<String>) -> Result<Self, String> {
         if patterns.is_empty() {
             return Ok(Self::default());
         }
@@ -38,8 +44,10 @@ impl Matcher {
         if let Some((twice, _)) = patterns.iter().find(|(p, _)| !seen.insert(p.as_str())) {
             return Err(format!("two added tokens match the same text {twice:?}"));
         }
+        let bytes: usize = patterns.iter().map(|(pattern, _)| pattern.len()).sum();
         let automaton = AhoCorasick::builder()
             .match_kind(MatchKind::LeftmostLongest)
+            .kind((bytes > MOST_IN_TABLE).then_some(AhoCorasickKind::ContiguousNFA))
             .build(patterns.iter().map(|(p, _)| p))
             .map_err(|e| format!("added tokens: {e}"))?;
         let (mut first, mut second) = (Vec::new(), vec![false; 256]);
@@ -52,8 +60,9 @@ impl Matcher {
                 None => second.fill(true),
             }
         }
-        let tokens = patterns.into_iter().map(|(_, token)| token).collect();
-        Ok(Self { tokens, automaton: Some(automaton), first, second })
+        let tokens: Vec<AddedToken> = patterns.into_iter().map(|(_, token)| token).collect();
+        let skipped = tokens.iter().map(|token| skipped.contains(&token.content)).collect();
+        Ok(Self { tokens, automaton: Some(automaton), skipped, first, second })
     }
 
     /// Where the first token could start; `None` if there is none in the text.
@@ -79,6 +88,9 @@ impl Matcher {
         let mut found = 0;
         let mut done = 0;
         for m in automaton.find_iter(aho_corasick::Input::new(text).span(from..text.len())) {
+            if self.skipped[m.pattern().as_usize()] {
+                continue;
+            }
             let token = &self.tokens[m.pattern().as_usize()];
             let Some(range) = extend(token, text, m.range(), done) else { continue };
             if done < range.start {
@@ -121,13 +133,16 @@ fn extend(
 /// Both matchers, from the `added_tokens` member.
 ///
 /// `id_of` gives the model's id of a token, `vocab_size` its number of tokens, `normalise` its normaliser: as in
-/// `tokenizers`, of two tokens with one id only the later is looked for.
+/// `tokenizers`, of two tokens with one id only the later is looked for. With `encode_special` special ones are text.
 pub(super) fn matchers(
     added: Vec<AddedToken>,
     id_of: impl Fn(&str) -> Option<u32>,
     vocab_size: usize,
     normalise: impl Fn(&str) -> String,
+    encode_special: bool,
 ) -> Result<(Matcher, Matcher), String> {
+    let special = added.iter().filter(|token| encode_special && token.special);
+    let skipped: HashSet<String> = special.map(|token| token.content.clone()).collect();
     let mut next_id = vocab_size as u32;
     let mut ids: HashMap<String, u32> = HashMap::new();
     let mut by_id: HashMap<u32, AddedToken> = HashMap::new();
@@ -143,5 +158,5 @@ pub(super) fn matchers(
     let (normalised, raw): (Vec<_>, Vec<_>) = by_id.into_values().partition(|t| t.normalized);
     let raw = raw.into_iter().map(|t| (t.content.clone(), t)).collect();
     let normalised = normalised.into_iter().map(|t| (normalise(&t.content), t)).collect();
-    Ok((Matcher::new(raw)?, Matcher::new(normalised)?))
+    Ok((Matcher::new(raw, &skipped)?, Matcher::new(normalised, &skipped)?))
 }

@@ -7,6 +7,8 @@ use super::triples::{Char, Triples};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A BPE model over bytes.
 pub(super) struct Bpe {
@@ -28,6 +30,10 @@ pub(super) struct BpeScratch {
     symbols: Vec<Symbol>,
     /// Rank and place of the merges that may come next, as one number each.
     heap: BinaryHeap<Reverse<u64>>,
+    /// Where the tokens of the last window begin.
+    starts: Vec<usize>,
+    /// Set when counting is to stop.
+    pub(super) stop: Option<Arc<AtomicBool>>,
 }
 
 #[derive(Clone, Copy)]
@@ -41,6 +47,10 @@ struct Symbol {
 pub(super) const NONE: u32 = u32::MAX;
 /// Up to this many bytes merges are found by scanning, beyond it by a heap.
 const SHORT: usize = 32;
+/// Bytes of a long pre-token that are merged at a time: symbols and heap stay in the processor's caches.
+const WINDOW: usize = 32 << 10;
+/// Tokens of the window before that are merged again with what follows, at first.
+const AGAIN: usize = 4;
 
 impl Bpe {
     /// The tables of a model, or why the fast path can't stand for it. Whatever is wrong with the model itself
@@ -169,8 +179,75 @@ impl Bpe {
         n as u32
     }
 
+    /// The number of tokens of a piece of any length, in memory of a window's size.
     fn count_long(&self, piece: &[u8], scratch: &mut BpeScratch) -> u32 {
-        let BpeScratch { symbols, heap } = scratch;
+        if piece.len() <= WINDOW {
+            return self.merge_all(piece, scratch);
+        }
+        let mut window = WINDOW;
+        loop {
+            if let Some(count) = self.count_in_windows(piece, window, scratch) {
+                scratch.shrink();
+                return count;
+            }
+            window *= 8;
+        }
+    }
+
+    /// The same, merged a window at a time; `None` if what a window adds changes more than the window before.
+    ///
+    /// Tokens in a row are those of their text if each two neighbours are those of theirs: until a merge crosses a
+    /// place between two of them, merges within them come in the same order, whatever lies beyond. So the last tokens
+    /// are merged again with what follows, and the rest stays if its last token and the first new one are apart.
+    pub(super) fn count_in_windows(
+        &self,
+        piece: &[u8],
+        window: usize,
+        scratch: &mut BpeScratch,
+    ) -> Option<u32> {
+        let (mut before, mut to) = (0, 0);
+        scratch.starts.clear();
+        while to < piece.len() && !scratch.is_stopped() {
+            let next = piece.len().min(to + window);
+            let mut again = AGAIN;
+            let from = loop {
+                let kept = scratch.starts.len().saturating_sub(again);
+                if kept == 0 && before > 0 {
+                    return None;
+                }
+                let from = scratch.starts.get(kept).copied().unwrap_or(to);
+                self.merge_all(&piece[from..next], scratch);
+                if kept == 0 || self.is_apart(piece, scratch.starts[kept - 1], from, scratch) {
+                    before += kept;
+                    break from;
+                }
+                again *= 4;
+            };
+            scratch.starts.clear();
+            let mut at = 0;
+            while at < next - from {
+                scratch.starts.push(from + at);
+                at = scratch.symbols[at].next as usize;
+            }
+            to = next;
+        }
+        Some((before + scratch.starts.len()) as u32)
+    }
+
+    /// Whether the token from `left` on and the first of those just merged, from `right` on, are what their text gives.
+    fn is_apart(&self, piece: &[u8], left: usize, right: usize, scratch: &mut BpeScratch) -> bool {
+        let end = right + scratch.symbols[0].next as usize;
+        let merged = std::mem::take(&mut scratch.symbols);
+        self.merge_all(&piece[left..end], scratch);
+        let first = scratch.symbols[0].next as usize;
+        let apart = first == right - left && scratch.symbols[first].next as usize == end - left;
+        scratch.symbols = merged;
+        apart
+    }
+
+    /// Merges until nothing can be merged. Tokens are the symbols that are left, from the first on; returns how many.
+    fn merge_all(&self, piece: &[u8], scratch: &mut BpeScratch) -> u32 {
+        let BpeScratch { symbols, heap, stop, .. } = scratch;
         let len = piece.len() as u32;
         symbols.clear();
         heap.clear();
@@ -192,8 +269,12 @@ impl Bpe {
             (rank != NONE).then_some(Reverse((rank as u64) << 32 | i as u64))
         }));
         *heap = BinaryHeap::from(first);
-        let mut count = len;
+        let (mut count, mut round) = (len, 0_u32);
         while let Some(Reverse(next)) = heap.pop() {
+            round = round.wrapping_add(1);
+            if round.is_multiple_of(1 << 16) && is_set(stop) {
+                break;
+            }
             let (rank, at) = ((next >> 32) as u32, next as u32);
             let symbol = symbols[at as usize];
             if symbol.id == NONE || symbol.next == len {
@@ -218,6 +299,26 @@ impl Bpe {
         }
         count
     }
+}
+
+impl BpeScratch {
+    /// Whether counting is to stop: what it comes to then means nothing.
+    pub(super) fn is_stopped(&self) -> bool {
+        is_set(&self.stop)
+    }
+
+    /// Gives back what only a window beyond the usual needed.
+    fn shrink(&mut self) {
+        const KEPT: usize = 4 * WINDOW;
+        if self.symbols.capacity() > KEPT || self.heap.capacity() > KEPT {
+            let stop = self.stop.take();
+            *self = Self { stop, ..Self::default() };
+        }
+    }
+}
+
+fn is_set(stop: &Option<Arc<AtomicBool>>) -> bool {
+    stop.as_ref().is_some_and(|stop| stop.load(Ordering::Relaxed))
 }
 
 /// The tokens of a short piece while it is merged.

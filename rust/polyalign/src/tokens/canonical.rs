@@ -7,7 +7,7 @@
 //! written `"a b"` become `["a","b"]`; a missing `use_regex` of a `ByteLevel` is filled in, and a `Metaspace` is put
 //! in its present form.
 
-use super::config::{AddedToken, File, Text};
+use super::config::{AddedToken, ENCODE_SPECIAL_TOKENS, File, Text};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use std::io::Write;
@@ -48,7 +48,8 @@ enum Member<'a> {
 
 fn keep_top(name: &str, value: &Value) -> bool {
     let changes_no_count = ["truncation", "padding", "version", "post_processor", "decoder"].contains(&name);
-    !value.is_null() && !changes_no_count
+    let is_default = name == ENCODE_SPECIAL_TOKENS && *value == Value::Bool(false);
+    !value.is_null() && !changes_no_count && !is_default
 }
 
 fn added_values(tokens: &[AddedToken]) -> Vec<Value> {

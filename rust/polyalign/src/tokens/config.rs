@@ -5,6 +5,14 @@ use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::fmt;
 
+/// A member that `tokenizers` doesn't write: its setting of that name, which a loaded tokenizer has and its JSON does not.
+pub(super) const ENCODE_SPECIAL_TOKENS: &str = "encode_special_tokens";
+
+/// Whether special tokens that stand in a text are counted as text.
+pub(super) fn encodes_special_tokens(members: &Map<String, Value>) -> bool {
+    members.get(ENCODE_SPECIAL_TOKENS) == Some(&Value::Bool(true))
+}
+
 /// A string borrowed from the file unless it holds escapes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Text<'a>(pub(super) Cow<'a, str>);

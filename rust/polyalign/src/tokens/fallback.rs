@@ -1,20 +1,41 @@
 //! The slow path: the `tokenizers` crate itself.
 
+use super::config::{ENCODE_SPECIAL_TOKENS, encodes_special_tokens};
 use crate::error::{one_line, panic_text};
 use crate::{Error, Result};
+use serde_json::{Map, Value};
+use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use tokenizers::Tokenizer;
 
 /// Loads a tokenizer with truncation and padding off.
 pub(super) fn load(json: &[u8]) -> Result<Tokenizer> {
     let unusable = |what: String| Error::Tokenizer(format!("not a usable tokenizer.json: {what}"));
+    let (json, encode_special) = without_setting(json);
     // Hostile files reach `expect`s inside the crate.
     let loaded =
-        catch_unwind(|| Tokenizer::from_bytes(json)).map_err(|panic| unusable(panic_text(&*panic)))?;
+        catch_unwind(|| Tokenizer::from_bytes(&json)).map_err(|panic| unusable(panic_text(&*panic)))?;
     let mut tokenizer = loaded.map_err(|e| unusable(one_line(&e.to_string())))?;
     tokenizer.with_truncation(None).map_err(|e| unusable(one_line(&e.to_string())))?;
     tokenizer.with_padding(None);
+    tokenizer.set_encode_special_tokens(encode_special);
     Ok(tokenizer)
+}
+
+/// The JSON as the crate reads it, and the setting that it does not know as a member.
+fn without_setting(json: &[u8]) -> (Cow<'_, [u8]>, bool) {
+    // What is no object is an error of the crate's.
+    if memchr::memmem::find(json, ENCODE_SPECIAL_TOKENS.as_bytes()).is_none() {
+        return (Cow::Borrowed(json), false);
+    }
+    let Ok(mut members) = serde_json::from_slice::<Map<String, Value>>(json) else {
+        return (Cow::Borrowed(json), false);
+    };
+    let encode_special = encodes_special_tokens(&members);
+    match members.remove(ENCODE_SPECIAL_TOKENS) {
+        Some(_) => (Cow::Owned(Value::Object(members).to_string().into_bytes()), encode_special),
+        None => (Cow::Borrowed(json), false),
+    }
 }
 
 /// The number of ids the crate gives.

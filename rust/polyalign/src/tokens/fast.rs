@@ -3,7 +3,7 @@
 use super::added::{Matcher, matchers};
 use super::bpe::{Bpe, BpeScratch, Vocab};
 use super::cache::Cache;
-use super::config::File;
+use super::config::{File, encodes_special_tokens};
 use super::hot::Hot;
 use super::normalise::{is_nfc, nfc};
 use super::pieces::Pieces;
@@ -50,7 +50,8 @@ impl Fast {
         let bpe = Bpe::build(&model, &vocab, flag("ignore_merges"))?;
         let id_of = |token: &str| vocab.get(token).map(|place| model.vocab[place as usize].1);
         let normalise = |s: &str| if nfc_on { nfc(s) } else { s.to_owned() };
-        let (raw, normalised) = matchers(added_tokens, id_of, vocab.len(), normalise)?;
+        let encode_special = encodes_special_tokens(&rest);
+        let (raw, normalised) = matchers(added_tokens, id_of, vocab.len(), normalise, encode_special)?;
         Ok(Self { raw, normalised, nfc: nfc_on, family, prefix_space, bpe })
     }
 

@@ -531,6 +531,13 @@ mod tests {
             let file = File::parse(json.as_bytes()).unwrap();
             let vocab = Vocab::new(&file.model).unwrap();
             let bpe = Bpe::build(&file.model, &vocab, ignore_merges).unwrap();
+            let in_windows = |piece: &[u8], window: usize, scratch: &mut FastScratch| {
+                let sizes = (0..).map(|growth| window << growth);
+                sizes
+                    .into_iter()
+                    .find_map(|size| bpe.count_in_windows(piece, size, &mut scratch.bpe))
+                    .unwrap()
+            };
             ordered.set(ordered.get() + bpe.ordered as u32);
             let hot = Hot { family: Family::Qwen2, bpe: &bpe };
             let (mut here, mut portable) = (FastScratch::new(), FastScratch::new());
@@ -540,7 +547,11 @@ mod tests {
                 while at < text.len() {
                     let to = hot.family.next(text, &TABLE, at);
                     let whole = ignore_merges && vocab.get(&spell(&text[at..to])).is_some();
-                    slow += if whole { 1 } else { merge_slowly(&merges, &text[at..to]) };
+                    let merged = merge_slowly(&merges, &text[at..to]);
+                    for window in [1, 7, 24, 60] {
+                        prop_assert_eq!(in_windows(&text[at..to], window, &mut here), merged, "{}", window);
+                    }
+                    slow += if whole { 1 } else { merged };
                     at = to;
                 }
                 prop_assert_eq!(hot.count(text, &mut here), slow);

@@ -25,7 +25,7 @@ use fast::{Fast, FastScratch};
 use rayon::prelude::*;
 use serde_json::Value;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// Counts the tokens of texts under one `tokenizer.json`.
@@ -63,6 +63,15 @@ pub struct Scratch {
     fast: Option<Box<FastScratch>>,
 }
 
+impl Scratch {
+    /// Has counting end with [`Error::Interrupted`] soon after the flag is set, if there is one.
+    fn stop_when(&mut self, stop: Option<Arc<AtomicBool>>) {
+        if let Some(fast) = &mut self.fast {
+            fast.bpe.stop = stop;
+        }
+    }
+}
+
 /// So that places in a text, normalised too, fit 31 bits.
 const MAX_TEXT: usize = 512 << 20;
 
@@ -83,6 +92,9 @@ pub enum Engine {
 
 impl TokenCounter {
     /// From the bytes of a tokenizer.json.
+    ///
+    /// A member `encode_special_tokens` that is true stands for the setting of that name that a loaded tokenizer may
+    /// have: special tokens in a text are then counted as the text they are.
     ///
     /// Truncation and padding in it are switched off. What does not bear on counts (truncation, padding, the
     /// decoder) is not looked at on the fast path.
@@ -177,10 +189,15 @@ impl TokenCounter {
             )));
         }
         if scratch.serial != self.0.serial {
+            let stop = scratch.fast.take().and_then(|fast| fast.bpe.stop);
             *scratch = self.scratch();
+            scratch.stop_when(stop);
         }
         match (&self.0.path, &mut scratch.fast) {
-            (CountingPath::Fast(fast), Some(scratch)) => Ok(fast.count(text, scratch)),
+            (CountingPath::Fast(fast), Some(scratch)) => {
+                let count = fast.count(text, scratch);
+                if scratch.bpe.is_stopped() { Err(Error::Interrupted) } else { Ok(count) }
+            }
             (CountingPath::Tokenizers(tokenizer), _) => fallback::count(tokenizer, text),
             (CountingPath::Fast(_), None) => unreachable!("working memory has its counter's path"),
         }
@@ -189,26 +206,38 @@ impl TokenCounter {
     /// Counts many texts in parallel on the current rayon pool.
     ///
     /// # Errors
-    /// As [`Self::count`], with the index of the first text that fails.
-    pub fn count_batch(&self, texts: &[&str]) -> Result<Vec<u32>> {
+    /// As [`Self::count`], with the index of the first text that fails; [`Error::Interrupted`] soon after `stop` is
+    /// set, at the latest at the end of a text that the `tokenizers` crate counts.
+    pub fn count_batch(&self, texts: &[&str], stop: &Arc<AtomicBool>) -> Result<Vec<u32>> {
         let mut counts = vec![0; texts.len()];
         let chunk = (texts.len() / (8 * rayon::current_num_threads().max(1))).clamp(1, 1024);
         let chunks: Vec<Result<()>> = counts
             .par_chunks_mut(chunk)
             .zip(texts.par_chunks(chunk))
             .enumerate()
-            .map(|(i, (counts, texts))| self.count_chunk(texts, counts, i * chunk))
+            .map(|(i, (counts, texts))| self.count_chunk(texts, counts, i * chunk, stop))
             .collect();
         chunks.into_iter().collect::<Result<()>>()?;
         Ok(counts)
     }
 
     /// Counts neighbouring texts, the first of which has the index `first`.
-    fn count_chunk(&self, texts: &[&str], counts: &mut [u32], first: usize) -> Result<()> {
+    fn count_chunk(
+        &self,
+        texts: &[&str],
+        counts: &mut [u32],
+        first: usize,
+        stop: &Arc<AtomicBool>,
+    ) -> Result<()> {
         let mut scratch = self.idle().pop().unwrap_or_else(|| self.scratch());
+        scratch.stop_when(Some(Arc::clone(stop)));
         for (i, (text, count)) in texts.iter().zip(counts).enumerate() {
+            if stop.load(Ordering::Relaxed) {
+                return Err(Error::Interrupted);
+            }
             *count = self.count(text, &mut scratch).map_err(|e| at_text(e, first + i))?;
         }
+        scratch.stop_when(None);
         self.idle().push(scratch);
         Ok(())
     }
