@@ -516,7 +516,7 @@ def test_what_has_no_score_is_said(cli: Cli, reference: Path, tmp_path: Path) ->
     assert result.returncode == 4
     assert "1 of 5 rows rejected" in one_line(result.stderr)
     assert "1 scored, 3 without a score, 1 rejected" in result.stdout
-    assert "without a score: 1: no humans in `fr|*|*|*`" in result.stdout
+    assert "without a score: 1 (no_humans): no humans in `fr|*|*|*`" in result.stdout
     assert "nobody" in result.stdout
     lines = [json.loads(line) for line in (tmp_path / "odd.scores.jsonl").read_text("utf-8").splitlines()]
     assert [line["distance"] is None for line in lines] == [True] * 4 + [False]

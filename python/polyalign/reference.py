@@ -636,9 +636,11 @@ class Reference:
         Returns
         -------
         dict
-            ``tally`` (rows, used, rejected and why), ``scored``, ``unscored``, ``unscored_by_reason`` and ``buckets``:
-            by target, ``rows``, ``scored``, ``mean_distance``, ``mean_percentile`` (humans: .5), ``beyond_95`` (humans:
-            .05).
+            ``tally`` (rows, used, rejected and why), ``scored``, ``unscored``, ``unscored_by_reason`` (how many of each
+            kind: ``empty``, ``no_humans``, ``undefined``, ``bucket``, ``language``, ``track``), ``unscored_examples``
+            (the first reason of each kind) and ``buckets``: by target, ``rows``, ``scored``, ``mean_distance``,
+            ``mean_percentile`` (humans: .5), ``beyond_95`` (humans: .05); of more than 10,000 targets, the rest
+            together as ``(others)``.
 
         Raises
         ------

@@ -15,7 +15,6 @@ from polyalign.cli._exit import complain, rejected, tally_exit_code
 from polyalign.cli._help import OUTPUT, REFERENCE, SCORES, command, flag, option
 
 _TABLE_ROWS = 40
-_REASONS = 10
 _EXAMPLES = """
 Examples:
   polyalign score answers.jsonl --reference human.safetensors                       a table, bucket by bucket
@@ -177,12 +176,8 @@ def _print(report: Mapping[str, Any], warnings: Sequence[str], output: str | Non
         console.print(f"warning: {warning}", style="yellow", markup=False)
     if report["buckets"]:
         console.print(_tables.score_table(report["buckets"], console.width, _TABLE_ROWS))
-    reasons = sorted(report["unscored_by_reason"].items(), key=lambda item: -item[1])
-    for reason, rows in reasons[:_REASONS]:
-        console.print(f"without a score: {rows:,}: {reason}", markup=False)
-    if len(reasons) > _REASONS:
-        rest = sum(rows for _, rows in reasons[_REASONS:])
-        console.print(f"without a score: {rest:,} for {len(reasons) - _REASONS:,} more reasons")
+    for kind, rows in sorted(report["unscored_by_reason"].items(), key=lambda item: -item[1]):
+        console.print(f"without a score: {rows:,} ({kind}): {report['unscored_examples'][kind]}", markup=False)
     for line in rejected(tally["rejected_by_kind"], tally["first_rejects"].values()):
         console.print(line, markup=False)
     if output not in (None, "-"):

@@ -33,7 +33,7 @@ pub struct Reference {
     scorers: Mutex<Vec<Arc<Scorer>>>,
 }
 
-/// Why responses have no distance, and how many.
+/// Why responses have no distance, an example of each kind, and how many.
 type Reasons = Vec<(String, u64)>;
 
 /// How a reference is asked: `min_count`, and the quantiles of the band.
@@ -267,18 +267,21 @@ impl Reference {
         let prompts = prompts.as_ref().map(messages);
         let responses = responses(&texts, buckets.of(&targets), prompts.as_deref(), self.keep_thinking())?;
         let scored = self.score_all(py, &responses, asked, threads)?;
-        let mut reasons = Reasons::new();
+        let mut kinds: Vec<(&str, String, u64)> = Vec::new();
         let distances = scored.iter().map(|scored| {
             let (distance, reason) = outcome(scored);
             if let Some(reason) = reason {
-                match reasons.iter_mut().find(|(known, _)| known == reason) {
-                    Some((_, count)) => *count += 1,
-                    None => reasons.push((reason.to_owned(), 1)),
+                let kind = scored.as_ref().map_or(Some("bucket"), |(target, score)| target.kind_of(*score));
+                let kind = kind.unwrap_or_default();
+                match kinds.iter_mut().find(|(known, ..)| *known == kind) {
+                    Some((.., count)) => *count += 1,
+                    None => kinds.push((kind, reason.to_owned(), 1)),
                 }
             }
             distance as f32
         });
         let distances = distances.collect();
+        let reasons = kinds.into_iter().map(|(_, example, count)| (example, count)).collect();
         Ok((PyArray1::from_vec(py, distances), reasons))
     }
 

@@ -19,6 +19,7 @@ pub use crate::io::input::Skipped;
 pub use assign::assign_table;
 pub use reference::ReferenceOutput;
 pub use report::{BucketReport, Example, Met, Quantiles, Reading, Rejected, Report, Unreadable};
+pub(crate) use worker::kind_of;
 
 pub use crate::stream::Progress;
 

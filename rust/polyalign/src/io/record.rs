@@ -161,6 +161,15 @@ pub(crate) fn shown(text: &str) -> String {
     start + dots
 }
 
+/// The start of a reason, for a report: it may hold the record's own words.
+pub(crate) fn shortened(reason: &str) -> String {
+    const KEPT: usize = 240;
+    match reason.char_indices().nth(KEPT) {
+        Some((end, _)) => format!("{}…", &reason[..end]),
+        None => reason.to_owned(),
+    }
+}
+
 /// Why a record can't be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reject {

@@ -7,10 +7,11 @@ use super::meter::{Meter, Values, response_language};
 use super::scorer::{Score, Scorer, Target};
 use super::tally::Tally;
 use super::write::{Encoded, Format, Line, Lines, Sink};
+use crate::bucketing::kind_of;
 use crate::buckets::{self, Axis, BucketTable, Bucketer, LengthUnit, join_parts};
 use crate::io::block::{Block, Limits};
 use crate::io::input::Inputs;
-use crate::io::record::{Record, Reject};
+use crate::io::record::{Record, Reject, shortened};
 use crate::io::shape::{FieldSpec, Shape};
 use crate::publish::{Claim, Kind};
 use crate::reference::{Query, Reference};
@@ -88,13 +89,15 @@ pub struct ScoreReport {
     pub scored: u64,
     /// Responses without one.
     pub unscored: u64,
-    /// Those, by reason.
+    /// Those, by kind of reason: `empty`, `no_humans`, `undefined`, `bucket`, `language` or `track`.
     pub unscored_by_reason: BTreeMap<String, u64>,
+    /// The first reason of each kind.
+    pub unscored_examples: BTreeMap<String, String>,
     /// What told which humans a response is compared with.
     pub told_by: ToldBy,
     /// Responses to no prompt: what compares them with one does not count.
     pub without_prompt: u64,
-    /// By target.
+    /// By target; beyond the first 10,000 targets all others together, as `(others)`.
     pub buckets: BTreeMap<String, BucketScores>,
 }
 
@@ -264,10 +267,14 @@ impl Plan {
         table: &mut BucketTable,
         scratch: &mut Option<buckets::Scratch>,
         told_by: &mut ToldBy,
-    ) -> Result<Arc<Target>, String> {
+    ) -> Result<Arc<Target>, (&'static str, String)> {
+        let mut inferred = || {
+            let inferred = self.inferred(record, table, scratch);
+            inferred.map_err(|reason| (kind_of(&reason), reason))
+        };
         let target = if self.own_length {
             told_by.own_length += 1;
-            self.scorer.target(&self.inferred(record, table, scratch)?)
+            self.scorer.target(&inferred()?)
         } else if let Some(id) = record.custom.first().copied().flatten() {
             told_by.bucket += 1;
             self.scorer.target(id)
@@ -276,9 +283,9 @@ impl Plan {
             self.scorer.target(id)
         } else {
             told_by.record += 1;
-            self.scorer.target(&self.inferred(record, table, scratch)?)
+            self.scorer.target(&inferred()?)
         };
-        target.map_err(|error| error.to_string())
+        target.map_err(|error| ("bucket", error.to_string()))
     }
 
     /// The bucket that a record's language, track and family make, over all lengths unless its own counts.
@@ -360,8 +367,8 @@ impl State {
         let told_by = &mut self.totals.told_by;
         let target = match plan.target(&record, &mut self.table, &mut self.scratch, told_by) {
             Ok(target) => target,
-            Err(reason) => {
-                self.totals.unscored(&reason);
+            Err((kind, reason)) => {
+                self.totals.unscored(kind, &reason);
                 self.totals.without_humans(&reason);
                 let bucket = record.custom.first().copied().flatten();
                 return self.write(plan, Line { bucket, reason: Some(&reason), ..line });
@@ -375,7 +382,7 @@ impl State {
         if let (None, Some(reason)) = (&target.served_by, &target.reason) {
             self.totals.without_humans(reason);
         }
-        self.totals.add(&target, score, reason);
+        self.totals.add(&target, score);
         let scorer = &plan.scorer;
         let outside = match plan.explain {
             0 => Vec::new(),
@@ -428,6 +435,7 @@ impl stream::Worker for Worker {
 struct Totals {
     tally: Tally,
     unscored_by_reason: BTreeMap<String, u64>,
+    unscored_examples: BTreeMap<String, String>,
     told_by: ToldBy,
     without_prompt: u64,
     /// Responses that no humans serve, and why the first has none.
@@ -435,6 +443,10 @@ struct Totals {
     first_without_humans: Option<String>,
     buckets: BTreeMap<String, Sums>,
 }
+
+/// Targets whose scores are summed up each for itself, and what stands for all others: records name what they like.
+const MAX_TARGETS: usize = 10_000;
+const OTHERS: &str = "(others)";
 
 #[derive(Default)]
 struct Sums {
@@ -448,14 +460,20 @@ struct Sums {
 }
 
 impl Totals {
-    fn unscored(&mut self, reason: &str) {
+    fn unscored(&mut self, kind: &str, reason: &str) {
         self.tally.used();
-        *self.unscored_by_reason.entry(reason.to_owned()).or_default() += 1;
+        match self.unscored_by_reason.get_mut(kind) {
+            Some(count) => *count += 1,
+            None => {
+                self.unscored_by_reason.insert(kind.to_owned(), 1);
+                self.unscored_examples.insert(kind.to_owned(), shortened(reason));
+            }
+        }
     }
 
     fn without_humans(&mut self, reason: &str) {
         self.without_humans += 1;
-        self.first_without_humans.get_or_insert_with(|| reason.to_owned());
+        self.first_without_humans.get_or_insert_with(|| shortened(reason));
     }
 
     /// Refuses a reference that has humans for none of the responses.
@@ -469,9 +487,9 @@ impl Totals {
         }
     }
 
-    fn add(&mut self, target: &Target, score: Score, reason: Option<&str>) {
-        match reason {
-            Some(reason) => self.unscored(reason),
+    fn add(&mut self, target: &Target, score: Score) {
+        match target.kind_of(score).zip(target.reason_of(score)) {
+            Some((kind, reason)) => self.unscored(kind, reason),
             None => self.tally.used(),
         }
         if !self.buckets.contains_key(&target.id) {
@@ -500,7 +518,15 @@ impl Totals {
         for (reason, count) in other.unscored_by_reason {
             *self.unscored_by_reason.entry(reason).or_default() += count;
         }
-        for (id, sums) in other.buckets {
+        for (kind, example) in other.unscored_examples {
+            self.unscored_examples.entry(kind).or_insert(example);
+        }
+        for (id, mut sums) in other.buckets {
+            let mut id = id;
+            if self.buckets.len() >= MAX_TARGETS && !self.buckets.contains_key(&id) {
+                id = OTHERS.to_owned();
+                sums.served_by = None;
+            }
             let own = self.buckets.entry(id).or_default();
             own.served_by = sums.served_by;
             own.rows += sums.rows;
@@ -532,6 +558,7 @@ impl Totals {
             scored: self.tally.used - unscored,
             unscored,
             unscored_by_reason: self.unscored_by_reason,
+            unscored_examples: self.unscored_examples,
             told_by: self.told_by,
             without_prompt: self.without_prompt,
             buckets: self.buckets.into_iter().map(bucket).collect(),

@@ -74,6 +74,15 @@ impl Target {
         Some(self.reason.as_deref().unwrap_or("fewer than half of the features are defined for the response"))
     }
 
+    /// The kind of that reason: few, whatever the records hold.
+    pub fn kind_of(&self, score: Score) -> Option<&'static str> {
+        match (self.reason_of(score)?, &self.reason) {
+            _ if score.empty => Some("empty"),
+            (_, Some(_)) => Some("no_humans"),
+            (_, None) => Some("undefined"),
+        }
+    }
+
     /// Scores a response, whose row is the last of `values`.
     pub fn score(&self, text: &str, values: &Values) -> Score {
         let width = self.bands.features();

@@ -1,5 +1,6 @@
 //! What became of the records of a job.
 
+use crate::io::record::shortened;
 use crate::stream::{Rejected, Unreadable};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -45,7 +46,8 @@ impl Tally {
             Some(count) => *count += 1,
             None => {
                 self.rejected_by_kind.insert(rejected.kind.clone(), 1);
-                self.first_rejects.insert(rejected.kind.clone(), rejected);
+                let reason = shortened(&rejected.reason);
+                self.first_rejects.insert(rejected.kind.clone(), Rejected { reason, ..rejected });
             }
         }
     }
