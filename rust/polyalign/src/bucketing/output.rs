@@ -5,7 +5,7 @@ use super::journal::{self, Entry, Header, Journal, Mark, Shard};
 use super::stats::Stats;
 use super::worker::Done;
 use crate::io::block::Position;
-use crate::publish::{Claim, Hashed, hex, sync_folder};
+use crate::publish::{Claim, Hashed, hex, sync_folder, sync_tree};
 use crate::{Error, Result};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use parquet::errors::ParquetError;
@@ -207,9 +207,9 @@ impl<'c> Output<'c> {
         let mut shards = Vec::with_capacity(self.open.len());
         for (folder, shard) in std::mem::take(&mut self.open) {
             let path = self.shard_path(&folder);
-            let (file, bytes, sha256) = close(shard.writer, &path)?;
+            let (bytes, sha256) = close(shard.writer, &path)?;
             shards.push(Shard { file: self.shard_name(&folder), rows: shard.rows, bytes, sha256 });
-            files.push((path, file));
+            files.push(path);
         }
         let stats = std::mem::take(&mut self.stats);
         self.shards.extend(shards.iter().cloned());
@@ -232,8 +232,8 @@ impl<'c> Output<'c> {
             let path = self.shard_path("");
             let sink = Sink::File(BufWriter::new(create(&path)?));
             let writer = encoder.file(Hashed::new(sink)).map_err(|e| failed(&path, &e))?;
-            let (file, bytes, sha256) = close(writer, &path)?;
-            file.sync_all().map_err(|e| failed(&path, &e))?;
+            let (bytes, sha256) = close(writer, &path)?;
+            sync_tree(&path).map_err(|e| failed(&path, &e))?;
             self.shards.push(Shard { file: name, rows: 0, bytes, sha256 });
         }
         Ok(())
@@ -277,17 +277,13 @@ impl Drop for Output<'_> {
     }
 }
 
-fn close(writer: SerializedFileWriter<Hashed<Sink>>, path: &Path) -> Result<(File, u64, String)> {
+fn close(writer: SerializedFileWriter<Hashed<Sink>>, path: &Path) -> Result<(u64, String)> {
     let Hashed { sink, sha256, bytes } = writer.into_inner().map_err(|e: ParquetError| failed(path, &e))?;
-    let file = match sink {
-        Sink::File(buffered) => buffered.into_inner().map_err(|e| failed(path, e.error()))?,
-        Sink::Memory(bytes) => {
-            let mut file = create(path)?;
-            file.write_all(&bytes).map_err(|e| failed(path, &e))?;
-            file
-        }
-    };
-    Ok((file, bytes, hex(&sha256.finalize())))
+    match sink {
+        Sink::File(buffered) => drop(buffered.into_inner().map_err(|e| failed(path, e.error()))?),
+        Sink::Memory(bytes) => create(path)?.write_all(&bytes).map_err(|e| failed(path, &e))?,
+    }
+    Ok((bytes, hex(&sha256.finalize())))
 }
 
 fn create(path: &Path) -> Result<File> {
@@ -356,9 +352,10 @@ fn remove_unfinished(claim: &Claim, journal: &Journal) -> Result<()> {
     Ok(())
 }
 
-/// A finished chunk: its files, and its line of the journal.
+/// A finished chunk: its files, and its line of the journal. The files are closed: of a chunk split by thousands of
+/// families not all can be open.
 struct Commit {
-    files: Vec<(PathBuf, File)>,
+    files: Vec<PathBuf>,
     line: Vec<u8>,
 }
 
@@ -392,8 +389,8 @@ fn sync_all(
         let mut lines = Vec::new();
         let mut folders = HashSet::from([work.join("data")]);
         for Commit { files, line } in std::iter::once(first).chain(commits.try_iter()) {
-            for (path, file) in files {
-                file.sync_all().map_err(|e| failed(&path, &e))?;
+            for path in files {
+                sync_tree(&path).map_err(|e| failed(&path, &e))?;
                 folders.extend(path.ancestors().skip(1).take_while(|f| *f != work).map(Path::to_path_buf));
             }
             lines.extend(line);

@@ -19,7 +19,6 @@ use crate::reference::Builder;
 use crate::stream::{self, Place, Reader, Records};
 use arrow::array::{ArrayRef, UInt32Array};
 use std::borrow::Cow;
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -157,7 +156,7 @@ impl stream::Worker for Worker {
 }
 
 /// The kind of a reason that the bucketer gave: the axis at fault, if it is one of these.
-fn kind_of(reason: &str) -> &'static str {
+pub(crate) fn kind_of(reason: &str) -> &'static str {
     ["language", "track", "ambiguous"].into_iter().find(|axis| reason.starts_with(axis)).unwrap_or("bucket")
 }
 
@@ -184,7 +183,10 @@ struct Sheet<'p> {
     table: BucketTable,
     counts: Vec<BucketCounts>,
     file: Option<(u32, FileStats)>,
-    groups: BTreeMap<String, RowGroup>,
+    /// The row group of an output that is not split.
+    group: Option<RowGroup>,
+    /// By folder: the rows, to be encoded one folder after the other, as an encoder is large.
+    folders: BTreeMap<String, Vec<Vec<ArrayRef>>>,
     done: Done,
 }
 
@@ -196,7 +198,8 @@ impl<'p> Sheet<'p> {
             table: BucketTable::default(),
             counts: Vec::new(),
             file: None,
-            groups: BTreeMap::new(),
+            group: None,
+            folders: BTreeMap::new(),
             done: Done::default(),
         })
     }
@@ -352,11 +355,31 @@ impl<'p> Sheet<'p> {
             return Ok(());
         };
         for (folder, columns) in partitions.split(columns)? {
-            let group = match self.groups.entry(folder) {
-                Entry::Occupied(group) => group.into_mut(),
-                Entry::Vacant(place) => place.insert(encoder.row_group()?),
+            if !folder.is_empty() {
+                self.folders.entry(folder).or_default().push(columns);
+                continue;
+            }
+            let group = match &mut self.group {
+                Some(group) => group,
+                None => self.group.insert(encoder.row_group()?),
             };
             group.write(&columns)?;
+        }
+        Ok(())
+    }
+
+    /// Encodes the rows of all folders.
+    fn end_groups(&mut self) -> Result<()> {
+        if let Some(group) = self.group.take() {
+            self.done.groups.push((String::new(), group.finish()?));
+        }
+        let Pass::Write { encoder, .. } = &self.plan.pass else {
+            return Ok(());
+        };
+        for (folder, parts) in std::mem::take(&mut self.folders) {
+            let mut group = encoder.row_group()?;
+            parts.iter().try_for_each(|columns| group.write(columns))?;
+            self.done.groups.push((folder, group.finish()?));
         }
         Ok(())
     }
@@ -368,14 +391,12 @@ impl<'p> Sheet<'p> {
             let columns = columns.finish(&self.table)?;
             self.write(columns)?;
         }
+        self.end_groups()?;
         self.end_file();
         for (bucket, counts) in self.counts.into_iter().enumerate().filter(|(_, counts)| counts.rows > 0) {
             let bucket = bucket as u32;
             let stats = counts.finish(self.table.parts(bucket));
             self.done.stats.buckets.insert(self.table.id(bucket).to_owned(), stats);
-        }
-        for (folder, group) in self.groups {
-            self.done.groups.push((folder, group.finish()?));
         }
         Ok(self.done)
     }

@@ -2,7 +2,7 @@
 
 use super::detect::{self, Detector};
 use super::family;
-use super::key::normalise_part;
+use super::key::{MAX_PART, normalise_part};
 use super::language;
 use super::length::{LengthHistograms, bin};
 use super::schema::{Axis, BucketSchema, LengthEdges, LengthUnit};
@@ -141,7 +141,10 @@ impl Bucketer {
             let number = match kind {
                 Axis::Language => table.part(axis, language),
                 Axis::Track => table.part(axis, track::track(record)?),
-                Axis::Family => table.part(axis, rules.family(record, &mut scratch.families)),
+                Axis::Family => {
+                    check_label("family", record.family)?;
+                    table.part(axis, rules.family(record, &mut scratch.families))
+                }
                 Axis::Length => {
                     let counted = self.count(record, &mut scratch.tokens)?;
                     counts = Some(counted);
@@ -150,6 +153,7 @@ impl Bucketer {
                 }
                 Axis::Custom(custom_axis) => {
                     let raw = record.custom.get(custom).copied().flatten();
+                    check_label(&custom_axis.name, raw)?;
                     let value = raw.and_then(|raw| scratch.custom[custom].get(raw, part));
                     let Some(part) = value.or(rules.missing[custom].as_ref()) else {
                         return Err(format!(
@@ -322,6 +326,18 @@ impl Rules {
             Some(family) => family,
             None => family::infer(record),
         }
+    }
+}
+
+/// Refuses a text in a label's place: buckets are kept with their names.
+fn check_label(axis: &str, raw: Option<&str>) -> Result<(), String> {
+    match raw.map(str::trim).filter(|raw| raw.len() > MAX_PART) {
+        None => Ok(()),
+        Some(raw) => Err(format!(
+            "{axis} {} has {} bytes, more than the {MAX_PART} of a label",
+            quoted(raw),
+            raw.len()
+        )),
     }
 }
 

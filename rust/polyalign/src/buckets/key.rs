@@ -1,7 +1,11 @@
 //! Bucket ids: how parts are normalised, escaped, joined and read back.
 
+use super::bucketer::quoted;
 use crate::{Error, Result};
 use std::borrow::Cow;
+
+/// Bytes of a part, at most: a longer one is no label.
+pub(super) const MAX_PART: usize = 1024;
 
 /// What joins the parts of an id.
 pub const SEPARATOR: char = '|';
@@ -54,10 +58,12 @@ pub fn split_id(id: &str) -> Result<Vec<&str>> {
             "has a blank part"
         } else if has_stray_percent(part) {
             "has a `%` that is not `%25` or `%7C`"
+        } else if part.len() > 4 * MAX_PART {
+            "has a part too long for a label"
         } else {
             continue;
         };
-        return Err(Error::Schema(format!("bucket id {id:?} {message}")));
+        return Err(Error::Schema(format!("bucket id {} {message}", quoted(id))));
     }
     Ok(parts)
 }

@@ -44,6 +44,9 @@ pub struct Input<'a> {
     pub prompt: Option<&'a [Message<'a>]>,
 }
 
+/// Bytes of a text after which working memory is given back: it is many times the text's.
+const LONG: usize = 4 << 20;
+
 /// Computes features, one response at a time. One for each thread: it remembers words.
 ///
 /// ```
@@ -111,6 +114,10 @@ impl Extractor {
                     }
                 }
             }
+        }
+        let asked = prompt.into_iter().flatten().map(|message| message.content.len());
+        if text.len() + asked.sum::<usize>() > LONG {
+            *self = Self::new(&self.groups);
         }
     }
 }

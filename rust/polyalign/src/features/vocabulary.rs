@@ -196,7 +196,9 @@ impl Vocabulary {
         self.met.push((0, 0));
         self.asked.push(0);
         self.slots[slot] = Slot { key, number: self.words.len() as u32, len };
-        if self.words.len() * 2 > self.slots.len() {
+        // Few are met in a text of usual length; of very many, memory counts for more than how soon they are found.
+        let room = if self.slots.len() >= 1 << 18 { self.slots.len() / 8 * 7 } else { self.slots.len() / 2 };
+        if self.words.len() > room {
             self.grow();
         }
         self.words.len() as u32 - 1

@@ -1,6 +1,6 @@
 //! Cuts Parquet and Arrow files into blocks of whole rows.
 
-use super::block::{Bad, Block, Item, Limits, Position, Rows};
+use super::block::{Bad, Block, Item, Limits, Position, ROW_BYTES, Rows};
 use super::input::{Format, Input, Inputs};
 use super::ipc::Ipc;
 use super::json_column::{is_json, marked};
@@ -16,6 +16,8 @@ use arrow::error::ArrowError;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
+use parquet::basic::Type as PhysicalType;
+use parquet::file::metadata::RowGroupMetaData;
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -24,10 +26,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 /// Most rows read at once.
 const MAX_ROWS: u64 = 8192;
 
+/// Bytes that rows read at once may come to where nothing says how long the values of a dictionary are.
+const MOST_UNKNOWN: u64 = 128 << 20;
+
 /// Reads the tables of a job one after the other, as one stream of rows.
 ///
-/// Bytes are those in memory: of a Parquet file the mean of its rows, of Arrow batches their own. So
-/// where blocks end depends on the files alone, also when reading starts in the middle.
+/// Bytes are those in memory: of Parquet the mean of a row group's rows where its metadata tells how long they are once
+/// decoded, else those of the rows read at once; of Arrow batches their own. So where blocks end depends on the files alone, also when reading starts in the middle.
 pub struct TableBlocks {
     inputs: Arc<Inputs>,
     schema: SchemaRef,
@@ -65,14 +70,18 @@ impl TableBlocks {
     pub fn next_block(&mut self) -> Result<Option<Block>> {
         let target = self.limits.block_bytes.min(self.limits.chunk_bytes - self.chunk_bytes);
         let mut block = Block::default();
-        while block.bytes < target && !self.is_finished() {
+        let mut rows_left = (self.limits.block_bytes / ROW_BYTES).max(1);
+        while block.bytes < target && rows_left > 0 && !self.is_finished() {
             if self.cancel.load(Ordering::Relaxed) {
                 return Err(Error::Interrupted);
             }
             let piece = self.next_piece();
             self.check_unchanged()?;
             match piece {
-                Ok(Some((batch, bytes))) => self.push(&mut block, batch, bytes),
+                Ok(Some((batch, bytes))) => {
+                    rows_left = rows_left.saturating_sub(batch.num_rows() as u64);
+                    self.push(&mut block, batch, bytes);
+                }
                 Ok(None) => self.next_file(),
                 Err(reason) => {
                     let reason = format!("the rest of the file can't be read: {reason}");
@@ -222,7 +231,10 @@ impl Pieces {
             if let Reader::Parquet(groups) = &self.reader {
                 // Small enough already.
                 let batch = batch.slice(skipped as usize, (rows - skipped) as usize);
-                let bytes = (groups.row_bytes * batch.num_rows() as f64).ceil() as u64;
+                let bytes = match groups.row_bytes {
+                    Some(bytes) => (bytes * batch.num_rows() as f64).ceil() as u64,
+                    None => batch_bytes(&batch).max(1),
+                };
                 return Ok(Some((batch, bytes)));
             }
             self.batch = Some((batch, skipped as usize));
@@ -276,9 +288,35 @@ struct Groups {
     metadata: ArrowReaderMetadata,
     next: usize,
     reader: Option<ParquetRecordBatchReader>,
-    batch_rows: usize,
-    /// The mean bytes of a row.
-    row_bytes: f64,
+    block_bytes: u64,
+    /// The mean bytes of a row of the row group, if its metadata tells.
+    row_bytes: Option<f64>,
+}
+
+/// What a row group's metadata says of its values once decoded.
+struct Decoded {
+    /// Bytes of those that it says the bytes of.
+    known: u64,
+    /// The most bytes that a row may have of others: those of dictionaries, where only encoded bytes are told.
+    longest: Option<u64>,
+}
+
+impl Decoded {
+    fn of(group: &RowGroupMetaData) -> Self {
+        let (mut known, mut longest) = (0, None);
+        for column in group.columns() {
+            let encoded = column.uncompressed_size().max(0) as u64;
+            let of_bytes = column.column_type() == PhysicalType::BYTE_ARRAY;
+            match column.unencoded_byte_array_data_bytes() {
+                Some(bytes) if of_bytes => known += (bytes.max(0) + 4 * column.num_values().max(0)) as u64,
+                None if of_bytes && column.dictionary_page_offset().is_some() => {
+                    longest = Some(longest.unwrap_or(0) + encoded);
+                }
+                _ => known += encoded,
+            }
+        }
+        Self { known, longest }
+    }
 }
 
 impl Groups {
@@ -286,16 +324,12 @@ impl Groups {
     fn open(file: Handle, row: u64, block_bytes: u64) -> Result<(Self, u64), String> {
         let metadata = zones::metadata(&file).map_err(text)?;
         let groups = metadata.metadata().row_groups();
-        let rows: i64 = groups.iter().map(|g| g.num_rows().max(0)).sum();
-        let bytes: i64 = groups.iter().map(|g| g.total_byte_size().max(0)).sum();
-        let row_bytes = (bytes as f64 / rows.max(1) as f64).max(1.0);
-        let batch_rows = ((block_bytes as f64 / row_bytes) as u64).clamp(1, MAX_ROWS) as usize;
         let (mut next, mut skip) = (0, row);
         while next < groups.len() && skip >= groups[next].num_rows().max(0) as u64 {
             skip -= groups[next].num_rows().max(0) as u64;
             next += 1;
         }
-        Ok((Self { file, metadata, next, reader: None, batch_rows, row_bytes }, skip))
+        Ok((Self { file, metadata, next, reader: None, block_bytes, row_bytes: None }, skip))
     }
 
     fn next(&mut self) -> Option<Result<RecordBatch, ArrowError>> {
@@ -319,7 +353,14 @@ impl Groups {
     fn open_group(&mut self) -> Result<ParquetRecordBatchReader, ArrowError> {
         let builder =
             ParquetRecordBatchReaderBuilder::new_with_metadata(self.file.clone(), self.metadata.clone());
-        let reader = builder.with_row_groups(vec![self.next]).with_batch_size(self.batch_rows).build()?;
+        let group = self.metadata.metadata().row_group(self.next);
+        let Decoded { known, longest } = Decoded::of(group);
+        let mean = (known as f64 / group.num_rows().max(1) as f64).max(1.0);
+        self.row_bytes = longest.is_none().then_some(mean);
+        let batch_rows = (self.block_bytes as f64 / mean) as u64;
+        let batch_rows = longest.map_or(batch_rows, |longest| batch_rows.min(MOST_UNKNOWN / longest.max(1)));
+        let batch_rows = batch_rows.clamp(1, MAX_ROWS) as usize;
+        let reader = builder.with_row_groups(vec![self.next]).with_batch_size(batch_rows).build()?;
         self.next += 1;
         Ok(reader)
     }

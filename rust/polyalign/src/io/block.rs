@@ -30,6 +30,9 @@ pub struct Limits {
     pub rows: u64,
 }
 
+/// What is held of a record at least, with what is made of it: of so many the shortest weigh as much as their block.
+pub const ROW_BYTES: u64 = 128;
+
 /// Where one JSON record lies in a block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Span {
@@ -110,6 +113,18 @@ impl Block {
     /// Whether there is nothing in it to work on.
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()
+    }
+
+    /// Bytes that its records and what is made of them take at least.
+    pub fn held(&self) -> u64 {
+        let rows = |item: &Item| match item {
+            Item::Json(segment) => segment.records.len(),
+            Item::Table(rows) => rows.batch.num_rows(),
+            Item::Bad(_) => 1,
+        };
+        // What was dropped of long records is no longer held.
+        let bytes = if self.data.is_empty() { self.bytes } else { self.bytes.min(self.data.len() as u64) };
+        bytes.max(ROW_BYTES * self.items.iter().map(rows).sum::<usize>() as u64)
     }
 
     /// Adds bytes read of a file.

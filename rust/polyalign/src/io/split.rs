@@ -1,6 +1,6 @@
 //! Cuts JSON files into blocks of whole records.
 
-use super::block::{Bad, Block, Item, Limits, Position, Segment, Span, size_reason};
+use super::block::{Bad, Block, Item, Limits, Position, ROW_BYTES, Segment, Span, size_reason};
 use super::input::{Format, Input, Inputs};
 use super::open::Source;
 use crate::{Error, Result};
@@ -72,7 +72,7 @@ impl TextBlocks {
     /// block.
     pub fn next_block(&mut self, data: Vec<u8>) -> Result<Option<Block>> {
         let target = self.limits.block_bytes.min(self.limits.chunk_bytes - self.chunk_bytes);
-        let mut fill = Fill::new(data, target, self.limits.max_record_bytes, self.rows_left);
+        let mut fill = Fill::new(data, target, &self.limits, self.rows_left);
         let files = self.inputs.files.len();
         while !fill.is_full() && (self.position.file as usize) < files {
             self.fill_from_file(&mut fill)?;
@@ -201,6 +201,9 @@ struct Fill {
     block: Block,
     /// The block is full when it stands for this many bytes,
     target: u64,
+    /// when it holds so many rows,
+    rows: u64,
+    most_rows: u64,
     /// or when no more rows are wanted.
     rows_left: u64,
     max_record_bytes: u64,
@@ -220,12 +223,14 @@ struct Fill {
 }
 
 impl Fill {
-    fn new(data: Vec<u8>, target: u64, max_record_bytes: u64, rows_left: u64) -> Self {
+    fn new(data: Vec<u8>, target: u64, limits: &Limits, rows_left: u64) -> Self {
         Self {
             block: Block { data, ..Block::default() },
             target,
+            rows: 0,
+            most_rows: (limits.block_bytes / ROW_BYTES).max(1),
             rows_left,
-            max_record_bytes,
+            max_record_bytes: limits.max_record_bytes,
             segment: Position::default(),
             start: 0,
             records: Vec::new(),
@@ -238,7 +243,7 @@ impl Fill {
     }
 
     fn is_full(&self) -> bool {
-        self.rows_left == 0 || self.block.bytes >= self.target
+        self.rows_left == 0 || self.rows >= self.most_rows || self.block.bytes >= self.target
     }
 
     /// Goes on with a file at a position; `carry` are its next bytes, read already.
@@ -325,6 +330,7 @@ impl Fill {
             self.at.row += 1;
         }
         self.rows_left -= 1;
+        self.rows += 1;
     }
 
     /// Drops what was read of a record too long to hold, all but its last byte: that may belong to the

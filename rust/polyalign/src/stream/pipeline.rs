@@ -251,9 +251,7 @@ fn read_all<D>(
         let Some(block) = blocks.next(|| free.try_recv().unwrap_or_default())? else {
             return Ok(false);
         };
-        // What was dropped of long records is no longer held.
-        let held = if block.data.is_empty() { block.bytes } else { block.bytes.min(block.data.len() as u64) };
-        let taken = budget.take(held, cancel)?;
+        let taken = budget.take(block.held(), cancel)?;
         Ok(work.send(Work { number, taken, block }).is_ok())
     };
     loop {

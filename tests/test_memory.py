@@ -1,0 +1,162 @@
+"""Memory and descriptors are bounded by bytes held, whatever the input: each case in a process of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from conftest import clean_environment
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
+
+_BEFORE = """
+import json, sys
+import polyalign as pa
+
+folder = sys.argv[1]
+
+def peak():
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmHWM"))
+
+def reset():
+    with open("/proc/self/clear_refs", "w") as refs:
+        refs.write("5")
+    return peak()
+
+"""
+
+
+def grown(folder: Path, script: str, *more: object) -> float:
+    """MiB by which the peak grows while the script's `run()` runs."""
+    code = f"{_BEFORE}{textwrap.dedent(script)}\nbefore = reset()\nrun()\nprint(peak() - before)"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(folder), *map(str, more)],
+        capture_output=True,
+        text=True,
+        env=clean_environment(POLYALIGN_NUM_THREADS="2"),
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return float(done.stdout.splitlines()[-1])
+
+
+def test_millions_of_empty_records(tmp_path: Path) -> None:
+    """12 MB of lines, a few hundred bytes on disk: each line is a reject."""
+    script = """
+        import gzip
+        path = folder + "/in.jsonl.gz"
+        with gzip.open(path, "wb", compresslevel=1) as file:
+            for _ in range(40):
+                file.write(b"{}\\n" * 100_000)
+        bucketer = pa.Bucketer(pa.BucketSchema(length_unit="words"), shape="prompt_completion")
+        def run():
+            assert bucketer.bucket_files(path, None).rejected == 4_000_000
+    """
+    assert grown(tmp_path, script) < 150
+
+
+def test_texts_in_the_place_of_labels(tmp_path: Path) -> None:
+    script = """
+        path = folder + "/in.jsonl"
+        with open(path, "w") as file:
+            for at in range(40):
+                record = {"prompt": "a", "completion": "It is so.", "family": "qa", "topic": f"{at} " + "x" * (1 << 20)}
+                file.write(json.dumps(record) + "\\n")
+        axes = ["language", "track", "family", "length", {"name": "topic", "column": "topic"}]
+        bucketer = pa.Bucketer(pa.BucketSchema(length_unit="words", axes=axes))
+        def run():
+            report = bucketer.bucket_files(path, folder + "/out")
+            assert report.rejected == 40 and "more than the 1024 of a label" in report.first_rejects[0]['reason']
+    """
+    assert grown(tmp_path, script) < 200
+
+
+@pytest.mark.parametrize("writer", ["pyarrow", "polars"])
+def test_one_long_string_in_a_dictionary(tmp_path: Path, writer: str) -> None:
+    """300 MiB decoded, a few kilobytes on disk."""
+    script = """
+        import polars, pyarrow, pyarrow.parquet
+        text = "It is so. " * 100_000
+        path = folder + "/in.parquet"
+        columns = {"prompt": ["a"] * 300, "completion": [text] * 300}
+        if sys.argv[2] == "polars":
+            polars.DataFrame(columns).write_parquet(path, statistics=False)
+        else:
+            pyarrow.parquet.write_table(pyarrow.table(columns), path, dictionary_pagesize_limit=1 << 30)
+        del columns
+        bucketer = pa.Bucketer(pa.BucketSchema(length_unit="characters"))
+        def run():
+            assert bucketer.bucket_files(path, None).bucketed == 300
+    """
+    assert grown(tmp_path, script, writer) < 200
+
+
+def test_one_long_word(tmp_path: Path, tokenizer_file: Path) -> None:
+    """Counted in windows, and what it needed is given back."""
+    script = """
+        import random
+        counter = pa.TokenCounter(sys.argv[2])
+        word = "".join(random.Random(0).choices("abcdefghijklmnopqrstuvwxyz", k=8_000_000))
+        def run():
+            assert counter.count(word) > 1_000_000
+    """
+    assert grown(tmp_path, script, tokenizer_file) < 30
+
+
+def test_a_long_text_of_words(tmp_path: Path) -> None:
+    """Features take at most 10 bytes for each of the text's."""
+    script = """
+        import random
+        words = "".join(random.Random(0).choices("abcdefghij", k=40_000))
+        text = " ".join(words[at % 39_000 : at % 39_000 + 3 + at % 5] for at in range(0, 24_000_000, 8))
+        def run():
+            pa.features.extract([text], "en")
+    """
+    assert grown(tmp_path, script) < 10 * 18
+
+
+def test_reasons_that_hold_the_records_words(tmp_path: Path) -> None:
+    script = """
+        sys.path.insert(0, sys.argv[2])
+        from humans import SCHEMA, records
+        bucketer = pa.Bucketer(SCHEMA)
+        corpus, path = folder + "/corpus.jsonl", folder + "/in.jsonl"
+        with open(corpus, "w") as file:
+            file.writelines(json.dumps(record) + "\\n" for record in records())
+        bucketer.bucket_files(corpus, folder + "/out")
+        reference = pa.Reference.build(folder + "/out")
+        with open(path, "w") as file:
+            for at in range(24_000):
+                bucket = f"nonsense {at} {'x' * 100}" if at % 2 else f"en|single|made-up {at}|short"
+                file.write(json.dumps({"prompt": "a", "completion": "Yes.", "bucket": bucket}) + "\\n")
+        def run():
+            report = reference.score_files(path)
+            assert len(json.dumps(report)) < 2_500_000
+            assert report["unscored_by_reason"]["bucket"] == 12_000
+            assert len(report["buckets"]) == 10_001
+            assert sum(bucket["rows"] for bucket in report["buckets"].values()) == 12_000
+    """
+    assert grown(tmp_path, script, Path(__file__).parent) < 300
+
+
+def test_thousands_of_folders_with_few_descriptors(tmp_path: Path) -> None:
+    script = """
+        import resource
+        path = folder + "/in.jsonl"
+        with open(path, "w") as file:
+            for at in range(2_000):
+                record = {"prompt": "a", "completion": "It is so.", "language": "en", "family": f"f{at % 1000}"}
+                file.write(json.dumps(record) + "\\n")
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
+        bucketer = pa.Bucketer(pa.BucketSchema(length_unit="words"))
+        def run():
+            report = bucketer.bucket_files(path, folder + "/out", partition_by=["family"])
+            assert report.bucketed == 2_000 and report.shards == 1_000
+    """
+    assert grown(tmp_path, script) < 250
