@@ -532,11 +532,8 @@ mod tests {
             let vocab = Vocab::new(&file.model).unwrap();
             let bpe = Bpe::build(&file.model, &vocab, ignore_merges).unwrap();
             let in_windows = |piece: &[u8], window: usize, scratch: &mut FastScratch| {
-                let sizes = (0..).map(|growth| window << growth);
-                sizes
-                    .into_iter()
-                    .find_map(|size| bpe.count_in_windows(piece, size, &mut scratch.bpe))
-                    .unwrap()
+                let mut sizes = (0..).map(|growth| window << growth);
+                sizes.find_map(|size| bpe.count_in_windows(piece, size, &mut scratch.bpe)).unwrap()
             };
             ordered.set(ordered.get() + bpe.ordered as u32);
             let hot = Hot { family: Family::Qwen2, bpe: &bpe };
