@@ -853,7 +853,7 @@ def test_nothing_to_score_with(data: Dataset, tmp_path: Path) -> None:
     step(many, tmp_path, lambda_offline=0.0, beta_w=0.0)
     with pytest.raises(ValueError, match="has collapsed"):
         step(many, tmp_path)
-    with pytest.raises(TypeError, match="reference is a Reference, not LlamaForCausalLM: ref_model is TRL's"):
+    with pytest.raises(TypeError, match="or its file's name, not LlamaForCausalLM: ref_model is TRL's"):
         HDPO(
             tiny.model(),
             args=HDPOConfig(output_dir=str(tmp_path), bf16=False, use_cpu=True),
@@ -941,20 +941,27 @@ def test_a_collapsed_critic(tmp_path: Path) -> None:
 
 
 def test_reentrant_checkpointing_on_several_processes() -> None:
-    """Its backward pass would have a parameter's gradient ready twice."""
-    args = HDPOConfig(
-        output_dir="unused",
-        bf16=False,
-        use_cpu=True,
-        gradient_checkpointing=True,
-        gradient_checkpointing_kwargs={"use_reentrant": True},
-    )
-    for processes, lambda_online in ((1, 0.1), (2, 0.0)):
-        args.lambda_online = lambda_online
+    """Its backward pass would have a parameter's gradient ready twice; what the message advises is taken."""
+
+    def refuse(processes: int, *, checkpointing: bool = True, reentrant: bool = True, online: float = 0.1) -> None:
+        args = HDPOConfig(
+            output_dir="unused",
+            bf16=False,
+            use_cpu=True,
+            activation_checkpointing=checkpointing,
+            activation_checkpointing_kwargs={"use_reentrant": reentrant},
+            lambda_online=online,
+        )
         HDPO._refuse_reentrant(SimpleNamespace(args=args, accelerator=SimpleNamespace(num_processes=processes)))
-    args.lambda_online = 0.1
-    with pytest.raises(ValueError, match="does not work with reentrant gradient checkpointing"):
-        HDPO._refuse_reentrant(SimpleNamespace(args=args, accelerator=SimpleNamespace(num_processes=2)))
+
+    refuse(1)
+    refuse(2, online=0.0)
+    refuse(2, checkpointing=False)
+    refuse(2, reentrant=False)
+    with pytest.raises(
+        ValueError, match=r"reentrant activation checkpointing.*: set activation_checkpointing=False, or"
+    ):
+        refuse(2)
 
 
 def test_beyond_the_model(data: Dataset, tmp_path: Path) -> None:
