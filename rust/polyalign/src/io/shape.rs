@@ -168,7 +168,7 @@ const ANSWERS: [&str; 10] = [
 /// `spec` with the one field that is named as conversations are, and holds them.
 fn chat(samples: &[Sample], spec: &FieldSpec) -> Result<FieldSpec> {
     let named = |name: &&str| samples.iter().any(|sample| sample.chats.iter().any(|chat| chat == name));
-    let chats: Vec<&str> = CHATS.into_iter().filter(|name| named(&name)).collect();
+    let chats: Vec<&str> = CHATS.into_iter().filter(|name| named(name)).collect();
     let answer = ANSWERS.into_iter().find(|name| {
         samples.iter().any(|sample| sample.texts.iter().chain(&sample.chats).any(|text| text == name))
     });
