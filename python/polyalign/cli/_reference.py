@@ -98,6 +98,7 @@ _overwrite = flag("--overwrite", "Replace an existing file.", OUTPUT)
 )
 @options.bucket_field
 @options.shape
+@options.messages_field
 @options.prompt_field
 @options.response_field
 @options.language_field

@@ -66,6 +66,7 @@ Exit codes: 0 fine, 1 error, 2 usage, 3 part of the input could not be read, 4 t
 @options.min_count
 @options.bucket_field
 @options.shape
+@options.messages_field
 @options.prompt_field
 @options.response_field
 @options.language_field
