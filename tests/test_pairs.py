@@ -396,10 +396,10 @@ def test_labels_of_samples_have_no_say(corpus: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("sample", "message"),
     [
-        ({"response": None}, "for no_response, the first at samples.jsonl:1: `response` is null"),
-        ({"response": 5}, "for type, the first at samples.jsonl:1: `response` is a number"),
-        ({"response": "Model.", "prompt": 5}, "for type, the first at samples.jsonl:1: `prompt` is a number"),
-        ({"text": "Model."}, "fields seen: id, text; .* name the fields with --prompt-field and --response-field"),
+        ({"response": None}, "for no_response, the first at samples.jsonl:1 .id 'h0'.: `response` is null"),
+        ({"response": 5}, "for type, the first at samples.jsonl:1 .id 'h0'.: `response` is a number"),
+        ({"response": "Model.", "prompt": 5}, "for type, the first at samples.jsonl:1 .id 'h0'.: `prompt` is a number"),
+        ({"text": "Model."}, "fields seen: id, text; .* name the fields with fields=.*response"),
     ],
 )
 def test_why_no_sample_can_be_read(corpus: Path, tmp_path: Path, sample: dict[str, Any], message: str) -> None:
@@ -650,7 +650,7 @@ def test_scores_that_cannot_be_are_errors_and_leave_nothing(
 def test_an_output_is_replaced_only_if_it_is_one(corpus: Path, made: Path) -> None:
     arguments: dict[str, Any] = {"samples": corpus / "samples.jsonl"}
     before = files(made)
-    with pytest.raises(FileExistsError, match="exists already; --overwrite replaces it"):
+    with pytest.raises(FileExistsError, match="exists already; overwrite=True replaces it"):
         pairs.pair_files(corpus / "bucketed", made, **arguments)
     assert files(made) == before
     pairs.pair_files(corpus / "bucketed", made, overwrite=True, **arguments)
@@ -720,7 +720,7 @@ def test_errors_say_what_to_do(corpus: Path, tmp_path: Path) -> None:
 def test_a_missing_package_is_asked_for_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     rows, samples = table(record("a")), table({"id": "a", "response": "Model."})
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(ImportError, match=r"pairs need pyarrow: pip install 'polyalign\[train\]'"):
+    with pytest.raises(ImportError, match=r"pairs need pyarrow: pip install 'polyalign\[pairs\]'"):
         pairs.from_samples(rows, samples)
 
 
@@ -772,7 +772,6 @@ def test_exit_codes(cli: Cli, corpus: Path, tmp_path: Path) -> None:
         (["pairs", corpus / "bucketed"], 2, "--out"),
         (["pairs", corpus / "bucketed", "--out", "x", "--support", "2,1"], 2, "--support"),
         (["pairs", corpus / "bucketed", "--out", "x"], 1, "no column 'chosen'"),
-        ([*command, "-"], 1, "--response-field"),
         (["pairs", corpus / "bucketed", "-o", "x", "-s", wrong, "-r", "nope.safetensors"], 1, "nope.safetensors"),
     ):
         result = cli(*arguments)
@@ -784,7 +783,7 @@ def test_exit_codes(cli: Cli, corpus: Path, tmp_path: Path) -> None:
 
 def test_samples_from_standard_input(cli: Cli, corpus: Path, tmp_path: Path) -> None:
     result = cli(
-        *("pairs", corpus / "bucketed", "--samples", "-", "--response-field", "response", "--out", "pairs", "--json"),
+        *("pairs", corpus / "bucketed", "--samples", "-", "--out", "pairs", "--json"),
         stdin=(corpus / "samples.jsonl").read_text("utf-8"),
     )
     assert result.returncode == 0, result.stderr

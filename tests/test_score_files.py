@@ -166,23 +166,57 @@ def test_records_that_can_not_be_scored_have_a_line_too(reference: Reference, tm
         {"prompt": "So?", "completion": "Yes.", "bucket": "nonsense"},
         {"id": "e", "prompt": "So?", "completion": "!!", "bucket": QA},
         {"id": "f", "prompt": "So?", "completion": "Yes.", "bucket": None, "language": "en", "family": "qa"},
+        {"id": "g", "prompt": "So?", "completion": None, "bucket": QA},
+        {"id": {"h": 1}, "prompt": "So?", "completion": None, "bucket": QA},
     ]
     path = write_jsonl(tmp_path / "a.jsonl", records)
     with path.open("a", encoding="utf-8") as file:
         file.write("{no json\n")
     report = reference.score_files(path, tmp_path / "out.jsonl")
     adds_up(report)
-    assert (report["tally"]["rows"], report["tally"]["rejected"]) == (7, 1)
-    assert report["tally"]["rejected_by_kind"] == {"json": 1}
+    assert (report["tally"]["rows"], report["tally"]["rejected"]) == (9, 3)
+    assert report["tally"]["rejected_by_kind"] == {"json": 1, "no_response": 2}
+    assert report["tally"]["first_rejects"]["no_response"]["id"] == "g"
     found = lines(tmp_path / "out.jsonl")
-    assert [line["id"] for line in found] == ["a", "b", "c", "a.jsonl:3", "e", "f", "a.jsonl:6"]
+    assert [line["id"] for line in found] == ["a", "b", "c", "a.jsonl:3", "e", "f", "g", "a.jsonl:7", "a.jsonl:8"]
     assert [line["distance"] is None for line in found] == [line["reason"] is not None for line in found]
     assert [line["bucket"] for line in found] == [
-        QA, QA, "fr|single|qa|short", "nonsense", QA, "en|single|qa|*", None,
+        QA, QA, "fr|single|qa|short", "nonsense", QA, "en|single|qa|*", None, None, None,
     ]  # fmt: skip
     assert found[1]["reason"] == "the response is empty"
     assert found[2]["reason"] == "only 5 humans in `fr|*|*|*`"
     assert found[3]["reason"].startswith('target "nonsense" has 1 parts')
+
+
+def test_responses_alone_are_found_by_their_name(reference: Reference, table: pa.Table, tmp_path: Path) -> None:
+    ours = {"id": "a", "prompt": "So?", "completion": "Yes.", "bucket": QA}
+    wanted = reference.score_files(write_jsonl(tmp_path / "ours.jsonl", [ours]))
+    assert "response_field" not in wanted["tally"]
+    for name in ("response", "prediction", "generated_text", "output"):
+        # Beside a model's text, `completion` is the human's.
+        for human in ({}, {"completion": "A human said so."}):
+            model = {"id": "a", "prompt": "So?", **human, name: "Yes.", "bucket": QA}
+            path = write_jsonl(tmp_path / "model.jsonl", [model])
+            report = reference.score_files(path)
+            assert report["tally"].pop("response_field") == name
+            assert report["buckets"] == wanted["buckets"]
+    alone = write_jsonl(tmp_path / "alone.jsonl", [{"id": "a", "response": "Yes.", "bucket": QA}])
+    assert reference.score_files(alone)["scored"] == 1
+    named = reference.score_files(alone, fields={"response": "response"})
+    assert "response_field" not in named["tally"]
+
+
+def test_humans_are_found_by_the_name_of_responses(table: pa.Table, tmp_path: Path) -> None:
+    rows = table.to_pylist()
+    ours = write_jsonl(tmp_path / "ours.jsonl", rows)
+    renamed = [{**row, "response": row["completion"]} for row in rows]
+    for row in renamed:
+        del row["completion"]
+    # A corpus that has the shape's own field keeps to it.
+    beside = [{**row, "output": "Another."} for row in rows]
+    wanted = Reference.build(ours)
+    assert Reference.build(write_jsonl(tmp_path / "renamed.jsonl", renamed)) == wanted
+    assert Reference.build(write_jsonl(tmp_path / "beside.jsonl", beside)) == wanted
 
 
 def test_buckets_are_joined_by_id(reference: Reference, tmp_path: Path) -> None:

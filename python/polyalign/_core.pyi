@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+RESPONSE_FIELDS: tuple[str, ...]
 __version__: str
 
 class ArrowArrayExportable(Protocol):

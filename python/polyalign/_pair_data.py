@@ -22,11 +22,10 @@ if TYPE_CHECKING:
     from polyalign.buckets import BucketSchema, OnProgress, Shape
 
 # Where a sample is looked for, what names a model's text most plainly first.
-RESPONSE_FIELDS = ("response", "prediction", "generated_text", "output", "completion")
+RESPONSE_FIELDS: tuple[str, ...] = _core.RESPONSE_FIELDS
 _REFERENCE_FIELDS = ("reference", "human_answer")
 _MANIFESTS = ("polyalign buckets", "polyalign pairs")
 _BATCH_ROWS = 10_000
-_PEEKED_ROWS = 100
 # A path that no record has: what a sample says of its language and the like has no say.
 _NOT_READ = "polyalign.not-read"
 
@@ -366,21 +365,8 @@ def _read_samples(paths: Sequence[str], target: Path, reading: Reading) -> Any:
     from polyalign._sources import local_inputs
 
     inputs = local_inputs(list(paths))
-    fields = reading.fields
-    if "response" not in fields:
-        for name in inputs:
-            if name == "-" or _is_pipe(Path(name)):
-                where = "standard input" if name == "-" else f"a pipe ({name})"
-                raise ValueError(
-                    _core.in_words(f"samples from {where}: name the field of the response (--response-field)")
-                )
-        fields = {**fields, **_response_field(inputs, reading.shape, fields)}
-    reader = _sample_reader(reading.shape, fields)
+    reader = _sample_reader(reading.shape, reading.fields)
     return reader.bucket_files(inputs, target, threads=reading.threads, progress=reading.progress)
-
-
-def _is_pipe(path: Path) -> bool:
-    return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def _sample_reader(shape: Shape | None, fields: Mapping[str, str]) -> Any:
@@ -390,26 +376,9 @@ def _sample_reader(shape: Shape | None, fields: Mapping[str, str]) -> Any:
     labels = dict.fromkeys(("language", "track", "family", "source", "group"), _NOT_READ)
     schema = BucketSchema(axes=["track"])
     reader = Bucketer(schema, shape=shape, fields={**labels, **fields}, keep_thinking=True)
-    # A sample needs no prompt, and an empty one is counted as such.
-    reader._fields["lenient"] = True
+    # A sample needs no prompt, an empty one is counted as such, and a model's text is not the human's beside it.
+    reader._fields.update(lenient=True, samples=True)
     return reader
-
-
-def _response_field(inputs: Sequence[str], shape: Shape | None, fields: Mapping[str, str]) -> dict[str, str]:
-    """Return the first known name of a response's field that the first rows have; none: the shape's own."""
-    unclear: dict[str, str] = {}
-    for name in RESPONSE_FIELDS if shape is None else ():
-        reader = _sample_reader(shape, {**fields, "response": name})
-        try:
-            report = reader.bucket_files(inputs, None, limit=_PEEKED_ROWS, threads=1)
-        except ValueError:  # a table without such a column; what is wrong with all names is said by the last
-            continue
-        if report.bucketed:
-            return {"response": name}
-        # The field may be there and hold nothing of use, which the rejects then say.
-        if report.rows and not any(f"there is no `{name}`" in reject["reason"] for reject in report.first_rejects):
-            unclear.setdefault("response", name)
-    return unclear
 
 
 def _engine_batches(files: Iterable[Path]) -> Iterator[dict[str, Any]]:

@@ -237,3 +237,9 @@ def byte_count(text: str, flag: str) -> int:
     if count < 1:
         raise click.BadParameter("must be at least one byte", param_hint=flag)
     return count
+
+
+def response_found(tally: Mapping[str, Any]) -> list[str]:
+    """Say in which field the responses were found by its name, if they were."""
+    field = tally.get("response_field")
+    return [f"responses read from {field} (--response-field names another)"] if field else []

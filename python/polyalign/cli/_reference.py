@@ -335,6 +335,8 @@ def _print_built(made: Reference, tally: Mapping[str, Any], path: Path, seconds:
         style="bold",
     )
     console.print(f"{seconds:.1f} s, {_tables.size(int(tally['bytes'] / max(seconds, 1e-3)))}/s")
+    for line in options.response_found(tally):
+        console.print(line, markup=False)
     _print_buckets(made, console)
     for line in rejected(tally["rejected_by_kind"], tally["first_rejects"].values()):
         console.print(line, markup=False)

@@ -104,9 +104,10 @@ def score(
     """Measure how far responses are from the humans of their buckets.
 
     INPUT is a file, a folder, a quoted glob, a hub data set or - for standard input, with records of any shape that
-    polyalign bucket reads. A response is scored against the bucket that its record names (bucket), else that of the
-    human answer with the same id (--join), else its language, track and family over all lengths. Prints the means of
-    every bucket; --out writes a line for every response.
+    polyalign bucket reads, or of ids and responses alone (response, prediction, generated_text, output, completion).
+    A response is scored against the bucket that its record names (bucket), else that of the human answer with the same
+    id (--join), else its language, track and family over all lengths. Prints the means of every bucket; --out writes a
+    line for every response.
     """
     if json and output == "-":
         raise click.UsageError("--json and --out - both print to standard output: give --out a file")
@@ -173,6 +174,8 @@ def _print(report: Mapping[str, Any], warnings: Sequence[str], output: str | Non
         style="bold",
     )
     console.print(f"{seconds:.1f} s, {tally['rows'] / max(seconds, 1e-3):,.0f} rows/s")
+    for line in options.response_found(tally):
+        console.print(line, markup=False)
     for warning in warnings:
         console.print(f"warning: {warning}", style="yellow", markup=False)
     if report["buckets"]:

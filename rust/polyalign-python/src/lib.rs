@@ -17,6 +17,7 @@ mod tokens;
 mod words;
 
 use pyo3::prelude::*;
+use pyo3::types::PyTuple;
 
 /// The compiled engine behind the `polyalign` package.
 #[pymodule]
@@ -55,6 +56,7 @@ mod _core {
             std::panic::set_hook(Box::new(|_| {}));
         }
         polyalign::cpu::Level::most().map_err(errors::to_py)?;
+        module.add("RESPONSE_FIELDS", PyTuple::new(module.py(), polyalign::io::shape::RESPONSES)?)?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 }

@@ -210,7 +210,7 @@ impl<'p> Sheet<'p> {
         let record = match record {
             Ok(record) => record,
             Err(reject) => {
-                self.reject(&place, reject.kind, &reject.reason);
+                self.reject(&place, reject.id.as_deref(), reject.kind, &reject.reason);
                 return 0;
             }
         };
@@ -231,13 +231,15 @@ impl<'p> Sheet<'p> {
             if number > 1 {
                 self.file_stats(place.file).further += 1;
             }
+            let own = format!("{id}#{number}");
             match reply {
                 Ok(reply) => {
-                    let own = format!("{id}#{number}");
                     let row = Record { id: Some(&own), group, ..reply };
                     kept += usize::from(self.row(&row, place, Some(number), scratch));
                 }
-                Err(reject) => self.reject(place, reject.kind, &of_reply(Some(number), &reject.reason)),
+                Err(reject) => {
+                    self.reject(place, Some(&own), reject.kind, &of_reply(Some(number), &reject.reason));
+                }
             }
         }
         kept
@@ -263,7 +265,7 @@ impl<'p> Sheet<'p> {
                 true
             }
             Err(reason) => {
-                self.reject(place, kind_of(&reason), &of_reply(reply, &reason));
+                self.reject(place, record.id, kind_of(&reason), &of_reply(reply, &reason));
                 false
             }
         }
@@ -314,8 +316,8 @@ impl<'p> Sheet<'p> {
         }
     }
 
-    fn reject(&mut self, place: &Place, kind: &str, reason: &str) {
-        let rejected = place.rejected(&self.plan.inputs, kind, reason);
+    fn reject(&mut self, place: &Place, id: Option<&str>, kind: &str, reason: &str) {
+        let rejected = place.rejected(&self.plan.inputs, id, kind, reason);
         // Writing to memory, and of strings and numbers, can't fail.
         let _ = serde_json::to_writer(&mut self.done.rejects, &rejected);
         self.done.rejects.push(b'\n');
@@ -324,7 +326,7 @@ impl<'p> Sheet<'p> {
 
     fn unreadable(&mut self, bad: &Bad) {
         let place = Place::of(bad, &self.plan.inputs);
-        self.reject(&place, bad.kind, &bad.reason);
+        self.reject(&place, None, bad.kind, &bad.reason);
         if bad.kind == "file" {
             let rest =
                 super::stats::Rest { file: bad.at.file, offset: bad.at.offset, reason: bad.reason.clone() };

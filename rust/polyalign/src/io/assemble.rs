@@ -133,9 +133,7 @@ pub(crate) fn assemble<'a, S: Source<'a>>(
         roles: ArenaVec::new_in(arena),
         unused: ArenaVec::new_in(arena),
     };
-    let mut record = reader.conversation()?;
-    reader.system(&mut record)?;
-    let group = reader.labels(&mut record)?;
+    let (mut record, group) = reader.record().map_err(|reject| reader.named_by_id(reject))?;
     let (consumed, lists) = (reader.consumed, reader.lists);
     record.notes = reader.notes(group);
     Ok(Assembled { record, consumed, lists })
@@ -176,7 +174,7 @@ fn blank(text: &str) -> bool {
 }
 
 fn reject(kind: &'static str, offset: usize, reason: String) -> Reject {
-    Reject { kind, reason, offset }
+    Reject { kind, reason, offset, id: None }
 }
 
 #[cold]
@@ -189,6 +187,21 @@ fn last_assistant(turns: &[Message<'_>]) -> Option<usize> {
 }
 
 impl<'a, S: Source<'a>> Reader<'a, '_, S> {
+    /// The record, and the field that gave its group where that was found.
+    fn record(&mut self) -> Result<(Record<'a>, Option<&'static str>), Reject> {
+        let mut record = self.conversation()?;
+        self.system(&mut record)?;
+        let group = self.labels(&mut record)?;
+        Ok((record, group))
+    }
+
+    /// A reject with the record's id, where there is one that can be read.
+    #[cold]
+    fn named_by_id(&mut self, reject: Reject) -> Reject {
+        let id = self.label(&self.plan.id, Accepts::Names, true).ok().flatten();
+        Reject { id: id.map(|said| said.text.into()), ..reject }
+    }
+
     // ---- prompt and response ----
 
     fn conversation(&mut self) -> Result<Record<'a>, Reject> {

@@ -180,4 +180,6 @@ pub struct Reject {
     pub reason: String,
     /// Byte offset within the record where it was noticed (0 in tables).
     pub offset: usize,
+    /// The record's id, if it could be read.
+    pub id: Option<Box<str>>,
 }

@@ -117,7 +117,37 @@ impl Shape {
     ///
     /// # Errors
     /// If none of them has a known shape, or what they have can be read in two ways: says which.
+    ///
+    /// Where responses are measured, the response may also stand in a field that is named as a model's is.
     pub(crate) fn decide(samples: &[Sample], spec: &FieldSpec) -> Result<FieldSpec> {
+        let named = || response(samples, spec).map(|name| Self::answered_by(name, samples, spec));
+        let decided = match spec.samples {
+            true => named().or_else(|| Self::vote(samples, spec)),
+            false => Self::vote(samples, spec).or_else(named),
+        };
+        match (decided, &spec.prompt, &spec.response) {
+            (Some(decided), ..) => Ok(decided),
+            (None, None, None) => chat(samples, spec),
+            _ => Err(unknown(samples)),
+        }
+    }
+
+    /// `spec` with this field for the response, unless it is that of the shape anyway.
+    fn answered_by(name: &str, samples: &[Sample], spec: &FieldSpec) -> FieldSpec {
+        let named = FieldSpec { response: Some(name.to_owned()), ..spec.clone() };
+        if !named.needs_shape() {
+            return named;
+        }
+        match Self::vote(samples, &named) {
+            Some(decided) if decided.shape.is_some_and(|shape| shape.signs().1 == [name]) => {
+                FieldSpec { response: None, ..decided }
+            }
+            decided => decided.unwrap_or(named),
+        }
+    }
+
+    /// `spec` with the shape that most of `samples` have, if any has one; of equals the first seen.
+    fn vote(samples: &[Sample], spec: &FieldSpec) -> Option<FieldSpec> {
         let mut votes: Vec<(Self, usize)> = Vec::new();
         for sample in samples {
             if let Some(shape) = Self::of(|field| sample.names.iter().any(|name| name == field), spec) {
@@ -128,13 +158,8 @@ impl Shape {
             }
         }
         let most = votes.iter().map(|&(_, count)| count).max();
-        if let Some(&(shape, _)) = votes.iter().find(|(_, count)| Some(*count) == most) {
-            return Ok(FieldSpec { shape: Some(shape), ..spec.clone() });
-        }
-        match (&spec.prompt, &spec.response) {
-            (None, None) => chat(samples, spec),
-            _ => Err(unknown(samples)),
-        }
+        let &(shape, _) = votes.iter().find(|(_, count)| Some(*count) == most)?;
+        Some(FieldSpec { shape: Some(shape), ..spec.clone() })
     }
 }
 
@@ -146,6 +171,24 @@ pub(crate) struct Sample {
     pub chats: Vec<String>,
     /// The fields that hold text.
     pub texts: Vec<String>,
+}
+
+/// What a model's response is called, the plainest name first.
+pub const RESPONSES: [&str; 5] = ["response", "prediction", "generated_text", "output", "completion"];
+
+/// The field of the response where only responses are measured: the first of [`RESPONSES`] that holds texts or
+/// messages, else the first that is there. Beside what may be the whole conversation, only a model's is.
+fn response(samples: &[Sample], spec: &FieldSpec) -> Option<&'static str> {
+    let is_chat = |sample: &Sample| sample.chats.iter().any(|chat| CHATS.contains(&chat.as_str()));
+    if !spec.lenient || spec.response.is_some() || !spec.samples && samples.iter().any(is_chat) {
+        return None;
+    }
+    let first = |is: fn(&Sample, &str) -> bool| {
+        RESPONSES.into_iter().find(|name| samples.iter().any(|sample| is(sample, name)))
+    };
+    let holds =
+        |sample: &Sample, name: &str| sample.texts.iter().chain(&sample.chats).any(|held| held == name);
+    first(holds).or_else(|| first(|sample, name| sample.names.iter().any(|known| known == name)))
 }
 
 /// What a field of whole conversations is called, besides `messages` and `conversations`.
@@ -294,6 +337,9 @@ pub struct FieldSpec {
     /// response as it is.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub lenient: bool,
+    /// For a model's responses, with `lenient`: one of [`RESPONSES`] is the response, whatever else the record holds.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub samples: bool,
 }
 
 impl FieldSpec {

@@ -31,6 +31,7 @@ pub(crate) fn replies<'a>(
             kind: "no_response",
             reason: reason.to_owned(),
             offset: 0,
+            id: record.id.map(Into::into),
         })?;
         let thinking = if spec.keep_thinking { 0 } else { text::reasoning(response.content) };
         Ok(Record { prompt: &record.prompt[..at], response, thinking, track: None, ..record })

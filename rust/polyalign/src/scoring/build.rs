@@ -112,7 +112,8 @@ fn run(job: &BuildJob, progress: &Progress) -> Result<(Reference, Tally)> {
         inputs: Arc::clone(&inputs),
         counter: Counter::new(Arc::clone(&shared)),
     };
-    let mut tally = Tally::default();
+    let response_field = fields.response.filter(|_| job.fields.response.is_none());
+    let mut tally = Tally { response_field, ..Tally::default() };
     stream.pump(blocks, worker, |done, _, _| {
         tally.merge(done);
         Ok(())
@@ -173,6 +174,19 @@ impl Counter {
         }
     }
 
+    /// Counts what was read; the error is the record's id, the kind of reason to reject it, and the reason.
+    fn take(
+        &mut self,
+        record: Result<Record<'_>, Reject>,
+    ) -> Result<(), (Option<Box<str>>, &'static str, String)> {
+        match record {
+            Ok(record) => {
+                self.count(&record).map_err(|(kind, reason)| (record.id.map(Into::into), kind, reason))
+            }
+            Err(Reject { id, kind, reason, .. }) => Err((id, kind, reason)),
+        }
+    }
+
     /// Counts a record; the error is the kind of reason to reject it, and the reason.
     fn count(&mut self, record: &Record<'_>) -> Result<(), (&'static str, String)> {
         if record.answer().trim().is_empty() {
@@ -227,15 +241,9 @@ impl stream::Worker for Worker {
     fn work(&mut self, block: &Block) -> Result<Tally> {
         let mut tally = Tally { bytes: block.bytes, ..Tally::default() };
         let Self { reader, inputs, counter } = self;
-        let mut take = |record: Result<Record<'_>, Reject>, place: Place| {
-            let counted = match &record {
-                Ok(record) => counter.count(record),
-                Err(reject) => Err((reject.kind, reject.reason.clone())),
-            };
-            match counted {
-                Ok(()) => tally.used(),
-                Err((kind, reason)) => tally.reject(place.rejected(inputs, kind, &reason)),
-            }
+        let mut take = |record: Result<Record<'_>, Reject>, place: Place| match counter.take(record) {
+            Ok(()) => tally.used(),
+            Err((id, kind, reason)) => tally.reject(place.rejected(inputs, id.as_deref(), kind, &reason)),
         };
         reader.block(block, inputs, &mut take)?;
         counter.flush()?;
@@ -304,20 +312,17 @@ fn count_piece(
     (first, piece): &(u64, RecordBatch),
 ) -> Result<Tally> {
     let mut tally = Tally::default();
-    records.for_each(piece, &mut |row, record| {
-        let counted = record.map_err(|reject| (reject.kind, reject.reason));
-        let counted = counted.and_then(|record| counter.count(&record));
-        match counted {
-            Ok(()) => tally.used(),
-            Err((kind, reason)) => tally.reject(Rejected {
-                file: "table".into(),
-                line: None,
-                row: first + row as u64,
-                offset: None,
-                kind: kind.into(),
-                reason,
-            }),
-        }
+    records.for_each(piece, &mut |row, record| match counter.take(record) {
+        Ok(()) => tally.used(),
+        Err((id, kind, reason)) => tally.reject(Rejected {
+            file: "table".into(),
+            line: None,
+            row: first + row as u64,
+            offset: None,
+            id: id.map(String::from),
+            kind: kind.into(),
+            reason,
+        }),
     })?;
     counter.flush()?;
     Ok(tally)

@@ -201,6 +201,8 @@ fn run(
     let mut sink = Sink::open(claim, format)?;
     let mut blocks = stream.all_blocks();
     let mut fields = fields(&job.fields, job.bucket_field.as_deref());
+    // In what a bucketing job wrote, other columns than its own are not the response.
+    fields.samples = bucketed.schema.is_none();
     fields.keep_thinking = plan.scorer.reference().settings().keep_thinking;
     let fields = stream.with_shape(&fields, &mut blocks)?;
     let (records, shape) = stream.records(&fields)?;
@@ -210,7 +212,8 @@ fn run(
         let reader = Reader::new(records.clone(), Arc::clone(&cancel));
         Worker::new(Arc::clone(&plan), reader, Arc::clone(&inputs))
     };
-    let mut totals = Totals::default();
+    let response_field = fields.response.filter(|_| job.fields.response.is_none());
+    let mut totals = Totals { tally: Tally { response_field, ..Tally::default() }, ..Totals::default() };
     stream.pump(blocks, worker, |done: Done, _, _| {
         totals.merge(done.totals);
         sink.write(done.encoded)
@@ -358,8 +361,9 @@ impl State {
         let record = match record {
             Ok(record) => record,
             Err(reject) => {
-                self.totals.tally.reject(place.rejected(inputs, reject.kind, &reject.reason));
-                return self.write(plan, Line { reason: Some(&reject.reason), ..line });
+                let id = reject.id.as_deref();
+                self.totals.tally.reject(place.rejected(inputs, id, reject.kind, &reject.reason));
+                return self.write(plan, Line { id, reason: Some(&reject.reason), ..line });
             }
         };
         let line = Line { id: record.id, ..line };

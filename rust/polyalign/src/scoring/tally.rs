@@ -20,6 +20,9 @@ pub struct Tally {
     pub first_rejects: BTreeMap<String, Rejected>,
     /// Files whose rest could not be read.
     pub unreadable: Vec<Unreadable>,
+    /// The field that responses were read from, where it was found by its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub response_field: Option<String>,
     /// Input bytes after decompression (Arrow memory for tables).
     pub bytes: u64,
 }

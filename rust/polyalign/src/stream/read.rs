@@ -49,12 +49,13 @@ impl Place {
     }
 
     /// A record at this place that can't be used.
-    pub fn rejected(&self, inputs: &Inputs, kind: &str, reason: &str) -> Rejected {
+    pub fn rejected(&self, inputs: &Inputs, id: Option<&str>, kind: &str, reason: &str) -> Rejected {
         Rejected {
             file: inputs.files[self.file as usize].name.clone(),
             line: self.line,
             row: self.row,
             offset: self.offset,
+            id: id.map(str::to_owned),
             kind: kind.to_owned(),
             reason: reason.to_owned(),
         }
@@ -74,6 +75,9 @@ pub struct Rejected {
     /// Its first byte after decompression; `None` in tables.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offset: Option<u64>,
+    /// The record's id, if it could be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
     /// The kind of reason.
     pub kind: String,
     /// Why.
@@ -119,7 +123,7 @@ impl Reader {
                 Item::Json(segment) => self.json(&block.data, segment, inputs, each)?,
                 Item::Table(rows) => self.table(rows, &rows.batch, each)?,
                 Item::Bad(bad) => {
-                    let reject = Reject { kind: bad.kind, reason: bad.reason.clone(), offset: 0 };
+                    let reject = Reject { kind: bad.kind, reason: bad.reason.clone(), offset: 0, id: None };
                     each(Err(reject), Place::of(bad, inputs));
                 }
             }

@@ -150,18 +150,20 @@ fn utf8(record: &[u8]) -> Result<&str, Reject> {
         kind: "utf8",
         reason: "not valid UTF-8".to_owned(),
         offset: error.valid_up_to(),
+        id: None,
     })
 }
 
 fn read(tape: &mut Tape, text: &str, names: &Names) -> Result<(), Reject> {
     if text.len() > MAX_BYTES {
         let reason = format!("the record has {} bytes, more than {MAX_BYTES}", text.len());
-        return Err(Reject { kind: "size", reason, offset: 0 });
+        return Err(Reject { kind: "size", reason, offset: 0, id: None });
     }
     tape.read(text, names).map_err(|broken| Reject {
         kind: "json",
         reason: broken.what.into_owned(),
         offset: broken.offset,
+        id: None,
     })
 }
 

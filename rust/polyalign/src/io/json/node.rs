@@ -205,6 +205,7 @@ impl<'a> Node<'a> for JsonNode<'a> {
             kind: "utf8",
             reason: "a lone surrogate (half a character) in a field that is read".to_owned(),
             offset: start + at,
+            id: None,
         })
     }
 
