@@ -455,6 +455,37 @@ def test_no_buckets(data: Dataset, tmp_path: Path) -> None:
         step(data.remove_columns("bucket").add_column("bucket", [3] * len(data)), tmp_path)
 
 
+def test_the_buckets_that_are_cut_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    long, cut = "A long question, to be cut with its answer", "A long answer, to be cut"
+    exchanges = [
+        *[("Q", "A", "en|single|qa|short")] * 2,
+        *[("Q", cut, "en|single|qa|long")] * 3,
+        *[(long, "A", f"{language}|single|qa|long") for language in ("en", "fr")],
+    ]
+    rows = [
+        {
+            "prompt": [{"role": "user", "content": prompt}],
+            "completion": [{"role": "assistant", "content": response}],
+            "bucket": bucket,
+        }
+        for prompt, response, bucket in exchanges * 2
+    ]
+    step(Dataset.from_list(rows), tmp_path, (2, 1), max_length=10)
+    told = (
+        "max_length=10 cuts the end of 10 of 14 rows of the train data set, of which 4 keep no response and do not "
+        "train: en|single|qa|long 8 of 8 (2), fr|single|qa|long 2 of 2 (2)\n"
+    )
+    assert told in caplog.text
+    caplog.clear()
+    step(Dataset.from_list(rows), tmp_path, (2, 1), max_length=10, truncation_mode="keep_end")
+    assert (
+        "max_length=10 cuts the start of 10 of 14 rows of the train data set: en|single|qa|long 8 of 8," in caplog.text
+    )
+    caplog.clear()
+    step(Dataset.from_list(rows), tmp_path, (2, 1), max_length=500)
+    assert "max_length" not in caplog.text
+
+
 def test_rows_without_bucket(data: Dataset, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     buckets = [None, *data["bucket"][1:]]
     trainer, _ = step(data.remove_columns("bucket").add_column("bucket", buckets), tmp_path)

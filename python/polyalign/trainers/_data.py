@@ -23,6 +23,7 @@ logger = get_logger(__name__)
 OTHER = "other"
 _AXES = ("language", "track", "family", "length")
 _BATCH, _ROWS = 10_000, 1000
+_TOLD = 10
 
 Reason = Callable[[Mapping[str, Any]], "str | None"]
 RowFunction = Callable[[dict[str, Any]], dict[str, Any]]
@@ -138,6 +139,28 @@ def sift(dataset: Any, reason_of: Reason, columns: Sequence[str], skips: Skips) 
         return dataset
     skips.leave(kept)
     return dataset.select(kept)
+
+
+def say_cut(dataset: Dataset, most: int, part: str, dataset_name: str) -> None:
+    """Log the buckets whose rows are cut to the longest length, those that lose the most rows first."""
+    rows, cut, emptied = Counter[str](), Counter[str](), Counter[str]()
+    for batch in batches(dataset, ["bucket", "truncated", "response_tokens"]):
+        buckets, is_cut = batch["bucket"].astype(str), batch["truncated"].astype(bool)
+        rows.update(buckets.tolist())
+        cut.update(buckets[is_cut].tolist())
+        emptied.update(buckets[is_cut & (batch["response_tokens"] == 0)].tolist())
+    if not cut:
+        return
+    told = [
+        f"{bucket} {cut[bucket]:,} of {rows[bucket]:,}" + (f" ({emptied[bucket]:,})" if emptied[bucket] else "")
+        for bucket in sorted(cut, key=lambda bucket: (-emptied[bucket], -cut[bucket], bucket))
+    ]
+    more = f", {len(told) - _TOLD} more" if len(told) > _TOLD else ""
+    lost = f", of which {emptied.total():,} keep no response and do not train" if emptied else ""
+    logger.warning(
+        f"max_length={most} cuts the {part} of {cut.total():,} of {rows.total():,} rows of the {dataset_name} data "
+        f"set{lost}: {', '.join(told[:_TOLD])}{more}"
+    )
 
 
 def some_rows(dataset: Any, most: int, columns: Sequence[str]) -> list[dict[str, Any]]:

@@ -150,6 +150,9 @@ class BucketSFT(BucketTrainer, SFTTrainer):
         dataset = self._prepared_by_trl(dataset, unfit, skips, *prepared)
         with main_first():
             dataset = _data.mapped(dataset, FitResponse(args), num_proc, f"Truncating {dataset_name}")
+            if args.max_length is not None and total is not None:
+                part = "start" if args.truncation_mode == "keep_end" else "end"
+                _data.say_cut(dataset, args.max_length, part, dataset_name)
             dataset = _data.sift(dataset, NoResponse(args.max_length), NoResponse.columns, skips)
             skips.check(total)
             if dataset_name == "train" and not self._is_weighed:
