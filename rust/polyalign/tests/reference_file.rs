@@ -172,7 +172,7 @@ fn other_files_and_versions_are_refused_by_name() {
     assert!(
         edit()
             .set("registry_sha256", "00")
-            .contains("registry version 1 (00), this polyalign's of version 1")
+            .contains("registry version 2 (00), this polyalign's of version 2")
     );
     assert!(edit().set("variant", "paper").contains("registry version"));
     assert!(edit().set("variant", "mine").contains("variant \"mine\" is not known"));

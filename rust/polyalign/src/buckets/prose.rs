@@ -265,7 +265,7 @@ mod tests {
             ("before\n~~~\nimport os\n~~~\nafter", "before after"),
             ("open\n```\nnever closed", "open"),
             ("see https://example.com/a?b=c or a.b@c.org now", "see or now"),
-            ("call file.name, my_name, myName, foo() and C++", "call and"),
+            ("call file.name, my_name, myName and C++", "call and"),
             ("\\section{Intro} #tag @user 3rd v2.0 42", ""),
             ("请用print(x)函数，好吗？", "请用 函数，好吗？"),
             ("Ọkọ̀ ojú irin", "Ọkọ̀ ojú irin"),
