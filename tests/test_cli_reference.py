@@ -297,6 +297,34 @@ def test_diff_names_what_differs_most(cli: Cli, reference: Path, assistant: Path
     assert found["differences"][40]["feature"] not in shown
 
 
+def test_diff_writes_a_page(cli: Cli, reference: Path, assistant: Path, tmp_path: Path) -> None:
+    said = fine(cli, "reference", "diff", reference, assistant, "--html", "diff.html", "--min-count", "1")
+    assert said == "written to diff.html\n"
+    page = (tmp_path / "diff.html").read_text("utf-8")
+    assert '"names":["human","assistant"]' in page
+    assert '"min_count":1,' in page
+    found = json.loads(fine(cli, "reference", "diff", reference, assistant, "--html", "again.html", "--json"))
+    assert found["common"]
+    assert (tmp_path / "again.html").is_file()
+    fine(
+        cli,
+        "bucket",
+        "humans.jsonl",
+        "-o",
+        "x",
+        "--length-edges",
+        "9",
+        "--length-bins",
+        "a,b",
+        "--reference",
+        "o.safetensors",
+    )
+    result = cli("reference", "diff", reference, "o.safetensors", "--html", "no.html")
+    assert result.returncode == 1
+    assert one_line(result.stderr).startswith(f"{reference} and o.safetensors: references of different schemas")
+    assert not (tmp_path / "no.html").exists()
+
+
 def test_diff_of_few_humans_or_none(cli: Cli, reference: Path, assistant: Path) -> None:
     shown = fine(cli, "reference", "diff", reference, assistant)
     assert "left out for fewer than 20 values" in shown
@@ -622,6 +650,7 @@ def test_features_lists_the_registry(cli: Cli) -> None:
         (["reference", "build", "bucketed", "-o", "x.safetensors", "--sample-size", "-1"], "--sample-size"),
         (["reference", "merge", "-o", "x.safetensors"], "FILE"),
         (["reference", "show", "human.safetensors", "--html", "x.pdf"], "'x.pdf' is not an .html file"),
+        (["reference", "diff", "human.safetensors", "human.safetensors", "--html", "x"], "'x' is not an .html file"),
         (["bucket", "humans.jsonl", "-o", "x", "--source", "s"], "give --reference too"),
         (["bucket", "humans.jsonl", "-o", "x", "--reference", "r"], "'r' is not a .safetensors file"),
         (["score", "humans.jsonl"], "--reference"),

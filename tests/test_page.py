@@ -25,7 +25,7 @@ from rich.console import Console
 from conftest import ROOT
 from polyalign import _tables, _terminal, features
 from polyalign._histograms import QUANTILES, draw
-from polyalign._page import chinese_names, render
+from polyalign._page import chinese_names, pair, render
 
 Data = dict[str, Any]
 
@@ -172,10 +172,11 @@ def numbers(page: str, about: Data) -> tuple[np.ndarray, np.ndarray, list[np.nda
     """Counts, statistics and heights as the page's script reads them."""
     shape = (len(about["features"]), len(about["buckets"]))
     raw = zlib.decompress(base64.b64decode(Elements(page).texts["numbers"]))
-    words = shape[0] * shape[1] * 12
+    apart = shape[0] * shape[1] // 2 if about["sides"] else 0
+    words = shape[0] * shape[1] * 12 + apart
     joined = np.frombuffer(raw[: 4 * words], np.uint8).reshape(4, words).T.copy()
     counts = joined.view("<u4").ravel()[: shape[0] * shape[1]].reshape(shape)
-    statistics = joined.view("<f4").ravel()[shape[0] * shape[1] :].reshape(11, *shape)
+    statistics = joined.view("<f4").ravel()[shape[0] * shape[1] : words - apart].reshape(11, *shape)
     bars = [one["axis"]["bars"] for one in about["features"]]
     places = np.cumsum([0, *(count * shape[1] for count in bars)]) + 4 * words
     assert len(raw) == places[-1]
@@ -269,11 +270,85 @@ def test_axes_are_logarithmic_where_values_span_decades() -> None:
     assert not draw(0.05, [cell([0.0, 0.2, 1.0])], 48).axis.log
 
 
+@pytest.mark.parametrize("value", [0.0, 1.0, 7.0, 60.0, 5000.0, 0.4, -3.0])
+@pytest.mark.parametrize(("scale", "most"), [(1.0, 48), (1.0, 6), (0.05, 48), (5.0, 8)])
+def test_one_value_everywhere_is_a_spike_with_room_beside_it(value: float, scale: float, most: int) -> None:
+    drawn = draw(scale, [cell([value] * 30), cell([value])], most)
+    axis = drawn.axis
+    shares = drawn.heights * (np.diff(axis.bar_edges()) / np.diff(axis.bar_edges()).mean())
+    assert 5 <= axis.bars <= most
+    assert (shares > 0).sum(axis=1).tolist() == [1, 1]
+    np.testing.assert_allclose(shares.sum(axis=1), 1)
+    assert value < 0 or axis.low >= -0.5  # no negative numbers for what has none
+    if scale < 1 and 0 <= value <= 1:
+        assert (axis.low, axis.high) == (0, 1)
+
+
+def test_a_share_of_all_or_nothing_is_drawn_at_its_ends() -> None:
+    cells = [{**cell([0.0] * 3 + [1.0]), "bins": [[0.0, 1 / 256, 3], [1.0, 1.0, 1]]}]
+    drawn = draw(0.05, cells, 48)
+    assert not drawn.axis.whole
+    assert np.flatnonzero(drawn.heights[0]).tolist() == [0, 47]
+
+
 def test_open_bins_end_where_the_values_do() -> None:
     given = {**cell([1.0, 2.0, 3.0, 4.0]), "bins": [[1.0, 2.0, 1], [2.0, None, 3]]}
     drawn = draw(1.0, [given], 48)
     assert drawn.beyond.tolist() == [0]
     np.testing.assert_allclose(drawn.heights, [[0.25] * 4])
+
+
+@pytest.fixture
+def both() -> Data:
+    """A human reference and a model's, as a page compares them."""
+    human = {
+        "en|tiny": {"word_count": [1.0]},
+        "en|small": {"word_count": [9.0, 10.0, 11.0, 12.0], "comma_count": [0.0] * 4},
+        "en|large": {
+            "word_count": [float(count) for count in range(60)],
+            "comma_count": [0.0, 1.0] * 30,
+            "digit_share": [0.0] * 60,
+            "unheard_of": [0.5] * 2,
+        },
+        "</script>|human": {"word_count": [3.0] * 5},
+    }
+    model = {
+        "en|model": {"word_count": [5.0]},
+        "en|large": {
+            "word_count": [float(40 + count) for count in range(50)],
+            "comma_count": [7.0] * 50,
+            "unheard_of": [0.7] * 9,
+        },
+        "en|small": {"word_count": [9.0, 10.0, 11.0], "comma_count": [0.0] * 3},
+        "en|tiny": {"word_count": [2.0] * 900},
+    }
+    apart = {
+        ("en|large", "word_count"): 1.5,
+        ("en|large", "comma_count"): 6.5,
+        ("en|large", "unheard_of"): 9.0,
+        ("en|small", "word_count"): 0.5,
+        ("en|small", "comma_count"): 0.0,
+        ("en|tiny", "word_count"): 1.0,
+    }
+    return pair(reference(human, FEATURES), reference(model, FEATURES), apart, ("human & <co>", "model"))
+
+
+def test_a_page_of_two_has_both_sides_and_what_only_one_has(both: Data) -> None:
+    page = render(both)
+    about = json.loads(Elements(page).texts["about"])
+    assert [bucket["bucket"] for bucket in about["buckets"]] == ["en|tiny", "en|small", "en|large"] * 2
+    assert [bucket["rows"] for bucket in about["buckets"]] == [1, 4, 60, 900, 3, 50]
+    assert about["sides"] == {
+        "names": ["human & <co>", "model"],
+        "rows": [70, 954],
+        "only": [[{"bucket": "</script>|human", "rows": 5}], [{"bucket": "en|model", "rows": 1}]],
+    }
+    assert both["differences"] == [[1.0, 0.5, 1.5], [0.0, 0.0, 6.5], [0.0, 0.0, 0.0], [0.0, 0.0, 9.0]]
+    counts, statistics, _ = numbers(page, about)
+    assert counts.tolist() == [[1, 4, 60, 900, 3, 50], [0, 4, 60, 0, 3, 50], [0, 0, 60, 0, 0, 0], [0, 0, 2, 0, 0, 9]]
+    assert statistics[5, 1].tolist() == [0, 0, 0, 0, 0, 7]  # the medians of comma_count
+    nothing = pair(reference({"en": {}}, FEATURES), reference({"zh": {}}, FEATURES), {}, ("a", "b"))
+    assert '"only":[[{"bucket":"en","rows":0}],[{"bucket":"zh","rows":0}]]' in render(nothing)
 
 
 def test_every_feature_has_a_chinese_name() -> None:
@@ -377,18 +452,34 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture
-def opened(browser: Any, data: Data, tmp_path: Path) -> Any:
-    """The page, drawn; its console must have stayed silent at the end."""
-    path = tmp_path / "page.html"
-    path.write_text(render(data), "utf-8")
-    browser.get("about:blank")
-    browser.get(f"{path.as_uri()}#lang=en&theme=light")
+def opening(browser: Any, tmp_path: Path) -> Any:
+    """What opens a page of some data; the console must have stayed silent at the end."""
     from selenium.webdriver.support.ui import WebDriverWait
 
-    WebDriverWait(browser, 20).until(lambda page: page.find_elements("css selector", "main tbody tr"))
-    yield browser
+    def open_(data: Data, state: str = "lang=en&theme=light") -> Any:
+        path = tmp_path / "page.html"
+        path.write_text(render(data), "utf-8")
+        browser.get("about:blank")
+        browser.get(f"{path.as_uri()}#{state}")
+        WebDriverWait(browser, 20).until(lambda page: page.find_elements("css selector", "main"))
+        return browser
+
+    yield open_
     assert browser.get_log("browser") == []
     assert browser.execute_script("return window.hit") is None
+
+
+@pytest.fixture
+def opened(opening: Any, data: Data) -> Any:
+    """The page, drawn."""
+    return opening(data)
+
+
+def wait_for(browser: Any, script: str) -> None:
+    """Wait until a script returns something true."""
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    WebDriverWait(browser, 20).until(lambda page: page.execute_script(f"return {script}"))
 
 
 def find(browser: Any, selector: str) -> Any:
@@ -447,6 +538,7 @@ def test_page_switches_feature_bucket_and_language(opened: Any) -> None:
 def test_page_says_the_values_under_the_pointer(opened: Any) -> None:
     from selenium.webdriver.common.action_chains import ActionChains
 
+    wait_for(opened, "document.querySelector('th .ticks span')")  # the axis above the histograms
     find(opened, "#tab-feature").click()
     pick(opened, "comma_count")
     ActionChains(opened).move_to_element(find(opened, ".card .plot")).perform()
@@ -484,5 +576,105 @@ def test_every_view_of_everything_is_drawn(opened: Any) -> None:
         find(opened, f"#tab-{view}").click()
         for place in range(len(texts(opened, ".choices button")) or 1):
             opened.execute_script("document.querySelectorAll('.choices button')[arguments[0]]?.click()", place)
+            opened.execute_script("dispatchEvent(new Event('beforeprint'))")
             drawn = opened.execute_script("return document.querySelector('main').outerHTML.toWellFormed()")
             assert not re.search(r"NaN|undefined|Infinity|\[object", drawn), (view, place)
+
+
+def test_page_opens_on_the_largest_buckets(opening: Any) -> None:
+    sizes = {"a|one": 1, "b|some": 20, "c|most": 60, "d|few": 3}
+    buckets = {bucket: {"word_count": [4.0] * size} for bucket, size in sizes.items()}
+    page = opening(reference(buckets, FEATURES))
+    assert texts(page, "td.bucket bdi") == ["c|most", "b|some", "d|few", "a|one"]
+    find(page, "#tab-feature").click()
+    assert texts(page, ".card bdi") == ["c|most", "b|some", "d|few", "a|one"]
+    find(page, "#tab-bucket").click()
+    assert texts(page, "h2") == ["c|most"]
+    find(page, "#tab-compare").click()
+    assert texts(page, "option:checked")[:2] == ["c|most", "b|some"]
+    pick_bucket = page.find_elements("css selector", "select[data-key=bucket] option")
+    next(option for option in pick_bucket if option.text == "b|some").click()
+    assert texts(page, "option:checked")[:2] == ["b|some", "c|most"]
+
+
+# The labels of axes that touch another one, or leave their box.
+_COLLISIONS = """
+return [...document.querySelectorAll(".ticks")].flatMap((axis) => {
+  const box = axis.getBoundingClientRect(), labels = [...axis.children].map((label) => label.getBoundingClientRect());
+  return labels.filter((label, at) => label.left < box.left - 1 || label.right > box.right + 1
+    || (at && label.left < labels[at - 1].right + 2)).map(() => axis.textContent);
+})
+"""
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_labels_of_axes_stay_apart_on_a_phone(opening: Any, data: Data, language: str) -> None:
+    wide = {"word_count": [1.0, 90.0, 4000.0, 9e6], "unheard_of": [-0.00125, 0.00125], "digit_share": [0.0005, 0.9]}
+    page = opening({**data, "buckets": reference({"en|wide": wide}, FEATURES)["buckets"] + data["buckets"]})
+    phone = {"width": 360, "height": 4000, "deviceScaleFactor": 2, "mobile": True}
+    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
+    try:
+        for view in ("feature", "bucket", "compare", "buckets"):
+            for feature in ("word_count", "unheard_of", "digit_share"):
+                state = f"lang={language}&theme=light&view={view}&feature={feature}&bucket=en%7Cwide&other=en%7Csingle"
+                page.execute_script("location.hash = arguments[0]", state)
+                wait_for(page, f"document.querySelector('[aria-selected=true]').id === 'tab-{view}'")
+                wait_for(page, "document.querySelectorAll('.ticks span').length > 1")
+                assert page.execute_script(_COLLISIONS) == [], (view, feature)
+                assert page.execute_script("return document.documentElement.scrollWidth <= innerWidth")
+    finally:
+        page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_only_what_is_near_the_window_is_drawn_until_it_is_printed(opening: Any) -> None:
+    cells = {f"b|{place}": {"word_count": [1.0, 2.0, float(place)]} for place in range(98)}
+    page = opening(reference(cells, FEATURES))
+    find(page, "#tab-feature").click()
+    wait_for(page, "document.querySelector('.card svg')")
+    assert len(texts(page, ".card")) == 98
+    assert len(texts(page, ".card svg")) < 60
+    page.execute_script("scrollTo(0, document.documentElement.scrollHeight)")
+    wait_for(page, "document.querySelector('.card:last-child svg')")
+    page.execute_cdp_cmd("Page.printToPDF", {})
+    assert len(texts(page, ".card svg")) == 98
+    assert page.execute_script("return document.querySelectorAll('.card .ticks:empty').length") == 0
+
+
+def test_page_of_two_opens_where_the_largest_common_bucket_differs_most(opening: Any, both: Data) -> None:
+    page = opening(both)
+    assert texts(page, "[aria-selected=true]") == ["One bucket"]
+    assert texts(page, "h2") == ["en|large"]
+    assert texts(page, ".card code") == ["comma_count", "word_count", "unheard_of"]  # the last has too few values
+    assert texts(page, ".card .head .number") == ["W1/σ 6.50", "W1/σ 1.50", "W1/σ 9.00"]
+    wait_for(page, "document.querySelector('.card .outline') && document.querySelector('.card .bars.a')")
+    assert texts(page, "section .legend bdi") == ["human & <co>", "model"]
+    assert texts(page, "section h3") == ["Only human & <co> has values of"]
+    assert texts(page, ".only code") == ["digit_share"]
+    pick(page, "en|small")
+    assert texts(page, "h2") == ["en|small"]
+    assert texts(page, ".card code") == ["word_count", "comma_count"]
+
+
+def test_page_of_two_lists_all_buckets_and_what_only_one_has(opening: Any, both: Data) -> None:
+    page = opening(both, "lang=zh&theme=light")
+    find(page, "#tab-buckets").click()
+    # By the mean over features with enough values on both sides: 4 of large, .25 of small, none of tiny.
+    assert texts(page, "td.bucket bdi") == ["en|large", "en|small", "en|tiny"]
+    assert texts(page, "tbody td:nth-child(4)") == ["4.00", "0.25", "–"]
+    assert texts(page, "tbody tr:first-child td.most code") == ["comma_count", "word_count"]
+    assert texts(page, "main h3") == ["1 个桶 仅 human & <co> 有", "1 个桶 仅 model 有"]
+    assert texts(page, ".only bdi") == ["</script>|human", "en|model"]
+    find(page, "button[data-sort=others]").click()
+    assert texts(page, "td.bucket bdi") == ["en|tiny", "en|large", "en|small"]
+    find(page, "td.bucket button").click()
+    assert texts(page, "h2") == ["en|tiny"]
+    find(page, "#tab-feature").click()
+    assert texts(page, "h2") == ["word_count 词数"]
+    assert texts(page, ".card bdi") == ["en|large", "en|small", "en|tiny"]
+
+
+def test_page_of_two_without_common_buckets_says_so(opening: Any) -> None:
+    one, two = ({name: {"word_count": [1.0, 2.0]}} for name in ("en|human", "en|model"))
+    page = opening(pair(reference(one, FEATURES), reference(two, FEATURES), {}, ("human", "model")))
+    assert texts(page, "main .none") == ["The two have no bucket in common."]
+    assert texts(page, ".only bdi") == ["en|human", "en|model"]

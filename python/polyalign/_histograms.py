@@ -18,6 +18,8 @@ QUANTILES = ("min", "q10", "q25", "q50", "q75", "q90", "max")
 _DECADES = 30.0
 # What an axis leaves out at either end, as a share of all buckets.
 _TAIL = 0.002
+# How many steps an axis has room for at least, that one value everywhere is a spike and no uniform distribution.
+_ROOM = 8
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def draw(scale: float, cells: Sequence[Mapping[str, Any]], most: int) -> Histogr
     import numpy as np
 
     quantiles = np.array([[cell[name] for cell in cells] for name in QUANTILES], np.float64)
-    bins = _flat(cells, quantiles)
+    bins = _flat(scale, cells, quantiles)
     axis = _axis(scale, quantiles, bins, most)
     shares = _shares(axis, bins, len(cells))
     widths = np.diff(axis.bar_edges())
@@ -107,7 +109,7 @@ class _Bins:
     shares: Floats
 
 
-def _flat(cells: Sequence[Mapping[str, Any]], quantiles: Floats) -> _Bins:
+def _flat(scale: float, cells: Sequence[Mapping[str, Any]], quantiles: Floats) -> _Bins:
     """Join the bins of all buckets; the outermost end where the values do."""
     import numpy as np
 
@@ -117,7 +119,8 @@ def _flat(cells: Sequence[Mapping[str, Any]], quantiles: Floats) -> _Bins:
     smallest, largest = quantiles[0][bucket], quantiles[-1][bucket]
     total = np.bincount(bucket, table[:, 2], len(cells))[bucket]
     low = np.fmax(table[:, 0], smallest)
-    whole = _is_whole(quantiles) and _is_whole(low)
+    # What has steps below 1 is no count, though all of it be 0 or 1.
+    whole = scale >= 1 and _is_whole(quantiles) and _is_whole(low)
     high = np.fmin(table[:, 1], largest + 1 if whole else np.nextafter(largest, np.inf))
     return _Bins(whole, bucket, low, np.fmax(low, high), table[:, 2] / np.where(total > 0, total, 1))
 
@@ -144,10 +147,10 @@ def _axis(scale: float, quantiles: Floats, bins: _Bins, most: int) -> Axis:
         low, high = quantiles[0].min(), quantiles[6].max()
     if low > 0 and (not log or low < scale) and low < 0.25 * high:
         low = 0.0
+    if high <= low:
+        low, high = _room(low, scale, bins.whole, most)
     if bins.whole:
-        low, high = low - 0.5, max(high, low + 1) + 0.5
-    elif high <= low:
-        high = low + scale
+        low, high = low - 0.5, high + 0.5
     if not log and bins.whole:
         step = np.ceil((high - low) / most)
         bars = int(np.ceil((high - low) / step))
@@ -161,6 +164,18 @@ def _axis(scale: float, quantiles: Floats, bins: _Bins, most: int) -> Axis:
     edges = np.unique(np.floor(np.sinh(axis.bar_edges()) * scale) + 0.5)
     edges = np.unique(np.clip(edges, np.sinh(low) * scale, np.sinh(high) * scale).round(1))
     return replace(axis, bars=len(edges) - 1, edges=tuple(edges.tolist()))
+
+
+def _room(value: float, scale: float, whole: bool, most: int) -> tuple[float, float]:
+    """Return the ends of an axis with one value, which has room beside it; it is not negative for that."""
+    if not whole and scale < 1 and 0 <= value <= 1:
+        return 0.0, 1.0
+    steps = min(_ROOM, most - 1) if whole else _ROOM
+    step = 1.0 if whole else max(scale, abs(value) * 2**-20)
+    low = value - steps // 2 * step
+    if value >= 0:
+        low = max(0.0, low)
+    return low, low + steps * step
 
 
 def _shares(axis: Axis, bins: _Bins, buckets: int) -> Floats:

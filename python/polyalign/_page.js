@@ -21,7 +21,12 @@ const TEXTS = {
     compareNote: "Difference: the largest gap between the two cumulative distributions (Kolmogorov–Smirnov), 0 for equal to 1 for apart, from the bars drawn.",
     footArea: "The area of a bar is the share of humans in it. What lies beyond the axis is not drawn; the values under the pointer say how much it is.",
     footBack: (least) => `A feature with fewer than ${least} humans in a bucket backs off: scores use the nearest ancestor's. What is drawn here is always the bucket's own.`,
-    footKeys: "Keys: / finds, ↑ ↓ move in lists, 1–4 change the view.",
+    footKeys: (views) => `Keys: / finds, ↑ ↓ move in lists, 1–${views} change the view.`,
+    sidesLead: (one, two) => `Where ${one} and ${two} differ: the distribution of each feature on either side, bucket by bucket, the largest difference first.`,
+    shared: "buckets in common", noneShared: "The two have no bucket in common.", onlyIn: (name) => `only in ${name}`, topDifferences: "features that differ most",
+    sideRows: (name) => `rows of ${name}`, onlyValues: (name) => `Only ${name} has values of`, averageDifference: "mean W1/σ",
+    sidesNote: (one, least) => `W1/σ: how far a value moves on average from one side to the other, in standard deviations of ${one} (no less than the feature's own step). ` +
+      `Features with fewer than ${least} values on either side come last and are left out of the mean.`,
     old: "This page needs a browser of 2023 or later.", broken: "The numbers of this page are damaged.",
   },
   zh: {
@@ -44,23 +49,31 @@ const TEXTS = {
     compareNote: "差异：两条累积分布之间的最大差距（柯尔莫哥洛夫–斯米尔诺夫统计量），0 为相同，1 为完全分离，由所绘柱形算得。",
     footArea: "柱的面积即该区间内的人类占比。超出坐标轴的部分不绘出，指针提示中注明其占比。",
     footBack: (least) => `桶内某特征的人数少于 ${least} 时会回退：评分时使用最近的上级分布。此处所绘始终是该桶自身的分布。`,
-    footKeys: "快捷键：/ 查找，↑ ↓ 在列表中移动，1–4 切换视图。",
+    footKeys: (views) => `快捷键：/ 查找，↑ ↓ 在列表中移动，1–${views} 切换视图。`,
+    sidesLead: (one, two) => `${one} 与 ${two} 的差异所在：逐桶呈现两边各项特征的分布，差异最大的在前。`,
+    shared: "个共有的桶", noneShared: "两者没有共有的桶。", onlyIn: (name) => `仅 ${name} 有`, topDifferences: "差异最大的特征",
+    sideRows: (name) => `${name} 的条数`, onlyValues: (name) => `仅 ${name} 有取值的特征`, averageDifference: "平均 W1/σ",
+    sidesNote: (one, least) => `W1/σ：取值从一边到另一边平均移动多远，以 ${one} 的标准差计（不小于该特征的步长）。任一边取值少于 ${least} 个的特征排在最后，不计入平均。`,
     old: "本页需要 2023 年以后的浏览器。", broken: "本页的数据已损坏。",
   },
 };
 const STATISTICS = ["mean", "std", "min", "q10", "q25", "q50", "q75", "q90", "max", "tallest", "beyond"];
-const VIEWS = ["buckets", "feature", "bucket", "compare"];
 const SVG = "http://www.w3.org/2000/svg";
 
 const about = JSON.parse(document.getElementById("about").textContent);
 const page = document.getElementById("page"), tip = document.getElementById("tip");
-const { features, buckets } = about;
+// `sides`: the names, the rows and the own buckets of two references that are compared, else nothing.
+const { features, buckets, sides } = about;
+/** The buckets to choose from. Of two references, those of the first that both have; those of the second follow them. */
+const listed = sides ? buckets.slice(0, buckets.length / 2) : buckets;
+const VIEWS = sides ? ["compare", "buckets", "feature"] : ["buckets", "feature", "bucket", "compare"];
+const tally = new Intl.NumberFormat("en-US");
 const total = buckets.reduce((sum, bucket) => sum + bucket.rows, 0);
 const narrow = matchMedia("(max-width: 800px)");
 
 // --- The numbers: see _encode in _page.py.
 
-let statistics, counts, heights, offsets;
+let statistics, counts, differences, heights, offsets;
 
 async function inflate(text) {
   const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
@@ -69,14 +82,16 @@ async function inflate(text) {
 }
 
 function unpack(bytes) {
-  const cells = features.length * buckets.length, words = cells * (1 + STATISTICS.length);
+  const cells = features.length * buckets.length, words = cells * (1 + STATISTICS.length) + features.length * (sides ? listed.length : 0);
   const joined = new Uint8Array(words * 4);
   for (let plane = 0; plane < 4; plane++) {
     for (let word = 0; word < words; word++) joined[word * 4 + plane] = bytes[plane * words + word];
   }
   const view = new DataView(joined.buffer);
   counts = Uint32Array.from({ length: cells }, (_, cell) => view.getUint32(cell * 4, true));
-  statistics = Float32Array.from({ length: words - cells }, (_, place) => view.getFloat32((cells + place) * 4, true));
+  const floats = Float32Array.from({ length: words - cells }, (_, place) => view.getFloat32((cells + place) * 4, true));
+  statistics = floats.subarray(0, cells * STATISTICS.length);
+  differences = floats.subarray(statistics.length);
   heights = bytes.subarray(words * 4);
   offsets = [];
   let offset = 0;
@@ -109,18 +124,20 @@ const position = (axis, value) => (forward(axis, value) - axis.low) / (axis.high
 const edgesOf = (axis) => axis.places ||= axis.edges ? axis.edges.map((value) => position(axis, value))
   : Array.from({ length: axis.bars + 1 }, (_, bar) => bar / axis.bars);
 const barAt = (axis, place) => Math.max(0, edgesOf(axis).findLastIndex((edge, bar) => edge <= place && bar < axis.bars));
+/** How far a bar is drawn from either end of its place: few whole numbers are spikes with room between them. */
+const insetOf = (axis) => axis.whole && !axis.log ? Math.max(0, (1 / axis.bars - 1 / 16) / 2) : 0;
 const inside = (place) => Math.min(1, Math.max(0, place));
 
 /** A value in the feature's own manner: whole numbers whole, shares in percent. */
 function say(feature, value) {
   if (feature.unit === "share") return percent(value);
-  if (feature.axis.whole && Number.isInteger(value)) return value.toLocaleString("en-US");
+  if (feature.axis.whole && Number.isInteger(value)) return tally.format(value);
   return digits(value);
 }
 function digits(value) {
   const size = Math.abs(value);
   if (size >= 1e7) return value.toExponential(2);
-  if (size >= 100) return Math.round(value).toLocaleString("en-US");
+  if (size >= 100) return tally.format(Math.round(value));
   return String(Number(value.toPrecision(3)));
 }
 const percent = (share) => share > 0 && share < 0.0001 ? "<0.01%" : `${Number((share * 100).toPrecision(share < 0.1 ? 2 : 3))}%`;
@@ -154,28 +171,32 @@ function ticksOf(axis, most) {
 const text = (key) => TEXTS[state.lang][key];
 const inChinese = (kind, name) => (state.lang === "zh" && about.zh[kind][name]) || name;
 const shortName = (feature) => state.lang === "zh" ? about.zh.features[feature.name] : undefined;
-const number = (count) => count.toLocaleString("en-US");
+const number = (count) => tally.format(count);
 const definitionOf = (feature) => (state.lang === "zh" && about.zh.definitions[feature.name]) || feature.definition;
 const unitOf = (feature) => inChinese("units", feature.unit);
 
 // --- State, kept in the address so that a view can be linked to.
 
-const USUAL = { view: "buckets", feature: null, bucket: null, other: null, lang: null, theme: null, order: "", sort: "", height: "own", find: "" };
+const USUAL = { view: VIEWS[0], feature: null, bucket: null, other: null, lang: null, theme: null, order: "", sort: "", height: "own", find: "" };
 const state = { ...USUAL };
 
 function readState() {
   const given = new URLSearchParams(location.hash.slice(1));
   for (const key of Object.keys(state)) if (given.has(key)) state[key] = given.get(key);
-  if (!VIEWS.includes(state.view)) state.view = "buckets";
+  if (!VIEWS.includes(state.view)) [state.view] = VIEWS;
   if (!(state.lang in TEXTS)) state.lang = (navigator.language || "").startsWith("zh") ? "zh" : "en";
   if (!["light", "dark"].includes(state.theme)) state.theme = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
-  const named = (list, key, name) => Math.max(0, list.findIndex((item) => item[key] === name));
   const usual = ["word_count", "char_count"].find((name) => features.some((feature) => feature.name === name));
-  const f = named(features, "name", state.feature ?? usual), b = named(buckets, "bucket", state.bucket);
-  let o = buckets.findIndex((item) => item.bucket === state.other);
-  if (o < 0) o = b === 0 ? Math.min(1, buckets.length - 1) : 0;
-  return { f, b, o };
+  const f = Math.max(0, features.findIndex((feature) => feature.name === (state.feature ?? usual)));
+  const placeOf = (name, usually) => listed.some((bucket) => bucket.bucket === name) ? listed.findIndex((bucket) => bucket.bucket === name) : usually;
+  const b = placeOf(state.bucket, largest[0]);
+  return { f, b, o: sides ? b + listed.length : placeOf(state.other, largest.find((place) => place !== b) ?? b) };
 }
+
+/** The rows of a bucket; of two references, of the side that has fewer, which a comparison is as good as. */
+const rowsOf = (b) => sides ? Math.min(buckets[b].rows, buckets[b + listed.length].rows) : buckets[b].rows;
+const byRows = (one, two) => rowsOf(two) - rowsOf(one) || one - two;
+const largest = [...listed.keys()].sort(byRows);
 
 function go(change) {
   Object.assign(state, change);
@@ -204,7 +225,7 @@ function s(tag, attributes, ...children) {
 function fill(element, attributes, children) {
   for (const [name, value] of Object.entries(attributes || {})) {
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
-    else if (name === "style") Object.assign(element.style, value);
+    else if (name === "style") Object.entries(value).forEach(([property, set]) => element.style.setProperty(property, set));
     else if (value === true) element.setAttribute(name, "");
     else if (value !== false && value !== undefined) element.setAttribute(name, value);
   }
@@ -216,26 +237,58 @@ const breakable = (name) => name.split(/(?<=[|_])/).flatMap((part, place) => pla
 const id = (bucket) => h("bdi", { class: "id" }, bucket.bucket === "" ? "∅" : breakable(bucket.bucket));
 const code = (feature) => h("code", {}, breakable(feature.name));
 
+// --- Drawn only when it comes near the window, or is printed: plots, and as many labels as their box has room for.
+
+const late = new WeakMap();
+const observer = new IntersectionObserver((entries) => {
+  for (const { target, isIntersecting, boundingClientRect } of entries) {
+    if (!isIntersecting) continue;
+    observer.unobserve(target);
+    late.get(target)(boundingClientRect.width);
+  }
+}, { rootMargin: "50% 0px" });
+
+function drawLate(element, drawIn) {
+  late.set(element, drawIn);
+  observer.observe(element);
+  return element;
+}
+
+/** On paper a box may be narrower than in the window. */
+const PAPER = 180;
+addEventListener("beforeprint", () => {
+  const elements = [...page.querySelectorAll(".plot, .ticks")];
+  const widths = elements.map((element) => element.getBoundingClientRect().width);
+  elements.forEach((element, place) => late.get(element)(Math.min(widths[place], PAPER)));
+});
+const labelAnew = () => page.querySelectorAll(".ticks").forEach((element) => observer.observe(element));
+addEventListener("afterprint", labelAnew);
+addEventListener("resize", labelAnew);
+
 // --- Drawing. A plot is 1000 units wide and stretched to its box; labels are set beside it in percent.
 
 function plot(content, tall, data, label) {
-  const svg = s("svg", { viewBox: `0 0 1000 ${tall}`, preserveAspectRatio: "none", "aria-hidden": "true" }, content);
-  return h("div", { class: "plot", role: "img", "aria-label": label, "data-f": data.f, "data-b": data.b, "data-o": data.o }, svg);
+  const element = h("div", { class: "plot", role: "img", "aria-label": label, "data-f": data.f, "data-b": data.b, "data-o": data.o });
+  return drawLate(element, () => {
+    if (element.querySelector("svg")) return;
+    element.prepend(s("svg", { viewBox: `0 0 1000 ${tall}`, preserveAspectRatio: "none", "aria-hidden": "true" }, content()));
+  });
 }
 
 /** The outline of a cell's bars with their feet at `foot`, the highest possible, of height `top`, drawn `tall`. */
 function barsPath(cell, top, foot, tall) {
-  const edges = edgesOf(features[cell.f].axis);
+  const { axis } = features[cell.f], edges = edgesOf(axis), inset = insetOf(axis);
   let path = `M0 ${foot}`;
   cell.heights.forEach((height, bar) => {
-    path += `V${(foot - Math.min(1, height / top) * tall).toFixed(1)}H${(edges[bar + 1] * 1000).toFixed(1)}`;
+    if (inset) path += `V${foot}H${((edges[bar] + inset) * 1000).toFixed(1)}`;
+    path += `V${(foot - Math.min(1, height / top) * tall).toFixed(1)}H${((edges[bar + 1] - inset) * 1000).toFixed(1)}`;
   });
   return `${path}V${foot}`;
 }
 
 function span(axis, low, high, attributes) {
   // A whole number is as wide as the bar around it.
-  const half = axis.whole ? 0.5 : 0;
+  const half = axis.whole ? 0.5 - insetOf(axis) * axis.bars : 0;
   const left = inside(position(axis, low - half)) * 1000, right = inside(position(axis, high + half)) * 1000;
   return s("rect", { x: left, width: Math.max(right - left, 0.01), ...attributes });
 }
@@ -247,7 +300,7 @@ function stroke(axis, value, top, foot, kind) {
 
 function histogram(cell, top) {
   const { axis } = features[cell.f];
-  return plot([
+  return plot(() => [
     span(axis, cell.q10, cell.q90, { y: 0, height: 100, class: "band" }),
     span(axis, cell.q25, cell.q75, { y: 0, height: 100, class: "box" }),
     s("path", { d: barsPath(cell, top || cell.tallest, 100, 96), class: "bars" }),
@@ -259,7 +312,7 @@ function histogram(cell, top) {
 function strip(cell) {
   const { axis } = features[cell.f];
   const left = inside(position(axis, cell.min)) * 1000, right = inside(position(axis, cell.max)) * 1000;
-  return plot([
+  return plot(() => [
     s("path", { d: barsPath(cell, cell.tallest, 22, 21), class: "bars faint" }),
     s("line", { x1: left, x2: right, y1: 30, y2: 30, class: "range" }),
     span(axis, cell.q10, cell.q90, { y: 26.5, height: 7, class: "solid wide" }),
@@ -270,7 +323,7 @@ function strip(cell) {
 
 function overlay(one, two) {
   const { axis } = features[one.f], top = Math.max(one.tallest, two.tallest);
-  return plot([
+  return plot(() => [
     s("path", { d: barsPath(one, top, 72, 70), class: "bars a" }),
     s("path", { d: barsPath(two, top, 72, 70), class: "outline" }),
     s("line", { x1: 0, x2: 1000, y1: 72, y2: 72, class: "line" }),
@@ -283,21 +336,48 @@ function overlay(one, two) {
   ], 100, { f: one.f, b: one.b, o: two.b }, `${describe(one)}; ${describe(two)}`);
 }
 
-function ticks(feature, most) {
-  const labels = ticksOf(feature.axis, most).map((value) => {
-    const place = position(feature.axis, value);
-    const edge = place < 0.04 ? "first" : place > 0.96 ? "last" : "";
-    return h("span", { class: edge, style: { left: `${place * 100}%` } }, say(feature, value));
-  });
-  return h("div", { class: "ticks", "aria-hidden": "true" }, labels);
+function ticks(feature) {
+  const element = h("div", { class: "ticks", "aria-hidden": "true" });
+  return drawLate(element, (width) => element.replaceChildren(...labelsOf(feature, width).map(({ label, place, left, wide }) => {
+    // It stays within the box: the mark beside it says where it belongs.
+    const mark = `${(place * width - left) / wide * 100}%`;
+    return h("span", { style: { left: `${place * 100}%`, transform: `translateX(-${mark})`, "--mark": mark } }, label);
+  })));
+}
+
+const ruler = document.createElement("canvas").getContext("2d");
+const APART = 7;  // pixels between labels
+function widthOf(label) {
+  ruler.font = `600 11.5px ${widthOf.family ||= getComputedStyle(document.body).fontFamily}`;
+  return ruler.measureText(label.replace(/\d/g, "0")).width + 1;
+}
+
+/** The labels of an axis that have room in a box, at most seven: where each is, and where its text begins, in pixels. */
+function labelsOf(feature, width) {
+  const { axis } = feature, known = axis.labels ||= new Map();
+  if (known.has(width)) return known.get(width);
+  const free = (labels) => labels.filter((one, at) => at && one.left < labels[at - 1].left + labels[at - 1].wide + APART).length === 0;
+  let labels = [];
+  for (let most = 7; most > 1; most--) {
+    labels = ticksOf(axis, most).map((value) => {
+      const label = say(feature, value), place = inside(position(axis, value)), wide = widthOf(label);
+      return { label, place, wide, left: Math.max(0, Math.min(width - wide, place * width - wide / 2)) };
+    });
+    if (free(labels)) break;
+  }
+  while (!free(labels)) labels = labels.filter((_, at) => at % 2 === 0);
+  known.set(width, labels);
+  return labels;
 }
 
 function describe(cell) {
   const feature = features[cell.f];
-  return `${feature.name}, ${buckets[cell.b].bucket}: ${text("median")} ${say(feature, cell.q50)}, ` +
+  return `${feature.name}, ${sideOf(cell.b)}${buckets[cell.b].bucket}: ${text("median")} ${say(feature, cell.q50)}, ` +
     `q10–q90 ${say(feature, cell.q10)}–${say(feature, cell.q90)}, ${text("count")} ${number(cell.count)}`;
 }
 
+/** The name of the reference that a bucket is of, where two are compared. */
+const sideOf = (b) => sides ? `${sides.names[b < listed.length ? 0 : 1]} ` : "";
 const few = (cell) => cell.count < about.min_count;
 
 /** The largest gap between the cumulative shares of two cells of a feature. */
@@ -310,6 +390,14 @@ function gap(one, two) {
   return Math.min(1, largest);
 }
 
+/** A feature in two buckets, or null if there are no values in one. The difference is W1/σ between two references. */
+function pairOf(f, b, o) {
+  const one = cellOf(f, b), two = cellOf(f, o);
+  if (!one || !two) return null;
+  return { f, one, two, few: few(one) || few(two), difference: sides ? differences[f * listed.length + b] : gap(one, two) };
+}
+const byDifference = (one, two) => one.few - two.few || two.difference - one.difference;
+
 // --- The parts of the page.
 
 function heading() {
@@ -318,8 +406,12 @@ function heading() {
     : schema.length_edges && typeof schema.length_edges === "object"
       ? Object.entries(schema.length_edges).map(([language, ends]) => `${language}: ${[].concat(ends).join(", ")}`).join("; ")
       : schema.length_edges;
+  const counted = !sides ? [[number(total), "humans"], [number(buckets.length), "many"]] : [
+    ...sides.names.map((name, side) => [number(sides.rows[side]), text("sideRows")(name)]), [number(listed.length), "shared"],
+    ...sides.names.map((name, side) => [sides.only[side].length && number(sides.only[side].length), text("onlyIn")(name)]).filter(([many]) => many),
+  ];
   const facts = [
-    [number(total), "humans"], [number(buckets.length), "many"], [number(features.length), "features"],
+    ...counted, [number(features.length), "features"],
     [schema.length_unit && (text(schema.length_unit) || schema.length_unit), "unit"], [edges, "edges"],
     [about.min_count, "minimum"], [(about.labels || []).join(", "), "labels"],
     [[about.variant, about.registry && about.registry.version].filter(Boolean).join(" · v"), "variant"],
@@ -332,11 +424,11 @@ function heading() {
       h("div", { class: "switches" },
         h("button", { id: "lang", lang: other === "zh" ? "zh-CN" : "en", onclick: () => go({ lang: other }) }, other === "zh" ? "中文" : "English"),
         h("button", { id: "theme", title: text("theme"), onclick: () => go({ theme }) }, text(theme)))),
-    h("p", { class: "lead" }, text("lead")),
-    h("dl", { class: "facts" }, facts.map(([value, key]) => h("div", {}, h("dt", {}, text(key)), h("dd", {}, String(value))))),
+    h("p", { class: "lead" }, sides ? text("sidesLead")(...sides.names) : text("lead")),
+    h("dl", { class: "facts" }, facts.map(([value, key]) => h("div", {}, h("dt", {}, text(key) || key), h("dd", {}, String(value))))),
     h("nav", { role: "tablist", onkeydown: moveTab }, VIEWS.map((view) => h("button", {
       role: "tab", id: `tab-${view}`, "aria-selected": String(state.view === view), tabindex: state.view === view ? 0 : -1, onclick: () => go({ view }),
-    }, text(view)))),
+    }, text(sides && view === "compare" ? "bucket" : view)))),
   ];
 }
 
@@ -403,59 +495,98 @@ const featureOptions = (f) => groupNames().map((group) => h("optgroup", { label:
   features.flatMap((feature, place) => feature.group !== group ? [] : [
     h("option", { value: feature.name, selected: place === f }, shortName(feature) ? `${feature.name} ${shortName(feature)}` : feature.name)])));
 
+/**
+ * A table of buckets with a box to search them. Columns are [name, class, order or null, heading, what a cell holds of a row];
+ * the rows, each with its bucket, come as given until a heading is pressed.
+ */
+function bucketTable(rows, columns, ...controls) {
+  const [key, down] = state.sort.split("-");
+  const order = columns.find(([name]) => name === key)?.[2];
+  if (order) rows.sort((one, two) => (down ? -1 : 1) * order(one, two) || one.b - two.b);
+  const body = h("tbody");
+  const show = () => {
+    const found = rows.filter(({ bucket }) => matches(state.find, bucket.bucket));
+    body.replaceChildren(...found.map((row) => h("tr", {}, columns.map(([, kind, , , content]) => h("td", { class: kind }, content(row))))));
+    if (!found.length) body.append(h("tr", {}, h("td", { colspan: columns.length, class: "none" }, text("none"))));
+  };
+  show();
+  const head = columns.map(([name, kind, compare, label]) => {
+    const sorted = compare && name === key;
+    const mark = sorted ? (down ? " ▾" : " ▴") : "";
+    return h("th", { class: kind.replace(/bucket|number/, ""), scope: "col", title: name === "backs" ? text("backsTitle") : undefined,
+      "aria-sort": sorted ? (down ? "descending" : "ascending") : undefined },
+    compare ? h("button", { "data-sort": name, onclick: () => go({ sort: sorted && !down ? `${name}-down` : name }) }, label, mark) : label);
+  });
+  return [
+    h("div", { class: "controls" }, bucketSearch(show), controls),
+    h("div", { class: "scroll" }, h("table", {}, h("thead", {}, h("tr", {}, head)), body)),
+  ];
+}
+
+const bucketLink = (b, view) => h("button", { title: buckets[b].bucket, onclick: () => go({ view, bucket: buckets[b].bucket }) }, id(buckets[b]));
+
 function bucketsView({ f }) {
   const feature = features[f];
   const axisNames = buckets.every((bucket) => bucket.parts.length === about.schema.axes.length) && about.schema.axes.length > 1
     ? about.schema.axes.map((axis) => typeof axis === "string" ? axis : axis.name) : [];
-  const rows = buckets.map((bucket, b) => ({ bucket, b, cell: cellOf(f, b) }));
+  const rows = largest.map((b) => ({ bucket: buckets[b], b, cell: cellOf(f, b) }));
   const median = (row) => row.cell ? row.cell.q50 : -Infinity;
-  const columns = [
-    ["id", "", (one, two) => one.b - two.b, text("id")],
-    ...axisNames.map((axis, place) => [`axis${place}`, "wide", (one, two) => one.bucket.parts[place] < two.bucket.parts[place] ? -1 : one.bucket.parts[place] > two.bucket.parts[place] ? 1 : 0,
-      inChinese("axes", axis)]),
-    ["rows", "end", (one, two) => two.bucket.rows - one.bucket.rows, text("rows")],
-    ["share", "wide", null, text("share")],
-    ["plot", "", null, ""],
-    ["median", "end", (one, two) => median(one) - median(two), text("median")],
-    ["spread", "end wide", null, text("spread")],
-    ["backs", "end", (one, two) => two.bucket.backed_off - one.bucket.backed_off, text("backs")],
-  ];
-  const [key, down] = state.sort.split("-");
-  const compare = (columns.find(([name]) => name === key) || columns[0])[2];
-  if (compare) rows.sort((one, two) => (down ? -1 : 1) * compare(one, two) || one.b - two.b);
   const most = Math.max(1, ...buckets.map((bucket) => bucket.rows));
-  const body = h("tbody");
-  const show = () => {
-    const found = rows.filter(({ bucket }) => matches(state.find, bucket.bucket));
-    body.replaceChildren(...found.map(({ bucket, b, cell }) => h("tr", {},
-      h("td", { class: "bucket" }, h("button", { onclick: () => go({ view: "bucket", bucket: bucket.bucket }) }, id(bucket))),
-      axisNames.map((_, place) => h("td", { class: "wide" }, h("bdi", {}, bucket.parts[place]))),
-      h("td", { class: "end number" }, number(bucket.rows)),
-      h("td", { class: "wide" }, h("span", { class: "share number" },
-        h("span", {}, h("i", { style: { width: `${bucket.rows / most * 100}%` } })), h("span", {}, percent(bucket.rows / Math.max(1, total))))),
-      h("td", {}, cell && strip(cell)),
-      h("td", { class: "end number" }, cell ? say(feature, cell.q50) : "–"),
-      h("td", { class: "end number wide" }, cell ? `${say(feature, cell.q10)}–${say(feature, cell.q90)}` : "–"),
-      h("td", { class: "end number" }, bucket.backed_off ? h("span", { class: "back" }, number(bucket.backed_off)) : "0"))));
-    if (!found.length) body.append(h("tr", {}, h("td", { colspan: columns.length, class: "none" }, text("none"))));
-  };
-  show();
-  const head = columns.map(([name, kind, order, label]) => {
-    const sorted = name === (key || "id");
-    const mark = sorted ? (down ? " ▾" : " ▴") : "";
-    return h("th", { class: kind, scope: "col", title: name === "backs" ? text("backsTitle") : undefined, "aria-sort": sorted ? (down ? "descending" : "ascending") : undefined },
-      order ? h("button", { "data-sort": name, onclick: () => go({ sort: sorted && !down ? `${name}-down` : name }) }, label + mark)
-        : name === "plot" ? ticks(feature, narrow.matches ? 3 : 5) : label);
-  });
+  const byPart = (place) => (one, two) => one.bucket.parts[place] < two.bucket.parts[place] ? -1 : one.bucket.parts[place] > two.bucket.parts[place] ? 1 : 0;
+  const [controls, scroll] = bucketTable(rows, [
+    ["id", "bucket", (one, two) => one.b - two.b, text("id"), ({ b }) => bucketLink(b, "bucket")],
+    ...axisNames.map((axis, place) => [`axis${place}`, "wide", byPart(place), inChinese("axes", axis), ({ bucket }) => h("bdi", {}, bucket.parts[place])]),
+    ["rows", "end number", (one, two) => two.bucket.rows - one.bucket.rows, text("rows"), ({ bucket }) => number(bucket.rows)],
+    ["share", "wide", null, text("share"), ({ bucket }) => h("span", { class: "share number" },
+      h("span", {}, h("i", { style: { width: `${bucket.rows / most * 100}%` } })), h("span", {}, percent(bucket.rows / Math.max(1, total))))],
+    ["plot", "plotted", null, ticks(feature), ({ cell }) => cell && strip(cell)],
+    ["median", "end number", (one, two) => median(one) - median(two), text("median"), ({ cell }) => cell ? say(feature, cell.q50) : "–"],
+    ["spread", "end number wide", null, text("spread"), ({ cell }) => cell ? `${say(feature, cell.q10)}–${say(feature, cell.q90)}` : "–"],
+    ["backs", "end number", (one, two) => two.bucket.backed_off - one.bucket.backed_off, text("backs"),
+      ({ bucket }) => bucket.backed_off ? h("span", { class: "back" }, number(bucket.backed_off)) : "0"],
+  ], h("label", {}, text("histogram"), h("select", { id: "histogram", onchange: (event) => go({ feature: event.target.value }) }, featureOptions(f))));
+  return [controls, h("p", { class: "soft small" }, featureLine(feature)), legend(["bars", "median", "solid", "wide", "range"]), scroll];
+}
+
+/** How far a bucket's two sides are apart: on average over the features with enough values, and where most. */
+function summaryOf(b) {
+  const places = features.map((_, f) => f);
+  const enough = (f, side) => counts[f * buckets.length + side] >= Math.max(1, about.min_count);
+  const of = (f) => differences[f * listed.length + b];
+  const compared = places.filter((f) => enough(f, b) && enough(f, b + listed.length)).sort((one, two) => of(two) - of(one) || one - two);
+  const sum = compared.reduce((all, f) => all + of(f), 0);
+  return { bucket: buckets[b], b, mean: compared.length ? sum / compared.length : null, most: compared.slice(0, 3).map((f) => [features[f], of(f)]) };
+}
+const summaries = () => summaries.known ||= listed.map((_, b) => summaryOf(b));
+
+/** All buckets that two references have, and those that only one has. */
+function differencesView() {
+  const mean = (row) => row.mean ?? -1;
+  const rows = [...summaries()].sort((one, two) => mean(two) - mean(one) || byRows(one.b, two.b));
+  const named = ([feature, difference]) => h("div", {},
+    h("button", { title: definitionOf(feature), onclick: () => go({ view: "feature", feature: feature.name }) }, code(feature), shortName(feature) && ` ${shortName(feature)}`),
+    h("span", { class: "soft number" }, ` ${difference.toFixed(2)}`));
+  const side = (key, at) => [key, "end number wide", (one, two) => buckets[at(two.b)].rows - buckets[at(one.b)].rows,
+    text("sideRows")(sides.names[key === "rows" ? 0 : 1]), ({ b }) => number(buckets[at(b)].rows)];
   return [
-    h("div", { class: "controls" },
-      bucketSearch(show),
-      h("label", {}, text("histogram"), h("select", { id: "histogram", onchange: (event) => go({ feature: event.target.value }) }, featureOptions(f)))),
-    h("p", { class: "soft small" }, featureLine(feature)),
-    legend(["bars", "median", "solid", "wide", "range"]),
-    h("div", { class: "scroll" }, h("table", {}, h("thead", {}, h("tr", {}, head)), body)),
+    listed.length ? bucketTable(rows, [
+      ["id", "bucket", (one, two) => one.b - two.b, text("id"), ({ b }) => bucketLink(b, "compare")],
+      side("rows", (b) => b), side("others", (b) => b + listed.length),
+      ["mean", "end number", (one, two) => mean(two) - mean(one), text("averageDifference"), (row) => row.mean === null ? "–" : row.mean.toFixed(2)],
+      ["most", "most", null, text("topDifferences"), ({ most }) => most.length ? most.map(named) : h("span", { class: "back" }, text("few"))],
+    ]) : h("p", { class: "none" }, text("noneShared")),
+    sidesNote(),
+    sides.only.map((own, at) => own.length ? [
+      h("h3", {}, `${number(own.length)} ${text("many")} ${text("onlyIn")(sides.names[at])}`),
+      h("p", { class: "only" }, own.map(({ bucket, rows: many }) => h("span", {}, id({ bucket }), h("span", { class: "soft number" }, ` ${number(many)}`)))),
+    ] : null),
   ];
 }
+
+const sidesNote = () => h("p", { class: "soft small" }, text("sidesNote")(sides.names[0], about.min_count));
+/** Which colour stands for which reference, with the rows of a bucket. */
+const sidesLegend = (b) => h("div", { class: "legend" }, sides.names.map((name, side) => h("span", {},
+  h("i", { class: side ? "b" : "bar" }), h("bdi", {}, name), b === undefined ? null : h("span", { class: "number" }, number(buckets[b + side * listed.length].rows)))));
 
 function featureLine(feature) {
   const facts = [`${text("counted")}${unitOf(feature)}`, `${text("defined")}${inChinese("languages", feature.languages)}`, text(feature.axis.log ? "log" : "linear")];
@@ -481,36 +612,66 @@ function featurePicker(f) {
 
 function featureView({ f }) {
   const feature = features[f];
-  const orders = ["byId", "byRows", "byMedian"];
+  if (sides) return featureFrame(f, ["byDifference", "byRows", "byId"], [sidesLegend(), sidesNote()], pairCards(f));
+  const orders = ["byRows", "byId", "byMedian"];
   const cells = buckets.map((_, b) => cellOf(f, b)).filter(Boolean);
   const order = chosen("order", orders);
-  if (order === "byRows") cells.sort((one, two) => two.count - one.count || one.b - two.b);
+  if (order === "byRows") cells.sort((one, two) => byRows(one.b, two.b));
   if (order === "byMedian") cells.sort((one, two) => one.q50 - two.q50 || one.mean - two.mean || one.b - two.b);
-  const grid = h("div", { class: "cards" });
-  const show = () => {
-    const found = cells.filter((cell) => matches(state.find, buckets[cell.b].bucket));
+  const cards = (find) => {
+    const found = cells.filter((cell) => find(cell.b));
     const enough = found.filter((cell) => !few(cell));
     const top = state.height === "common" ? Math.max(...(enough.length ? enough : found).map((cell) => cell.tallest)) : 0;
-    grid.replaceChildren(...found.map((cell) => h("article", { class: "card" },
-      h("div", { class: "head" },
-        h("button", { title: buckets[cell.b].bucket, onclick: () => go({ view: "bucket", bucket: buckets[cell.b].bucket }) }, id(buckets[cell.b])),
-        h("span", { class: "soft small number" }, number(cell.count))),
-      histogram(cell, top), ticks(feature, 6),
+    return found.map((cell) => h("article", { class: "card" },
+      h("div", { class: "head" }, bucketLink(cell.b, "bucket"), h("span", { class: "soft small number" }, number(cell.count))),
+      histogram(cell, top), ticks(feature),
       h("div", { class: "foot" },
         h("span", {}, `${text("median")} `, h("b", {}, say(feature, cell.q50))),
-        few(cell) ? h("span", { class: "back" }, text("few")) : h("span", {}, `q10–q90 ${say(feature, cell.q10)}–${say(feature, cell.q90)}`)))));
-    if (!found.length) grid.append(h("p", { class: "none" }, text(cells.length ? "none" : "noHumans")));
+        few(cell) ? h("span", { class: "back" }, text("few")) : h("span", {}, `q10–q90 ${say(feature, cell.q10)}–${say(feature, cell.q90)}`))));
+  };
+  return featureFrame(f, orders, legend(["bars", "box", "band", "median"]), cards, choice("height", "height", ["own", "common"]));
+}
+
+/** A feature in many buckets: `cards` makes those that are found. */
+function featureFrame(f, orders, key, cards, ...controls) {
+  const feature = features[f], grid = h("div", { class: "cards" });
+  const show = () => {
+    const found = cards((b) => matches(state.find, buckets[b].bucket));
+    grid.replaceChildren(...found);
+    if (!found.length) grid.append(h("p", { class: "none" }, text(state.find ? "none" : "noHumans")));
   };
   show();
   return h("div", { class: "split" }, featurePicker(f), h("section", {},
     h("h2", {}, code(feature), shortName(feature) && ` ${shortName(feature)}`),
     h("p", { class: "lead" }, featureLine(feature)),
-    h("div", { class: "controls" }, bucketSearch(show), choice("order", "order", orders), choice("height", "height", ["own", "common"])),
-    legend(["bars", "box", "band", "median"]), grid));
+    h("div", { class: "controls" }, bucketSearch(show), choice("order", "order", orders), controls),
+    key, grid));
+}
+
+/** A feature in the buckets that two references have. */
+function pairCards(f) {
+  const pairs = listed.map((_, b) => pairOf(f, b, b + listed.length)).filter(Boolean);
+  const order = chosen("order", ["byDifference", "byRows", "byId"]);
+  if (order === "byDifference") pairs.sort(byDifference);
+  if (order === "byRows") pairs.sort((one, two) => byRows(one.one.b, two.one.b));
+  return (find) => pairs.filter((pair) => find(pair.one.b)).map((pair) => pairCard(pair, bucketLink(pair.one.b, "compare")));
+}
+
+/** A feature in two buckets, one over the other. */
+function pairCard({ f, one, two, difference, few: rare }, name) {
+  const feature = features[f];
+  return h("article", { class: "card" },
+    h("div", { class: "head" }, name, h("span", { class: "soft small number", title: text("difference") }, `${sides ? "W1/σ " : ""}${difference.toFixed(2)}`)),
+    overlay(one, two), ticks(feature),
+    h("div", { class: "foot" }, h("span", {}, `${text("median")} `, h("b", {}, say(feature, one.q50)), " · ", h("b", {}, say(feature, two.q50))),
+      rare ? h("span", { class: "back" }, text("few")) : null));
 }
 
 /** The median of the medians of all buckets with enough humans, and the usual width of their middle half. */
 function typicalOf(f) {
+  return (typicalOf.known ||= features.map((_, at) => findTypical(at)))[f];
+}
+function findTypical(f) {
   const first = f * buckets.length, cells = features.length * buckets.length;
   const of = (name, place) => statistics[STATISTICS.indexOf(name) * cells + first + place];
   const enough = buckets.map((_, place) => place).filter((place) => counts[first + place] >= Math.max(1, about.min_count));
@@ -520,8 +681,9 @@ function typicalOf(f) {
 }
 
 function bucketPicker(b) {
-  return picker(h("bdi", {}, buckets[b].bucket), text("findBucket"), [["", buckets.map((bucket, place) => [
-    id(bucket), number(bucket.rows), bucket.bucket, place === b, () => go({ bucket: bucket.bucket })])]]);
+  const hint = (place) => !sides ? number(buckets[place].rows) : summaries()[place].mean?.toFixed(2) ?? "–";
+  return picker(h("bdi", {}, buckets[b].bucket), text("findBucket"), [[sides ? text("averageDifference") : "", listed.map((bucket, place) => [
+    id(bucket), hint(place), bucket.bucket, place === b, () => go({ bucket: bucket.bucket })])]]);
 }
 
 function bucketView({ b }) {
@@ -556,7 +718,7 @@ function stripRow({ feature, cell, typical }) {
   return h("div", { class: "strip" },
     h("button", { class: "name", title: `${feature.name}: ${definitionOf(feature)}`, onclick: () => go({ view: "feature", feature: feature.name }) },
       code(feature), shortName(feature) ? h("span", { class: "soft" }, ` ${shortName(feature)}`) : null),
-    h("div", {}, drawn, ticks(feature, narrow.matches ? 4 : 5)),
+    h("div", {}, drawn, ticks(feature)),
     h("div", { class: "value" }, h("b", {}, say(feature, cell.q50)), h("br"),
       few(cell) ? h("span", { class: "back small" }, text("few")) : h("span", { class: "soft small" }, `${say(feature, cell.q10)}–${say(feature, cell.q90)}`)));
 }
@@ -565,10 +727,16 @@ function compareView({ b, o }) {
   if (buckets.length < 2) return h("p", { class: "none" }, text("onlyOne"));
   const orders = ["byDifference", "byGroup", "byName"];
   const order = chosen("order", orders);
-  const pairs = features.map((feature, f) => [feature, cellOf(f, b), cellOf(f, o)]).filter(([, one, two]) => one && two)
-    .map(([feature, one, two]) => ({ feature, one, two, gap: gap(one, two) }));
-  if (order === "byDifference") pairs.sort((one, two) => two.gap - one.gap);
-  if (order === "byName") pairs.sort((one, two) => one.feature.name < two.feature.name ? -1 : 1);
+  const pairs = features.map((_, f) => pairOf(f, b, o)).filter(Boolean);
+  if (order === "byDifference") pairs.sort(byDifference);
+  if (order === "byName") pairs.sort((one, two) => features[one.f].name < features[two.f].name ? -1 : 1);
+  const linkOf = (feature) => h("button", { title: `${feature.name}: ${definitionOf(feature)}`, onclick: () => go({ view: "feature", feature: feature.name }) },
+    code(feature), shortName(feature) ? h("span", { class: "soft small" }, ` ${shortName(feature)}`) : null);
+  const cards = [
+    h("div", { class: "cards" }, pairs.map((pair) => pairCard(pair, linkOf(features[pair.f])))),
+    pairs.length ? null : h("p", { class: "none" }, text("noHumans")),
+  ];
+  if (sides) return sidesOfBucket(b, choice("order", "order", orders), cards);
   const select = (key, value) => h("select", { "data-key": key, "aria-label": text("id"), onchange: (event) => go({ [key]: event.target.value }) },
     buckets.map((bucket, place) => h("option", { value: bucket.bucket, selected: place === value }, bucket.bucket)));
   return [
@@ -577,17 +745,23 @@ function compareView({ b, o }) {
       h("button", { class: "swap", onclick: () => go({ bucket: buckets[o].bucket, other: buckets[b].bucket }) }, `⇄ ${text("swap")}`),
       h("label", {}, h("span", { class: "legend" }, h("i", { class: "b" })), select("other", o)),
       choice("order", "order", orders)),
-    h("p", { class: "soft small" }, text("compareNote")),
-    h("div", { class: "cards" }, pairs.map(({ feature, one, two, gap: difference }) => h("article", { class: "card" },
-      h("div", { class: "head" },
-        h("button", { title: `${feature.name}: ${definitionOf(feature)}`, onclick: () => go({ view: "feature", feature: feature.name }) },
-          code(feature), shortName(feature) ? h("span", { class: "soft small" }, ` ${shortName(feature)}`) : null),
-        h("span", { class: "soft small number", title: text("difference") }, difference.toFixed(2))),
-      overlay(one, two), ticks(feature, 6),
-      h("div", { class: "foot" }, h("span", {}, `${text("median")} `, h("b", {}, say(feature, one.q50)), " · ", h("b", {}, say(feature, two.q50))),
-        few(one) || few(two) ? h("span", { class: "back" }, text("few")) : null)))),
-    pairs.length ? null : h("p", { class: "none" }, text("noHumans")),
+    h("p", { class: "soft small" }, text("compareNote")), cards,
   ];
+}
+
+/** A bucket of two references: which features only one has values of is said, too. */
+function sidesOfBucket(b, controls, cards) {
+  const own = [0, 1].map((side) => features.filter((_, f) => {
+    const [mine, other] = [side, 1 - side].map((at) => counts[f * buckets.length + b + at * listed.length]);
+    return mine && !other;
+  }));
+  const { mean } = summaries()[b];
+  return h("div", { class: "split" }, bucketPicker(b), h("section", {},
+    h("h2", {}, id(buckets[b])),
+    mean === null ? null : h("p", { class: "lead" }, `${text("averageDifference")} ${mean.toFixed(2)}`),
+    h("div", { class: "controls" }, sidesLegend(b), controls), sidesNote(), cards,
+    own.map((members, side) => members.length ? [h("h3", {}, text("onlyValues")(sides.names[side])),
+      h("p", { class: "only" }, members.map((feature) => h("span", {}, code(feature), shortName(feature) && ` ${shortName(feature)}`)))] : null)));
 }
 
 // --- What is under the pointer.
@@ -598,7 +772,7 @@ function tipFor(target, x) {
   const rows = cells.flatMap((cell) => {
     const entry = (key, value) => [h("dt", {}, text(key) || key), h("dd", {}, value)];
     return [
-      h("strong", {}, id(buckets[cell.b])),
+      h("strong", {}, sideOf(cell.b), id(buckets[cell.b])),
       h("dl", {}, entry("count", number(cell.count) + (few(cell) ? ` (${text("few")})` : "")),
         entry("median", say(feature, cell.q50)), entry("q25–q75", `${say(feature, cell.q25)}–${say(feature, cell.q75)}`),
         entry("q10–q90", `${say(feature, cell.q10)}–${say(feature, cell.q90)}`), entry("mean", say(feature, cell.mean)), entry("std", say(feature, cell.std)),
@@ -664,7 +838,7 @@ document.addEventListener("keydown", (event) => {
 
 // --- Drawing the page anew, in the place it was.
 
-const VIEW = { buckets: bucketsView, feature: featureView, bucket: bucketView, compare: compareView };
+const VIEW = { buckets: sides ? differencesView : bucketsView, feature: featureView, bucket: bucketView, compare: compareView };
 let drawn = "";
 
 function focusPath() {
@@ -682,8 +856,10 @@ function draw() {
   root.lang = state.lang === "zh" ? "zh-CN" : "en";
   root.dataset.theme = state.theme;
   tip.hidden = true;
-  const foot = h("footer", {}, [text("footArea"), text("footBack")(about.min_count), text("footKeys")].map((line) => h("p", {}, line)));
-  const content = features.length && buckets.length ? VIEW[state.view](places) : h("p", { class: "none" }, text("none"));
+  observer.disconnect();
+  const foot = h("footer", {}, [text("footArea"), text("footBack")(about.min_count), text("footKeys")(VIEWS.length)].map((line) => h("p", {}, line)));
+  const content = features.length && buckets.length ? VIEW[state.view](places)
+    : sides ? differencesView() : h("p", { class: "none" }, text("none"));
   const list = page.querySelector(".choices");
   const scrolled = list ? list.scrollTop : null;
   page.replaceChildren(...heading(), h("main", { role: "tabpanel", "aria-labelledby": `tab-${state.view}` }, content), foot);
@@ -701,7 +877,6 @@ function draw() {
 readState();
 document.documentElement.dataset.theme = state.theme;
 addEventListener("hashchange", draw);
-narrow.addEventListener("change", draw);
 const problem = (key) => page.replaceChildren(h("p", { class: "problem", role: "alert" }, text(key)));
 if (typeof DecompressionStream === "undefined") problem("old");
 else inflate(document.getElementById("numbers").textContent).then(unpack).then(draw, () => problem("broken"));

@@ -1,4 +1,4 @@
-"""A reference as one HTML page that needs nothing else: no network, no other file."""
+"""A reference, or two compared, as one HTML page that needs nothing else: no network, no other file."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ def render(data: Mapping[str, Any]) -> str:
     ----------
     data : mapping
         The description of a reference: ``title``, ``labels``, ``variant``, ``registry``, ``schema``, ``min_count``,
-        ``features`` and ``buckets``, each bucket with its features' counts, moments, quantiles and sparse bins.
+        ``features`` and ``buckets``, each bucket with its features' counts, moments, quantiles and sparse bins; or of
+        two references, as `pair` makes it.
 
     Returns
     -------
@@ -51,8 +52,9 @@ def render(data: Mapping[str, Any]) -> str:
     >>> page.startswith("<!doctype html>")
     True
     """
-    axes, packed = _encode(data["features"], data["buckets"])
-    about = {name: data.get(name) for name in ("title", "labels", "variant", "registry", "schema", "min_count")}
+    axes, packed = _encode(data["features"], data["buckets"], data.get("differences", ()))
+    kept = ("title", "labels", "variant", "registry", "schema", "min_count", "sides")
+    about = {name: data.get(name) for name in kept}
     about["features"] = [
         {**feature, "axis": asdict(axis)} for feature, axis in zip(data["features"], axes, strict=True)
     ]
@@ -69,6 +71,45 @@ def render(data: Mapping[str, Any]) -> str:
     }
     # In one pass, so that nothing inserted is taken for a place to insert at.
     return re.sub(r"<!--(\w+)-->", lambda place: parts[place[1]], _file("_page.html"))
+
+
+def pair(
+    one: Mapping[str, Any], two: Mapping[str, Any], differences: Mapping[tuple[str, str], float], names: tuple[str, str]
+) -> dict[str, Any]:
+    """Join the descriptions of two references, that their page shows where they differ.
+
+    Parameters
+    ----------
+    one, two : mapping
+        Their descriptions, as `render` takes them, of the same features.
+    differences : mapping
+        How far they are apart, W1/σ, by bucket and feature.
+    names : tuple
+        What they are called on the page.
+
+    Returns
+    -------
+    dict
+        What `render` takes: the buckets that both have as those of `one`, then, in the same order, those of `two`;
+        ``sides`` with the names, the rows and the own buckets of each; and ``differences``, by feature and bucket.
+    """
+    sides = [{bucket["bucket"]: bucket for bucket in side["buckets"]} for side in (one, two)]
+    both = [name for name in sides[0] if name in sides[1]]
+    own = [
+        [{"bucket": name, "rows": side[name]["rows"]} for name in side if name not in other]
+        for side, other in (sides, sides[::-1])
+    ]
+    return {
+        **one,
+        "labels": [],
+        "buckets": [side[name] for side in sides for name in both],
+        "sides": {
+            "names": names,
+            "rows": [sum(bucket["rows"] for bucket in side.values()) for side in sides],
+            "only": [sorted(side, key=lambda bucket: -bucket["rows"]) for side in own],
+        },
+        "differences": [[differences.get((name, known["name"]), 0.0) for name in both] for known in one["features"]],
+    }
 
 
 def chinese_names() -> dict[str, dict[str, str]]:
@@ -94,13 +135,16 @@ def _json(value: object) -> str:
     return re.sub("[<>&]", lambda mark: f"\\u{ord(mark[0]):04x}", text)
 
 
-def _encode(features: Sequence[Mapping[str, Any]], buckets: Sequence[Mapping[str, Any]]) -> tuple[list[Axis], bytes]:
+def _encode(
+    features: Sequence[Mapping[str, Any]], buckets: Sequence[Mapping[str, Any]], differences: Sequence[Sequence[float]]
+) -> tuple[list[Axis], bytes]:
     """Return the features' axes, and all numbers, compressed.
 
     The numbers are, feature by feature and within it bucket by bucket: the counts (uint32), then the statistics,
-    the height of the tallest bar and the share beyond the axis (float32), column by column; their four bytes lie
-    apart, least significant first, so that they compress. The heights of the bars follow, as bytes, 255 the
-    tallest. A height is the share of humans over the width, the mean width being 1.
+    the height of the tallest bar and the share beyond the axis (float32), column by column, and the differences of
+    two references (float32); their four bytes lie apart, least significant first, so that they compress. The heights
+    of the bars follow, as bytes, 255 the tallest. A height is the share of humans over the width, the mean width
+    being 1.
     """
     import numpy as np
 
@@ -124,8 +168,8 @@ def _encode(features: Sequence[Mapping[str, Any]], buckets: Sequence[Mapping[str
         columns[-1, row, there] = histograms.beyond
         bars.append(np.rint(heights * (255 / np.where(tallest > 0, tallest, 1))[:, None]).astype(np.uint8))
         bars[-1][(heights > 0) & (bars[-1] == 0)] = 1  # rare is not never
-    floats = np.concatenate([_short(columns[:-2], 16), _short(columns[-2:], 8)])
-    words = np.concatenate([counts.ravel(), floats.ravel()])
+    apart = _short(np.array(differences, np.float64), 16)
+    words = np.concatenate([counts, _short(columns[:-2], 16), _short(columns[-2:], 8), apart], axis=None)
     planes = np.ascontiguousarray(words.view(np.uint8).reshape(-1, 4).T)
     return axes, zlib.compress(planes.tobytes() + b"".join(bar.tobytes() for bar in bars))
 

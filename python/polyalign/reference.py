@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -466,15 +467,70 @@ class Reference:
         return float(low), float(high)
 
     def plot(
-        self, path: str | os.PathLike[str], *, title: str | None = None, min_count: int = 20, threads: int | None = None
+        self,
+        path: str | os.PathLike[str],
+        *,
+        against: Reference | None = None,
+        names: tuple[str, str] | None = None,
+        title: str | None = None,
+        min_count: int = 20,
+        threads: int | None = None,
     ) -> None:
-        """Write a page that shows every bucket's histograms: one HTML file, in English and Chinese."""
+        """Write a page that shows every bucket's histograms: one HTML file, in English and Chinese.
+
+        Parameters
+        ----------
+        path : path
+            The file. One that is there is replaced.
+        against : Reference, optional
+            One to compare with, that of a model's answers, say: the page shows where the two differ, bucket by bucket.
+        names : tuple of two str, optional
+            What the two are called then. Default: their sources.
+        title : str, optional
+            The heading. Default: the sources, or the names of the two.
+        min_count : int
+            Features with fewer values in a bucket are marked, and are left out of mean differences.
+        threads : int, optional
+            How many threads work at it. Default: all cores.
+
+        Raises
+        ------
+        TypeError
+            `against` is no reference.
+        ValueError
+            The two have different schemas or variants.
+        OSError
+            The file can't be written.
+        """
         from polyalign._output import publishing
         from polyalign._page import render
 
         _check_folder(path)
         with publishing(path, overwrite=True) as output:
-            output.write(render(self._page(title, min_count, threads)).encode())
+            if against is None:
+                data = self._page(title, min_count, threads)
+            else:
+                data = self._pair(against, names, title, min_count, threads)
+            output.write(render(data).encode())
+
+    def _pair(
+        self, other: Reference, names: tuple[str, str] | None, title: str | None, min_count: int, threads: int | None
+    ) -> dict[str, Any]:
+        from polyalign._page import pair
+
+        table = self.diff(other, threads=threads)
+        columns = ([value.as_py() for value in table[name]] for name in ("bucket", "feature", "wasserstein_scaled"))
+        differences = {
+            (bucket, feature): apart
+            for bucket, feature, apart in zip(*columns, strict=True)
+            if not math.isnan(apart)  # both sides have values
+        }
+        if names is None:
+            one, two = (" · ".join(side.sources) for side in (self, other))
+            names = (one, two) if one and two and one != two else (one or "A", f"{two} (B)" if two else "B")
+        title = title or " – ".join(names)
+        one_page, other_page = (side._page(title, min_count, threads) for side in (self, other))
+        return pair(one_page, other_page, differences, names)
 
     def _page(self, title: str | None = None, min_count: int = 20, threads: int | None = None) -> dict[str, Any]:
         title = title or " · ".join(self.sources) or "Human reference"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,6 +18,7 @@ _LISTED = 10
 _EXAMPLES = """
 Examples:
   polyalign reference diff human.safetensors model.safetensors
+  polyalign reference diff human.safetensors model.safetensors --html page.html   all of it, in a browser
   polyalign reference diff 2023.safetensors 2024.safetensors --top 50 --json
 """
 
@@ -32,10 +34,11 @@ Examples:
     default=20,
     help="Leave out features with fewer values than this on either side. Default: 20.",
 )
+@options.html("Write all of it as a page, bucket by bucket.")
 @options.threads
 @options.json_
 @options.debug
-def diff(first: str, second: str, top: int, min_count: int, threads: int | None, json: bool) -> None:
+def diff(first: str, second: str, top: int, min_count: int, html: Path | None, threads: int | None, json: bool) -> None:
     """Say in which buckets and features two references differ most.
 
     W1/σ is the Wasserstein distance over A's standard deviation (no less than the feature's scale): how far a value
@@ -43,6 +46,11 @@ def diff(first: str, second: str, top: int, min_count: int, threads: int | None,
     """
     a, b = options.load_reference(first), options.load_reference(second)
     try:
+        if html is not None:
+            a.plot(html, against=b, names=_names(first, second), min_count=min_count, threads=threads)
+            if not json:
+                click.echo(f"written to {html}")
+                return
         rows = _differences(a, b, threads)
     except ValueError as error:
         raise ValueError(f"{first} and {second}: {error}") from None
@@ -69,6 +77,12 @@ def diff(first: str, second: str, top: int, min_count: int, threads: int | None,
 
         units = {feature.name: feature.unit for feature in registry(a._info["variant"])}
         _print(found, units, min_count)
+
+
+def _names(*files: str) -> tuple[str, str]:
+    """Return what two files are called on a page: their own names, if those tell them apart."""
+    one, two = (file.rstrip("/").rpartition("/")[2].removesuffix(".safetensors") for file in files)
+    return (one, two) if one and two and one != two else (files[0], files[1])
 
 
 def _differences(a: Reference, b: Reference, threads: int | None) -> list[dict[str, Any]]:

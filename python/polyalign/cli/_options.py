@@ -31,6 +31,20 @@ config = option(
 )
 # Read by `polyalign.cli.run`, which sees the errors.
 debug = option("--debug", is_flag=True, expose_value=False, help="Show a traceback on errors.")
+
+
+def _page_path(context: click.Context, parameter: click.Parameter, value: Path | None) -> Path | None:
+    if value is not None and value.suffix not in (".html", ".htm"):
+        raise click.BadParameter(f"{str(value)!r} is not an .html file", context, parameter)
+    return value
+
+
+def html(what: str) -> Callable[[_F], _F]:
+    """Give a command ``--html``."""
+    path = click.Path(dir_okay=False, path_type=Path)
+    return option("--html", metavar="PAGE", type=path, callback=_page_path, help=what)
+
+
 json_ = flag("--json", "Print JSON for machines instead of a table.")
 threads = option(
     "--threads",

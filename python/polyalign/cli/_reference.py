@@ -218,7 +218,7 @@ def _check_distinct(files: tuple[str, ...]) -> None:
 @click.argument("file", metavar="FILE")
 @option("--feature", "-f", metavar="NAME", help="Show one feature, in all buckets. polyalign features lists them.")
 @option("--bucket", "-b", metavar="ID", help="Show one bucket, in all features.")
-@option("--html", metavar="PAGE", type=click.Path(dir_okay=False, path_type=Path), help="Write all of it as a page.")
+@options.html("Write all of it as a page.")
 @option(
     "--rows",
     "-n",
@@ -233,8 +233,6 @@ def show(file: str, feature: str | None, bucket: str | None, html: Path | None, 
 
     FILE is a .safetensors file, a folder with one, or a data set on the hub (OWNER/NAME).
     """
-    if html is not None and html.suffix not in (".html", ".htm"):
-        raise click.BadParameter(f"{str(html)!r} is not an .html file", param_hint="'--html'")
     shown = options.load_reference(file)
     if html is not None:
         shown.plot(html)
