@@ -105,7 +105,11 @@ def test_tokens_are_those_of_the_counter(corpus: Path, tmp_path: Path) -> None:
     assert (report.prompt_tokens, report.completion_tokens) == (prompts, completions)
 
 
-@pytest.mark.parametrize("options", [{}, {"partition_by": ["language"]}, {"assignments_only": True}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"partition_by": ["language"], "test_share": 0.5}, {"assignments_only": True, "test_share": 0.5}],
+    ids=str,
+)
 def test_same_bytes_for_any_number_of_threads(
     bucketer: Bucketer, corpus: Path, tmp_path: Path, options: dict[str, Any]
 ) -> None:
@@ -129,6 +133,32 @@ def test_output_loads_in_datasets_and_trl_form(bucketer: Bucketer, corpus: Path,
     assert dataset[2]["prompt"][1]["role"] == "assistant"
     assert dataset[2]["bucket"].startswith("en|multi|qa|")
     assert json.loads(dataset[3]["extra"]) == {"source": "geo", "score": 1.5}
+
+
+def test_no_group_is_on_both_sides(bucketer: Bucketer, tmp_path: Path) -> None:
+    from datasets import load_dataset
+
+    def record(at: int) -> dict[str, Any]:
+        group = {"group": f"g{at // 5}"} if at < 200 else {}
+        return {"id": f"r{at}", "prompt": f"Question {at // 2}?", "completion": f"Answer {at}.", **group}
+
+    path = write_jsonl(tmp_path / "in.jsonl", [record(at) for at in range(400)])
+    report = bucketer.bucket_files(path, tmp_path / "out", test_share=0.2, chunk_bytes=4000)
+    dataset = load_dataset(str(tmp_path / "out"), cache_dir=str(tmp_path / "cache"))
+    assert set(dataset) == {"train", "test"}
+    together = [{row["group"] or row["prompt"][0]["content"] for row in dataset[split]} for split in ("train", "test")]
+    assert not together[0] & together[1]
+    sizes = {split: len(dataset[split]) for split in dataset}
+    assert sizes["train"] + sizes["test"] == report.bucketed == 400
+    assert 40 < sizes["test"] < 120
+    # Which ones does not depend on what else there is, nor on a table's form.
+    held_out = set(dataset["test"]["id"])
+    pq.write_table(pa.Table.from_pylist([record(at) for at in range(100, 300)]), tmp_path / "part.parquet")
+    bucketer.bucket_files(tmp_path / "part.parquet", tmp_path / "part", test_share=0.2)
+    found = pq.read_table(tmp_path / "part" / "data" / "test-00000.parquet")["id"].to_pylist()
+    assert found == sorted(held_out & {f"r{at}" for at in range(100, 300)})
+    with pytest.raises(ValueError, match="test_share is 1; it must be at least 0 and below 1"):
+        bucketer.bucket_files(path, tmp_path / "out", test_share=1.0, overwrite=True)
 
 
 def test_output_reads_in_pyarrow_polars_and_duckdb(bucketer: Bucketer, corpus: Path, tmp_path: Path) -> None:

@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from conftest import clean_environment
-from polyalign import Reference, cli
+from conftest import clean_environment, write_jsonl
+from polyalign import Bucketer, BucketSchema, Reference, cli
 
 pytest.importorskip("torch", reason="torch is not installed: pip install 'polyalign[train]'")
 pytest.importorskip("trl", reason="trl is not installed: pip install 'polyalign[train]'")
@@ -217,11 +217,15 @@ BAD = [
     ("sft {} --dataset_name model/config.txt", 1, "model/config.txt"),
     ("sft {} --dataset_name raw", 1, "the train data set does not say which text is the response"),
     ("sft {} --dataset_train_split other", 1, "bucketed: --dataset_train_split other: Unknown split"),
-    ("sft {} --eval_strategy steps", 1, "--test_split_size 0.02 takes a part of those that train"),
+    ("sft {} --eval_strategy steps", 1, "--test_share 0.05 holds out a part of those that train"),
     ("sft {} --model_name_or_path nowhere", 1, "model nowhere: "),
     ("sft {} --dataset_streaming --bucket_counts none.json", 1, "none.json: no such file or folder"),
     ("sft {} --dataset_streaming --bucket_counts bad.yaml", 1, "bad.yaml: neither a manifest of buckets nor a JSON"),
     ("sft {} --dataset_streaming --test_split_size 0.1", 1, "test_split_size: a data set that streams can't be split"),
+    ("sft {} --dataset_streaming --test_share 0.1", 1, "test_share: a data set that streams can't be split"),
+    ("sft {} --test_share 0.1 --test_split_size 0.1", 1, "test_share and test_split_size both say what is held out"),
+    ("sft {} --test_share 1", 2, "test_share is 1: it must be at least 0 and below 1"),
+    ("sft {} --test_share 0.000001", 1, "test_share=1e-06 holds out 0 of 48 rows"),
     ("sft {} --resume_from_checkpoint true", 1, "resume_from_checkpoint: there is no checkpoint in out"),
     ("sft {} --resume_from_checkpoint none", 1, "resume_from_checkpoint: none: no such folder"),
     ("hdpo {} --dataset_name pairs", 1, "lambda_online > 0 scores samples: give a reference or a critic"),
@@ -282,6 +286,29 @@ def test_evaluates_a_part(run: Run, built: list[Any]) -> None:
     assert run(f"{given} --test_split_size 0.25")[0] == 0
     assert run(f"{given} --dataset_train_split train[:40] --dataset_test_split train[40:]")[0] == 0
     assert [(len(each.train_dataset), len(each.eval_dataset)) for each in built] == [(36, 12), (40, 8)]
+
+
+def test_evaluates_the_groups_that_bucket_holds_out(run: Run, built: list[Any]) -> None:
+    rows = [
+        {
+            "id": f"r{at}",
+            "prompt": [{"role": "user", "content": "Sun?" if at % 3 else f"Rain {at}?"}],
+            "completion": "Yes.",
+            "language": "en",
+            **({} if at % 3 else {"group": f"g{at % 12}"}),
+        }
+        for at in range(90)
+    ]
+    Bucketer(BucketSchema(axes=["language"])).bucket_files(write_jsonl(Path("rows.jsonl"), rows), Path("whole"))
+    Bucketer(BucketSchema(axes=["language"])).bucket_files(Path("rows.jsonl"), Path("apart"), test_share=0.5)
+    given = f"sft --model_name_or_path model --output_dir out {FAST} --eval_strategy steps --dataset_name"
+    for options in ("whole --test_share 0.5", "apart"):
+        code, _, err = run(f"{given} {options}")
+        assert (code, err) == (0, "")
+    ids = [[set(part["id"]) for part in (each.train_dataset, each.eval_dataset)] for each in built]
+    assert ids[0] == ids[1]
+    assert sum(map(len, ids[0])) == 90
+    assert all(ids[0])
 
 
 def test_mixture(run: Run, built: list[Any]) -> None:

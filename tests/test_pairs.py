@@ -386,6 +386,20 @@ def test_fields_and_messages(corpus: Path, tmp_path: Path) -> None:
     assert pairs.from_samples(corpus / "bucketed", renamed, fields={"id": "key", "response": "text"}).table == found
 
 
+def test_what_is_held_out_makes_no_pairs(tmp_path: Path) -> None:
+    rows = [{"id": f"h{at}", "prompt": f"Q{at}?", "completion": "Human."} for at in range(40)]
+    Bucketer().bucket_files(write_jsonl(tmp_path / "rows.jsonl", rows), tmp_path / "apart", test_share=0.5)
+    train, test = (
+        pq.read_table(tmp_path / "apart" / "data" / f"{split}-00000.parquet")["id"].to_pylist()
+        for split in ("train", "test")
+    )
+    assert len(train) + len(test) == 40
+    samples = table(*({"id": row["id"], "response": "Model."} for row in rows))
+    found, report = pairs.from_samples(tmp_path / "apart", samples)
+    assert found["id"].to_pylist() == train
+    assert report.skipped_by_kind == {"unknown_id": len(test)}
+
+
 def test_labels_of_samples_have_no_say(corpus: Path, tmp_path: Path) -> None:
     labels = {"language": 5, "track": "weird", "family": "a|b", "source": [1], "group": 1.5, "bucket": "x"}
     source = write_jsonl(tmp_path / "samples.jsonl", [{"id": "h0", "response": "Model.", **labels}])

@@ -277,7 +277,7 @@ def _manifest_schema(path: Path) -> BucketSchema | None:
 def _parquet_files(what: str, path: Path) -> list[tuple[Path, str]]:
     """Return the Parquet files of an input, in order, with their names for messages."""
     if path.is_dir():
-        found = [file for file in sorted(path.rglob("*.parquet")) if not file.name.startswith(".")]
+        found = [file for file in sorted(path.rglob("*.parquet")) if not file.name.startswith((".", "test-"))]
         if not found:
             raise ValueError(f"{path}: no Parquet in it; polyalign bucket makes such a folder of a corpus")
         return [(file, str(file.relative_to(path.parent))) for file in found]

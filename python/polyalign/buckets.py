@@ -231,6 +231,7 @@ class Bucketer:
         turns: Literal["last", "all"] = "last",
         assignments_only: bool = False,
         partition_by: Sequence[str] = (),
+        test_share: float = 0.0,
         limit: int | None = None,
         chunk_bytes: int = 64 << 20,
         max_record_bytes: int = 256 << 20,
@@ -261,6 +262,10 @@ class Bucketer:
             Write no texts, only the assignment columns.
         partition_by : sequence of str, optional
             Hive-style folders by these axes.
+        test_share : float, default 0
+            Write the rows of about this share of all groups (of prompts, where a row has no group) to files of their
+            own, ``test-*.parquet`` beside ``train-*.parquet``, of which ``load_dataset`` makes two splits. A group is
+            in one of them, the same one whatever the corpus.
         limit : int, optional
             Stop after this many input rows.
         chunk_bytes : int, default 64 MiB
@@ -306,6 +311,7 @@ class Bucketer:
             "assignments_only": assignments_only,
             # The column `length` holds the number, `length_bin` the part.
             "partition_by": ["length_bin" if axis == "length" else axis for axis in partition_by],
+            "test_share": test_share,
             "chunk_bytes": chunk_bytes,
             "max_record_bytes": max_record_bytes,
             "threads": threads or 0,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json as json_module
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -135,6 +137,14 @@ _output_options = options.together(
     flag("--assignments-only", "Write no texts, only ids, buckets and lengths.", OUTPUT),
     option("--partition-by", panel=OUTPUT, metavar="AXIS,…", help="Hive-style folders by these axes."),
     option(
+        "--test-share",
+        panel=OUTPUT,
+        metavar="SHARE",
+        type=click.FloatRange(0, 1, max_open=True),
+        default=0.0,
+        help="Hold out this share of the groups, else prompts, as test-*.parquet: load_dataset gives two splits.",
+    ),
+    option(
         "--chunk-bytes",
         panel=OUTPUT,
         metavar="SIZE",
@@ -172,6 +182,7 @@ def bucket(
     overwrite: bool,
     assignments_only: bool,
     partition_by: str | None,
+    test_share: float,
     chunk_bytes: str,
     reference: str | None,
     sources: tuple[str, ...],
@@ -212,6 +223,7 @@ def bucket(
         turns=turns,
         assignments_only=assignments_only,
         partition_by=options.words(partition_by) or [],
+        test_share=test_share,
         limit=limit,
         chunk_bytes=options.byte_count(chunk_bytes, "--chunk-bytes"),
         max_record_bytes=options.byte_count(max_record_bytes, "--max-record-bytes"),
@@ -268,9 +280,16 @@ def _print(report: Report, seconds: float) -> None:
     if report.resumed_from:
         console.print(f"continued after {report.resumed_from:,} shards of an interrupted run")
     if report.output is not None:
-        console.print(f"written to {report.output}", markup=False)
+        console.print(f"written to {report.output}{_held_out(report.output)}", markup=False)
     if report.reference is not None:
         console.print(f"human reference: {report.reference}", markup=False)
+
+
+def _held_out(output: str | Path) -> str:
+    """Say how many rows of an output are held out, if any."""
+    shards = json_module.loads((Path(output) / "manifest.json").read_text("utf-8"))["shards"]
+    rows = sum(shard["rows"] for shard in shards if Path(shard["file"]).name.startswith("test-"))
+    return f", {rows:,} rows of it held out (test-*.parquet)" if rows else ""
 
 
 def _reading(report: Report) -> list[str]:

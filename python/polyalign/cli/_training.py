@@ -23,6 +23,7 @@ from polyalign.cli import _early
 from polyalign.cli import _options as options
 from polyalign.critics import SupportCritic
 from polyalign.trainers import HDPO, BucketSFT, BucketSFTConfig, HDPOConfig
+from polyalign.trainers._held_out import hold_out
 from polyalign.trainers._inputs import load
 from polyalign.trainers._together import agreed
 from polyalign.trainers._trl import (
@@ -48,6 +49,13 @@ class SFTArguments(ScriptArguments):
         metadata={
             "help": "Rows by bucket of the corpus, for data that stream: a manifest.json, its folder, or a JSON object "
             "of counts. Default: the manifest of a folder that streams."
+        },
+    )
+    test_share: float = field(
+        default=0.0,
+        metadata={
+            "help": "Hold out this share of the groups (of the prompts, where rows have no group), for evaluation: the "
+            "rows that polyalign bucket --test-share holds out."
         },
     )
     overwrite: bool = field(
@@ -172,6 +180,8 @@ def parse(command: str, arguments: Sequence[str]) -> tuple[Any, Any, Any, Any]:
     except (ValueError, TypeError, ImportError) as error:
         hint = "; --bf16 false trains in float32" if "bf16" in str(error) else ""
         raise click.UsageError(f"{error}{hint}") from error
+    if not 0 <= script.test_share < 1:
+        raise click.UsageError(f"test_share is {script.test_share:g}: it must be at least 0 and below 1")
     if script.dataset_name and mixture.datasets:
         raise click.UsageError("dataset_name and datasets both say what to train on: leave one out")
     return script, args, model_args, mixture
@@ -202,6 +212,11 @@ def _data(script: Any, mixture: Any, args: Any) -> tuple[Any, Any]:
         train = get_dataset(dataclasses.replace(mixture, test_split_size=None))["train"]
     else:
         train = _split(script, "train")
+    if script.test_share:
+        if mixture.test_split_size is not None:
+            raise ValueError("test_share and test_split_size both say what is held out: leave one out")
+        train, held_out = hold_out(train, script.test_share)
+        return train, held_out if evaluates else None
     if mixture.test_split_size is not None:
         if isinstance(train, datasets.IterableDataset):
             raise ValueError("test_split_size: a data set that streams can't be split; name a --dataset_test_split")
@@ -221,7 +236,7 @@ def _split(script: Any, kind: str) -> Any:
     except (ValueError, KeyError) as error:
         if "split" not in str(error):
             raise
-        hint = "; --test_split_size 0.02 takes a part of those that train" if kind == "test" else ""
+        hint = "; --test_share 0.05 holds out a part of those that train" if kind == "test" else ""
         raise ValueError(f"{name}: --dataset_{kind}_split {split}: {error}{hint}") from None
 
 

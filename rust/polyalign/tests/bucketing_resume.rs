@@ -42,6 +42,7 @@ fn bytes_do_not_depend_on_threads() {
         for threads in [1, 2, 16] {
             let mut job = corpus_job(dir.path(), &format!("{kind}-{threads}"));
             (job.threads, job.assignments_only) = (threads, assignments_only);
+            job.test_share = if kind == "split" { 0.3 } else { 0.0 };
             job.partition_by.clone_from(&partition_by);
             let report = bucket(&job).unwrap();
             assert!(report.shards > 5);

@@ -74,7 +74,8 @@ struct Rejects {
 
 /// The settings that an output depends on, as given: no paths, no number of threads.
 pub fn settings(job: &Job, bucketer: &Bucketer) -> Result<Map<String, Value>> {
-    let Job { fields, turns, assignments_only, partition_by, chunk_bytes, max_record_bytes, limit, .. } = job;
+    let Job { fields, turns, assignments_only, partition_by, test_share, .. } = job;
+    let Job { chunk_bytes, max_record_bytes, limit, .. } = job;
     let settings = json!({
         "polyalign_version": env!("CARGO_PKG_VERSION"),
         "schema": bucketer.schema(),
@@ -84,6 +85,7 @@ pub fn settings(job: &Job, bucketer: &Bucketer) -> Result<Map<String, Value>> {
         "turns": turns,
         "assignments_only": assignments_only,
         "partition_by": partition_by,
+        "test_share": test_share,
         "chunk_bytes": chunk_bytes,
         "max_record_bytes": max_record_bytes,
         "limit": limit,

@@ -3,6 +3,7 @@
 mod assign;
 mod columns;
 mod encode;
+mod held_out;
 mod journal;
 mod manifest;
 mod output;
@@ -35,6 +36,7 @@ use crate::stream::{self, Blocks, Records, Stream};
 use crate::{Error, Result};
 use columns::Layout;
 use encode::Encoder;
+use held_out::HeldOut;
 use journal::{Header, Journal};
 use output::{Left, Output};
 use partition::Partitions;
@@ -48,7 +50,7 @@ use table::OwnColumns;
 use worker::{Done, Pass, Plan, Worker};
 
 /// What to bucket and where to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Job {
     /// Files, directories, globs, or `-` for standard input.
@@ -66,6 +68,8 @@ pub struct Job {
     pub assignments_only: bool,
     /// Hive-style folders by these axes.
     pub partition_by: Vec<String>,
+    /// The share of groups, else of prompts, whose rows go to `test-*.parquet` files of their own.
+    pub test_share: f64,
     /// Decompressed input bytes per shard.
     pub chunk_bytes: u64,
     /// Records above this are rejected without being held.
@@ -88,6 +92,7 @@ impl Default for Job {
             turns: Turns::Last,
             assignments_only: false,
             partition_by: Vec::new(),
+            test_share: 0.0,
             chunk_bytes: 64 << 20,
             max_record_bytes: 256 << 20,
             threads: 0,
@@ -196,6 +201,12 @@ fn check(job: &Job) -> Result<()> {
     };
     range("chunk_bytes", job.chunk_bytes, 64 << 30)?;
     range("max_record_bytes", job.max_record_bytes, 1 << 30)?;
+    if !(0.0..1.0).contains(&job.test_share) {
+        return Err(Error::Input(format!(
+            "test_share is {}; it must be at least 0 and below 1",
+            job.test_share
+        )));
+    }
     range("limit", job.limit.unwrap_or(1), u64::MAX)
 }
 
@@ -408,7 +419,8 @@ impl Run<'_> {
         };
         fields.extend(own.fields);
         let encoder = Encoder::new(&fields, bucketer.schema(), !own.columns.is_empty())?;
-        Ok((layout, Pass::Write { encoder, own: own.columns, partitions }))
+        let held_out = HeldOut::new(self.job.test_share);
+        Ok((layout, Pass::Write { encoder, own: own.columns, partitions, held_out }))
     }
 
     fn plan(

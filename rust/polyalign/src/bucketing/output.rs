@@ -1,6 +1,7 @@
 //! The output folder in the making: shards and rejects in order, and a journal of what is finished.
 
 use super::encode::{Encoded, Encoder};
+use super::held_out::TRAIN;
 use super::journal::{self, Entry, Header, Journal, Mark, Shard};
 use super::stats::Stats;
 use super::worker::Done;
@@ -156,8 +157,8 @@ impl<'c> Output<'c> {
     /// # Errors
     /// Output that can't be written.
     pub fn append(&mut self, encoder: &Encoder, done: Done) -> Result<()> {
-        for (folder, group) in done.groups {
-            self.append_group(encoder, folder, group)?;
+        for (stem, group) in done.groups {
+            self.append_group(encoder, stem, group)?;
         }
         if !done.rejects.is_empty() {
             let path = self.claim.work().join("rejects.jsonl");
@@ -170,18 +171,18 @@ impl<'c> Output<'c> {
         Ok(())
     }
 
-    fn append_group(&mut self, encoder: &Encoder, folder: String, group: Encoded) -> Result<()> {
-        let path = self.shard_path(&folder);
-        if !self.open.contains_key(&folder) {
+    fn append_group(&mut self, encoder: &Encoder, stem: String, group: Encoded) -> Result<()> {
+        let path = self.shard_path(&stem);
+        if !self.open.contains_key(&stem) {
             let sink = if self.split {
                 Sink::Memory(Vec::new())
             } else {
                 Sink::File(BufWriter::with_capacity(1 << 20, create(&path)?))
             };
             let writer = encoder.file(Hashed::new(sink)).map_err(|e| failed(&path, &e))?;
-            self.open.insert(folder.clone(), OpenShard { writer, rows: 0 });
+            self.open.insert(stem.clone(), OpenShard { writer, rows: 0 });
         }
-        let Some(shard) = self.open.get_mut(&folder) else {
+        let Some(shard) = self.open.get_mut(&stem) else {
             return Ok(());
         };
         shard.rows += group.rows as u64;
@@ -189,13 +190,12 @@ impl<'c> Output<'c> {
     }
 
     /// Name of a shard of the chunk under way, below the output folder.
-    fn shard_name(&self, folder: &str) -> String {
-        let separator = if folder.is_empty() { "" } else { "/" };
-        format!("data/{folder}{separator}train-{:05}.parquet", self.chunk)
+    fn shard_name(&self, stem: &str) -> String {
+        format!("data/{stem}-{:05}.parquet", self.chunk)
     }
 
-    fn shard_path(&self, folder: &str) -> PathBuf {
-        self.claim.work().join(self.shard_name(folder))
+    fn shard_path(&self, stem: &str) -> PathBuf {
+        self.claim.work().join(self.shard_name(stem))
     }
 
     /// Closes the shards of a chunk; the journal learns of them once they are on disk.
@@ -205,10 +205,10 @@ impl<'c> Output<'c> {
     pub fn end_chunk(&mut self, end: Position) -> Result<()> {
         let mut files = Vec::with_capacity(self.open.len());
         let mut shards = Vec::with_capacity(self.open.len());
-        for (folder, shard) in std::mem::take(&mut self.open) {
-            let path = self.shard_path(&folder);
+        for (stem, shard) in std::mem::take(&mut self.open) {
+            let path = self.shard_path(&stem);
             let (bytes, sha256) = close(shard.writer, &path)?;
-            shards.push(Shard { file: self.shard_name(&folder), rows: shard.rows, bytes, sha256 });
+            shards.push(Shard { file: self.shard_name(&stem), rows: shard.rows, bytes, sha256 });
             files.push(path);
         }
         let stats = std::mem::take(&mut self.stats);
@@ -228,8 +228,8 @@ impl<'c> Output<'c> {
     fn ensure_shard(&mut self, encoder: &Encoder) -> Result<()> {
         if self.shards.is_empty() {
             self.chunk = 0;
-            let name = self.shard_name("");
-            let path = self.shard_path("");
+            let name = self.shard_name(TRAIN);
+            let path = self.shard_path(TRAIN);
             let sink = Sink::File(BufWriter::new(create(&path)?));
             let writer = encoder.file(Hashed::new(sink)).map_err(|e| failed(&path, &e))?;
             let (bytes, sha256) = close(writer, &path)?;

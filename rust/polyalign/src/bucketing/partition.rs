@@ -1,5 +1,6 @@
 //! Hive-style folders: `language=en/family=qa`.
 
+use super::held_out::{TEST, TRAIN};
 use crate::{Error, Result};
 use arrow::array::{Array, ArrayRef, AsArray, UInt32Array};
 use arrow::datatypes::Int32Type;
@@ -39,28 +40,30 @@ impl Partitions {
         Ok(Self { axes: found })
     }
 
-    /// The rows of each folder, in order of folders. Axis columns must be dictionaries.
-    pub fn split(&self, columns: Vec<ArrayRef>) -> Result<Vec<(String, Vec<ArrayRef>)>> {
-        if self.axes.is_empty() {
-            return Ok(vec![(String::new(), columns)]);
+    /// The rows of each file, by the start of its name, in that order; `held_out` says which are to be apart, if any
+    /// may be. Axis columns must be dictionaries.
+    pub fn split(&self, columns: Vec<ArrayRef>, held_out: &[bool]) -> Result<Vec<(String, Vec<ArrayRef>)>> {
+        if self.axes.is_empty() && !held_out.contains(&true) {
+            return Ok(vec![(TRAIN.into(), columns)]);
         }
         let keys: Vec<_> = self.axes.iter().map(|&(_, i)| columns[i].as_dictionary::<Int32Type>()).collect();
-        let mut rows: BTreeMap<Vec<i32>, Vec<u32>> = BTreeMap::new();
+        let mut rows: BTreeMap<(Vec<i32>, bool), Vec<u32>> = BTreeMap::new();
         for row in 0..columns[0].len() {
             let key = keys.iter().map(|k| k.keys().value(row)).collect();
-            rows.entry(key).or_default().push(row as u32);
+            let is_held_out = held_out.get(row).copied().unwrap_or(false);
+            rows.entry((key, is_held_out)).or_default().push(row as u32);
         }
         let mut split = Vec::with_capacity(rows.len());
-        for (key, rows) in rows {
-            let mut folder = String::new();
+        for ((key, is_held_out), rows) in rows {
+            let mut stem = String::new();
             for ((name, _), (dictionary, number)) in self.axes.iter().zip(keys.iter().zip(key)) {
                 let value = dictionary.values().as_string::<i32>().value(number as usize);
-                let separator = if folder.is_empty() { "" } else { "/" };
-                let _ = write!(folder, "{separator}{}={}", escape(name), escape(value));
+                let _ = write!(stem, "{}={}/", escape(name), escape(value));
             }
+            stem.push_str(if is_held_out { TEST } else { TRAIN });
             let rows = UInt32Array::from(rows);
             let taken = columns.iter().map(|c| arrow::compute::take(c, &rows, None));
-            split.push((folder, taken.collect::<Result<_, _>>()?));
+            split.push((stem, taken.collect::<Result<_, _>>()?));
         }
         split.sort_by(|a, b| a.0.cmp(&b.0));
         Ok(split)

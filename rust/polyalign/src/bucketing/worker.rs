@@ -2,6 +2,7 @@
 
 use super::columns::{Columns, Layout};
 use super::encode::{Encoded, Encoder, RowGroup};
+use super::held_out::{HeldOut, TRAIN};
 use super::partition::Partitions;
 use super::reference::Counting;
 use super::report::Example;
@@ -33,6 +34,8 @@ pub enum Pass {
         own: Vec<usize>,
         /// Where its rows go.
         partitions: Partitions,
+        /// Which of them are apart.
+        held_out: HeldOut,
     },
     /// Counting buckets, with a few example rows.
     Look {
@@ -70,7 +73,7 @@ pub struct Plan {
 /// A block's output.
 #[derive(Default)]
 pub struct Done {
-    /// Row groups, each with the folder of its file (empty: none).
+    /// Row groups, each with the start of its file's name.
     pub groups: Vec<(String, Encoded)>,
     /// Lines of the rejects file.
     pub rejects: Vec<u8>,
@@ -183,10 +186,12 @@ struct Sheet<'p> {
     table: BucketTable,
     counts: Vec<BucketCounts>,
     file: Option<(u32, FileStats)>,
+    /// Which rows of the columns are held out, if any may be.
+    held_out: Vec<bool>,
     /// The row group of an output that is not split.
     group: Option<RowGroup>,
-    /// By folder: the rows, to be encoded one folder after the other, as an encoder is large.
-    folders: BTreeMap<String, Vec<Vec<ArrayRef>>>,
+    /// By file: the rows, to be encoded one file after the other, as an encoder is large.
+    files: BTreeMap<String, Vec<Vec<ArrayRef>>>,
     done: Done,
 }
 
@@ -198,8 +203,9 @@ impl<'p> Sheet<'p> {
             table: BucketTable::default(),
             counts: Vec::new(),
             file: None,
+            held_out: Vec::new(),
             group: None,
-            folders: BTreeMap::new(),
+            files: BTreeMap::new(),
             done: Done::default(),
         })
     }
@@ -273,7 +279,12 @@ impl<'p> Sheet<'p> {
 
     fn keep(&mut self, record: &Record<'_>, place: &Place, assignment: &Assignment) {
         match self.plan.pass {
-            Pass::Write { .. } => self.columns.push(record, place.row, assignment),
+            Pass::Write { held_out, .. } => {
+                self.columns.push(record, place.row, assignment);
+                if held_out.any() {
+                    self.held_out.push(held_out.has(record));
+                }
+            }
             Pass::Look { examples } if self.done.examples.len() < examples => {
                 let file = &self.plan.inputs.files[place.file as usize].name;
                 let message = |m: &crate::io::record::Message<'_>| (m.role.to_owned(), m.content.to_owned());
@@ -341,6 +352,7 @@ impl<'p> Sheet<'p> {
             return Ok(());
         };
         let columns = std::mem::replace(&mut self.columns, Columns::new(&plan.layout));
+        let held_out = std::mem::take(&mut self.held_out);
         let mut columns = columns.finish(&self.table)?;
         let all = kept.iter().copied().eq(0..rows.batch.num_rows() as u32);
         let kept = UInt32Array::from(kept);
@@ -349,16 +361,16 @@ impl<'p> Sheet<'p> {
             let column = if all { Arc::clone(column) } else { arrow::compute::take(column, &kept, None)? };
             columns.push(conform(&column, encoder.schema.field(columns.len()).data_type())?);
         }
-        self.write(columns)
+        self.write(columns, &held_out)
     }
 
-    fn write(&mut self, columns: Vec<ArrayRef>) -> Result<()> {
+    fn write(&mut self, columns: Vec<ArrayRef>, held_out: &[bool]) -> Result<()> {
         let Pass::Write { encoder, partitions, .. } = &self.plan.pass else {
             return Ok(());
         };
-        for (folder, columns) in partitions.split(columns)? {
-            if !folder.is_empty() {
-                self.folders.entry(folder).or_default().push(columns);
+        for (stem, columns) in partitions.split(columns, held_out)? {
+            if stem != TRAIN {
+                self.files.entry(stem).or_default().push(columns);
                 continue;
             }
             let group = match &mut self.group {
@@ -370,18 +382,18 @@ impl<'p> Sheet<'p> {
         Ok(())
     }
 
-    /// Encodes the rows of all folders.
+    /// Encodes the rows of all files.
     fn end_groups(&mut self) -> Result<()> {
         if let Some(group) = self.group.take() {
-            self.done.groups.push((String::new(), group.finish()?));
+            self.done.groups.push((TRAIN.into(), group.finish()?));
         }
         let Pass::Write { encoder, .. } = &self.plan.pass else {
             return Ok(());
         };
-        for (folder, parts) in std::mem::take(&mut self.folders) {
+        for (stem, parts) in std::mem::take(&mut self.files) {
             let mut group = encoder.row_group()?;
             parts.iter().try_for_each(|columns| group.write(columns))?;
-            self.done.groups.push((folder, group.finish()?));
+            self.done.groups.push((stem, group.finish()?));
         }
         Ok(())
     }
@@ -391,7 +403,8 @@ impl<'p> Sheet<'p> {
         if self.columns.len() > 0 {
             let columns = std::mem::replace(&mut self.columns, Columns::new(&plan.layout));
             let columns = columns.finish(&self.table)?;
-            self.write(columns)?;
+            let held_out = std::mem::take(&mut self.held_out);
+            self.write(columns, &held_out)?;
         }
         self.end_groups()?;
         self.end_file();

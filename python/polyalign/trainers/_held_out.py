@@ -1,0 +1,56 @@
+"""Rows held out by what belongs together, as ``polyalign bucket --test-share`` tells them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import xxhash
+from datasets import Dataset, IterableDataset
+
+__all__ = ["hold_out"]
+
+_COLUMNS = ("group", "prompt", "messages", "completion", "chosen")
+_ROWS = 1000
+
+
+def hold_out(dataset: Any, share: float) -> tuple[Dataset, Dataset]:
+    """Split a data set in rows that train and rows that are held out: about this share of its groups.
+
+    Rows without a group go by their prompt, rows without a prompt by their response.
+
+    Raises
+    ------
+    ValueError
+        The data set streams, has no columns to tell it from, or one part is empty.
+    """
+    if isinstance(dataset, IterableDataset):
+        raise ValueError("test_share: a data set that streams can't be split; name a --dataset_test_split")
+    columns = [name for name in _COLUMNS if name in dataset.column_names]
+    if not columns:
+        raise ValueError(f"test_share: rows are told apart by one of the columns {', '.join(_COLUMNS)}; there is none")
+    parts: tuple[list[int], list[int]] = ([], [])
+    below, at = int(share * 2.0**64), 0
+    for batch in dataset.select_columns(columns).iter(_ROWS):
+        for values in zip(*batch.values(), strict=True):
+            parts[_key(dict(zip(batch, values, strict=True))) < below].append(at)
+            at += 1
+    if not all(parts):
+        raise ValueError(f"test_share={share:g} holds out {len(parts[1]):,} of {at:,} rows: change it")
+    return dataset.select(parts[0]), dataset.select(parts[1])
+
+
+def _key(row: Mapping[str, Any]) -> int:
+    """Hash what a row has in common with others."""
+    if row.get("group") is not None:
+        return xxhash.xxh3_64_intdigest(str(row["group"]).encode())
+    whole = _messages(row.get("messages"), "user")
+    messages = _messages(row.get("prompt"), "user") or whole[:-1] or whole
+    messages = messages or _messages(row.get("completion") or row.get("chosen"), "assistant")
+    spelled = "".join(f"{message['role']}\0{message['content']}\0" for message in messages)
+    return xxhash.xxh3_64_intdigest(spelled.encode())
+
+
+def _messages(value: Any, role: str) -> list[Any]:
+    """Return messages; a text is one."""
+    return [{"role": role, "content": value}] if isinstance(value, str) and value else list(value or [])
