@@ -412,7 +412,7 @@ def test_output_that_cannot_be_printed(tmp_path: Path, arguments: list[str]) -> 
         command = [sys.executable, "-m", "polyalign", *arguments]
         result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert result.returncode == 1
-    assert one_line(result.stderr) == "No space left on device"
+    assert one_line(result.stderr) == "standard output: No space left on device"
 
 
 def test_the_first_reject_of_each_kind_is_shown(cli: Cli, corpus: Path) -> None:

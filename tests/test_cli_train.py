@@ -377,9 +377,9 @@ def test_an_adapter_trains_on(run: Run) -> None:
 def test_resume(run: Run) -> None:
     given = f"sft --model_name_or_path model --dataset_name bucketed {FAST} --save_strategy steps --save_steps 1"
     assert run(f"{given} --output_dir whole")[0] == 0
-    whole = run(f"{given} --output_dir whole --max_steps 4")[1]
+    whole = run(f"{given} --output_dir whole --overwrite --max_steps 4")[1]
     for checkpoint in ("true", "part/checkpoint-2"):
-        assert run(f"{given} --output_dir part --max_steps 4")[0] == 0
+        assert run(f"{given} --output_dir part --overwrite --max_steps 4")[0] == 0
         for late in ("3", "4"):
             subprocess.run(["rm", "-r", f"part/checkpoint-{late}"], check=True)
         code, out, err = run(f"{given} --output_dir part --max_steps 4 --resume_from_checkpoint {checkpoint}")

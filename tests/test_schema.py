@@ -99,7 +99,7 @@ def test_broken_json_says_where() -> None:
     ("arguments", "message"),
     [
         ({"count": "prompt"}, "must be 'all' or 'completion'"),
-        ({"fields": {"answer": "x"}}, "'answer' is not one of prompt, response"),
+        ({"fields": {"answer": "x"}}, "'answer' is not one of messages, prompt, response"),
         ({"schema": BucketSchema(length_unit="tokens")}, "tokenizer"),
     ],
 )
