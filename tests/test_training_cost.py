@@ -140,13 +140,13 @@ def test_a_sampling_step_adds_a_generation_and_a_forward(folder: Path, tmp_path:
     trainer = made(HUMAN_DPO, folder, tmp_path, given={"critic": critic}, **settings)
     with counting(trainer) as counts:
         trainer.train()
-    # Steps 1 and 2 sample nothing; in the third each of two micro-batches generates (a forward for the one token) and
-    # sees its samples once more.
+    # Steps 1 and 2 sample on trial, step 3 in earnest: each generates once for its two micro-batches (a forward for the
+    # one token), and each micro-batch sees its samples once more.
     assert counts["micro-batches"] == counts["backwards"] == 6
-    assert counts["generates"] == 2
-    assert counts["policy forwards"] == 6 + 2 * 2
+    assert counts["generates"] == 3
+    assert counts["policy forwards"] == 6 + 3 + 6
     assert counts["reference forwards"] == 6
-    assert [len(call) for call in critic.calls] == [2 * 3] * 2
+    assert [len(call) for call in critic.calls] == [2 * 2 * 3] * 3
 
 
 def test_scores_are_asked_once_before_training(folder: Path, tmp_path: Path) -> None:
