@@ -92,11 +92,8 @@ def test_pairs_read_a_pipe_once_or_say_what_to_do(cli: Cli, piped: Callable[[Pat
     samples = [{"id": record["id"], "response": "A sample of a model, of some words."} for record in humans.records()]
     file = write_jsonl(tmp_path / "samples.jsonl", samples)
     command = ("pairs", "bucketed", "--out", "pairs", "--overwrite", "--samples")
-    result = cli(*command, piped(file))
-    assert result.returncode == 1
-    assert "name the field of the response (--response-field)" in result.stderr
-    report = told(cli, *command, piped(file), "--response-field", "response")
-    assert report["samples"] == len(samples)
+    for named in ((), ("--response-field", "response")):
+        assert told(cli, *command, piped(file), *named)["samples"] == len(samples)
     result = cli("pairs", piped(file), "--out", "other")
     assert result.returncode == 1
     assert "save it as a file" in result.stderr

@@ -243,9 +243,12 @@ fn a_claim_is_one_jobs_and_leaves_nothing() {
                 for _ in 0..300 {
                     match Claim::take(&path, Kind::File, true) {
                         Ok(claim) => {
-                            let _alone = alone.try_lock().expect("one at a time");
+                            let alone = alone.try_lock().expect("one at a time");
                             fs::write(claim.work(), "x").unwrap();
-                            publish(&[&claim]).map(|()| drop(claim)).unwrap_or_else(|e| panic!("{e}"));
+                            publish(&[&claim]).unwrap_or_else(|e| panic!("{e}"));
+                            // Before the claim, which another thread may have from then on.
+                            drop(alone);
+                            drop(claim);
                             count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                         }
                         Err(error) => assert!(error.to_string().contains("another process"), "{error}"),
