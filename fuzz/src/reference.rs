@@ -98,7 +98,9 @@ pub fn check(data: &[u8]) -> [bool; 1] {
     };
     let bytes = reference.to_bytes().expect("what was read can be written");
     assert!(Reference::from_bytes(&bytes).expect("what was written can be read") == reference);
-    for summary in reference.describe().iter().filter(|summary| summary.count > 0) {
+    let never = AtomicBool::new(false);
+    let described = reference.describe(&never).expect("what loads can be described");
+    for summary in described.iter().filter(|summary| summary.count > 0) {
         let ascending = [&[summary.min], &summary.quantiles[..], &[summary.max]].concat();
         assert!(ascending.is_sorted(), "{summary:?}");
         assert!(
@@ -110,8 +112,8 @@ pub fn check(data: &[u8]) -> [bool; 1] {
     let ids: Vec<&str> = reference.buckets().iter().map(|bucket| bucket.id.as_str()).collect();
     let query = Query { min_count: 2, ..Query::default() };
     let _ = reference.calibrate(&ids, &query);
-    let _ = reference.merge(&reference).map(|both| both.describe());
-    polyalign::reference::diff(&reference, &reference, &AtomicBool::new(false)).expect("no distance is refused");
+    let _ = reference.merge(&reference).map(|both| both.describe(&never));
+    polyalign::reference::diff(&reference, &reference, &never).expect("no distance is refused");
     [true]
 }
 
