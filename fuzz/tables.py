@@ -89,27 +89,19 @@ def tables() -> list[pa.Table]:
     return [plain, views, labels, odd]
 
 
-def arrow_files() -> list[Case]:
-    """Return IPC files, plain and packed."""
-    seeds = []
-    for table in tables():
-        for codec in (None, "lz4", "zstd"):
-            sink = io.BytesIO()
-            with pa.ipc.new_file(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression=codec)) as writer:
-                writer.write_table(table, max_chunksize=5)
-            seeds.append(sink.getvalue())
-    return seeds
+def arrow(new: Callable[..., Any]) -> Callable[[], list[Case]]:
+    """Return what makes IPC data by one of pyarrow's writers, plain and packed."""
 
+    def seeds() -> list[Case]:
+        made = []
+        for table in tables():
+            for codec in (None, "lz4", "zstd"):
+                sink = io.BytesIO()
+                with new(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression=codec)) as writer:
+                    writer.write_table(table, max_chunksize=5)
+                made.append(sink.getvalue())
+        return made
 
-def arrow_streams() -> list[Case]:
-    """Return IPC streams, plain and packed."""
-    seeds = []
-    for table in tables():
-        for codec in (None, "lz4", "zstd"):
-            sink = io.BytesIO()
-            with pa.ipc.new_stream(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression=codec)) as writer:
-                writer.write_table(table, max_chunksize=5)
-            seeds.append(sink.getvalue())
     return seeds
 
 
@@ -269,12 +261,12 @@ def _one_line(error: Exception) -> None:
 
 
 FORMATS: dict[str, tuple[Callable[[], list[Case]], Check]] = {
-    "arrow": (arrow_files, bucketed(".arrow")),
-    "arrows": (arrow_streams, bucketed(".arrows")),
+    "arrow": (arrow(pa.ipc.new_file), bucketed(".arrow")),
+    "arrows": (arrow(pa.ipc.new_stream), bucketed(".arrows")),
     "parquet": (parquet_files, bucketed(".parquet")),
     "gz": (gzips, bucketed(".jsonl.gz")),
     "zst": (zstds, bucketed(".jsonl.zst")),
-    "pycapsule": (arrow_files, handed_on),
+    "pycapsule": (arrow(pa.ipc.new_file), handed_on),
 }
 
 

@@ -29,15 +29,10 @@ def tokenizer_json(source: object, revision: str | None = None) -> tuple[bytes, 
         path = Path(source)
         if path.exists():
             return _read_tokenizer(path), str(path)
-        if isinstance(source, os.PathLike) or _is_path(source):
+        if isinstance(source, os.PathLike) or source.endswith(".json") or is_path(source):
             raise FileNotFoundError(f"{path}: no such file or directory; give a tokenizer.json or its folder")
         return _hub_tokenizer(source, revision), source
     return _object_json(source), type(source).__name__
-
-
-def _is_path(name: str) -> bool:
-    """Whether a name that is not on disk was meant as a path, not as a hub name."""
-    return name.startswith((".", "/", "~")) or name.endswith(".json") or name.count("/") > 1 or "\\" in name
 
 
 def _read_tokenizer(path: Path) -> bytes:

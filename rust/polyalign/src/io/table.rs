@@ -9,6 +9,7 @@ use super::json::{self, JsonKey, JsonNode};
 use super::json_column::is_json;
 use super::record::{Record, Reject};
 use super::shape::{FieldSpec, Sample, Shape};
+use super::unify::item;
 use crate::{Error, Result};
 use arrow::array::cast::AsArray;
 use arrow::array::{Array, ArrayRef, RecordBatch, downcast_integer_array};
@@ -178,22 +179,10 @@ fn sample(schema: &Schema) -> Sample {
 
 /// Whether a column's values are lists of messages (or, of what is JSON, may be).
 fn is_chat(field: &ArrowField) -> bool {
-    let Some(item) = items(field.data_type()) else { return is_json(field) };
+    let Some(item) = item(field.data_type()) else { return is_json(field) };
     let DataType::Struct(members) = item.data_type() else { return is_json(item) };
     let has = |names: &[&str]| members.iter().any(|member| names.contains(&member.name().as_str()));
     has(&["role", "from"]) && has(&["content", "value", "text"])
-}
-
-/// The field of a list's elements; `None` if it is no list.
-fn items(of: &DataType) -> Option<&ArrowField> {
-    match of {
-        DataType::List(item)
-        | DataType::LargeList(item)
-        | DataType::FixedSizeList(item, _)
-        | DataType::ListView(item)
-        | DataType::LargeListView(item) => Some(item),
-        _ => None,
-    }
 }
 
 fn column_of(schema: &Schema, name: &str) -> Result<Option<usize>> {
@@ -283,7 +272,7 @@ fn expect(schema: &Schema, index: usize, classes: &[Class]) -> Result<()> {
 
 /// Refuses lists whose elements can hold neither messages nor turns.
 fn expect_messages(field: &ArrowField) -> Result<()> {
-    let Some(item) = items(field.data_type()) else { return Ok(()) };
+    let Some(item) = item(field.data_type()) else { return Ok(()) };
     if Class::of_field(item) != Class::Other {
         return Ok(());
     }

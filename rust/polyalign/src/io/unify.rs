@@ -99,7 +99,8 @@ fn common_integer(a: &DataType, b: &DataType) -> Option<DataType> {
     }
 }
 
-fn item(list: &DataType) -> Option<&Field> {
+/// The field of a list's elements; `None` if it is no list.
+pub(super) fn item(list: &DataType) -> Option<&Field> {
     match list {
         DataType::List(item)
         | DataType::LargeList(item)
