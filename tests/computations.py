@@ -25,6 +25,9 @@ def calls(folder: Path, tokenizer: Path) -> dict[str, Callable[[], Any]]:
     assigned = bucketer.assign(table)
     reference = pa.Reference.from_arrow(assigned, schema=SCHEMA)
     reference.save(folder / "reference")
+    samples = _columns(tuple({"id": row["id"], "response": "So it is, I think."} for row in records()))
+    preference = {"bucket": "en|single|qa|short", "prompt": "Why?", "chosen": "So.", "rejected": "No."}
+    preferences = _columns((preference,) * 300)
     bucketer.bucket_files(str(corpus), str(folder / "bucketed"))
 
     def fresh() -> pa.Reference:
@@ -40,6 +43,9 @@ def calls(folder: Path, tokenizer: Path) -> dict[str, Callable[[], Any]]:
         "count": lambda: counter.count(TEXTS),
         "assign": lambda: bucketer.assign(table),
         "bucket_files": lambda: bucketer.bucket_files(str(corpus), str(folder / "again"), overwrite=True),
+        "bucket_files_reference": lambda: bucketer.bucket_files(
+            str(corpus), str(folder / "counted"), overwrite=True, reference=folder / "counted.safetensors"
+        ),
         "extract": lambda: features.extract(TEXTS, "en"),
         "extract_paper": lambda: features.extract(TEXTS[:50], "en", variant="paper"),
         "Reference.build": lambda: pa.Reference.build(folder / "bucketed"),
@@ -52,10 +58,17 @@ def calls(folder: Path, tokenizer: Path) -> dict[str, Callable[[], Any]]:
         "Reference.plot": lambda: fresh().plot(folder / "page.html"),
         "Reference.quantile": lambda: fresh().quantile("en|*|*|*", "word_count", [0.1, 0.5]),
         "Reference.cdf": lambda: fresh().cdf("en|*|*|*", "word_count", [3.0, 5.0]),
+        "Reference.support": lambda: fresh().support("en|*|*|*", "word_count"),
         "Reference.support_distance": lambda: fresh().support_distance(TEXTS, buckets),
         "Reference.score": lambda: fresh().score(TEXTS, buckets),
         "Reference.explain": lambda: fresh().explain(TEXTS[0], bucket),
         "Reference.score_files": lambda: fresh().score_files(str(corpus)),
+        "SupportCritic.score": lambda: pa.critics.SupportCritic(fresh()).score(TEXTS, buckets),
+        "from_samples": lambda: pa.pairs.from_samples(folder / "bucketed", samples, reference=fresh()),
+        "from_preferences": lambda: pa.pairs.from_preferences(preferences, reference=fresh()),
+        "pair_files": lambda: pa.pairs.pair_files(
+            folder / "bucketed", folder / "pairs", samples=samples, reference=fresh(), overwrite=True
+        ),
         "rewards.support": lambda: pa.rewards.support(fresh())(TEXTS[:64], bucket=buckets[:64]),
         "histogram_distance": lambda: distances.histogram_distance(weights, weights[::-1], "energy"),
         "pairwise_histogram_distance": lambda: distances.pairwise_histogram_distance(weights, "energy"),
