@@ -303,6 +303,50 @@ def test_the_papers_values_are_met(shared: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGINT to send")
+@pytest.mark.parametrize("call", ["extract", "paper", "score", "explain", "from_arrow"])
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_control_c_stops_one_long_text(call: str, language: str) -> None:
+    """Before there is a result: it takes seconds."""
+    code = f"""if True:
+    import sys, pyarrow
+    from polyalign import Reference, features
+    from polyalign.reference import example_table
+    language, bucket = {language!r}, "{language}|single|qa|short"
+    digits = "0123456789abcdefghijklmnopqrstuvwxyz"
+    piece = " ".join(digits[at % 36] + digits[at // 36 % 36] + digits[at // 1296 % 36] for at in range(46_656))
+    text = "".join(f"{{chr(0x4E00 + at)}}{{piece}}, " for at in range(600))
+    reference = Reference.from_arrow(example_table())
+    calls = {{
+        "extract": lambda: features.extract([text], language, threads=1),
+        "paper": lambda: features.extract([text], language, variant="paper", threads=1),
+        "score": lambda: reference.score([text], [bucket], threads=1),
+        "explain": lambda: reference.explain(text, bucket, threads=1),
+        "from_arrow": lambda: Reference.from_arrow(
+            pyarrow.table({{"completion": [text], "bucket": [bucket]}}), threads=1
+        ),
+    }}
+    print("ready", flush=True)
+    try:
+        calls[{call!r}]()
+        print("done", flush=True)
+    except KeyboardInterrupt:
+        print("stopped", flush=True)
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=clean_environment(PYTHONPATH=":".join(sys.path)),
+    )
+    with process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=60)[0] == "stopped\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGINT to send")
 @pytest.mark.parametrize("variant", ["default", "paper"])
 def test_control_c_stops_it_soon(variant: str) -> None:
     code = f"""

@@ -109,16 +109,70 @@ def test_one_long_word(tmp_path: Path, tokenizer_file: Path) -> None:
     assert grown(tmp_path, script, tokenizer_file) < 30
 
 
-def test_a_long_text_of_words(tmp_path: Path) -> None:
-    """Features take at most 10 bytes for each of the text's."""
+@pytest.mark.parametrize("prompted", [False, True], ids=["alone", "prompted"])
+@pytest.mark.parametrize(
+    ("language", "kind"),
+    [
+        ("en", "distinct words"),
+        ("en", "one word"),
+        ("en", "letters"),
+        ("en", "lines"),
+        ("en", "one long word"),
+        ("en", "emoji"),
+        ("en", "marks"),
+        ("en", "GOOD "),
+        ("zh", "clauses"),
+        ("zh", "no clauses"),
+        ("zh", "one long word"),
+    ],
+)
+def test_features_of_a_long_text(tmp_path: Path, language: str, kind: str, prompted: bool) -> None:
+    """At most 8 bytes for each of the text's, its prompt's among them."""
+    if prompted and kind not in {"distinct words", "letters", "no clauses"}:
+        pytest.skip("the words of the others are few")
     script = """
         import random
-        words = "".join(random.Random(0).choices("abcdefghij", k=40_000))
-        text = " ".join(words[at % 39_000 : at % 39_000 + 3 + at % 5] for at in range(0, 24_000_000, 8))
-        def run():
-            pa.features.extract([text], "en")
+        _, _, language, kind, prompted = sys.argv
+        bytes, source = 8 << 20, random.Random(0)
+        han = "".join(chr(0x4E00 + source.randrange(3000)) for _ in range(50_000))
+        digits = "0123456789abcdefghijklmnopqrstuvwxyz"
+        def word(number):
+            return "".join(digits[number // 36**place % 36] for place in range(5))
+        text = {
+            "distinct words": lambda: " ".join(word(at * 22_801_763) for at in range(bytes // 6)),
+            "letters": lambda: " ".join(source.choices(digits, k=bytes // 2)),
+            "lines": lambda: "a\\n" * (bytes // 2),
+            "one long word": lambda: "".join(source.choices(digits, k=1000)) * (bytes // 1000),
+            "emoji": lambda: "\U0001f600\U0001f389" * (bytes // 8),
+            "marks": lambda: "!?. " * (bytes // 4),
+            "clauses": lambda: "".join(han[at % 49_000 :][:30] + "，" for at in range(0, bytes // 3, 31)),
+            "no clauses": lambda: han * (bytes // 150_000),
+        }.get(kind, lambda: kind * (bytes // len(kind)))()
+        size = len(text.encode())
+        prompts = [[{"role": "user", "content": text}]] if prompted == "True" else None
+        size += size * (prompts is not None)
+        pa.features.extract(["It is so. 是的。"], language)
+        before = reset()
+        pa.features.extract([text], language, prompts=prompts)
+        print("default", (peak() - before) * 2**20 / size)
+        before = reset()
+        pa.features.extract([text], language, variant="paper")
+        print("paper", (peak() - before) * 2**20 / size)
     """
-    assert grown(tmp_path, script) < 10 * 18
+    done = subprocess.run(
+        [sys.executable, "-c", _BEFORE + textwrap.dedent(script), str(tmp_path), language, kind, str(prompted)],
+        capture_output=True,
+        text=True,
+        # What is given back is given to the system.
+        env=clean_environment(
+            POLYALIGN_NUM_THREADS="1", MALLOC_MMAP_THRESHOLD_="262144", MALLOC_TRIM_THRESHOLD_="262144"
+        ),
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    times = {name: float(value) for name, value in map(str.split, done.stdout.splitlines())}
+    assert max(times.values()) <= 8, times
 
 
 def test_reasons_that_hold_the_records_words(tmp_path: Path) -> None:

@@ -341,8 +341,8 @@ impl Reference {
         let of = Of { name: "buckets", values: &[target], for_all: true };
         let responses = responses(&[text], of, prompts.as_deref(), self.keep_thinking())?;
         let scorer = self.scorer(asked)?;
-        let work = |_: &AtomicBool| {
-            let (target, values) = scorer.measure(&responses[0])?;
+        let work = |stop: &AtomicBool| {
+            let (target, values) = scorer.measure(&responses[0], stop)?;
             let outside = target.outside(&self.engine, scorer.query(), &values, most)?;
             Ok((target.score(text, &values), target, outside))
         };

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What went wrong, in one line that says what, where and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -97,3 +98,8 @@ pub(crate) fn one_line(text: &str) -> String {
 
 /// The engine's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// [`Error::Interrupted`] once `stop` is set: what long work asks again and again.
+pub(crate) fn unless_stopped(stop: &AtomicBool) -> Result<()> {
+    if stop.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) }
+}

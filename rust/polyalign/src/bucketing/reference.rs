@@ -9,6 +9,7 @@ use crate::stream::Progress;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// A reference to make beside the output.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +64,7 @@ const ROWS: usize = 128;
 pub struct Counting {
     builder: Arc<Builder>,
     meter: Meter,
+    cancel: Arc<AtomicBool>,
     /// By bucket of the block.
     batches: Vec<Batch>,
     /// What went wrong first.
@@ -70,9 +72,9 @@ pub struct Counting {
 }
 
 impl Counting {
-    /// Into a builder that threads share.
-    pub fn new(builder: Arc<Builder>) -> Self {
-        Self { builder, meter: Meter::new(Variant::Default), batches: Vec::new(), failed: Ok(()) }
+    /// Into a builder that threads share, until it is cancelled.
+    pub fn new(builder: Arc<Builder>, cancel: Arc<AtomicBool>) -> Self {
+        Self { builder, meter: Meter::new(Variant::Default), cancel, batches: Vec::new(), failed: Ok(()) }
     }
 
     /// Measures a record of a bucket of the block. What fails is told at the block's end.
@@ -83,7 +85,11 @@ impl Counting {
         }
         let language = response_language(&self.builder.settings().schema, table.parts(bucket), record);
         let batch = &mut self.batches[number];
-        self.meter.measure(record.answer(), language, record.prompt, &mut batch.values);
+        let (values, cancel) = (&mut batch.values, &self.cancel);
+        if let Err(error) = self.meter.measure(record.answer(), language, record.prompt, values, cancel) {
+            self.failed = Err(error);
+            return;
+        }
         batch.keys.push(record_key(record));
         if batch.keys.len() == ROWS && self.failed.is_ok() {
             self.failed = flush(batch, table.parts(bucket), &self.builder);

@@ -108,7 +108,10 @@ impl Worker {
             reader: Reader::new(plan.records.clone(), Arc::clone(&plan.cancel)),
             scratch: Scratch {
                 buckets: plan.bucketer.scratch(),
-                counting: plan.reference.clone().map(Counting::new),
+                counting: plan
+                    .reference
+                    .clone()
+                    .map(|builder| Counting::new(builder, Arc::clone(&plan.cancel))),
             },
         }
     }

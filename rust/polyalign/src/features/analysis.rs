@@ -1,49 +1,91 @@
-//! A response taken apart once: characters, lines, sentences, words.
+//! A response taken apart once: characters, sentences, words.
+//!
+//! What is kept of sentences and words are sums, but for the words as a sequence of types: a list of places takes many
+//! times the text where words are short.
 
 use super::characters::{Characters, Kind};
+use super::function::ClassCounts;
 use super::language::Language;
-use super::sequence::Sequence;
+use super::lexical::Lengths;
+use super::orthography::Cases;
+use super::readability::{self, Formulas};
+use super::row::Spread;
+use super::sequence::{Sequence, Source};
 use super::vocabulary::Vocabulary;
+use crate::Result;
+use crate::error::unless_stopped;
 use crate::text;
 use crate::text::chinese::Segmenter;
 use crate::text::marks::{EXCLAMATIONS, QUESTIONS, is_greek_question};
+use std::sync::atomic::AtomicBool;
 
 /// A line that is not blank.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Line {
-    pub start: u32,
-    /// Where it ends, before its line end.
-    pub end: u32,
-    pub characters: u32,
+pub(super) struct Line<'a> {
+    /// Without its line end.
+    pub text: &'a str,
+    /// Where it starts.
+    pub start: usize,
     /// Whether a blank line, or nothing, comes before.
     pub begins_paragraph: bool,
 }
 
-/// A sentence with a letter or digit, without the white space around it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Sentence {
-    pub characters: u32,
-    /// Words that begin in it.
-    pub words: u32,
-    /// The first of them.
-    pub first_word: u32,
-    /// The marks after its last letter or digit.
-    pub asks: bool,
-    pub exclaims: bool,
-    /// Its first letter.
-    pub first_letter: Kind,
+/// The lines of a text that are not blank.
+pub(super) fn lines(text: &str) -> impl Iterator<Item = Line<'_>> {
+    let (mut start, mut begins_paragraph) = (0, true);
+    let ends = memchr::memchr_iter(b'\n', text.as_bytes()).chain([text.len()]);
+    ends.filter_map(move |end| {
+        let from = std::mem::replace(&mut start, end + 1);
+        let line = &text[from..end];
+        let line = line.strip_suffix('\r').unwrap_or(line);
+        let is_blank = line.chars().all(char::is_whitespace);
+        let begins_paragraph = std::mem::replace(&mut begins_paragraph, is_blank);
+        (!is_blank).then_some(Line { text: line, start: from, begins_paragraph })
+    })
+}
+
+/// The sentences of a response with a letter or digit, without the white space around them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Sentences {
+    pub characters: Spread,
+    /// Words that begin in each.
+    pub words: Spread,
+    /// In the first and in the last.
+    pub first_words: u32,
+    pub last_words: u32,
+    /// By the marks after the last letter or digit.
+    pub asking: u32,
+    pub exclaiming: u32,
+    /// By the first letter.
+    pub lower: u32,
+    pub upper: u32,
+    /// With words; and those of them that begin with a word that one before begins with.
+    pub worded: u32,
+    pub repeated: u32,
+}
+
+/// The words of a response, none where they can't be told, summed up.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Words {
+    pub all: u32,
+    pub cases: Cases,
+    pub of_four: u32,
+    pub lengths: Lengths,
+    pub classes: ClassCounts,
+    pub formulas: Formulas,
 }
 
 /// Of one response. Buffers are kept from response to response.
 pub(super) struct Analysis {
     pub characters: Characters,
-    pub lines: Vec<Line>,
-    pub sentences: Vec<Sentence>,
-    /// Places of words; none where words can't be told.
-    pub words: Vec<(u32, u32)>,
+    pub sentences: Sentences,
+    pub words: Words,
     pub sequence: Sequence,
+    /// The bytes at which words begin, a bit each.
+    starts: Vec<u64>,
+    /// By type: whether a sentence begins with it.
+    begins: Vec<bool>,
     segmenter: Option<Box<Segmenter>>,
-    segments: Vec<(u32, u32)>,
     vocabularies: Vec<Vocabulary>,
 }
 
@@ -53,19 +95,14 @@ impl Analysis {
     pub fn new() -> Self {
         Self {
             characters: Characters::new(),
-            lines: Vec::new(),
-            sentences: Vec::new(),
-            words: Vec::new(),
+            sentences: Sentences::default(),
+            words: Words::default(),
             sequence: Sequence::default(),
+            starts: Vec::new(),
+            begins: Vec::new(),
             segmenter: None,
-            segments: Vec::new(),
             vocabularies: LANGUAGES.into_iter().map(Vocabulary::new).collect(),
         }
-    }
-
-    /// The vocabulary of a language's words.
-    pub fn vocabulary(&self, language: Language) -> &Vocabulary {
-        &self.vocabularies[language as usize]
     }
 
     pub fn vocabulary_mut(&mut self, language: Language) -> &mut Vocabulary {
@@ -73,69 +110,109 @@ impl Analysis {
     }
 
     /// Takes a text apart that has no white space at its ends.
-    pub fn fill(&mut self, text: &str, language: Language) {
-        self.characters.fill(text);
-        self.fill_lines(text);
-        self.fill_words(text, language);
-        self.fill_sentences(text);
+    pub fn fill(&mut self, text: &str, language: Language, stop: &AtomicBool) -> Result<()> {
+        self.characters.fill(text, stop)?;
+        self.fill_words(text, language, stop)?;
+        self.fill_sentences(text, stop)
     }
 
-    fn fill_lines(&mut self, text: &str) {
-        self.lines.clear();
-        let mut start = 0;
-        let mut begins_paragraph = true;
-        loop {
-            let end = memchr::memchr(b'\n', &text.as_bytes()[start..]).map_or(text.len(), |at| start + at);
-            let line = &text[start..end];
-            let line = line.strip_suffix('\r').unwrap_or(line);
-            if line.chars().all(char::is_whitespace) {
-                begins_paragraph = true;
-            } else {
-                let whole = line.len() == text.len();
-                self.lines.push(Line {
-                    start: start as u32,
-                    end: (start + line.len()) as u32,
-                    characters: if whole { self.characters.all } else { line.chars().count() as u32 },
-                    begins_paragraph,
-                });
-                begins_paragraph = false;
-            }
-            if end == text.len() {
-                return;
-            }
-            start = end + 1;
-        }
-    }
-
-    fn fill_words(&mut self, text: &str, language: Language) {
-        match language {
-            Language::English | Language::Spaced => text::words(text, &mut self.words),
-            Language::Chinese => {
-                let segmenter = self.segmenter.get_or_insert_with(Box::default);
-                segmenter.cut(text, &mut self.words);
-                self.words.retain(|&(start, end)| has_alphanumeric(&text[start as usize..end as usize]));
-            }
-            Language::Other => self.words.clear(),
-        }
+    fn fill_words(&mut self, text: &str, language: Language, stop: &AtomicBool) -> Result<()> {
+        self.words = Words::default();
+        self.starts.clear();
+        self.starts.resize(text.len() / 64 + 1, 0);
+        let mut source = Own {
+            language,
+            segmenter: &mut self.segmenter,
+            has_capitals: self.characters.totals.of(Kind::is_upper) > 0,
+            starts: &mut self.starts,
+            words: &mut self.words,
+        };
         let vocabulary = &mut self.vocabularies[language as usize];
         vocabulary.begin();
-        self.sequence.fill(text, &self.words, vocabulary);
+        self.sequence.fill(&[text], vocabulary, &mut source, stop)
     }
 
-    fn fill_sentences(&mut self, text: &str) {
-        self.sentences.clear();
-        text::sentences(text, &mut self.segments);
-        let mut word = 0;
-        for &(start, end) in &self.segments {
-            let first_word = word;
-            while self.words.get(word).is_some_and(|(start, _)| *start < end) {
-                word += 1;
-            }
-            let words = (word - first_word) as u32;
+    fn fill_sentences(&mut self, text: &str, stop: &AtomicBool) -> Result<()> {
+        self.begins.clear();
+        self.begins.resize(self.sequence.counts.len(), false);
+        let mut sentences = Sentences::default();
+        let mut first_word = 0;
+        for (start, end) in text::sentences(text) {
+            unless_stopped(stop)?;
+            let words = ones(&self.starts, start as usize, end as usize);
             let sentence = trim(&text[start as usize..end as usize]);
-            self.sentences.extend(sentence_of(sentence, first_word as u32, words));
+            if sentences.add(sentence, words) && words > 0 {
+                let word = self.sequence.types[first_word] as usize;
+                sentences.worded += 1;
+                sentences.repeated += u32::from(std::mem::replace(&mut self.begins[word], true));
+            }
+            first_word += words as usize;
+        }
+        self.sentences = sentences;
+        Ok(())
+    }
+}
+
+/// The words of the language of a response, and what is summed up of them.
+struct Own<'a> {
+    language: Language,
+    segmenter: &'a mut Option<Box<Segmenter>>,
+    has_capitals: bool,
+    starts: &'a mut [u64],
+    words: &'a mut Words,
+}
+
+impl Source for Own<'_> {
+    fn part(&mut self, text: &str, at: usize, places: &mut Vec<(u32, u32)>) -> usize {
+        match self.language {
+            Language::English | Language::Spaced => text::words_from(text, at, places),
+            Language::Chinese => {
+                let segmenter = self.segmenter.get_or_insert_with(Box::default);
+                let end = segmenter.cut_from(text, at, places);
+                places.retain(|&(start, end)| has_alphanumeric(&text[start as usize..end as usize]));
+                end
+            }
+            Language::Other => {
+                places.clear();
+                text.len()
+            }
         }
     }
+
+    fn met(&mut self, text: &str, places: &[(u32, u32)]) {
+        self.words.all += places.len() as u32;
+        for &(start, end) in places {
+            self.starts[start as usize / 64] |= 1 << (start % 64);
+            let word = &text[start as usize..end as usize];
+            if self.has_capitals {
+                self.words.cases.add(word);
+            }
+            if self.language == Language::Chinese {
+                self.words.of_four += u32::from(readability::is_of_four(word));
+            }
+        }
+    }
+
+    fn counted(&mut self, vocabulary: &Vocabulary, numbers: &[u32], counts: &[u32]) {
+        let Words { lengths, classes, formulas, .. } = &mut *self.words;
+        for (&number, &count) in numbers.iter().zip(counts) {
+            let word = vocabulary.word(number);
+            lengths.add(word, count, self.language);
+            classes.add(word, count);
+            formulas.add(word, count);
+        }
+    }
+}
+
+/// How many of the bits from one to another are set.
+fn ones(bits: &[u64], start: usize, end: usize) -> u32 {
+    let (first, last) = (start / 64, end / 64);
+    let (from, to) = (u64::MAX << (start % 64), !(u64::MAX << (end % 64)));
+    if first == last {
+        return (bits[first] & from & to).count_ones();
+    }
+    let between: u32 = bits[first + 1..last].iter().map(|bits| bits.count_ones()).sum();
+    (bits[first] & from).count_ones() + between + (bits[last] & to).count_ones()
 }
 
 /// The text without the white space at its ends; quick where ASCII tells.
@@ -165,18 +242,27 @@ fn asks_within(sentence: &str) -> bool {
     sentence.contains('՞') || sentence[end.len()..].starts_with(';') && is_greek_question(end)
 }
 
-fn sentence_of(sentence: &str, first_word: u32, words: u32) -> Option<Sentence> {
-    if !has_alphanumeric(sentence) {
-        return None;
+impl Sentences {
+    /// Adds a sentence without white space at its ends in which so many words begin, unless it has neither letter nor
+    /// digit.
+    fn add(&mut self, sentence: &str, words: u32) -> bool {
+        if !has_alphanumeric(sentence) {
+            return false;
+        }
+        let after = || sentence.chars().rev().take_while(|c| !Kind::of(*c).is_alphanumeric());
+        let asks = after().any(|c| c == '?' || QUESTIONS.contains(&c)) || asks_within(sentence);
+        let exclaims = after().any(|c| c == '!' || EXCLAMATIONS.contains(&c));
+        let first_letter = sentence.chars().map(Kind::of).find(|kind| kind.is_letter());
+        if self.words.n == 0 {
+            self.first_words = words;
+        }
+        self.last_words = words;
+        self.characters.add(sentence.chars().count() as u32, 1);
+        self.words.add(words, 1);
+        self.asking += u32::from(asks);
+        self.exclaiming += u32::from(exclaims);
+        self.lower += u32::from(first_letter.is_some_and(Kind::is_lower));
+        self.upper += u32::from(first_letter.is_some_and(Kind::is_upper));
+        true
     }
-    let after = || sentence.chars().rev().take_while(|c| !Kind::of(*c).is_alphanumeric());
-    let first_letter = sentence.chars().map(Kind::of).find(|kind| kind.is_letter());
-    Some(Sentence {
-        characters: sentence.chars().count() as u32,
-        words,
-        first_word,
-        asks: after().any(|c| c == '?' || QUESTIONS.contains(&c)) || asks_within(sentence),
-        exclaims: after().any(|c| c == '!' || EXCLAMATIONS.contains(&c)),
-        first_letter: first_letter.unwrap_or(Kind::None),
-    })
 }

@@ -1,9 +1,13 @@
 //! Characters by kind: how often each occurs, and what follows from that alone.
 
 use super::row::n_log2_n;
+use crate::Result;
+use crate::error::unless_stopped;
 use crate::text::class::ClassTable;
+use crate::text::place_of_character;
 use std::collections::HashMap;
 use std::sync::LazyLock;
+use std::sync::atomic::AtomicBool;
 
 macro_rules! kinds {
     ($($name:ident $pattern:literal,)*) => {
@@ -124,6 +128,9 @@ impl Totals {
     }
 }
 
+/// Bytes that are counted at a time.
+const PIECE: usize = 1 << 20;
+
 /// How often each character of a text occurs, and runs of one character.
 #[derive(Debug)]
 pub(super) struct Characters {
@@ -156,7 +163,10 @@ impl Characters {
     }
 
     /// Counts the characters of a text.
-    pub fn fill(&mut self, text: &str) {
+    ///
+    /// # Errors
+    /// [`Interrupted`](crate::Error::Interrupted) soon after `stop` is set.
+    pub fn fill(&mut self, text: &str, stop: &AtomicBool) -> Result<()> {
         for c in self.distinct.drain(..) {
             if let Some(count) = self.counts.get_mut(c as usize) {
                 *count = 0;
@@ -165,6 +175,19 @@ impl Characters {
         self.beyond.clear();
         (self.all, self.elongations, self.ellipses) = (0, 0, 0);
         let (mut previous, mut run) = ('\0', 0_u32);
+        let mut rest = text;
+        while !rest.is_empty() {
+            unless_stopped(stop)?;
+            let piece;
+            (piece, rest) = rest.split_at(place_of_character(rest, PIECE));
+            (previous, run) = self.add(piece, previous, run);
+        }
+        self.totals = self.sum();
+        Ok(())
+    }
+
+    /// Adds characters after a run of one.
+    fn add(&mut self, text: &str, mut previous: char, mut run: u32) -> (char, u32) {
         for c in text.chars() {
             self.all += 1;
             match self.counts.get_mut(c as usize) {
@@ -184,7 +207,7 @@ impl Characters {
             }
             self.ellipses += u32::from(c == '…' && run == 1);
         }
-        self.totals = self.sum();
+        (previous, run)
     }
 
     fn sum(&self) -> Totals {

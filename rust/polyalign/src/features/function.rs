@@ -5,6 +5,7 @@ use super::characters::Kind;
 use super::language::Language;
 use super::registry::Id;
 use super::row::Row;
+use super::vocabulary::Word;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
@@ -165,19 +166,30 @@ const SHARES: [(Classes, Id); 18] = [
     (Classes::PARTICLE, Id::particle_share),
 ];
 
-pub(super) fn fill(of: &Analysis, language: Language, row: &mut Row<'_>) {
-    let vocabulary = of.vocabulary(language);
-    let mut words = [0_u32; Classes::COUNT];
-    let mut content_types = 0;
-    for (&number, &count) in of.sequence.vocabulary.iter().zip(&of.sequence.counts) {
-        let mut classes = vocabulary.word(number).classes.0;
-        content_types += u32::from(classes & Classes::STOPWORD.0 == 0);
+/// Words by class.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct ClassCounts {
+    words: [u32; Classes::COUNT],
+    /// Types that are no function words.
+    content_types: u32,
+}
+
+impl ClassCounts {
+    /// Adds a word that occurs so many times.
+    #[inline]
+    pub fn add(&mut self, word: &Word, count: u32) {
+        let mut classes = word.classes.0;
+        self.content_types += u32::from(classes & Classes::STOPWORD.0 == 0);
         while classes != 0 {
-            words[classes.trailing_zeros() as usize] += count;
+            self.words[classes.trailing_zeros() as usize] += count;
             classes &= classes - 1;
         }
     }
-    let all = of.words.len() as u32;
+}
+
+pub(super) fn fill(of: &Analysis, row: &mut Row<'_>) {
+    let ClassCounts { words, content_types } = of.words.classes;
+    let all = of.words.all;
     let of_class = |class: Classes| words[class.0.trailing_zeros() as usize];
     for (class, id) in SHARES {
         row.ratio(id, of_class(class), all);

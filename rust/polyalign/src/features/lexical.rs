@@ -5,7 +5,9 @@ use super::language::Language;
 use super::registry::Id;
 use super::row::{Row, Spread, entropy, n_log2_n};
 use super::sequence::{Numbering, Sequence};
-use super::vocabulary::Vocabulary;
+use super::vocabulary::Word;
+use crate::Result;
+use std::sync::atomic::AtomicBool;
 
 /// Words of a window of the moving-average type-token ratio.
 const WINDOW: usize = 50;
@@ -14,20 +16,19 @@ const WINDOW: usize = 50;
 #[derive(Default)]
 pub(super) struct Scratch {
     triples: Numbering,
-    window: Vec<u32>,
-    seen: Vec<bool>,
+    window: Vec<u8>,
 }
 
-pub(super) fn fill(of: &Analysis, language: Language, scratch: &mut Scratch, row: &mut Row<'_>) {
+pub(super) fn fill(of: &Analysis, scratch: &mut Scratch, row: &mut Row<'_>, stop: &AtomicBool) -> Result<()> {
     characters(of, row);
-    if of.words.is_empty() {
+    if of.words.all == 0 {
         row.count(Id::type_count, 0);
         row.count(Id::adjacent_repeat_count, 0);
-        return;
+        return Ok(());
     }
-    word_lengths(of, language, row);
+    word_lengths(&of.words.lengths, row);
     types(&of.sequence, row);
-    diversity(of, scratch, row);
+    diversity(of, scratch, row, stop)
 }
 
 fn characters(of: &Analysis, row: &mut Row<'_>) {
@@ -38,24 +39,36 @@ fn characters(of: &Analysis, row: &mut Row<'_>) {
     }
 }
 
-fn word_lengths(of: &Analysis, language: Language, row: &mut Row<'_>) {
-    let vocabulary: &Vocabulary = of.vocabulary(language);
-    let sequence = &of.sequence;
-    let length = |word: &u32| vocabulary.word(sequence.vocabulary[*word as usize]).characters;
-    let lengths = Spread::of(sequence.types.iter().map(length));
-    row.set(Id::word_length_mean, lengths.mean());
-    row.set(Id::word_length_std, lengths.std());
-    row.set(Id::word_length_max, lengths.greatest());
-    let [short, long, very_long] = if language == Language::Chinese { [1, 3, 4] } else { [3, 7, 11] };
-    let mut counts = [0; 3];
-    for length in sequence.types.iter().map(length) {
-        counts[0] += u32::from(length <= short);
-        counts[1] += u32::from(length >= long);
-        counts[2] += u32::from(length >= very_long);
+/// Words by their characters.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Lengths {
+    all: Spread,
+    short: u32,
+    long: u32,
+    very_long: u32,
+}
+
+impl Lengths {
+    /// Adds a word that occurs so many times.
+    #[inline]
+    pub fn add(&mut self, word: &Word, count: u32, language: Language) {
+        let [short, long, very_long] = if language == Language::Chinese { [1, 3, 4] } else { [3, 7, 11] };
+        let length = word.characters;
+        self.all.add(length, count);
+        self.short += if length <= short { count } else { 0 };
+        self.long += if length >= long { count } else { 0 };
+        self.very_long += if length >= very_long { count } else { 0 };
     }
-    row.ratio(Id::short_word_share, counts[0], lengths.n);
-    row.ratio(Id::long_word_share, counts[1], lengths.n);
-    row.ratio(Id::very_long_word_share, counts[2], lengths.n);
+}
+
+fn word_lengths(lengths: &Lengths, row: &mut Row<'_>) {
+    let Lengths { all, short, long, very_long } = *lengths;
+    row.set(Id::word_length_mean, all.mean());
+    row.set(Id::word_length_std, all.std());
+    row.set(Id::word_length_max, all.greatest());
+    row.ratio(Id::short_word_share, short, all.n);
+    row.ratio(Id::long_word_share, long, all.n);
+    row.ratio(Id::very_long_word_share, very_long, all.n);
 }
 
 fn types(sequence: &Sequence, row: &mut Row<'_>) {
@@ -83,27 +96,20 @@ fn types(sequence: &Sequence, row: &mut Row<'_>) {
     row.set(Id::yule_k, 1e4 * (squares - u64::from(n)) as f64 / (words * words));
 }
 
-fn diversity(of: &Analysis, scratch: &mut Scratch, row: &mut Row<'_>) {
+fn diversity(of: &Analysis, scratch: &mut Scratch, row: &mut Row<'_>, stop: &AtomicBool) -> Result<()> {
     let sequence = &of.sequence;
     let n = sequence.len() as u32;
     row.set(Id::mattr_50, moving_average(sequence, &mut scratch.window));
     row.ratio(Id::distinct_2, sequence.pairs.len(), n - 1);
-    row.ratio(Id::distinct_3, sequence.triples(&mut scratch.triples), n.saturating_sub(2));
+    row.ratio(Id::distinct_3, sequence.triples(&mut scratch.triples, stop)?, n.saturating_sub(2));
     let repeats = sequence.types.windows(2).filter(|pair| pair[0] == pair[1]).count();
     row.count(Id::adjacent_repeat_count, repeats as u32);
-    scratch.seen.clear();
-    scratch.seen.resize(sequence.counts.len(), false);
-    let (mut sentences, mut again) = (0, 0);
-    for sentence in of.sentences.iter().filter(|sentence| sentence.words > 0) {
-        let word = sequence.types[sentence.first_word as usize] as usize;
-        sentences += 1;
-        again += u32::from(std::mem::replace(&mut scratch.seen[word], true));
-    }
-    row.ratio(Id::sentence_start_repeat_share, again, sentences);
+    row.ratio(Id::sentence_start_repeat_share, of.sentences.repeated, of.sentences.worded);
+    Ok(())
 }
 
 /// Types a word, averaged over all windows; of the whole if there is no full window.
-fn moving_average(sequence: &Sequence, window: &mut Vec<u32>) -> f64 {
+fn moving_average(sequence: &Sequence, window: &mut Vec<u8>) -> f64 {
     let words = &sequence.types;
     if words.len() <= WINDOW {
         return sequence.counts.len() as f64 / words.len() as f64;

@@ -27,11 +27,14 @@ mod vocabulary;
 pub use language::Language;
 pub use row::PLACES;
 
+use crate::Result;
+use crate::error::unless_stopped;
 use crate::io::record::Message;
 use crate::text::Vader;
 use analysis::{Analysis, trim};
 use registry::{FEATURES, Group, Id};
 use row::Row;
+use std::sync::atomic::AtomicBool;
 
 /// What features are computed of.
 #[derive(Clone, Copy, Debug)]
@@ -44,8 +47,9 @@ pub struct Input<'a> {
     pub prompt: Option<&'a [Message<'a>]>,
 }
 
-/// Bytes of a text after which working memory is given back: it is many times the text's.
-const LONG: usize = 4 << 20;
+/// Bytes of a response and its prompt beyond which they are long: what is known of each word would take many times the
+/// text, and working memory is given back after it.
+const LONG: usize = 1 << 20;
 
 /// Computes features, one response at a time. One for each thread: it remembers words.
 ///
@@ -66,6 +70,8 @@ pub struct Extractor {
     lexical: lexical::Scratch,
     interaction: interaction::Scratch,
     vader: Vader,
+    /// [`LONG`], but in tests.
+    long: usize,
 }
 
 impl Extractor {
@@ -77,6 +83,7 @@ impl Extractor {
             lexical: lexical::Scratch::default(),
             interaction: interaction::Scratch::default(),
             vader: Vader::new(),
+            long: LONG,
         }
     }
 
@@ -91,44 +98,110 @@ impl Extractor {
     /// # Panics
     /// If `values` has another length.
     pub fn extract(&mut self, input: Input<'_>, values: &mut [f32]) {
+        let never = AtomicBool::new(false);
+        if self.extract_unless(input, values, &never).is_err() {
+            unreachable!("nothing stops it");
+        }
+    }
+
+    /// The same, unless it is stopped.
+    ///
+    /// # Errors
+    /// [`Interrupted`](crate::Error::Interrupted) soon after `stop` is set.
+    ///
+    /// # Panics
+    /// If `values` has another length.
+    pub fn extract_unless(&mut self, input: Input<'_>, values: &mut [f32], stop: &AtomicBool) -> Result<()> {
         assert_eq!(values.len(), FEATURES.len(), "a value a feature");
+        let asked = input.prompt.into_iter().flatten().map(|message| message.content.len());
+        let long = input.text.len() + asked.sum::<usize>() > self.long;
+        let result = self.fill(input, long, values, stop);
+        if long {
+            *self = Self { long: self.long, ..Self::new(&self.groups) };
+        }
+        result
+    }
+
+    fn fill(&mut self, input: Input<'_>, long: bool, values: &mut [f32], stop: &AtomicBool) -> Result<()> {
         let Input { text, language, prompt } = input;
         let text = trim(text);
         let row = &mut Row::new(values, language);
         let of = &mut self.analysis;
-        of.fill(text, language);
+        of.fill(text, language, stop)?;
         for group in &self.groups {
+            unless_stopped(stop)?;
             match group {
                 Group::Length => length::fill(text, of, row),
                 Group::Structure => structure::fill(text, of, row),
-                Group::Lexical => lexical::fill(of, language, &mut self.lexical, row),
-                Group::Function => function::fill(of, language, row),
+                Group::Lexical => lexical::fill(of, &mut self.lexical, row, stop)?,
+                Group::Function => function::fill(of, row),
                 Group::Punctuation => punctuation::fill(text, of, row),
                 Group::Orthography => orthography::fill(text, of, row),
                 Group::Readability => readability::fill(text, of, language, row),
-                Group::Sentiment if language == Language::English => sentiment(text, &mut self.vader, row),
+                Group::Sentiment if language == Language::English => {
+                    sentiment(text, &mut self.vader, row, stop)?;
+                }
                 Group::Sentiment => {}
                 Group::Interaction => {
                     if let Some(prompt) = prompt {
-                        interaction::fill(text, of, language, prompt, &mut self.interaction, row);
+                        let with = (language, prompt, long);
+                        interaction::fill(text, of, with, &mut self.interaction, row, stop)?;
                     }
                 }
             }
         }
-        let asked = prompt.into_iter().flatten().map(|message| message.content.len());
-        if text.len() + asked.sum::<usize>() > LONG {
-            *self = Self::new(&self.groups);
-        }
+        Ok(())
     }
 }
 
-fn sentiment(text: &str, vader: &mut Vader, row: &mut Row<'_>) {
+fn sentiment(text: &str, vader: &mut Vader, row: &mut Row<'_>, stop: &AtomicBool) -> Result<()> {
     if text.is_empty() {
-        return;
+        return Ok(());
     }
-    let scores = vader.scores(text);
+    let scores = vader.scores_unless(text, stop)?;
     row.set(Id::vader_negative, scores.negative);
     row.set(Id::vader_neutral, scores.neutral);
     row.set(Id::vader_positive, scores.positive);
     row.set(Id::vader_compound, scores.compound);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn row(long: usize, input: Input<'_>) -> Vec<u32> {
+        let mut extractor = Extractor { long, ..Extractor::new(&Group::ALL) };
+        let mut values = vec![0.0; FEATURES.len()];
+        extractor.extract(input, &mut values);
+        values.into_iter().map(f32::to_bits).collect()
+    }
+
+    proptest! {
+        /// Nothing but memory depends on it.
+        #[test]
+        fn long_texts_are_as_short_ones(
+            text in "([abA] |[猫坐]|é1\\. ){0,60}",
+            prompt in prop::collection::vec(("user|assistant|system", "([abcA] |[猫坐好]|é1\n){0,60}"), 0..5),
+        ) {
+            let prompt: Vec<Message<'_>> =
+                prompt.iter().map(|(role, content)| Message { role, content }).collect();
+            for language in [Language::English, Language::Chinese, Language::Spaced, Language::Other] {
+                let input = Input { text: &text, language, prompt: Some(&prompt) };
+                prop_assert_eq!(row(0, input), row(usize::MAX, input));
+            }
+        }
+    }
+
+    #[test]
+    fn a_text_is_left_when_stopped() {
+        let input = Input { text: "It is so.", language: Language::English, prompt: None };
+        let mut values = vec![0.0; FEATURES.len()];
+        let mut extractor = Extractor::new(&Group::ALL);
+        let stopped = extractor.extract_unless(input, &mut values, &AtomicBool::new(true));
+        assert!(matches!(stopped, Err(crate::Error::Interrupted)));
+        let stopped = paper::extract_unless(input.text, true, &AtomicBool::new(true));
+        assert!(matches!(stopped, Err(crate::Error::Interrupted)));
+    }
 }

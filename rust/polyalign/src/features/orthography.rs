@@ -12,7 +12,7 @@ pub(super) fn fill(text: &str, of: &Analysis, row: &mut Row<'_>) {
     row.count(Id::number_count, numbers.all);
     row.count(Id::year_count, numbers.years);
     row.count(Id::ordinal_count, numbers.ordinals);
-    words(text, of, row);
+    words(of, row);
     let first = text.chars().map(Kind::of).find(|kind| kind.is_letter());
     if let Some(first) = first {
         row.yes(Id::begins_lower_case, first.is_lower());
@@ -81,21 +81,28 @@ fn is_ordinal(rest: &str) -> bool {
         && !rest[2..].starts_with(|c| Kind::of(c).is_alphanumeric())
 }
 
-fn words(text: &str, of: &Analysis, row: &mut Row<'_>) {
-    let (mut all_caps, mut title_case) = (0, 0);
-    let has_capitals = of.characters.totals.of(Kind::is_upper) > 0;
-    for &(start, end) in if has_capitals { &of.words[..] } else { &[] } {
-        let word = &text[start as usize..end as usize];
+fn words(of: &Analysis, row: &mut Row<'_>) {
+    let Cases { all_caps, title_case } = of.words.cases;
+    row.count(Id::all_caps_word_count, all_caps);
+    row.ratio(Id::title_case_share, title_case, of.words.all);
+    row.ratio(Id::sentence_capital_share, of.sentences.upper, of.sentences.upper + of.sentences.lower);
+}
+
+/// Words by their capitals.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Cases {
+    all_caps: u32,
+    title_case: u32,
+}
+
+impl Cases {
+    #[inline]
+    pub fn add(&mut self, word: &str) {
         if !word.as_bytes()[0].is_ascii_lowercase() {
-            all_caps += u32::from(is_all_caps(word));
-            title_case += u32::from(is_title_case(word));
+            self.all_caps += u32::from(is_all_caps(word));
+            self.title_case += u32::from(is_title_case(word));
         }
     }
-    row.count(Id::all_caps_word_count, all_caps);
-    row.ratio(Id::title_case_share, title_case, of.words.len() as u32);
-    let cased = of.sentences.iter().filter(|s| s.first_letter.is_upper() || s.first_letter.is_lower());
-    let capitals = cased.clone().filter(|sentence| sentence.first_letter.is_upper());
-    row.ratio(Id::sentence_capital_share, capitals.count() as u32, cased.count() as u32);
 }
 
 /// Two letters or more, all uppercase.

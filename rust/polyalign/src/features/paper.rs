@@ -3,9 +3,15 @@
 //! Those that depend on its English tools (NLTK's tokeniser, tagger and sentiment) are left out: their definitions are free,
 //! and ours are other features. The rest are defined for every text, but that sentences and tokens are only for Chinese.
 
+use super::language::Language;
+use super::sequence::{Numbering, Sequence, Source};
+use super::vocabulary::{Vocabulary, syllables};
+use crate::Result;
+use crate::error::unless_stopped;
 use crate::text::class::ClassTable;
-use std::collections::HashMap;
+use std::cell::RefCell;
 use std::sync::LazyLock;
+use std::sync::atomic::AtomicBool;
 
 /// The features' names, in the order of [`extract`]. The last [`CHINESE`] are of Chinese texts alone.
 pub const NAMES: [&str; 69] = [
@@ -94,20 +100,29 @@ pub const CHINESE: usize = 16;
 /// assert!(value("sentence_count").is_nan());
 /// ```
 pub fn extract(text: &str, chinese: bool) -> [f64; 69] {
+    match extract_unless(text, chinese, &AtomicBool::new(false)) {
+        Ok(values) => values,
+        Err(_) => unreachable!("nothing stops it"),
+    }
+}
+
+/// The same, unless it is stopped.
+///
+/// # Errors
+/// [`Interrupted`](crate::Error::Interrupted) soon after `stop` is set.
+pub fn extract_unless(text: &str, chinese: bool, stop: &AtomicBool) -> Result<[f64; 69]> {
     let text = normalise(text);
-    let chars: Vec<char> = text.chars().collect();
-    let tokens = tokens(&chars);
     let mut out = Values { values: [f64::NAN; 69], n: 0 };
-    characters(&chars, &mut out);
-    lexical(&tokens, &mut out);
-    marks(&chars, &mut out);
-    patterns(&text, &chars, &mut out);
-    out.push(syllables(&tokens));
+    characters(&text, &mut out);
+    let syllables = lexical(&text, &mut out, stop)?;
+    marks(&text, &mut out);
+    patterns(&text, &mut out, stop)?;
+    out.push(syllables);
     debug_assert_eq!(out.n, NAMES.len() - CHINESE);
     if chinese {
-        sentences(&chars, &tokens, &mut out);
+        sentences(&text, &mut out, stop)?;
     }
-    out.values.map(round)
+    Ok(out.values.map(round))
 }
 
 struct Values {
@@ -190,23 +205,24 @@ fn is_han(c: char) -> bool {
 
 /// One kind of line end, one space between words, one blank line between paragraphs, nothing at the ends.
 pub fn normalise(text: &str) -> String {
-    let text = text.replace("\r\n", "\n").replace('\r', "\n");
+    let text = text.trim_matches(is_space);
     let mut out = String::with_capacity(text.len());
-    let mut blank = 0;
-    for line in text.trim_matches(is_space).split('\n') {
-        let mut words = line.split(is_space).filter(|word| !word.is_empty()).peekable();
-        if words.peek().is_none() {
-            blank += 1;
+    let mut blank = false;
+    // Of `\r\n` one line end, of `\r` another.
+    let lines = text.split('\n').flat_map(|line| line.strip_suffix('\r').unwrap_or(line).split('\r'));
+    for line in lines {
+        let mut words = line.split(is_space).filter(|word| !word.is_empty());
+        let Some(first) = words.next() else {
+            blank = true;
             continue;
-        }
+        };
         if !out.is_empty() {
-            out.push_str(if blank > 0 { "\n\n" } else { "\n" });
+            out.push_str(if blank { "\n\n" } else { "\n" });
         }
-        blank = 0;
-        for (i, word) in words.enumerate() {
-            if i > 0 {
-                out.push(' ');
-            }
+        blank = false;
+        out.push_str(first);
+        for word in words {
+            out.push(' ');
             out.push_str(word);
         }
     }
@@ -223,230 +239,312 @@ enum Kind {
     Mark,
 }
 
+#[derive(Clone, Copy)]
 struct Token {
     kind: Kind,
-    /// Lower-cased if [`Kind::Alpha`].
-    text: String,
-    /// Characters.
-    len: usize,
-    /// The place after it.
+    /// Its first byte, and the one after its last.
+    start: usize,
     end: usize,
 }
 
-/// Matches of `[A-Za-z]+(?:'[A-Za-z]+)?|\d+|[㐀-䶿一-鿿豈-﫿]|[^\w\s]`.
-fn tokens(chars: &[char]) -> Vec<Token> {
-    let run =
-        |from: usize, is: &dyn Fn(char) -> bool| from + chars[from..].iter().take_while(|c| is(**c)).count();
+/// The end of the run of such characters that begins at a byte.
+fn run(text: &str, start: usize, is: impl Fn(char) -> bool) -> usize {
+    text[start..].find(|c| !is(c)).map_or(text.len(), |length| start + length)
+}
+
+/// Matches of `[A-Za-z]+(?:'[A-Za-z]+)?|\d+|[㐀-䶿一-鿿豈-﫿]|[^\w\s]`, from a byte on.
+fn tokens(text: &str, mut at: usize) -> impl Iterator<Item = Token> {
     let letter = |c: char| c.is_ascii_alphabetic();
-    let mut tokens = Vec::new();
-    let mut at = 0;
-    while let Some(&c) = chars.get(at) {
-        let (kind, end) = if letter(c) {
-            let end = run(at, &letter);
-            let joined = chars.get(end) == Some(&'\'') && chars.get(end + 1).is_some_and(|c| letter(*c));
-            (Kind::Alpha, if joined { run(end + 1, &letter) } else { end })
-        } else if is_decimal(c) {
-            (Kind::Digits, run(at, &is_decimal))
-        } else if is_han(c) {
-            (Kind::Han, at + 1)
-        } else if is_mark(c) {
-            (Kind::Mark, at + 1)
-        } else {
-            at += 1;
-            continue;
-        };
-        let lower = kind == Kind::Alpha;
-        let spell = |c: &char| if lower { c.to_ascii_lowercase() } else { *c };
-        tokens.push(Token { kind, text: chars[at..end].iter().map(spell).collect(), len: end - at, end });
-        at = end;
-    }
-    tokens
+    std::iter::from_fn(move || {
+        loop {
+            let start = at;
+            let c = text[start..].chars().next()?;
+            at += c.len_utf8();
+            let kind = if letter(c) {
+                at = run(text, at, letter);
+                if text[at..].strip_prefix('\'').is_some_and(|rest| rest.starts_with(letter)) {
+                    at = run(text, at + 1, letter);
+                }
+                Kind::Alpha
+            } else if is_decimal(c) {
+                at = run(text, at, is_decimal);
+                Kind::Digits
+            } else if is_han(c) {
+                Kind::Han
+            } else if is_mark(c) {
+                Kind::Mark
+            } else {
+                continue;
+            };
+            return Some(Token { kind, start, end: at });
+        }
+    })
 }
 
-fn characters(chars: &[char], out: &mut Values) {
-    let count = |is: &dyn Fn(char) -> bool| chars.iter().filter(|c| is(**c)).count();
-    out.count(chars.len());
-    out.count(count(&|c| c != ' ' && c != '\n'));
-    out.count(count(&is_space));
-    out.count(count(&|c| c == '\n'));
-    let mut paragraphs = 0;
-    for (i, &c) in chars.iter().enumerate() {
-        paragraphs += usize::from(c != '\n' && (i == 0 || chars[..i].ends_with(&['\n', '\n'])));
+fn characters(text: &str, out: &mut Values) {
+    let [mut all, mut visible, mut spaces, mut newlines, mut paragraphs, mut marks] = [0; 6];
+    let [mut digits, mut letters, mut upper, mut lower, mut beyond_ascii] = [0; 5];
+    // Of the two characters before: whether they are line ends.
+    let mut before = [true, true];
+    for c in text.chars() {
+        let class = class(c);
+        all += 1;
+        visible += usize::from(c != ' ' && c != '\n');
+        spaces += usize::from(class == SPACE);
+        newlines += usize::from(c == '\n');
+        paragraphs += usize::from(c != '\n' && before == [true, true]);
+        before = [before[1], c == '\n'];
+        marks += usize::from(class == MARK);
+        digits += usize::from(matches!(class, DIGIT | OTHER_DIGIT));
+        letters += usize::from(class == LETTER);
+        upper += usize::from(c.is_uppercase());
+        lower += usize::from(c.is_lowercase());
+        beyond_ascii += usize::from(!c.is_ascii());
     }
-    out.count(paragraphs);
-    out.count(count(&is_mark));
-    out.count(count(&|c| matches!(class(c), DIGIT | OTHER_DIGIT)));
-    out.count(count(&|c| class(c) == LETTER));
-    out.count(count(&char::is_uppercase));
-    out.count(count(&char::is_lowercase));
-    out.count(count(&|c| !c.is_ascii()));
+    let counts =
+        [all, visible, spaces, newlines, paragraphs, marks, digits, letters, upper, lower, beyond_ascii];
+    counts.into_iter().for_each(|count| out.count(count));
 }
 
-fn lexical(tokens: &[Token], out: &mut Values) {
-    let words: Vec<&Token> = tokens.iter().filter(|token| token.kind != Kind::Mark).collect();
-    let mut ids = HashMap::new();
-    let mut counts: Vec<usize> = Vec::new();
-    let sequence: Vec<usize> = words
-        .iter()
-        .map(|word| {
-            let id = *ids.entry(word.text.as_str()).or_insert(counts.len());
-            if id == counts.len() {
-                counts.push(0);
+/// The tokens that are no marks, summed up as they come.
+#[derive(Default)]
+struct Words {
+    all: usize,
+    /// Characters.
+    characters: usize,
+    /// Of up to 3 characters, of 4 to 6, of 7 and more, of 11 and more.
+    by_length: [usize; 4],
+    /// Of ASCII letters; syllables of these.
+    spelt: u64,
+    syllables: u64,
+}
+
+/// Tokens at hand at a time.
+const PART: usize = 1 << 12;
+
+impl Source for Words {
+    fn part(&mut self, text: &str, at: usize, places: &mut Vec<(u32, u32)>) -> usize {
+        places.clear();
+        let mut end = text.len();
+        for token in tokens(text, at) {
+            if token.kind != Kind::Mark {
+                places.push((token.start as u32, token.end as u32));
             }
-            counts[id] += 1;
-            id
-        })
-        .collect();
-    let (n, types) = (words.len() as f64, counts.len() as f64);
-    let of_length = |from: usize, to: usize| words.iter().filter(|w| (from..=to).contains(&w.len)).count();
-    let lengths: usize = words.iter().map(|word| word.len).sum();
-    let [short, medium, long, very_long] =
-        [of_length(0, 3), of_length(4, 6), of_length(7, usize::MAX), of_length(11, usize::MAX)];
-    out.push(n);
-    out.push(types);
-    out.push(ratio(lengths as f64, n));
-    [short, medium, long, very_long].into_iter().for_each(|count| out.count(count));
-    [short, long, very_long].into_iter().for_each(|count| out.push(ratio(count as f64, n)));
-    out.push(ratio(types, n));
-    out.push(ratio(types, n.sqrt()));
-    out.push(ratio(types, (2.0 * n).sqrt()));
-    let seen = |times: usize| counts.iter().filter(|count| **count == times).count() as f64;
-    out.push(ratio(seen(1), n));
-    out.push(ratio(seen(2), n));
-    for size in 1..=3 {
-        let mut grams: Vec<&[usize]> = sequence.windows(size).collect();
-        let all = grams.len();
-        grams.sort_unstable();
-        grams.dedup();
-        out.push(ratio(grams.len() as f64, all as f64));
+            if places.len() == PART {
+                end = token.end;
+                break;
+            }
+        }
+        end
     }
-    out.push(ratio(n - types, n));
+
+    fn met(&mut self, text: &str, places: &[(u32, u32)]) {
+        for &(start, end) in places {
+            let word = &text[start as usize..end as usize];
+            let length = word.chars().count();
+            self.all += 1;
+            self.characters += length;
+            let is = [length <= 3, (4..=6).contains(&length), length >= 7, length >= 11];
+            self.by_length.iter_mut().zip(is).for_each(|(count, is)| *count += usize::from(is));
+            if word.starts_with(|c: char| c.is_ascii_alphabetic()) {
+                self.spelt += 1;
+                self.syllables += u64::from(syllables(word));
+            }
+        }
+    }
 }
 
-fn marks(chars: &[char], out: &mut Values) {
-    let mut count = |set: &str| out.count(chars.iter().filter(|c| set.contains(**c)).count());
-    ["?？", "!！", ",，", ";；", ":：", ".。"].into_iter().for_each(&mut count);
-    let mut ellipses = chars.iter().filter(|c| **c == '…').count();
-    ellipses += runs(chars).filter(|(c, _)| *c == '.').map(|(_, length)| length / 3).sum::<usize>();
-    out.count(ellipses);
-    let mut count = |set: &str| out.count(chars.iter().filter(|c| set.contains(**c)).count());
-    ["\"“”‘’「」『』", "'", "-–—－", "/", "()（）", "[]{}【】"].into_iter().for_each(&mut count);
+/// Working memory, kept from text to text.
+struct Scratch {
+    vocabulary: Vocabulary,
+    sequence: Sequence,
+    triples: Numbering,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Option<Scratch>> = const { RefCell::new(None) };
+}
+
+/// Puts in what words say; syllables of a word on average come back.
+fn lexical(text: &str, out: &mut Values, stop: &AtomicBool) -> Result<f64> {
+    let new = || Scratch {
+        vocabulary: Vocabulary::new(Language::Other),
+        sequence: Sequence::default(),
+        triples: Numbering::default(),
+    };
+    SCRATCH.with_borrow_mut(|kept| {
+        let scratch = kept.get_or_insert_with(new);
+        let mut words = Words::default();
+        let Scratch { vocabulary, sequence, triples } = scratch;
+        vocabulary.begin();
+        sequence.fill(&[text], vocabulary, &mut words, stop)?;
+        let grams = [sequence.pairs.len(), sequence.triples(triples, stop)?];
+        words.report(&sequence.counts, grams, out);
+        if text.len() > super::LONG {
+            *kept = None;
+        }
+        Ok(ratio(words.syllables as f64, words.spelt as f64))
+    })
+}
+
+impl Words {
+    /// With how often each type occurs, and different pairs and triples in a row.
+    fn report(&self, counts: &[u32], [pairs, triples]: [u32; 2], out: &mut Values) {
+        let (n, types) = (self.all as f64, counts.len() as f64);
+        let [short, _, long, very_long] = self.by_length;
+        out.push(n);
+        out.push(types);
+        out.push(ratio(self.characters as f64, n));
+        self.by_length.into_iter().for_each(|count| out.count(count));
+        [short, long, very_long].into_iter().for_each(|count| out.push(ratio(count as f64, n)));
+        out.push(ratio(types, n));
+        out.push(ratio(types, n.sqrt()));
+        out.push(ratio(types, (2.0 * n).sqrt()));
+        let seen = |times: u32| counts.iter().filter(|count| **count == times).count() as f64;
+        out.push(ratio(seen(1), n));
+        out.push(ratio(seen(2), n));
+        out.push(ratio(types, n));
+        out.push(ratio(pairs.into(), self.all.saturating_sub(1) as f64));
+        out.push(ratio(triples.into(), self.all.saturating_sub(2) as f64));
+        out.push(ratio(n - types, n));
+    }
+}
+
+const MARKS: [&str; 6] = ["?？", "!！", ",，", ";；", ":：", ".。"];
+const MORE_MARKS: [&str; 6] = ["\"“”‘’「」『』", "'", "-–—－", "/", "()（）", "[]{}【】"];
+
+fn marks(text: &str, out: &mut Values) {
+    let (mut counts, mut more, mut ellipses) = ([0; 6], [0; 6], 0);
+    for c in text.chars().filter(|c| is_mark(*c)) {
+        let add = |counts: &mut [usize; 6], sets: [&str; 6]| {
+            counts.iter_mut().zip(sets).for_each(|(count, set)| *count += usize::from(set.contains(c)));
+        };
+        add(&mut counts, MARKS);
+        add(&mut more, MORE_MARKS);
+        ellipses += usize::from(c == '…');
+    }
+    ellipses += runs(text).filter(|(c, _)| *c == '.').map(|(_, length)| length / 3).sum::<usize>();
+    counts.into_iter().chain([ellipses]).chain(more).for_each(|count| out.count(count));
 }
 
 /// Runs of one character, with their lengths.
-fn runs(chars: &[char]) -> impl Iterator<Item = (char, usize)> {
-    chars.chunk_by(|a, b| a == b).map(|run| (run[0], run.len()))
+fn runs(text: &str) -> impl Iterator<Item = (char, usize)> {
+    let mut rest = text.chars();
+    let mut next = rest.next();
+    std::iter::from_fn(move || {
+        let c = next?;
+        let mut length = 1;
+        loop {
+            next = rest.next();
+            if next != Some(c) {
+                return Some((c, length));
+            }
+            length += 1;
+        }
+    })
 }
 
-fn patterns(text: &str, chars: &[char], out: &mut Values) {
-    out.count(years(chars));
-    out.count(ordinals(chars));
-    out.count(urls(chars));
-    out.count(emails(chars));
+fn patterns(text: &str, out: &mut Values, stop: &AtomicBool) -> Result<()> {
+    for count in [years, ordinals, urls, emails] {
+        unless_stopped(stop)?;
+        out.count(count(text));
+    }
+    unless_stopped(stop)?;
     out.count(text.split('\n').filter(|line| is_bullet(line)).count());
     out.count(text.split('\n').filter(|line| is_enumerated(line)).count());
-    out.count(runs(chars).filter(|(c, _)| *c == '`').map(|(_, length)| length / 3).sum());
-    out.count(chars.iter().filter(|c| **c == '`').count());
-    out.count(runs(chars).filter(|(c, length)| *c != '\n' && *length > 2).count());
+    let (mut fences, mut backticks, mut repeated) = (0, 0, 0);
+    for (c, length) in runs(text) {
+        if c == '`' {
+            fences += length / 3;
+            backticks += length;
+        }
+        repeated += usize::from(c != '\n' && length > 2);
+    }
+    [fences, backticks, repeated].into_iter().for_each(|count| out.count(count));
+    Ok(())
 }
 
-/// Whether a word character is at `at`.
-fn word_at(chars: &[char], at: usize) -> bool {
-    chars.get(at).is_some_and(|c| is_word(*c))
-}
-
-/// `\b`.
-fn is_boundary(chars: &[char], at: usize) -> bool {
-    (at > 0 && word_at(chars, at - 1)) != word_at(chars, at)
+/// `\b` at a byte.
+fn is_boundary(text: &str, at: usize) -> bool {
+    text[..at].ends_with(is_word) != text[at..].starts_with(is_word)
 }
 
 /// `\b(?:1[5-9]\d\d|20\d\d|2100)\b`.
-fn years(chars: &[char]) -> usize {
-    let is_year = |four: &[char]| match four {
-        ['1', '5'..='9', a, b] | ['2', '0', a, b] => is_decimal(*a) && is_decimal(*b),
-        _ => four == ['2', '1', '0', '0'],
+fn years(text: &str) -> usize {
+    let is_year = |&at: &usize| {
+        let mut chars = text[at..].chars();
+        let mut next = || chars.next().unwrap_or(' ');
+        let four = [next(), next(), next(), next()];
+        let is_year = match four {
+            ['1', '5'..='9', a, b] | ['2', '0', a, b] => is_decimal(a) && is_decimal(b),
+            _ => four == ['2', '1', '0', '0'],
+        };
+        let length: usize = four.iter().map(|c| c.len_utf8()).sum();
+        is_year && is_boundary(text, at) && is_boundary(text, at + length)
     };
-    let at =
-        |(i, four): (usize, &[char])| is_year(four) && is_boundary(chars, i) && is_boundary(chars, i + 4);
-    chars.windows(4).enumerate().filter(|&window| at(window)).count()
+    memchr::memchr2_iter(b'1', b'2', text.as_bytes()).filter(is_year).count()
 }
 
-/// Whether `chars` start with `pattern` in any case. The long s is an s in Python's eyes.
-fn starts(chars: &[char], pattern: &str) -> bool {
+/// The rest of `text` if it starts with `pattern` in any case. The long s is an s in Python's eyes.
+fn after<'a>(text: &'a str, pattern: &str) -> Option<&'a str> {
     let folded = |c: char| if c == 'ſ' { 's' } else { c.to_ascii_lowercase() };
-    let mut rest = chars.iter();
-    pattern.chars().all(|p| rest.next().is_some_and(|c| folded(*c) == p))
+    let mut rest = text.chars();
+    pattern.chars().all(|p| rest.next().is_some_and(|c| folded(c) == p)).then_some(rest.as_str())
 }
 
 /// `\b\d+(?:st|nd|rd|th)\b`, any case.
-fn ordinals(chars: &[char]) -> usize {
-    let mut found = 0;
-    let mut at = 0;
-    while at < chars.len() {
-        let digits = chars[at..].iter().take_while(|c| is_decimal(**c)).count();
-        if digits == 0 {
-            at += 1;
-            continue;
-        }
-        let end = at + digits;
-        let suffix = ["st", "nd", "rd", "th"].iter().any(|suffix| starts(&chars[end..], suffix));
-        found += usize::from(suffix && is_boundary(chars, at) && is_boundary(chars, end + 2));
-        at = end;
+fn ordinals(text: &str) -> usize {
+    let (mut found, mut at) = (0, 0);
+    while let Some(start) = text[at..].find(is_decimal).map(|more| at + more) {
+        at = run(text, start, is_decimal);
+        let rest = ["st", "nd", "rd", "th"].iter().find_map(|suffix| after(&text[at..], suffix));
+        let ends = |rest: &str| is_boundary(text, text.len() - rest.len());
+        found += usize::from(is_boundary(text, start) && rest.is_some_and(ends));
     }
     found
 }
 
 /// `https?://\S+|www\.\S+`, any case.
-fn urls(chars: &[char]) -> usize {
+fn urls(text: &str) -> usize {
     let (mut found, mut at) = (0, 0);
-    while at < chars.len() {
-        let prefixes = ["https://", "http://", "www."];
-        let prefix = prefixes.iter().find(|prefix| starts(&chars[at..], prefix)).map_or(0, |p| p.len());
-        let rest = chars[at + prefix..].iter().take_while(|c| !is_space(**c)).count();
-        if prefix > 0 && rest > 0 {
+    while let Some(start) = text[at..].find(['h', 'H', 'w', 'W']).map(|more| at + more) {
+        let rest = ["https://", "http://", "www."].iter().find_map(|prefix| after(&text[start..], prefix));
+        at = start + 1;
+        if let Some(rest) = rest.filter(|rest| rest.starts_with(|c: char| !is_space(c))) {
             found += 1;
-            at += prefix + rest;
-        } else {
-            at += 1;
+            at = run(text, text.len() - rest.len(), |c| !is_space(c));
         }
     }
     found
 }
 
 /// `\b[\w.+-]+@[\w-]+\.[\w.-]+\b`.
-fn emails(chars: &[char]) -> usize {
-    let run = |from: usize, others: &str| {
-        from + chars[from..].iter().take_while(|c| is_word(**c) || others.contains(**c)).count()
-    };
+fn emails(text: &str) -> usize {
+    let of_name = |c: char| is_word(c) || ".+-".contains(c);
     let (mut found, mut at) = (0, 0);
-    while at < chars.len() {
-        let name = run(at, ".+-");
-        if name == at {
-            at += 1;
-            continue;
-        }
-        let starts_well = (at..name).any(|start| is_boundary(chars, start));
-        match after_name(chars, name, &run).filter(|_| starts_well) {
-            Some(end) => {
-                found += 1;
-                at = end;
-            }
-            None => at = name,
+    while let Some(start) = text[at..].find(of_name).map(|more| at + more) {
+        at = run(text, start, of_name);
+        let mut starts = text[start..at].char_indices().map(|(place, _)| start + place);
+        if text[at..].starts_with('@')
+            && let Some(end) = after_name(text, at)
+            && starts.any(|start| is_boundary(text, start))
+        {
+            found += 1;
+            at = end;
         }
     }
     found
 }
 
-/// The end of `@[\w-]+\.[\w.-]+\b`, if that is at `at`.
-fn after_name(chars: &[char], at: usize, run: &dyn Fn(usize, &str) -> usize) -> Option<usize> {
-    if chars.get(at) != Some(&'@') {
+/// The end of `@[\w-]+\.[\w.-]+\b`, the first of which is at a byte.
+fn after_name(text: &str, at: usize) -> Option<usize> {
+    let host = run(text, at + 1, |c| is_word(c) || c == '-');
+    if host == at + 1 || !text[host..].starts_with('.') {
         return None;
     }
-    let host = run(at + 1, "-");
-    if host == at + 1 || chars.get(host) != Some(&'.') {
-        return None;
-    }
-    (host + 2..=run(host + 1, ".-")).rev().find(|end| is_boundary(chars, *end))
+    let end = run(text, host + 1, |c| is_word(c) || ".-".contains(c));
+    let ends = text[host + 1..end].char_indices().rev().map(|(place, c)| host + 1 + place + c.len_utf8());
+    ends.into_iter().find(|end| is_boundary(text, *end))
 }
 
 /// `[-*•]\s+`, in a normalised line.
@@ -466,75 +564,93 @@ fn is_enumerated(line: &str) -> bool {
     matches!(after, Some('.' | ')')) && chars.next().is_some_and(is_space)
 }
 
-/// Syllables of the words of ASCII letters, on average.
-fn syllables(tokens: &[Token]) -> f64 {
-    let words = tokens.iter().filter(|token| token.kind == Kind::Alpha);
-    let (n, all) = words.fold((0, 0), |(n, all), word| (n + 1, all + syllables_of(&word.text)));
-    ratio(all as f64, n as f64)
-}
-
-fn syllables_of(word: &str) -> usize {
-    let letters: Vec<u8> = word.bytes().filter(u8::is_ascii_lowercase).collect();
-    if letters.len() <= 3 {
-        return 1;
-    }
-    let is_vowel = |letter: &u8| b"aeiouy".contains(letter);
-    let groups =
-        letters.chunk_by(|a, b| is_vowel(a) == is_vowel(b)).filter(|group| is_vowel(&group[0])).count();
-    let silent = letters.ends_with(b"e") && !letters.ends_with(b"le") && !letters.ends_with(b"ye");
-    if silent && groups > 1 { groups - 1 } else { groups.max(1) }
-}
-
-/// Sentences end after each of `.!?。！？；;` and with their line.
-fn sentences(chars: &[char], tokens: &[Token], out: &mut Values) {
-    let mut found: Vec<(&[char], f64)> = Vec::new();
-    let (mut start, mut rest) = (0, tokens);
-    for (i, &c) in chars.iter().enumerate() {
-        let end = i + 1;
-        if !".!?。！？；;\n".contains(c) && end < chars.len() {
-            continue;
+/// The sentences of a text and how many tokens end in each: they end after each of `.!?。！？；;` and with their line.
+fn each_sentence(text: &str, stop: &AtomicBool, mut each: impl FnMut(&str, f64)) -> Result<()> {
+    let mut tokens = tokens(text, 0).peekable();
+    let ends = text.match_indices(|c: char| ".!?。！？；;\n".contains(c)).map(|(at, end)| at + end.len());
+    let mut start = 0;
+    for end in ends.chain([text.len()]) {
+        unless_stopped(stop)?;
+        let sentence = text[start..end].trim_matches(is_space);
+        let mut own = 0_u32;
+        while tokens.next_if(|token| token.end <= end).is_some() {
+            own += 1;
         }
-        let sentence = trim(&chars[start..end]);
-        let own = rest.iter().take_while(|token| token.end <= end).count();
-        rest = &rest[own..];
         start = end;
         if !sentence.is_empty() {
-            found.push((sentence, own as f64));
+            each(sentence, own.into());
         }
     }
-    let lengths: Vec<f64> = found.iter().map(|(sentence, _)| sentence.len() as f64).collect();
-    let own: Vec<f64> = found.iter().map(|(_, own)| *own).collect();
-    let (all, n) = (tokens.len() as f64, found.len() as f64);
-    let no_space = chars.iter().filter(|c| !matches!(c, ' ' | '\n')).count() as f64;
-    let with =
-        |marks: &str| found.iter().filter(|(s, _)| s.iter().any(|c| marks.contains(*c))).count() as f64;
-    let ended =
-        found.iter().filter(|(s, _)| s.last().is_some_and(|c| ".!?。！？".contains(*c))).count() as f64;
-    out.push(all);
+    Ok(())
+}
+
+/// Mean, least and greatest of values, and the squares of their distances from the mean.
+#[derive(Default)]
+struct Spread {
+    n: f64,
+    sum: f64,
+    min: Option<f64>,
+    max: Option<f64>,
+    squares: f64,
+}
+
+impl Spread {
+    fn add(&mut self, value: f64) {
+        self.n += 1.0;
+        self.sum += value;
+        self.min = Some(self.min.map_or(value, |min| min.min(value)));
+        self.max = Some(self.max.map_or(value, |max| max.max(value)));
+    }
+
+    fn mean(&self) -> f64 {
+        ratio(self.sum, self.n)
+    }
+
+    /// Once all are added, each again.
+    fn add_square(&mut self, value: f64) {
+        let distance = value - self.mean();
+        self.squares += distance * distance;
+    }
+
+    /// Mean, minimum, maximum and population standard deviation; 0 of nothing.
+    fn report(&self, out: &mut Values) {
+        out.push(self.mean());
+        out.push(self.min.unwrap_or(0.0));
+        out.push(self.max.unwrap_or(0.0));
+        out.push(ratio(self.squares, self.n).sqrt());
+    }
+}
+
+fn sentences(text: &str, out: &mut Values, stop: &AtomicBool) -> Result<()> {
+    let (mut lengths, mut owns) = (Spread::default(), Spread::default());
+    let [mut asking, mut exclaiming, mut ended] = [0.0; 3];
+    each_sentence(text, stop, |sentence, own| {
+        owns.add(own);
+        lengths.add(sentence.chars().count() as f64);
+        asking += f64::from(u8::from(sentence.contains(['?', '？'])));
+        exclaiming += f64::from(u8::from(sentence.contains(['!', '！'])));
+        ended += f64::from(u8::from(sentence.ends_with(|c: char| ".!?。！？".contains(c))));
+    })?;
+    each_sentence(text, stop, |sentence, own| {
+        owns.add_square(own);
+        lengths.add_square(sentence.chars().count() as f64);
+    })?;
+    let [mut all, mut visible, mut marks] = [0.0; 3];
+    for c in text.chars() {
+        all += 1.0;
+        visible += f64::from(u8::from(!matches!(c, ' ' | '\n')));
+        marks += f64::from(u8::from(is_mark(c)));
+    }
+    let (tokens, n) = (tokens(text, 0).count() as f64, owns.n);
+    out.push(tokens);
     out.push(n);
-    out.push(ratio(no_space, all));
-    out.push(ratio(chars.len() as f64, n));
-    spread(&own, out);
-    spread(&lengths, out);
-    out.push(ratio(chars.iter().filter(|c| is_mark(**c)).count() as f64, all));
-    out.push(ratio(with("?？"), n));
-    out.push(ratio(with("!！"), n));
+    out.push(ratio(visible, tokens));
+    out.push(ratio(all, n));
+    owns.report(out);
+    lengths.report(out);
+    out.push(ratio(marks, tokens));
+    out.push(ratio(asking, n));
+    out.push(ratio(exclaiming, n));
     out.push(ratio(ended, n));
-}
-
-fn trim(chars: &[char]) -> &[char] {
-    let start = chars.iter().take_while(|c| is_space(**c)).count();
-    let end = chars.len() - chars[start..].iter().rev().take_while(|c| is_space(**c)).count();
-    &chars[start..end]
-}
-
-/// Mean, minimum, maximum and population standard deviation; 0 of nothing.
-fn spread(values: &[f64], out: &mut Values) {
-    let n = values.len() as f64;
-    let mean = ratio(values.iter().sum(), n);
-    out.push(mean);
-    out.push(values.iter().copied().reduce(f64::min).unwrap_or(0.0));
-    out.push(values.iter().copied().reduce(f64::max).unwrap_or(0.0));
-    let squares: f64 = values.iter().map(|value| (value - mean) * (value - mean)).sum();
-    out.push(ratio(squares, n).sqrt());
+    Ok(())
 }

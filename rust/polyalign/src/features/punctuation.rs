@@ -34,12 +34,10 @@ pub(super) fn fill(text: &str, of: &Analysis, row: &mut Row<'_>) {
         Id::bracket_count,
         characters.any(['[', ']', '{', '}', '【', '】', '［', '］', '｛', '｝', '《', '》', '〈', '〉']),
     );
-    let sentences = of.sentences.len() as u32;
+    let sentences = of.sentences.words.n;
     row.ratio(Id::commas_per_sentence, commas, sentences);
-    let asking = of.sentences.iter().filter(|sentence| sentence.asks).count();
-    let exclaiming = of.sentences.iter().filter(|sentence| sentence.exclaims).count();
-    row.ratio(Id::question_sentence_share, asking as u32, sentences);
-    row.ratio(Id::exclamation_sentence_share, exclaiming as u32, sentences);
+    row.ratio(Id::question_sentence_share, of.sentences.asking, sentences);
+    row.ratio(Id::exclamation_sentence_share, of.sentences.exclaiming, sentences);
     if !text.is_empty() {
         row.yes(Id::ends_with_mark, ends_with_mark(text));
     }

@@ -5,6 +5,7 @@ use super::characters::Kind;
 use super::language::Language;
 use super::registry::Id;
 use super::row::Row;
+use super::vocabulary::Word;
 use crate::text::chinese::is_common;
 
 /// Longer words than this are long in the Swedish indices.
@@ -18,21 +19,34 @@ pub(super) fn fill(text: &str, of: &Analysis, language: Language, row: &mut Row<
     }
 }
 
+/// What the formulas count of words.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Formulas {
+    syllables: u32,
+    polysyllables: u32,
+    long: u32,
+    characters: u32,
+    letters: u32,
+}
+
+impl Formulas {
+    /// Adds a word that occurs so many times.
+    #[inline]
+    pub fn add(&mut self, word: &Word, count: u32) {
+        self.syllables += word.syllables * count;
+        self.polysyllables += if word.syllables >= 3 { count } else { 0 };
+        self.long += if word.characters > LIX_CHARACTERS { count } else { 0 };
+        self.characters += word.characters * count;
+        self.letters += word.letters * count;
+    }
+}
+
 fn spaced(of: &Analysis, language: Language, row: &mut Row<'_>) {
-    let (words, sentences) = (of.words.len() as u32, of.sentences.len() as u32);
+    let (words, sentences) = (of.words.all, of.sentences.words.n);
     if words == 0 {
         return;
     }
-    let vocabulary = of.vocabulary(language);
-    let [mut syllables, mut polysyllables, mut long, mut characters, mut letters] = [0_u32; 5];
-    for (&number, &count) in of.sequence.vocabulary.iter().zip(&of.sequence.counts) {
-        let word = vocabulary.word(number);
-        syllables += word.syllables * count;
-        polysyllables += if word.syllables >= 3 { count } else { 0 };
-        long += if word.characters > LIX_CHARACTERS { count } else { 0 };
-        characters += word.characters * count;
-        letters += word.letters * count;
-    }
+    let Formulas { syllables, polysyllables, long, characters, letters } = of.words.formulas;
     // A word may be all combining marks, which make no sentence.
     let per = |part: u32, whole: u32| if whole == 0 { f64::NAN } else { f64::from(part) / f64::from(whole) };
     row.set(Id::lix, per(words, sentences) + 100.0 * per(long, words));
@@ -64,21 +78,21 @@ fn chinese(text: &str, of: &Analysis, row: &mut Row<'_>) {
         characters += clause.chars().count() as u32;
     }
     row.ratio(Id::clause_chars_mean, characters, found);
-    row.ratio(Id::clauses_per_sentence, found, of.sentences.len() as u32);
+    row.ratio(Id::clauses_per_sentence, found, of.sentences.words.n);
     let (mut han, mut common) = (0, 0);
     for (c, count) in of.characters.each().filter(|(c, _)| Kind::of(*c) == Kind::HanLetter) {
         han += count;
         common += if is_common(c) { count } else { 0 };
     }
     row.ratio(Id::common_character_share, common, han);
-    let is_four = |&&(start, end): &&(u32, u32)| {
-        let word = &text[start as usize..end as usize];
-        let mut len = 0;
-        word.chars().all(|c| {
-            len += 1;
-            Kind::of(c) == Kind::HanLetter
-        }) && len == 4
-    };
-    let four = of.words.iter().filter(is_four).count() as u32;
-    row.ratio(Id::four_character_word_share, four, of.words.len() as u32);
+    row.ratio(Id::four_character_word_share, of.words.of_four, of.words.all);
+}
+
+/// Whether a word is four Han characters.
+pub(super) fn is_of_four(word: &str) -> bool {
+    let mut len = 0;
+    word.chars().all(|c| {
+        len += 1;
+        Kind::of(c) == Kind::HanLetter
+    }) && len == 4
 }

@@ -71,17 +71,22 @@ pub(super) struct Spread {
     squares: u128,
 }
 
+impl Default for Spread {
+    /// Of nothing.
+    fn default() -> Self {
+        Self { n: 0, min: u32::MAX, max: 0, sum: 0, squares: 0 }
+    }
+}
+
 impl Spread {
-    pub fn of(values: impl Iterator<Item = u32>) -> Self {
-        let mut spread = Self { n: 0, min: u32::MAX, max: 0, sum: 0, squares: 0 };
-        for value in values {
-            spread.n += 1;
-            spread.min = spread.min.min(value);
-            spread.max = spread.max.max(value);
-            spread.sum += u64::from(value);
-            spread.squares += u128::from(u64::from(value) * u64::from(value));
-        }
-        spread
+    /// Adds a value so many times.
+    #[inline]
+    pub fn add(&mut self, value: u32, times: u32) {
+        self.n += times;
+        self.min = self.min.min(value);
+        self.max = self.max.max(value);
+        self.sum += u64::from(value) * u64::from(times);
+        self.squares += u128::from(u64::from(value) * u64::from(value)) * u128::from(times);
     }
 
     /// NaN of nothing, as all that follow.
@@ -139,7 +144,13 @@ mod tests {
 
         #[test]
         fn spreads_are_their_definition(values in prop::collection::vec(0_u32..5000, 1..40)) {
-            let spread = Spread::of(values.iter().copied());
+            let of = |values: &[u32], times| {
+                let mut spread = Spread::default();
+                values.iter().for_each(|&value| spread.add(value, times));
+                spread
+            };
+            let spread = of(&values, 1);
+            prop_assert_eq!(format!("{:?}", of(&values.repeat(3), 1)), format!("{:?}", of(&values, 3)));
             let n = values.len() as f64;
             let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / n;
             let variance = values.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / n;

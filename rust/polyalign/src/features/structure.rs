@@ -1,6 +1,6 @@
 //! Lists, headings, code, links: what a response is laid out with.
 
-use super::analysis::{Analysis, trim};
+use super::analysis::{self, Analysis, trim};
 use super::characters::Kind;
 use super::registry::Id;
 use super::row::Row;
@@ -9,6 +9,7 @@ use std::sync::LazyLock;
 
 #[derive(Default)]
 struct Lines {
+    all: u32,
     bullets: u32,
     enumerated: u32,
     headings: u32,
@@ -19,8 +20,8 @@ struct Lines {
 }
 
 pub(super) fn fill(text: &str, of: &Analysis, row: &mut Row<'_>) {
-    let lines = lines(text, of);
-    let all = of.lines.len() as u32;
+    let lines = lines(text);
+    let all = lines.all;
     row.count(Id::bullet_line_count, lines.bullets);
     row.count(Id::enumerated_line_count, lines.enumerated);
     row.ratio(Id::list_line_share, lines.bullets + lines.enumerated, all);
@@ -41,11 +42,12 @@ pub(super) fn fill(text: &str, of: &Analysis, row: &mut Row<'_>) {
     row.count(Id::math_count, count_if(has('$') || has('\\'), &|| math(text)));
 }
 
-fn lines(text: &str, of: &Analysis) -> Lines {
+fn lines(text: &str) -> Lines {
     let mut found = Lines::default();
     let mut in_code = false;
-    for line in &of.lines {
-        let line = trim(&text[line.start as usize..line.end as usize]);
+    for line in analysis::lines(text) {
+        found.all += 1;
+        let line = trim(line.text);
         let is_fence = line.starts_with("```") || line.starts_with("~~~");
         found.fences += u32::from(is_fence);
         found.code += u32::from(in_code || is_fence);

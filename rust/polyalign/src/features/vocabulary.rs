@@ -84,6 +84,17 @@ impl Vocabulary {
         self.response += 1;
     }
 
+    /// Forgets all words, and begins the response anew.
+    pub fn renew(&mut self) {
+        *self = Self::new(self.language);
+        self.response = 1;
+    }
+
+    /// How many words there are.
+    pub fn len(&self) -> usize {
+        self.words.len()
+    }
+
     pub fn word(&self, number: u32) -> &Word {
         &self.words[number as usize]
     }
@@ -123,18 +134,46 @@ impl Vocabulary {
         }
     }
 
+    /// The number among the types of the response of the word of any case at a place of a text, if it is one.
+    #[cold]
+    pub fn known(&mut self, text: &str, (start, end): (u32, u32)) -> Option<u32> {
+        let number = match short(text.as_bytes(), start as usize, end as usize) {
+            Some(short) => self.find_short(short, (end - start) as usize),
+            None => {
+                self.lower(&text[start as usize..end as usize]);
+                match short_of(&self.lower) {
+                    Some(short) => self.find_short(short, self.lower.len()),
+                    None => self.find_long(&self.lower),
+                }
+            }
+        };
+        self.known_type(number.ok()?)
+    }
+
+    fn lower(&mut self, word: &str) {
+        self.lower.clear();
+        self.lower.extend(word.chars().flat_map(char::to_lowercase));
+    }
+
     /// Of a word that is long, or whose lower case ASCII alone does not tell.
     #[cold]
     fn number_of_cased(&mut self, word: &str) -> u32 {
-        let mut lower = std::mem::take(&mut self.lower);
-        lower.clear();
-        lower.extend(word.chars().flat_map(char::to_lowercase));
+        self.lower(word);
+        let lower = std::mem::take(&mut self.lower);
         let number = match short_of(&lower) {
             Some(short) => match self.find_short(short, lower.len()) {
                 Ok(number) => number,
                 Err(slot) => self.insert_short(slot, short, &lower),
             },
-            None => self.number_long(&lower),
+            None => match self.find_long(&lower) {
+                Ok(number) => number,
+                Err(slot) => {
+                    let at = self.bytes.len() as u32;
+                    self.bytes.extend_from_slice(lower.as_bytes());
+                    let key = hash(lower.as_bytes());
+                    self.insert(slot, key.into(), LONG, Some((at, lower.len() as u32)), &lower)
+                }
+            },
         };
         self.lower = lower;
         number
@@ -144,20 +183,14 @@ impl Vocabulary {
         self.insert(slot, short, word.len() as u32, None, word)
     }
 
-    fn number_long(&mut self, lower: &str) -> u32 {
+    /// The number of a long word, or the free slot where it belongs.
+    fn find_long(&self, lower: &str) -> Result<u32, usize> {
         let key = hash(lower.as_bytes());
         let is_it = |slot: &Slot| {
             let long = self.words[slot.number as usize - 1].long;
             long.is_some_and(|(at, len)| &self.bytes[at as usize..(at + len) as usize] == lower.as_bytes())
         };
-        match self.find(key, key.into(), LONG, is_it) {
-            Ok(number) => number,
-            Err(slot) => {
-                let at = self.bytes.len() as u32;
-                self.bytes.extend_from_slice(lower.as_bytes());
-                self.insert(slot, key.into(), LONG, Some((at, lower.len() as u32)), lower)
-            }
-        }
+        self.find(key, key.into(), LONG, is_it)
     }
 
     /// The word's number, or the free slot where it belongs.
@@ -284,12 +317,12 @@ pub(super) fn hash(bytes: &[u8]) -> u64 {
     blocks.iter().chain([&last]).fold(bytes.len() as u64, fold)
 }
 
-/// Vowel groups of the ASCII letters, less a silent e at the end; at least 1.
-fn syllables(lower: &str) -> u32 {
+/// Vowel groups of the ASCII letters of a word of any case, less a silent e at the end; at least 1.
+pub(super) fn syllables(word: &str) -> u32 {
     let is_vowel = |letter: &u8| b"aeiouy".contains(letter);
     let (mut letters, mut groups, mut in_group) = (0_u32, 0_u32, false);
     let mut last = [0_u8; 2];
-    for letter in lower.bytes().filter(u8::is_ascii_lowercase) {
+    for letter in word.bytes().map(|byte| byte.to_ascii_lowercase()).filter(u8::is_ascii_lowercase) {
         letters += 1;
         groups += u32::from(is_vowel(&letter) && !in_group);
         in_group = is_vowel(&letter);

@@ -2,15 +2,16 @@
 
 use super::meter::{Meter, Values};
 use super::scorer::{Score, Scorer, Target};
+use crate::Result;
+use crate::error::unless_stopped;
 use crate::features::registry::{FEATURES, Group};
 use crate::features::{Extractor, Input, Language, paper};
 use crate::io::record::Message;
 use crate::reference::Variant;
-use crate::{Error, Result};
 use rayon::prelude::*;
 use std::cell::RefCell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 /// Responses that a thread takes at a time.
 const PIECE: usize = 32;
@@ -47,22 +48,12 @@ pub fn measure_all(
             let width = FEATURES.len();
             let mut values = vec![f32::NAN; responses.len() * width];
             let pieces = values.par_chunks_mut(PIECE * width).zip(responses.par_chunks(PIECE));
-            pieces.try_for_each(|(values, responses)| {
-                if stop.load(Ordering::Relaxed) {
-                    return Err(Error::Interrupted);
-                }
-                extract(groups, responses, values);
-                Ok(())
-            })?;
+            pieces.try_for_each(|(values, responses)| extract(groups, responses, values, stop))?;
             Ok(Values::Default(values))
         }
         Variant::Paper => {
-            let extract = |response: &Response<'_>| {
-                if stop.load(Ordering::Relaxed) {
-                    return Err(Error::Interrupted);
-                }
-                Ok(paper::extract(response.text, response.of == "zh"))
-            };
+            let extract =
+                |response: &Response<'_>| paper::extract_unless(response.text, response.of == "zh", stop);
             let rows: Vec<[f64; paper::NAMES.len()]> =
                 responses.par_iter().map(extract).collect::<Result<_>>()?;
             Ok(Values::Paper(rows.concat()))
@@ -70,16 +61,23 @@ pub fn measure_all(
     }
 }
 
-fn extract(groups: &[Group], responses: &[Response<'_>], values: &mut [f32]) {
+fn extract(
+    groups: &[Group],
+    responses: &[Response<'_>],
+    values: &mut [f32],
+    stop: &AtomicBool,
+) -> Result<()> {
     EXTRACTOR.with_borrow_mut(|extractor| {
         let extractor = extractor.get_or_insert_with(|| Box::new(Extractor::new(groups)));
         extractor.set_groups(groups);
         for (response, row) in responses.iter().zip(values.chunks_exact_mut(FEATURES.len())) {
             let Response { text, of, prompt } = *response;
             let prompt = (!prompt.is_empty()).then_some(prompt);
-            extractor.extract(Input { text, language: Language::of(of), prompt }, row);
+            unless_stopped(stop)?;
+            extractor.extract_unless(Input { text, language: Language::of(of), prompt }, row, stop)?;
         }
-    });
+        Ok(())
+    })
 }
 
 /// A response that was scored, or why it could not be.
@@ -92,24 +90,23 @@ impl Scorer {
     /// [`Error::Interrupted`] soon after `stop` is set.
     pub fn score_all(&self, responses: &[Response<'_>], stop: &AtomicBool) -> Result<Vec<Scored>> {
         let score = |responses: &[Response<'_>]| {
-            if stop.load(Ordering::Relaxed) {
-                return Err(Error::Interrupted);
-            }
+            unless_stopped(stop)?;
             // Before the meter is taken: working out a target waits for threads, which may score meanwhile.
             let target =
                 |response: &Response<'_>| self.target(response.of).map_err(|error| error.to_string());
             let targets: Vec<_> = responses.iter().map(target).collect();
-            Ok(self.with_meter(|meter, values| {
-                let mut score = |response: &Response<'_>, target: Arc<Target>| {
-                    self.fill(response, &target, meter, values);
+            self.with_meter(|meter, values| {
+                let mut score = |(response, target): (&Response<'_>, Result<Arc<Target>, String>)| {
+                    let target = match target {
+                        Ok(target) => target,
+                        Err(reason) => return Ok(Err(reason)),
+                    };
+                    self.fill(response, &target, meter, values, stop)?;
                     let score = target.score(response.text, values);
-                    (target, score)
+                    Ok(Ok((target, score)))
                 };
-                let pairs = responses.iter().zip(targets);
-                pairs
-                    .map(|(response, target)| target.map(|target| score(response, target)))
-                    .collect::<Vec<Scored>>()
-            }))
+                responses.iter().zip(targets).map(&mut score).collect::<Result<Vec<Scored>>>()
+            })
         };
         let pieces: Vec<Vec<Scored>> = responses.par_chunks(PIECE).map(score).collect::<Result<_>>()?;
         Ok(pieces.into_iter().flatten().collect())
@@ -118,20 +115,27 @@ impl Scorer {
     /// A response's values and what serves it.
     ///
     /// # Errors
-    /// A target that is none under the schema.
-    pub fn measure(&self, response: &Response<'_>) -> Result<(Arc<Target>, Values)> {
+    /// A target that is none under the schema; [`Error::Interrupted`] soon after `stop` is set.
+    pub fn measure(&self, response: &Response<'_>, stop: &AtomicBool) -> Result<(Arc<Target>, Values)> {
         let target = self.target(response.of)?;
-        let values = self.with_meter(|meter, values| {
-            self.fill(response, &target, meter, values);
-            values.clone()
+        let values: Result<Values> = self.with_meter(|meter, values| {
+            self.fill(response, &target, meter, values, stop)?;
+            Ok(values.clone())
         });
-        Ok((target, values))
+        Ok((target, values?))
     }
 
-    fn fill(&self, response: &Response<'_>, target: &Target, meter: &mut Meter, values: &mut Values) {
+    fn fill(
+        &self,
+        response: &Response<'_>,
+        target: &Target,
+        meter: &mut Meter,
+        values: &mut Values,
+        stop: &AtomicBool,
+    ) -> Result<()> {
         let language = self.language(target);
         values.clear();
-        meter.measure(response.text, language, response.prompt, values);
+        meter.measure(response.text, language, response.prompt, values, stop)
     }
 
     /// Must not wait for other threads' work.

@@ -4,6 +4,7 @@ use super::manifest::Bucketed;
 use super::meter::{Batch, Meter, record_key, response_language};
 use super::tally::Tally;
 use crate::buckets::{BucketSchema, normalise_part, split_id, unescape_part};
+use crate::error::unless_stopped;
 use crate::io::block::{Block, Limits};
 use crate::io::input::Inputs;
 use crate::io::record::{Record, Reject};
@@ -18,7 +19,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 /// The column that holds bucket ids, unless another is named.
 pub const BUCKET: &str = "bucket";
@@ -110,6 +111,7 @@ fn run(job: &BuildJob, progress: &Progress) -> Result<(Reference, Tally)> {
     let worker = move || Worker {
         reader: Reader::new(records.clone(), Arc::clone(&cancel)),
         inputs: Arc::clone(&inputs),
+        cancel: Arc::clone(&cancel),
         counter: Counter::new(Arc::clone(&shared)),
     };
     let response_field = fields.response.filter(|_| job.fields.response.is_none());
@@ -178,17 +180,18 @@ impl Counter {
     fn take(
         &mut self,
         record: Result<Record<'_>, Reject>,
+        stop: &AtomicBool,
     ) -> Result<(), (Option<Box<str>>, &'static str, String)> {
         match record {
             Ok(record) => {
-                self.count(&record).map_err(|(kind, reason)| (record.id.map(Into::into), kind, reason))
+                self.count(&record, stop).map_err(|(kind, reason)| (record.id.map(Into::into), kind, reason))
             }
             Err(Reject { id, kind, reason, .. }) => Err((id, kind, reason)),
         }
     }
 
     /// Counts a record; the error is the kind of reason to reject it, and the reason.
-    fn count(&mut self, record: &Record<'_>) -> Result<(), (&'static str, String)> {
+    fn count(&mut self, record: &Record<'_>, stop: &AtomicBool) -> Result<(), (&'static str, String)> {
         if record.answer().trim().is_empty() {
             return Err(("no_response", "the response is empty".into()));
         }
@@ -204,7 +207,11 @@ impl Counter {
         }
         let Some(Bucket { batch, parts }) = self.buckets.get_mut(id) else { return Ok(()) };
         let language = response_language(&self.builder.settings().schema, parts, record);
-        self.meter.measure(record.answer(), language, record.prompt, &mut batch.values);
+        let answer = record.answer();
+        if let Err(error) = self.meter.measure(answer, language, record.prompt, &mut batch.values, stop) {
+            self.failed = Err(error);
+            return Ok(());
+        }
         batch.keys.push(record_key(record));
         if batch.keys.len() == ROWS && self.failed.is_ok() {
             self.failed = batch.flush(&self.builder);
@@ -232,6 +239,7 @@ impl Counter {
 struct Worker {
     reader: Reader,
     inputs: Arc<Inputs>,
+    cancel: Arc<AtomicBool>,
     counter: Counter,
 }
 
@@ -240,8 +248,8 @@ impl stream::Worker for Worker {
 
     fn work(&mut self, block: &Block) -> Result<Tally> {
         let mut tally = Tally { bytes: block.bytes, ..Tally::default() };
-        let Self { reader, inputs, counter } = self;
-        let mut take = |record: Result<Record<'_>, Reject>, place: Place| match counter.take(record) {
+        let Self { reader, inputs, cancel, counter } = self;
+        let mut take = |record: Result<Record<'_>, Reject>, place: Place| match counter.take(record, cancel) {
             Ok(()) => tally.used(),
             Err((id, kind, reason)) => tally.reject(place.rejected(inputs, id.as_deref(), kind, &reason)),
         };
@@ -281,11 +289,8 @@ pub fn count_table(
     let records = TableRecords::new(schema, &fields(spec, None))?;
     let counter = || Counter::new(Arc::clone(builder));
     let count = |counter: &mut Counter, piece: &(u64, RecordBatch)| {
-        if stop.load(Ordering::Relaxed) {
-            Err(Error::Interrupted)
-        } else {
-            count_piece(&records, counter, piece)
-        }
+        unless_stopped(stop)?;
+        count_piece(&records, counter, piece, stop)
     };
     let tallies: Vec<Tally> = pieces(batches).par_iter().map_init(counter, count).collect::<Result<_>>()?;
     let mut tally = Tally::default();
@@ -310,9 +315,10 @@ fn count_piece(
     records: &TableRecords,
     counter: &mut Counter,
     (first, piece): &(u64, RecordBatch),
+    stop: &AtomicBool,
 ) -> Result<Tally> {
     let mut tally = Tally::default();
-    records.for_each(piece, &mut |row, record| match counter.take(record) {
+    records.for_each(piece, &mut |row, record| match counter.take(record, stop) {
         Ok(()) => tally.used(),
         Err((id, kind, reason)) => tally.reject(Rejected {
             file: "table".into(),

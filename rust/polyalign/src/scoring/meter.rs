@@ -6,6 +6,7 @@ use crate::features::registry::{FEATURES, Group};
 use crate::features::{Extractor, Input, Language, paper};
 use crate::io::record::{Message, Record};
 use crate::reference::{Builder, Variant};
+use std::sync::atomic::AtomicBool;
 use twox_hash::XxHash3_64;
 
 /// Rows of feature values of one variant, `[n, features]`.
@@ -51,16 +52,29 @@ impl Meter {
     /// prompt is none: the interaction with it is not defined.
     ///
     /// The paper's features are those that its published code has for every language.
-    pub fn measure(&mut self, text: &str, language: &str, prompt: &[Message<'_>], values: &mut Values) {
+    ///
+    /// # Errors
+    /// [`Interrupted`](crate::Error::Interrupted) soon after `stop` is set; what was added then means nothing.
+    pub fn measure(
+        &mut self,
+        text: &str,
+        language: &str,
+        prompt: &[Message<'_>],
+        values: &mut Values,
+        stop: &AtomicBool,
+    ) -> Result<()> {
         match (values, &mut self.extractor) {
             (Values::Default(values), Some(extractor)) => {
                 let start = values.len();
                 values.resize(start + FEATURES.len(), f32::NAN);
                 let prompt = (!prompt.is_empty()).then_some(prompt);
                 let input = Input { text, language: Language::of(language), prompt };
-                extractor.extract(input, &mut values[start..]);
+                extractor.extract_unless(input, &mut values[start..], stop)
             }
-            (Values::Paper(values), _) => values.extend(paper::extract(text, false)),
+            (Values::Paper(values), _) => {
+                values.extend(paper::extract_unless(text, false, stop)?);
+                Ok(())
+            }
             (Values::Default(_), None) => unreachable!("values of the meter's variant"),
         }
     }

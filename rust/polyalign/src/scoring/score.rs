@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// What to score, and where to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -210,7 +211,7 @@ fn run(
     let (inputs, cancel) = (Arc::clone(&stream.inputs), stream.cancel());
     let worker = move || {
         let reader = Reader::new(records.clone(), Arc::clone(&cancel));
-        Worker::new(Arc::clone(&plan), reader, Arc::clone(&inputs))
+        Worker::new(Arc::clone(&plan), reader, Arc::clone(&inputs), Arc::clone(&cancel))
     };
     let response_field = fields.response.filter(|_| job.fields.response.is_none());
     let mut totals = Totals { tally: Tally { response_field, ..Tally::default() }, ..Totals::default() };
@@ -321,6 +322,7 @@ struct Worker {
 /// What changes from record to record.
 struct State {
     meter: Meter,
+    cancel: Arc<AtomicBool>,
     values: Values,
     table: BucketTable,
     scratch: Option<buckets::Scratch>,
@@ -334,10 +336,11 @@ struct Done {
 }
 
 impl Worker {
-    fn new(plan: Arc<Plan>, reader: Reader, inputs: Arc<Inputs>) -> Self {
+    fn new(plan: Arc<Plan>, reader: Reader, inputs: Arc<Inputs>, cancel: Arc<AtomicBool>) -> Self {
         let variant = plan.scorer.reference().variant();
         let state = State {
             meter: Meter::new(variant),
+            cancel,
             values: Values::new(variant),
             table: BucketTable::default(),
             scratch: plan.bucketer.as_ref().map(Bucketer::scratch),
@@ -380,7 +383,8 @@ impl State {
         };
         let language = response_language(plan.scorer.reference().schema(), &target.parts, &record);
         self.values.clear();
-        self.meter.measure(record.answer(), language, record.prompt, &mut self.values);
+        let Self { meter, values, cancel, .. } = self;
+        meter.measure(record.answer(), language, record.prompt, values, cancel)?;
         let score = target.score(record.answer(), &self.values);
         let reason = target.reason_of(score);
         if let (None, Some(reason)) = (&target.served_by, &target.reason) {

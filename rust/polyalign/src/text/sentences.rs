@@ -142,37 +142,53 @@ fn after(class: u8) -> State {
     }
 }
 
-/// The UAX #29 sentences of a text: the places of their bytes into `sentences`, which is emptied first.
-/// Each begins where the one before ends, so that they cover the text. Texts are shorter than 4 GiB.
+/// The UAX #29 sentences of a text: the places of their bytes. Each begins where the one before ends, so that they
+/// cover the text. Texts are shorter than 4 GiB.
 ///
 /// ```
 /// # use polyalign::text::sentences;
-/// let (text, mut places) = ("It cost 3.50. \"Really?\" Yes.", Vec::new());
-/// sentences(text, &mut places);
-/// let sentences: Vec<_> = places.iter().map(|&(start, end)| &text[start as usize..end as usize]).collect();
+/// let text = "It cost 3.50. \"Really?\" Yes.";
+/// let sentences: Vec<_> = sentences(text).map(|(start, end)| &text[start as usize..end as usize]).collect();
 /// assert_eq!(sentences, ["It cost 3.50. ", "\"Really?\" ", "Yes."]);
 /// ```
-pub fn sentences(text: &str, sentences: &mut Vec<(u32, u32)>) {
-    sentences.clear();
-    let classes = &*CLASSES;
-    let (mut start, mut at, mut state) = (0, 0, State::Other);
-    loop {
-        if matches!(state, State::Other | State::Cased) {
-            let mark = next_mark(text, at, classes);
-            state = state_before(&text[at..mark], state, classes);
-            at = mark;
-        }
-        let Some((class, width)) = class_at(text, at, classes) else { break };
-        let (starts, next) = step(state, class, || lower_follows(text, at, classes));
-        if starts {
-            sentences.push((start as u32, at as u32));
-            start = at;
-        }
-        state = next;
-        at += width;
-    }
-    if start < at {
-        sentences.push((start as u32, at as u32));
+pub fn sentences(text: &str) -> Sentences<'_> {
+    Sentences { text, start: 0, at: 0, state: State::Other }
+}
+
+/// The [`sentences`] of a text.
+#[derive(Clone)]
+pub struct Sentences<'a> {
+    text: &'a str,
+    /// Where the next one starts, and up to where it is read.
+    start: usize,
+    at: usize,
+    state: State,
+}
+
+impl Iterator for Sentences<'_> {
+    type Item = (u32, u32);
+
+    #[inline]
+    fn next(&mut self) -> Option<(u32, u32)> {
+        let classes = &*CLASSES;
+        let Self { text, mut at, mut state, .. } = *self;
+        let start = self.start;
+        let end = loop {
+            if matches!(state, State::Other | State::Cased) {
+                let mark = next_mark(text, at, classes);
+                state = state_before(&text[at..mark], state, classes);
+                at = mark;
+            }
+            let Some((class, width)) = class_at(text, at, classes) else { break text.len() };
+            let (starts, next) = step(state, class, || lower_follows(text, at, classes));
+            let here = at;
+            (state, at) = (next, at + width);
+            if starts {
+                break here;
+            }
+        };
+        *self = Self { text, start: end, at, state };
+        (start < end).then_some((start as u32, end as u32))
     }
 }
 
@@ -242,8 +258,7 @@ mod tests {
     use unicode_segmentation::UnicodeSegmentation;
 
     fn check(text: &str) {
-        let mut found = vec![(7, 7)];
-        sentences(text, &mut found);
+        let found: Vec<_> = sentences(text).collect();
         let expected = text.split_sentence_bound_indices();
         let expected = expected.map(|(at, sentence)| (at as u32, (at + sentence.len()) as u32));
         assert!(found.iter().copied().eq(expected), "{text:?} {found:?}");
@@ -284,9 +299,7 @@ mod tests {
         // A million characters that each leave the question open: hopeless if each asks anew.
         for open in [")", " ) ", "1", ". 1 ", "\u{301}"] {
             let text = format!("a. {}", open.repeat(1_000_000));
-            let mut found = Vec::new();
-            sentences(&text, &mut found);
-            assert_eq!(found.last().map(|place| place.1 as usize), Some(text.len()));
+            assert_eq!(sentences(&text).last().map(|place| place.1 as usize), Some(text.len()));
         }
     }
 

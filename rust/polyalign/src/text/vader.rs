@@ -3,11 +3,13 @@
 mod lexicon;
 
 use super::class::ClassTable;
-use super::masks;
+use super::{masks, place_of_character};
+use crate::error::{Result, unless_stopped};
 use lexicon::{BOOST, Id, Lexicon, Role, UNKNOWN, WORDS, Word, description, may_be_emoji};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::sync::LazyLock;
+use std::sync::atomic::AtomicBool;
 
 /// What capitals add to the intensity of a word.
 const CAPITALS: f64 = 0.733;
@@ -39,17 +41,25 @@ pub struct Sentiment {
 /// assert_eq!(format!("{:.4}", sentiment.compound), "0.8439");
 /// assert_eq!(sentiment.negative, 0.0);
 /// ```
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Vader {
+    /// Those of a part of the text, after the last few of the part before.
     tokens: Vec<Token>,
-    /// The tokens that the lexicon has.
+    /// The tokens that the lexicon has, but for those whose valence is known.
     hits: Vec<usize>,
-    /// The first "but".
+    /// The first "but", until it is known how many valences come before it.
     but: Option<usize>,
-    /// The tokens whose valence is not 0, and that.
-    valences: Vec<(usize, f64)>,
-    /// The text with emoji put into words.
+    before_but: Option<usize>,
+    /// The valences that are not 0.
+    valences: Vec<f64>,
+    /// All tokens.
+    count: usize,
+    exclamations: usize,
+    questions: usize,
+    /// The part with emoji put into words.
     described: String,
+    /// [`PART`], but in tests.
+    part: usize,
 }
 
 /// A word or emoticon: what stands between blanks, without the punctuation around it.
@@ -58,53 +68,148 @@ struct Token {
     start: usize,
     len: u32,
     id: Id,
+    /// What is asked of its text, of one of the part before.
+    kept: Option<Kept>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Kept {
+    is_upper: bool,
+    has_contracted_not: bool,
+}
+
+/// Bytes that are read at a time, if the text can be cut after these.
+const PART: usize = 1 << 16;
+
+/// How many tokens before and after a word bear on its valence.
+const BEFORE: usize = 3;
+const AFTER: usize = 2;
+
+impl Default for Vader {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Vader {
     /// A scorer.
     pub fn new() -> Self {
-        Self::default()
+        Self {
+            tokens: Vec::new(),
+            hits: Vec::new(),
+            but: None,
+            before_but: None,
+            valences: Vec::new(),
+            count: 0,
+            exclamations: 0,
+            questions: 0,
+            described: String::new(),
+            part: PART,
+        }
     }
 
     /// The sentiment of a text; all 0 if it has no words.
     pub fn scores(&mut self, text: &str) -> Sentiment {
-        let lexicon = &*WORDS;
-        if let Ok(emphasis) = self.read(text, lexicon) {
-            return self.score(text, lexicon, emphasis);
-        }
-        let mut described = std::mem::take(&mut self.described);
-        describe(text, &mut described);
-        let emphasis = self.read(&described, lexicon).unwrap_or_default();
-        let sentiment = self.score(&described, lexicon, emphasis);
-        self.described = described;
-        sentiment
+        self.scores_unless(text, &AtomicBool::new(false)).unwrap_or_default()
     }
 
-    /// The sentiment of a text that was read.
-    fn score(&mut self, text: &str, lexicon: &Lexicon, emphasis: f64) -> Sentiment {
-        if self.tokens.is_empty() {
-            return Sentiment::default();
+    /// The same, unless it is stopped.
+    ///
+    /// # Errors
+    /// [`Interrupted`](crate::Error::Interrupted) soon after `stop` is set.
+    pub fn scores_unless(&mut self, text: &str, stop: &AtomicBool) -> Result<Sentiment> {
+        self.begin();
+        let mut mixes_capitals = None;
+        for (start, end) in parts(text, self.part) {
+            unless_stopped(stop)?;
+            let part = &text[start..end];
+            let is_described = self.read(part);
+            let described = std::mem::take(&mut self.described);
+            let read = if is_described { &described } else { part };
+            self.weigh(read, text, (end - start, end), &mut mixes_capitals);
+            self.described = described;
         }
-        let mut rules = Rules { text, lexicon, tokens: &self.tokens, mixes_capitals: None };
-        self.valences.clear();
-        for &at in &self.hits {
-            let valence = rules.valence(at);
-            if valence != 0.0 {
-                self.valences.push((at, valence));
-            }
+        if self.count == 0 {
+            return Ok(Sentiment::default());
         }
-        if let Some(but) = self.but {
-            weigh_but(&mut self.valences, but);
+        if let Some(before) = self.before_but {
+            weigh_but(&mut self.valences, before);
         }
-        let neutral = self.tokens.len() - self.valences.len();
-        sentiment(self.valences.iter().map(|&(_, valence)| valence), neutral, emphasis)
+        let neutral = self.count - self.valences.len();
+        let emphasis = emphasis(self.exclamations, self.questions);
+        Ok(sentiment(self.valences.iter().copied(), neutral, emphasis))
     }
 
-    /// Reads the tokens; what exclamation and question marks add comes back, unless there are emoji.
-    fn read(&mut self, text: &str, lexicon: &Lexicon) -> Result<f64, HasEmoji> {
+    fn begin(&mut self) {
         self.tokens.clear();
         self.hits.clear();
-        self.but = None;
+        self.valences.clear();
+        (self.but, self.before_but) = (None, None);
+        (self.count, self.exclamations, self.questions) = (0, 0, 0);
+    }
+
+    /// Finds the valences of the hits whose neighbours are all read, and forgets the tokens that bear on no other.
+    /// `read` is a part of `text`, perhaps put into words, of so many bytes; where it ends is the second number.
+    fn weigh(
+        &mut self,
+        read: &str,
+        text: &str,
+        (bytes, end): (usize, usize),
+        mixes_capitals: &mut Option<bool>,
+    ) {
+        let is_last = end == text.len();
+        let all = if bytes == text.len() { None } else { Some(text) };
+        let ready = if is_last { self.tokens.len() } else { self.tokens.len().saturating_sub(AFTER) };
+        let mut rules = Rules { text: read, all, lexicon: &WORDS, tokens: &self.tokens, mixes_capitals };
+        let done = self.hits.partition_point(|at| *at < ready);
+        for at in self.hits.drain(..done) {
+            if self.but.is_some_and(|but| but < at) {
+                self.before_but = Some(self.valences.len());
+                self.but = None;
+            }
+            let valence = rules.valence(at);
+            if valence != 0.0 {
+                self.valences.push(valence);
+            }
+        }
+        if self.but.is_some_and(|but| but < ready) {
+            self.before_but = Some(self.valences.len());
+            self.but = None;
+        }
+        if is_last {
+            return;
+        }
+        let from = ready.saturating_sub(BEFORE);
+        let kept =
+            |at| Kept { is_upper: rules.is_upper(at), has_contracted_not: rules.has_contracted_not(at) };
+        let kept: Vec<Kept> = (from..self.tokens.len()).map(kept).collect();
+        self.tokens.drain(..from);
+        self.tokens.iter_mut().zip(kept).for_each(|(token, kept)| token.kept = Some(kept));
+        self.hits.iter_mut().for_each(|at| *at -= from);
+        self.but = self.but.map(|but| but - from);
+    }
+
+    /// Reads the tokens of a part; whether with its emoji put into words.
+    fn read(&mut self, text: &str) -> bool {
+        let lexicon = &*WORDS;
+        let (tokens, hits, but) = (self.tokens.len(), self.hits.len(), self.but);
+        let is_described = self.read_plain(text, lexicon).is_err();
+        if is_described {
+            self.tokens.truncate(tokens);
+            self.hits.truncate(hits);
+            self.but = but;
+            let mut described = std::mem::take(&mut self.described);
+            describe(text, &mut described);
+            // No description has an emoji.
+            let _ = self.read_plain(&described, lexicon);
+            self.described = described;
+        }
+        self.count += self.tokens.len() - tokens;
+        is_described
+    }
+
+    /// Reads the tokens, and counts exclamation and question marks, unless there are emoji.
+    fn read_plain(&mut self, text: &str, lexicon: &Lexicon) -> Result<(), HasEmoji> {
         let bytes = text.as_bytes();
         let (mut exclamations, mut questions) = (0, 0);
         // Where the token starts, and whether it is not ASCII so far.
@@ -138,7 +243,7 @@ impl Vader {
                     let (start, len) = strip(bytes, start, end);
                     maybe[maybes % masks::BLOCK] = self.tokens.len();
                     maybes += usize::from(lexicon.may_know(bytes, start, len));
-                    self.tokens.push(Token { start, len: len as u32, id: UNKNOWN });
+                    self.tokens.push(Token { start, len: len as u32, id: UNKNOWN, kept: None });
                 }
                 (start, is_wide) = (end + 1, false);
                 wide ^= wide_before;
@@ -150,7 +255,9 @@ impl Vader {
         if start < bytes.len() {
             self.add_wide(text, start, bytes.len(), lexicon);
         }
-        Ok(emphasis(exclamations, questions))
+        self.exclamations += exclamations;
+        self.questions += questions;
+        Ok(())
     }
 
     /// Finds the tokens in the lexicon, all ASCII.
@@ -182,7 +289,7 @@ impl Vader {
             };
             let offset = token.as_ptr() as usize - all.as_ptr() as usize;
             self.note(self.tokens.len(), id, lexicon);
-            self.tokens.push(Token { start: start + offset, len: token.len() as u32, id });
+            self.tokens.push(Token { start: start + offset, len: token.len() as u32, id, kept: None });
         }
     }
 
@@ -192,10 +299,26 @@ impl Vader {
         let word = lexicon.word(id);
         if word.valence.is_some() {
             self.hits.push(at);
-        } else if word.role == Role::But && self.but.is_none() {
+        } else if word.role == Role::But && self.but.is_none() && self.before_but.is_none() {
             self.but = Some(at);
         }
     }
+}
+
+/// Parts of a text that have the same tokens as the whole, whatever stands on their other side: they end after a blank
+/// or before an emoji, which is put into words of its own.
+fn parts(text: &str, bytes: usize) -> impl Iterator<Item = (usize, usize)> {
+    let mut at = 0_usize;
+    std::iter::from_fn(move || {
+        let start = at;
+        let end = place_of_character(text, start.saturating_add(bytes));
+        let after = |(at, c): (usize, char)| match u8::try_from(c) {
+            Ok(byte) if is_blank(byte) => Some(end + at + 1),
+            _ => description(c).map(|_| end + at),
+        };
+        at = text[end..].char_indices().find_map(after).unwrap_or(text.len());
+        (start < at).then_some((start, at))
+    })
 }
 
 /// Start and length of an ASCII token without the punctuation around it, unless that makes it an emoticon.
@@ -279,11 +402,14 @@ fn emphasis(exclamations: usize, questions: usize) -> f64 {
 
 /// The rules for one word of the lexicon. The words before it are numbered by how far back they are.
 struct Rules<'a> {
+    /// The part that the tokens are of.
     text: &'a str,
+    /// The whole text, if it has more parts.
+    all: Option<&'a str>,
     lexicon: &'a Lexicon,
     tokens: &'a [Token],
-    /// Whether some tokens are in capitals and others are not, once known.
-    mixes_capitals: Option<bool>,
+    /// Whether some tokens of the whole text are in capitals and others are not, once known.
+    mixes_capitals: &'a mut Option<bool>,
 }
 
 impl Rules<'_> {
@@ -355,21 +481,45 @@ impl Rules<'_> {
 
     /// Whether the token is in capitals and others are not.
     fn is_loud(&mut self, at: usize) -> bool {
-        if !is_upper(self.token(at)) {
+        if !self.is_upper(at) {
             return false;
         }
-        if self.mixes_capitals.is_none() {
-            self.mixes_capitals = Some((0..self.tokens.len()).any(|at| !is_upper(self.token(at))));
+        let has_others = || match self.all {
+            Some(text) => !is_all_upper(text),
+            None => (0..self.tokens.len()).any(|at| !self.is_upper(at)),
+        };
+        let mixes_capitals = self.mixes_capitals.unwrap_or_else(has_others);
+        *self.mixes_capitals = Some(mixes_capitals);
+        mixes_capitals
+    }
+
+    fn is_upper(&self, at: usize) -> bool {
+        match self.tokens[at].kept {
+            Some(kept) => kept.is_upper,
+            None => is_upper(self.token(at)),
         }
-        self.mixes_capitals == Some(true)
     }
 
     /// Whether the token has "n't" in it. (If it is known, it is known whether it negates, too.)
     fn has_contracted_not(&self, at: usize) -> bool {
+        if let Some(kept) = self.tokens[at].kept {
+            return kept.has_contracted_not;
+        }
         let token = self.token(at).as_bytes();
         let is_not = |three: &[u8]| three.eq_ignore_ascii_case(b"n't");
         self.tokens[at].id == UNKNOWN && token.contains(&b'\'') && token.windows(3).any(is_not)
     }
+}
+
+/// Whether all tokens of a text are in capitals.
+fn is_all_upper(text: &str) -> bool {
+    let mut reader = Vader::new();
+    parts(text, PART).all(|(start, end)| {
+        reader.begin();
+        let part = &text[start..end];
+        let read = if reader.read(part) { &reader.described } else { part };
+        reader.tokens.iter().all(|token| is_upper(&read[token.start..token.start + token.len as usize]))
+    })
 }
 
 /// The word before, which the lexicon does not have, may negate.
@@ -450,35 +600,35 @@ fn is_upper(token: &str) -> bool {
     token.chars().any(|c| CASES.get(c) == UPPER) && !token.chars().any(|c| CASES.get(c) == LOWER)
 }
 
-/// Lessens what stands before "but", strengthens what stands after it.
+/// Lessens the valences before "but", which are so many, and strengthens those after it.
 ///
 /// As in the package, what changes for each valence in turn is the first that equals it then.
-fn weigh_but(valences: &mut [(usize, f64)], but: usize) {
+fn weigh_but(valences: &mut [f64], before: usize) {
     if valences.len() > 256 {
-        return weigh_but_of_many(valences, but);
+        return weigh_but_of_many(valences, before);
     }
     for i in 0..valences.len() {
-        let valence = valences[i].1;
-        let first = valences[..i].iter().position(|&(_, other)| other == valence).unwrap_or(i);
-        valences[first].1 = weighed(valences[first], but);
+        let valence = valences[i];
+        let first = valences[..i].iter().position(|&other| other == valence).unwrap_or(i);
+        weigh_one(valences, first, before);
     }
 }
 
 /// The same, with the places of each valence at hand.
-fn weigh_but_of_many(valences: &mut [(usize, f64)], but: usize) {
-    let mut places: HashMap<u64, BinaryHeap<Reverse<usize>>> = HashMap::new();
+fn weigh_but_of_many(valences: &mut [f64], before: usize) {
+    let mut places: HashMap<u64, BinaryHeap<Reverse<u32>>> = HashMap::new();
     for i in 0..valences.len() {
-        let equal = places.entry(valences[i].1.to_bits()).or_default();
-        equal.push(Reverse(i));
+        let equal = places.entry(valences[i].to_bits()).or_default();
+        equal.push(Reverse(i as u32));
         if let Some(Reverse(first)) = equal.pop() {
-            valences[first].1 = weighed(valences[first], but);
-            places.entry(valences[first].1.to_bits()).or_default().push(Reverse(first));
+            weigh_one(valences, first as usize, before);
+            places.entry(valences[first as usize].to_bits()).or_default().push(Reverse(first));
         }
     }
 }
 
-fn weighed((at, valence): (usize, f64), but: usize) -> f64 {
-    if at < but { valence * 0.5 } else { valence * 1.5 }
+fn weigh_one(valences: &mut [f64], at: usize, before: usize) {
+    valences[at] *= if at < before { 0.5 } else { 1.5 };
 }
 
 /// The sentiment of a text from the valences of its words, those that are not 0, in order.
@@ -512,5 +662,37 @@ fn sentiment(valences: impl Iterator<Item = f64> + Clone, neutral: usize, emphas
         neutral: neutral / total,
         positive: positive / total,
         compound: (sum / (sum * sum + 15.0).sqrt()).clamp(-1.0, 1.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn parts_do_not_matter(
+            words in prop::collection::vec(
+                "(not|never|very|VERY|good|GREAT|bad|but|BUT|the|bomb|kiss|of|death|so|this|least|at|no|or|kind|yeah|right|it's|isn't|ISN'T|GOODN'T)[ .!?\t]{1,2}|[😀🎉é\u{3000}]|[a-z]{1,9} ",
+                0..400,
+            ),
+            bytes in 1_usize..60,
+        ) {
+            let text = words.concat();
+            let (mut whole, mut parted) = (Vader::new(), Vader::new());
+            (whole.part, parted.part) = (usize::MAX, bytes);
+            prop_assert_eq!(whole.scores(&text), parted.scores(&text), "{:?}", text);
+        }
+    }
+
+    #[test]
+    fn capitals_are_of_the_whole_text() {
+        let shout = "GREAT ".repeat(PART / 3);
+        let mut vader = Vader::new();
+        let all = vader.scores(&shout);
+        let mixed = vader.scores(&format!("{shout}so"));
+        assert!(mixed.compound > all.compound, "{all:?} {mixed:?}");
+        assert_eq!(vader.scores(&shout), all);
     }
 }

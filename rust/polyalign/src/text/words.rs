@@ -3,8 +3,8 @@
 //! Most characters of most texts need only a small automaton; what it does not know is left to
 //! `unicode-segmentation`, from one certain word boundary to the next.
 
-use super::masks;
 use super::swar::Block;
+use super::{masks, place_of_character};
 use unicode_segmentation::UnicodeSegmentation;
 
 /// What the automaton tells characters apart by: `Word_Break` values, merged and split by whether
@@ -268,6 +268,22 @@ pub fn words(text: &str, words: &mut Vec<(u32, u32)>) {
     }
 }
 
+/// Bytes of a text whose words are at hand at a time, if it can be cut after these.
+const PART: usize = 1 << 16;
+
+/// A part of the [`words`] of a text: those from byte `at` on. Where the next part begins comes back.
+pub(crate) fn words_from(text: &str, at: usize, places: &mut Vec<(u32, u32)>) -> usize {
+    let end = next_cut(text, place_of_character(text, at + PART));
+    words(&text[at..end], places);
+    if at > 0 {
+        places.iter_mut().for_each(|(start, end)| {
+            *start += at as u32;
+            *end += at as u32;
+        });
+    }
+    end
+}
+
 /// The states within a word.
 const IN_WORD: [bool; STATES] = [false, true, true, true, false, true, true, true];
 
@@ -466,6 +482,22 @@ mod tests {
                 let long = text.repeat(25);
                 assert_eq!(count_words(&long), oracle(&long), "{long:?}");
             }
+        }
+    }
+
+    /// With a mark, whose neighbours no word spans, or without.
+    #[test]
+    fn parts_have_the_same_words() {
+        for piece in ["word, ", "a_1.2'b ", "中カの ", "é\u{301}\u{2009} ", "א\"ב", "😀\u{200D}", "a", "ไ"]
+        {
+            let text = format!("x{}", piece.repeat(3 * PART / piece.len()));
+            let (mut all, mut some, mut found, mut at) = (Vec::new(), Vec::new(), Vec::new(), 0);
+            words(&text, &mut all);
+            while at < text.len() {
+                at = words_from(&text, at, &mut some);
+                found.extend_from_slice(&some);
+            }
+            assert!(found == all, "{piece:?}");
         }
     }
 

@@ -10,8 +10,8 @@ pub mod nearest;
 pub mod sliced;
 
 use super::simd::{LANES, sum, vectorised};
+use crate::error::unless_stopped;
 use crate::{Error, Result};
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Vectors, one a row; all finite.
 #[derive(Clone, Copy, Debug)]
@@ -82,10 +82,6 @@ fn same_dimension(x: Matrix<'_>, y: Matrix<'_>) -> Result<()> {
     Err(invalid(format!("one side has vectors of {} numbers, the other of {}", x.columns, y.columns)))
 }
 
-fn unless_stopped(stop: &AtomicBool) -> Result<()> {
-    if stop.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) }
-}
-
 fn invalid(message: String) -> Error {
     Error::Input(format!("embeddings: {message}"))
 }
@@ -130,6 +126,7 @@ vectorised! {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::sync::atomic::AtomicBool;
 
     /// A set of vectors of the dimension given.
     pub(super) fn vectors(rows: usize, columns: usize) -> impl Strategy<Value = Vec<f32>> {

@@ -97,7 +97,7 @@ impl Model {
 /// Finds the words of a run by the most likely states: `ends` holds 1 where a word ends with a character.
 ///
 /// Additions and the choice between equals (of the later state) are in jieba's order.
-pub(super) fn ends(run: impl ExactSizeIterator<Item = Emissions>, ends: &mut Vec<u8>) {
+pub(super) fn ends(run: impl Iterator<Item = Emissions>, ends: &mut Vec<u8>) {
     ends.clear();
     let mut best = [0.0; STATES];
     for emissions in run {

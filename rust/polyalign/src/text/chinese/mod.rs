@@ -6,6 +6,7 @@ mod common;
 mod dictionary;
 mod hmm;
 mod lexicon;
+mod long;
 #[cfg(feature = "pos")]
 pub mod pos;
 #[cfg(test)]
@@ -32,6 +33,9 @@ pub struct Segmenter {
     /// By character of the part: how many characters the first word of that path has, or [`JOINED`].
     lengths: Vec<u8>,
     ends: Vec<u8>,
+    nothing: Ahead,
+    /// [`PART`] and [`LONG`], but in tests.
+    sizes: [usize; 2],
 }
 
 /// Of a word of one character that another such word follows.
@@ -39,6 +43,26 @@ const JOINED: u8 = LONGEST as u8 + 1;
 
 /// Texts are cut in parts that end with a block, as soon after so many characters as one does.
 const PART: usize = 1 << 15;
+
+/// Characters of a part beyond which it is cut in windows.
+const LONG: usize = 4 * PART;
+
+/// What comes after the characters at hand, as far as it matters to them.
+struct Ahead {
+    /// Of up to [`LONGEST`] characters.
+    codes: Vec<Code>,
+    /// Of the paths from each of these on, and from after them.
+    scores: Vec<f64>,
+    /// Whether the first of them is a word of one character.
+    is_single: bool,
+}
+
+impl Ahead {
+    /// The end of a block.
+    fn nothing() -> Self {
+        Self { codes: Vec::new(), scores: vec![0.0], is_single: false }
+    }
+}
 
 /// A part of a text.
 #[derive(Default)]
@@ -72,6 +96,8 @@ impl Segmenter {
             scores: Vec::new(),
             lengths: Vec::new(),
             ends: Vec::new(),
+            nothing: Ahead::nothing(),
+            sizes: [PART, LONG],
         }
     }
 
@@ -85,57 +111,25 @@ impl Segmenter {
         let text = first_4_gib(text);
         let mut at = 0;
         while at < text.len() {
-            at = self.part.read(self.dictionary, text, at);
-            self.find_paths();
-            self.follow_paths(text.as_bytes(), words);
-        }
-        if self.part.codes.capacity() > 32 * PART {
-            *self = Segmenter::new();
+            at = self.cut_part(text, at, words);
         }
     }
 
-    /// Finds the most likely way through each block, from its end to its begin.
-    ///
-    /// Of equally likely words the longest wins, and sums are made in jieba's order.
-    fn find_paths(&mut self) {
-        let Dictionary { nodes, weights, single, .. } = self.dictionary;
-        let Part { codes, heads, .. } = &self.part;
-        self.scores.resize(codes.len() + 1, 0.0);
-        self.lengths.resize(codes.len(), 0);
-        self.scores[codes.len()] = 0.0;
-        let (mut next, mut after_next) = (0.0, 0.0);
-        let mut single_follows = false;
-        for (start, &Head { weight, pair }) in heads.iter().enumerate().rev() {
-            let score = weights[usize::from(weight)] + next;
-            let longer = weights[usize::from(pair.weight)] + after_next;
-            let mut best = if longer >= score { longer } else { score };
-            let mut length = 1 + usize::from(longer >= score);
-            let mut node = pair;
-            let mut end = start + 2;
-            while let Some(&code) = codes.get(end)
-                && node.may_precede(code)
-            {
-                node = nodes[node.place(code)];
-                if node.label != code {
-                    break;
-                }
-                end += 1;
-                let score = weights[usize::from(node.weight)] + self.scores[end];
-                if score >= best {
-                    (best, length) = (score, end - start);
-                }
-            }
-            if best == f64::NEG_INFINITY {
-                (best, length) = (single + next, 1);
-            }
-            let parts = codes[start] == BREAK;
-            let is_single = length == 1 && !parts;
-            best = if parts { 0.0 } else { best };
-            self.scores[start] = best;
-            self.lengths[start] = if is_single && single_follows { JOINED } else { length as u8 };
-            single_follows = is_single;
-            (next, after_next) = (best, next);
+    /// A part of the words that [`Self::cut`] gives: those from byte `at` on. Where the next part begins comes back.
+    pub(crate) fn cut_from(&mut self, text: &str, at: usize, words: &mut Vec<(u32, u32)>) -> usize {
+        words.clear();
+        self.cut_part(text, at, words)
+    }
+
+    fn cut_part(&mut self, text: &str, at: usize, words: &mut Vec<(u32, u32)>) -> usize {
+        let (end, is_whole) = self.part.read(self.dictionary, text, at, self.sizes);
+        if !is_whole {
+            return self.cut_long(text, at, words);
         }
+        self.part.look_up(self.dictionary);
+        find_paths(self.dictionary, &self.part, &self.nothing, &mut self.scores, &mut self.lengths);
+        self.follow_paths(text.as_bytes(), words);
+        end
     }
 
     /// Puts the words of the ways into `words`, and those that runs of single characters make.
@@ -196,41 +190,88 @@ impl Segmenter {
     }
 }
 
+/// Finds the most likely way through each block, from its end to its begin. The part has the codes ahead, too.
+///
+/// Of equally likely words the longest wins, and sums are made in jieba's order.
+fn find_paths(
+    dictionary: &Dictionary,
+    part: &Part,
+    ahead: &Ahead,
+    scores: &mut Vec<f64>,
+    lengths: &mut Vec<u8>,
+) {
+    let Dictionary { nodes, weights, single, .. } = dictionary;
+    let Part { codes, heads, .. } = part;
+    let n = codes.len() - ahead.codes.len();
+    scores.resize(codes.len() + 1, 0.0);
+    lengths.resize(n, 0);
+    scores[n..].copy_from_slice(&ahead.scores);
+    let (mut next, mut after_next) = (ahead.scores[0], ahead.scores.get(1).copied().unwrap_or_default());
+    let mut single_follows = ahead.is_single;
+    for (start, &Head { weight, pair }) in heads[..n].iter().enumerate().rev() {
+        let score = weights[usize::from(weight)] + next;
+        let longer = weights[usize::from(pair.weight)] + after_next;
+        let mut best = if longer >= score { longer } else { score };
+        let mut length = 1 + usize::from(longer >= score);
+        let mut node = pair;
+        let mut end = start + 2;
+        while let Some(&code) = codes.get(end)
+            && node.may_precede(code)
+        {
+            node = nodes[node.place(code)];
+            if node.label != code {
+                break;
+            }
+            end += 1;
+            let score = weights[usize::from(node.weight)] + scores[end];
+            if score >= best {
+                (best, length) = (score, end - start);
+            }
+        }
+        if best == f64::NEG_INFINITY {
+            (best, length) = (single + next, 1);
+        }
+        let parts = codes[start] == BREAK;
+        let is_single = length == 1 && !parts;
+        best = if parts { 0.0 } else { best };
+        scores[start] = best;
+        lengths[start] = if is_single && single_follows { JOINED } else { length as u8 };
+        single_follows = is_single;
+        (next, after_next) = (best, next);
+    }
+}
+
 impl Part {
-    /// Reads the part of `text` from byte `at` on, and gives its end.
-    fn read(&mut self, dictionary: &Dictionary, text: &str, mut at: usize) -> usize {
+    /// Reads the part of `text` from byte `at` on: gives its end, and whether that is a block's, which it is unless
+    /// that is far.
+    fn read(
+        &mut self,
+        dictionary: &Dictionary,
+        text: &str,
+        mut at: usize,
+        [most, far]: [usize; 2],
+    ) -> (usize, bool) {
         self.codes.clear();
         self.starts.clear();
         let bytes = text.as_bytes();
+        let mut is_whole = true;
         while at < bytes.len() {
-            let (code, length) = match bytes[at..] {
-                [byte, ..] if byte < 0x80 => (ASCII_CODES[usize::from(byte)], 1),
-                [a @ 0xE0..0xF0, b, c, ..] => {
-                    let c = u16::from(a) << 12 | u16::from(b & 0x3F) << 6 | u16::from(c & 0x3F);
-                    match dictionary.han.get(usize::from(c.wrapping_sub(*HAN.start()))) {
-                        Some(&code) => (code, 3),
-                        None if is_rare_han(c.into()) => (OTHER, 3),
-                        None => (BREAK, 3),
-                    }
-                }
-                _ => match text[at..].chars().next() {
-                    Some(c) if is_rare_han(c.into()) => (OTHER, c.len_utf8()),
-                    c => (BREAK, c.map_or(1, char::len_utf8)),
-                },
-            };
+            let (code, length) = code_at(dictionary, text, at);
             self.codes.push(code);
             self.starts.push(at as u32);
             at += length;
             if code == BREAK {
                 at += usize::from(bytes[at - 1] == b'\r' && bytes.get(at) == Some(&b'\n'));
-                if self.codes.len() >= PART {
+                if self.codes.len() >= most {
                     break;
                 }
+            } else if self.codes.len() >= far {
+                is_whole = at == bytes.len();
+                break;
             }
         }
         self.starts.push(at as u32);
-        self.look_up(dictionary);
-        at
+        (at, is_whole)
     }
 
     /// Looks up every pair, before ways are sought: so the processor waits for many at once.
@@ -243,6 +284,26 @@ impl Part {
             let pair = nodes[root.place(second)];
             Head { weight: root.weight, pair: if pair.label == second { pair } else { FREE } }
         }));
+    }
+}
+
+/// The code and the bytes of the character at a byte.
+#[inline(always)]
+fn code_at(dictionary: &Dictionary, text: &str, at: usize) -> (Code, usize) {
+    match text.as_bytes()[at..] {
+        [byte, ..] if byte < 0x80 => (ASCII_CODES[usize::from(byte)], 1),
+        [a @ 0xE0..0xF0, b, c, ..] => {
+            let c = u16::from(a) << 12 | u16::from(b & 0x3F) << 6 | u16::from(c & 0x3F);
+            match dictionary.han.get(usize::from(c.wrapping_sub(*HAN.start()))) {
+                Some(&code) => (code, 3),
+                None if is_rare_han(c.into()) => (OTHER, 3),
+                None => (BREAK, 3),
+            }
+        }
+        _ => match text[at..].chars().next() {
+            Some(c) if is_rare_han(c.into()) => (OTHER, c.len_utf8()),
+            c => (BREAK, c.map_or(1, char::len_utf8)),
+        },
     }
 }
 

@@ -137,6 +137,18 @@ proptest! {
             prop_assert_eq!(ours, jieba);
         }
     }
+
+    #[test]
+    fn windows_do_not_matter(texts in proptest::collection::vec(texts(), 1..3), part in 1..9_usize, more in 1..9_usize) {
+        let (mut whole, mut windows) = (Segmenter::new(), Segmenter::new());
+        windows.sizes = [part, part + more];
+        let (mut expected, mut found) = (Vec::new(), Vec::new());
+        for text in texts {
+            whole.cut(&text, &mut expected);
+            windows.cut(&text, &mut found);
+            prop_assert_eq!(&found, &expected, "{:?}", text);
+        }
+    }
 }
 
 proptest! {
