@@ -21,6 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import humans
+import small_tokenizers
 from conftest import Cli, write_jsonl
 from polyalign import Bucketer, BucketSchema, Reference, _pair_data, _pairing, pairs
 
@@ -147,6 +148,15 @@ def test_ids_that_are_not_unique_among_records_pair_with_nothing() -> None:
     assert found["id"].to_pylist() == ["b"]
     assert report.skipped_by_kind == {"duplicate_id": 3}  # two records, one sample
     adds_up(report)
+
+
+def test_the_group_goes_along() -> None:
+    records = table({**record("a"), "group": "talk 1"}, {**record("b"), "group": None})
+    samples = table(*({"id": name, "response": text} for name in "ab" for text in ("One.", "Two.")))
+    found, _ = pairs.from_samples(records, samples)
+    assert found["group"].to_pylist() == ["talk 1", "talk 1", None, None]
+    again, _ = pairs.from_preferences(found)
+    assert again["group"].to_pylist() == found["group"].to_pylist()
 
 
 def test_whole_numbers_are_ids_and_none_is_like_no_other() -> None:
@@ -694,6 +704,24 @@ def test_buckets_of_another_schema_are_refused(corpus: Path, tmp_path: Path) -> 
         pairs.pair_files(other, tmp_path / "pairs", **arguments)
     with pytest.raises(ValueError, match="bucketed by different schemas"):
         pairs.pair_files([other, corpus / "bucketed"], tmp_path / "pairs", **arguments)
+
+
+def test_buckets_of_another_tokenizer_are_refused(corpus: Path, tmp_path: Path) -> None:
+    schema = BucketSchema(length_unit="tokens", length_edges=(5, 9))
+    folders = {}
+    for name, tokenizer in (("own", small_tokenizers.build("gpt2")), ("other", small_tokenizers.build("unigram"))):
+        folders[name] = tmp_path / name
+        Bucketer(schema, tokenizer).bucket_files(
+            corpus / "records.jsonl", folders[name], reference=tmp_path / f"{name}.safetensors"
+        )
+    arguments: dict[str, Any] = {"samples": corpus / "samples.jsonl", "reference": tmp_path / "own.safetensors"}
+    report = pairs.pair_files(folders["own"], tmp_path / "pairs", **arguments)
+    told = json.loads((tmp_path / "pairs" / "manifest.json").read_text("utf-8"))["tokenizer"]
+    assert told == {"sha256": report.tokenizer} == {"sha256": Reference.load(arguments["reference"]).tokenizer}
+    with pytest.raises(ValueError, match=r"other: bucketed by the tokenizer with SHA-256 \w+, the reference by that"):
+        pairs.pair_files(folders["other"], tmp_path / "wrong", **arguments)
+    with pytest.raises(ValueError, match="bucketed by different schemas"):
+        pairs.pair_files(list(folders.values()), tmp_path / "wrong", samples=corpus / "samples.jsonl")
 
 
 def test_errors_say_what_to_do(corpus: Path, tmp_path: Path) -> None:

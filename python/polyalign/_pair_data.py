@@ -12,19 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from polyalign import _core
+from polyalign import _core, _manifests
 from polyalign._responses import is_arrow
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from polyalign.buckets import BucketSchema, OnProgress, Shape
+    from polyalign._manifests import Manifest
+    from polyalign.buckets import OnProgress, Shape
 
 # Where a sample is looked for, what names a model's text most plainly first.
 RESPONSE_FIELDS: tuple[str, ...] = _core.RESPONSE_FIELDS
 _REFERENCE_FIELDS = ("reference", "human_answer")
-_MANIFESTS = ("polyalign buckets", "polyalign pairs")
 _BATCH_ROWS = 10_000
 # A path that no record has: what a sample says of its language and the like has no say.
 _NOT_READ = "polyalign.not-read"
@@ -163,7 +163,7 @@ class Rows:
     """What they have."""
     count: int | None
     """How many there are; `None`: not known."""
-    schema: BucketSchema | None
+    bucketed: Manifest | None
     """What made their buckets, where that is said."""
     read: Callable[[Sequence[str]], Iterator[tuple[str, Any]]]
     """Give columns as batches, each with the name of where it is from."""
@@ -231,11 +231,11 @@ def _parquet(what: str, paths: Sequence[str]) -> Rows:
     from polyalign._sources import local_inputs
 
     arrow()
-    schemas, files = [], []
+    manifests, files = [], []
     for path in map(Path, local_inputs(list(paths))):
-        schemas.append(_manifest_schema(path))
+        manifests.append(_manifest(path))
         files += _parquet_files(what, path)
-    if len(set(schemas)) > 1:
+    if len({made and (made.schema, made.tokenizer) for made in manifests}) > 1:
         raise ValueError(f"the {what} are bucketed by different schemas, or some are not bucketed: bucket them alike")
     opened = [_open_parquet(file) for file, _ in files]
     columns = tuple(opened[0].schema_arrow.names)
@@ -251,27 +251,19 @@ def _parquet(what: str, paths: Sequence[str]) -> Rows:
     count = sum(parquet.metadata.num_rows for parquet in opened)
     for parquet in opened:
         parquet.close()
-    return Rows(columns, count, schemas[0], read)
+    return Rows(columns, count, manifests[0], read)
 
 
-def _manifest_schema(path: Path) -> BucketSchema | None:
-    """Return the schema of a folder of ours; `None` of anything else."""
-    from polyalign.buckets import BucketSchema
-
-    manifest = path / "manifest.json"
-    if not manifest.is_file():
-        return None
-    try:
-        told = json.loads(manifest.read_text("utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{manifest}: not a manifest of polyalign: {error}") from None
-    if not isinstance(told, dict) or told.get("format") not in _MANIFESTS:
-        raise ValueError(f"{manifest}: not a manifest of polyalign bucket")
-    if told.get("settings", {}).get("assignments_only"):
+def _manifest(path: Path) -> Manifest | None:
+    """Return what a folder of ours says of itself; `None` of anything else."""
+    made = _manifests.read(path)
+    if made is None and (path / "manifest.json").is_file():
+        raise ValueError(f"{path / 'manifest.json'}: not a manifest of polyalign bucket")
+    if made is not None and made.settings.get("assignments_only"):
         raise ValueError(
             _core.in_words(f"{path}: written without texts (--assignments-only): bucket the corpus with its texts")
         )
-    return None if told.get("schema") is None else BucketSchema.from_json(json.dumps(told["schema"]))
+    return made
 
 
 def _parquet_files(what: str, path: Path) -> list[tuple[Path, str]]:

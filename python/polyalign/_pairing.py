@@ -49,8 +49,9 @@ REASONS = {
 }
 # What is no fault of the input: rows that were not sampled, and samples that are as the human's.
 HARMLESS = ("no_sample", "exact_match")
-# Columns of preferences that go along as they are.
-CARRIED = ("weight", "pair_type", "chosen_score", "rejected_score")
+# A column that goes along as it is, and more of preferences.
+GROUP = "group"
+CARRIED = (GROUP, "weight", "pair_type", "chosen_score", "rejected_score")
 _SHOWN = 3
 
 Place = Mapping[str, Any]
@@ -360,7 +361,7 @@ def from_samples(rows: Rows, samples: Samples, pairer: Pairer, on_rows: Callable
     match = Match.of(arrow().concat_arrays(held), samples.ids)
     _tally_samples(match, samples, pairer.tally)
     first = 0
-    for name, row, batch in rows.batches(["id", "file", "row", "bucket", "prompt", "completion"]):
+    for name, row, batch in rows.batches(["id", "file", "row", "bucket", "prompt", "completion", GROUP]):
         place = _place(name, row, batch, ids("records", batch["id"]))
         _tally_unsampled(match.records[first : first + len(batch)], match, place, pairer.tally)
         yield pairer.make(_candidates(match, samples, first, batch))
@@ -414,7 +415,7 @@ def _candidates(match: Match, samples: Samples, first: int, batch: Any) -> Candi
             ),
         ],
         place=lambda at: samples.place(int(which[at])),
-        carried={},
+        carried={GROUP: batch[GROUP]} if GROUP in batch.schema.names else {},
     )
 
 

@@ -27,16 +27,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from polyalign import _pair_data, _pairing
+from polyalign import _manifests, _pair_data, _pairing
 
 if TYPE_CHECKING:
+    from polyalign._manifests import Manifest
     from polyalign.buckets import BucketSchema, OnProgress, Shape
     from polyalign.critics import Critic
     from polyalign.reference import Reference
 
 __all__ = ["BucketPairs", "Pairs", "Report", "from_preferences", "from_samples", "pair_files"]
 
-_FORMAT = "polyalign pairs"
 _SUPPORT = (0.1, 0.9)
 _SHARD_BYTES = 128 << 20
 _GROUP_ROWS = 10_000
@@ -90,6 +90,8 @@ class Report:
     """What scored: its name, and of a human reference its hash and settings; ``None``: nothing did."""
     schema: BucketSchema | None
     """What made the buckets, where the records say so."""
+    tokenizer: str | None
+    """The SHA-256 of the tokenizer that lengths were counted with, where they were."""
     buckets: tuple[BucketPairs, ...]
     """The buckets, by descending pairs."""
 
@@ -105,9 +107,10 @@ class Report:
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain data, ready for JSON."""
         schema = None if self.schema is None else json.loads(self.schema.to_json())
+        tokenizer = None if self.tokenizer is None else {"sha256": self.tokenizer}
         members = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         buckets = [dataclasses.asdict(bucket) for bucket in self.buckets]
-        return {**members, "schema": schema, "buckets": buckets}
+        return {**members, "schema": schema, "tokenizer": tokenizer, "buckets": buckets}
 
     def to_json(self) -> str:
         """Return the report as JSON."""
@@ -129,8 +132,8 @@ class Pairs(NamedTuple):
     """Pairs in memory, and what became of the input."""
 
     table: Any
-    """pyarrow.Table: ``id``, ``bucket``, ``prompt``, ``chosen``, ``rejected``, and with a critic ``chosen_score`` and
-    ``rejected_score``. ``datasets.Dataset(table)`` takes it without a copy."""
+    """pyarrow.Table: ``id``, ``bucket``, ``prompt``, ``chosen``, ``rejected``, the records' ``group`` if they have one,
+    and with a critic ``chosen_score`` and ``rejected_score``. ``datasets.Dataset(table)`` takes it without a copy."""
     report: Report
     """What was paired, what was not, and why."""
 
@@ -205,8 +208,8 @@ def from_preferences(
     ----------
     preferences : str, PathLike, list of them, Arrow table or datasets.Dataset
         With ``bucket``, ``prompt``, ``chosen`` and ``rejected``: a folder that ``polyalign bucket`` made of preference
-        data, Parquet, or a table. Columns ``weight`` and ``pair_type``, and without a critic ``chosen_score`` and
-        ``rejected_score``, go along.
+        data, Parquet, or a table. Columns ``group``, ``weight`` and ``pair_type``, and without a critic
+        ``chosen_score`` and ``rejected_score``, go along.
     reference, critic, support, min_count, threads
         As in :func:`from_samples`.
 
@@ -303,7 +306,7 @@ class _Given:
     """What scores the responses."""
 
     critic: Critic | None
-    schema: BucketSchema | None
+    reference: Reference | None
     told: dict[str, Any] | None
     """What the report says of it."""
 
@@ -329,12 +332,12 @@ class _Given:
             "support": list(support),
             "min_count": min_count,
         }
-        return cls(critic, reference.schema, told)
+        return cls(critic, reference, told)
 
-    def check(self, schema: BucketSchema | None) -> None:
+    def check(self, bucketed: Manifest | None) -> None:
         """Refuse buckets that the reference means otherwise."""
-        if schema and self.schema:
-            schema.check_fits(self.schema)
+        if bucketed is not None and self.reference is not None:
+            bucketed.check_fits(self.reference)
 
 
 class _Job:
@@ -376,7 +379,8 @@ class _Job:
             first_skips=tuple(first for kind, _ in kinds for first in tally.firsts.get(kind, ())),
             unreadable=() if samples is None else samples.unreadable,
             critic=self._given.told,
-            schema=self._rows.schema,
+            schema=self._rows.bucketed.schema if self._rows.bucketed else None,
+            tokenizer=self._rows.bucketed.tokenizer if self._rows.bucketed else None,
             buckets=_bucket_pairs(tally),
         )
 
@@ -431,7 +435,7 @@ def _bucket_pairs(tally: _pairing.Tally) -> tuple[BucketPairs, ...]:
 @contextmanager
 def _job(records: Any, samples: Any, given: _Given, reading: _pair_data.Reading, folder: Path | None) -> Iterator[_Job]:
     rows = _pair_data.open_rows("preferences" if samples is None else "records", records)
-    given.check(rows.schema)
+    given.check(rows.bucketed)
     held = None
     if samples is not None:
         held = _pair_data.open_samples(samples, reading, folder)
@@ -504,5 +508,11 @@ def _write_manifest(path: Path, report: Report, shards: list[dict[str, Any]]) ->
     from polyalign import __version__
 
     told = {name: value for name, value in report.to_dict().items() if name != "output"}
-    manifest = {"format": _FORMAT, "format_version": 1, "polyalign_version": __version__, **told, "shards": shards}
+    manifest = {
+        "format": _manifests.PAIRS,
+        "format_version": 1,
+        "polyalign_version": __version__,
+        **told,
+        "shards": shards,
+    }
     path.write_text(json.dumps(manifest, ensure_ascii=False, indent=2) + "\n", "utf-8")

@@ -379,6 +379,12 @@ class Reference:
         return BucketSchema.from_json(_dumps(self._info["schema"]))
 
     @property
+    def tokenizer(self) -> str | None:
+        """The SHA-256 of the ``tokenizer.json`` that lengths were counted with; ``None``: words or characters."""
+        tokenizer: str | None = self._info["tokenizer"]
+        return tokenizer
+
+    @property
     def buckets(self) -> tuple[str, ...]:
         """The ids of its buckets, ascending."""
         return tuple(bucket["bucket"] for bucket in self._info["buckets"])

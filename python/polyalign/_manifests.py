@@ -1,0 +1,78 @@
+"""What a folder that ``polyalign bucket`` or ``polyalign pairs`` made says of its buckets."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from polyalign.buckets import BucketSchema
+    from polyalign.reference import Reference
+
+__all__ = ["BUCKETS", "PAIRS", "Manifest", "check_fits", "read"]
+
+BUCKETS, PAIRS = "polyalign buckets", "polyalign pairs"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """How rows were bucketed."""
+
+    folder: Path
+    schema: BucketSchema | None
+    """``None``: that is not known."""
+    tokenizer: str | None
+    """The SHA-256 of what counted lengths; ``None``: they are in words or characters, or that is not known."""
+    settings: dict[str, Any]
+    """What else was set."""
+
+    def check_fits(self, reference: Reference) -> None:
+        """Refuse to compare the rows with a reference of other buckets.
+
+        Raises
+        ------
+        ValueError
+            Ids mean something else there.
+        """
+        if self.schema is None:
+            return
+        try:
+            self.schema.check_fits(reference.schema)
+        except ValueError as error:
+            raise ValueError(f"{self.folder}: {error}") from None
+        theirs = reference.tokenizer
+        if self.schema.length_unit == "tokens" and None not in {self.tokenizer, theirs} and self.tokenizer != theirs:
+            raise ValueError(
+                f"{self.folder}: bucketed by the tokenizer with SHA-256 {self.tokenizer}, the reference by that with "
+                f"{theirs}: bucket the records alike, or build the reference of the same corpus"
+            )
+
+
+def read(folder: Path) -> Manifest | None:
+    """Return what a folder says of itself; ``None`` where it is none of ours."""
+    from polyalign.buckets import BucketSchema
+
+    try:
+        told = json.loads((folder / "manifest.json").read_text("utf-8"))
+    except (ValueError, FileNotFoundError, NotADirectoryError):
+        return None
+    if not isinstance(told, dict) or told.get("format") not in {BUCKETS, PAIRS}:
+        return None
+    schema, tokenizer = told.get("schema"), told.get("tokenizer")
+    return Manifest(
+        folder,
+        None if schema is None else BucketSchema.from_json(json.dumps(schema)),
+        None if tokenizer is None else tokenizer["sha256"],
+        told.get("settings", {}),
+    )
+
+
+def check_fits(folder: str | os.PathLike[str], *references: Reference | None) -> None:
+    """Refuse a data set, by its name, whose buckets a reference means otherwise."""
+    made = read(Path(folder))
+    for reference in references:
+        if made is not None and reference is not None:
+            made.check_fits(reference)
