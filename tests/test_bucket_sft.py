@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from trl import SFTConfig, SFTTrainer
 import tiny
 import training
 from polyalign.trainers import BucketSFT, BucketSFTConfig
+from polyalign.trainers._sampler import WeightedSampler
 from polyalign.trainers.conditioning import system_line
 from polyalign.weights import bucket_weights
 
@@ -331,6 +333,93 @@ def test_balance_by_sampling(tmp_path: Path) -> None:
     assert training.error(gradients[0], training.gradient_of(tiny.model(dtype=torch.float64), loss)) < 1e-5
 
 
+@pytest.mark.parametrize("weights", [[1.0] * 10, [0.3] * 50 + [0.9] * 20 + [4.5] * 7, [0.0] * 3 + [1e-3] * 40 + [2.0]])
+def test_rows_are_drawn_as_often_as_they_weigh_but_for_a_part_of_a_draw(weights: list[float]) -> None:
+    times = np.array(weights) / np.mean(weights)
+    sampler = WeightedSampler(weights, seed=3)
+    orders, found = [], np.zeros(len(weights))
+    for epoch in range(300):
+        sampler.set_epoch(epoch)
+        orders.append(list(sampler))
+        counts = np.bincount(orders[-1], minlength=len(weights))
+        found += counts / 300
+        assert counts.sum() == len(weights) == len(sampler)
+        assert (np.abs(counts - times) < 1).all()
+        for weight in set(weights):  # so buckets have their share in every epoch
+            alike = np.array(weights) == weight
+            assert abs(counts[alike].sum() - times[alike].sum()) < 1 + 1e-9
+    assert orders[0] != sorted(orders[0]) and orders[0] != orders[1]
+    # Over epochs all rows of a weight come alike.
+    np.testing.assert_allclose(found, times, atol=4 * np.sqrt(0.25 / 300))
+
+
+GROUPED = "train_sampling_strategy='group_by_length' has its own order"
+BY_ITSELF = [
+    ({"train_sampling_strategy": "random"}, "sample", None),
+    ({"train_sampling_strategy": "batch_rebalance"}, "sample", None),
+    ({"train_sampling_strategy": "random", "reduction": "token"}, "sample", None),
+    ({"train_sampling_strategy": "random", "variant": "paper"}, "weight", None),
+    ({"train_sampling_strategy": "random", "balance": "weight"}, "weight", None),
+    ({"train_sampling_strategy": "sequential"}, "weight", "train_sampling_strategy='sequential' has its own order"),
+    ({"train_sampling_strategy": "group_by_length"}, "weight", GROUPED),
+    ({"packing": True, "max_length": 40}, "weight", "packing=True fixes which rows are together"),
+    ({"train_sampling_strategy": "sequential", "tau": 1.0}, "weight", None),
+]
+
+
+@pytest.mark.parametrize(("settings", "balance", "told"), BY_ITSELF)
+def test_rows_are_drawn_where_they_can_be(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, settings: dict[str, Any], balance: str, told: str | None
+) -> None:
+    uneven = tiny.responses(12, buckets=("en|single|qa|short", "fr|single|qa|short", "en|single|qa|short"))
+    args = BucketSFTConfig(output_dir=str(tmp_path), bf16=False, use_cpu=True, min_count=0, **settings)
+    trainer = BucketSFT(tiny.model(), args, train_dataset=uneven, processing_class=tiny.tokenizer())
+    assert trainer.balance == balance
+    said = [record.getMessage() for record in caplog.records if "rows are not drawn" in record.getMessage()]
+    assert said == ([] if told is None else [f"buckets are weighted in the loss, rows are not drawn: {told}"])
+    batch = next(iter(trainer.get_train_dataloader()))
+    assert (trainer.drawing is None) == (balance == "weight")
+    if balance == "sample":
+        assert set(batch["weight"].tolist()) == {1}
+        assert re.fullmatch(
+            r"Rows are drawn by weight: an epoch of 12 draws has 1[0-2] rows, some up to 2 times\.",
+            trainer.drawing or "",
+        )
+    elif settings.get("tau") != 1:
+        assert set(batch["weight"].tolist()) != {1}
+
+
+def test_weights_of_their_own_and_streams_are_not_drawn(
+    data: Dataset, weighted: Dataset, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    args = BucketSFTConfig(output_dir=str(tmp_path), bf16=False, use_cpu=True, max_steps=2)
+    given = {"processing_class": tiny.tokenizer()}
+    assert BucketSFT(tiny.model(), args, train_dataset=weighted, **given).balance == "weight"
+    assert "rows are not drawn" not in caplog.text  # that they weigh is what was asked for
+    counts = {bucket: 1000 * (at + 1) for at, bucket in enumerate(sorted(set(data["bucket"])))}
+    stream = BucketSFT(tiny.model(), args, train_dataset=data.to_iterable_dataset(), bucket_counts=counts, **given)
+    assert stream.balance == "weight"
+    assert "rows are not drawn: the training data set streams" in caplog.text
+    # Counts of a larger corpus say how rare a bucket is, here as there.
+    drawn = BucketSFT(tiny.model(), args, train_dataset=data, bucket_counts=counts, **given)
+    assert drawn.balance == "sample"
+    weights = drawn.train_dataset.with_format("numpy")["weight"][:]
+    expected = [bucket_weights(counts).weights[bucket] for bucket in data["bucket"]]
+    np.testing.assert_allclose(weights, np.array(expected) / np.mean(expected))
+
+
+def test_the_noise_of_weights_is_said_where_they_weigh(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rare = tiny.responses(40, buckets=("en|single|qa|short",) * 4 + ("fr|single|qa|short",))
+    assert rare["bucket"][:].count("fr|single|qa|short") == 4
+    for balance, told in (("weight", True), ("sample", False)):
+        caplog.clear()
+        args = BucketSFTConfig(
+            output_dir=str(tmp_path), bf16=False, use_cpu=True, min_count=0, tau=0, max_weight=100, balance=balance
+        )
+        BucketSFT(tiny.model(), args, train_dataset=rare, processing_class=tiny.tokenizer())
+        assert ("the weights leave an effective sample of" in caplog.text) is told
+
+
 # ------------------------------------------------------------------------------------------------------- streaming
 
 
@@ -396,7 +485,7 @@ def test_conditioning(data: Dataset, tmp_path: Path) -> None:
         ({"eval_packing": True}, "eval_packing=True"),
         ({"dataset_kwargs": {"skip_prepare_dataset": True}}, "skip_prepare_dataset"),
         ({"balance": "sample", "packing": True}, "balance='sample'"),
-        ({"balance": "sample", "train_sampling_strategy": "batch_rebalance"}, "balance='sample'"),
+        ({"balance": "sample", "train_sampling_strategy": "group_by_length"}, "balance='sample'"),
     ],
 )
 def test_refused(data: Dataset, tmp_path: Path, settings: dict[str, Any], told: str) -> None:
@@ -472,8 +561,8 @@ def test_the_buckets_that_are_cut_are_told(tmp_path: Path, caplog: pytest.LogCap
     ]
     step(Dataset.from_list(rows), tmp_path, (2, 1), max_length=10)
     told = (
-        "max_length=10 cuts the end of 10 of 14 rows of the train data set, of which 4 keep no response and do not "
-        "train: en|single|qa|long 8 of 8 (2), fr|single|qa|long 2 of 2 (2)\n"
+        "max_length=10 cuts the end of 10 of 14 rows of the train data set, of which 4 do not train: "
+        "en|single|qa|long 8 of 8 (2), fr|single|qa|long 2 of 2 (2)\n"
     )
     assert told in caplog.text
     caplog.clear()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Cli, clean_environment
+from conftest import Cli, clean_environment, write_jsonl
 from polyalign.cli import _early, run
 
 ARGUMENTS = ("--model_name_or_path", "model", "--dataset_name", "data/", "--output_dir", "out")
@@ -85,6 +85,36 @@ def test_a_reference_is_looked_for_at_once(cli: Cli) -> None:
     result = cli("hdpo", *ARGUMENTS, "--reference", "none.safetensors")
     assert result.returncode == 1
     assert "--reference: none.safetensors: no such file or folder" in result.stderr
+
+
+@pytest.mark.parametrize("option", ["", "--length-edges 5,9,20", "--length-unit characters", "--axes language,length"])
+@pytest.mark.parametrize("made_by", ["bucket", "pairs"])
+def test_buckets_that_the_reference_means_otherwise_are_refused_at_once(
+    cli: Cli, tmp_path: Path, option: str, made_by: str
+) -> None:
+    rows = [{"id": str(at), "prompt": f"Is it {at}?", "completion": f"Yes, {at}, I think."} for at in range(20)]
+    write_jsonl(tmp_path / "rows.jsonl", rows)
+    write_jsonl(tmp_path / "samples.jsonl", [{"id": row["id"], "response": "No."} for row in rows])
+    for name, more in (("others", option), ("own", "")):
+        options = f"--length-unit words {more}" if "unit" not in more else more
+        result = cli("bucket", "rows.jsonl", "--out", name, "--reference", f"{name}.safetensors", *options.split())
+        assert result.returncode == 0, result.stderr
+    if made_by == "pairs":
+        assert cli("pairs", "others", "--samples", "samples.jsonl", "--out", "pairs").returncode == 0
+    data = "pairs" if made_by == "pairs" else "others"
+    given = ["hdpo", *change("dataset_name", data), "--reference", "own.safetensors"]
+    if not option:
+        _early.check("hdpo", given[1:])
+        return
+    result = cli(*given)
+    assert result.returncode == 1
+    assert f"{data}: bucketed with" in " ".join(result.stderr.split())
+    assert "bucket the records alike, or build the reference of the same corpus" in " ".join(result.stderr.split())
+    listed = subprocess.run(
+        [sys.executable, "-c", LIST, *given], cwd=tmp_path, env=clean_environment(), capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert (listed.returncode, listed.stdout) == (1, "False\n")
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write everywhere")

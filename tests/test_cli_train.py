@@ -18,6 +18,7 @@ import pytest
 
 from conftest import clean_environment, write_jsonl
 from polyalign import Bucketer, BucketSchema, Reference, cli
+from polyalign.pairs import pair_files
 
 pytest.importorskip("torch", reason="torch is not installed: pip install 'polyalign[train]'")
 pytest.importorskip("trl", reason="trl is not installed: pip install 'polyalign[train]'")
@@ -252,7 +253,30 @@ def test_bf16_without_a_gpu(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("transformers.training_args.is_torch_bf16_gpu_available", lambda: False)
     code, _, err = run("sft --model_name_or_path model --dataset_name bucketed")
     assert code == 2
-    assert err.endswith("; --bf16 false trains in float32\n")
+    assert err == (
+        "polyalign: no GPU with bfloat16 here: --bf16 false trains in float32, --use_cpu in bfloat16 on the CPU\n"
+    )
+    from polyalign.trainers import BucketSFTConfig, HDPOConfig
+
+    for config in (BucketSFTConfig, HDPOConfig):
+        with pytest.raises(ValueError, match=r"^no GPU with bfloat16 here: bf16=False trains in float32, use_cpu=True"):
+            config(output_dir="out")
+
+
+def test_no_chat_template(run: Run) -> None:
+    tiny.model().save_pretrained("bare")
+    tokenizer = tiny.tokenizer()
+    tokenizer.chat_template = None
+    tokenizer.save_pretrained("bare")
+    told = "polyalign: the tokenizer has no chat template, which conversations need: "
+    code, _, err = run(f"sft --model_name_or_path bare --dataset_name bucketed --output_dir out {FAST}")
+    assert (code, err) == (1, f"{told}--chat_template_path takes a .jinja file, or a model that has one\n")
+    code, _, err = run(f"hdpo --model_name_or_path bare --dataset_name pairs --lambda_online 0 --output_dir out {FAST}")
+    assert code == 1
+    assert err.startswith(f"{told}start from a model that has one") and err.count("\n") == 1
+    Path("chat.jinja").write_text(tiny.TEMPLATE)
+    given = f"sft --model_name_or_path bare --dataset_name bucketed --output_dir out {FAST}"
+    assert run(f"{given} --chat_template_path chat.jinja")[0] == 0
 
 
 def test_debug_is_ours_alone_and_transformers_with_a_value(run: Run, built: list[Any]) -> None:
@@ -303,12 +327,45 @@ def test_evaluates_the_groups_that_bucket_holds_out(run: Run, built: list[Any]) 
     Bucketer(BucketSchema(axes=["language"])).bucket_files(Path("rows.jsonl"), Path("apart"), test_share=0.5)
     given = f"sft --model_name_or_path model --output_dir out {FAST} --eval_strategy steps --dataset_name"
     for options in ("whole --test_share 0.5", "apart"):
-        code, _, err = run(f"{given} {options}")
+        code, out, err = run(f"{given} {options}")
         assert (code, err) == (0, "")
+        said = re.findall(r"^held out: .*$", out, re.M)
+        assert bool(said) == ("test_share" in options)
+        if said:
+            held = re.fullmatch(
+                r"held out: (\d+) of 90 rows, (\d) of 5 groups; 60 rows have no group, and go by their prompts: other "
+                r"parts of their conversations may train",
+                said[0],
+            )
+            assert held and int(held[1]) == len(built[0].eval_dataset) and 0 < int(held[2]) < 5
     ids = [[set(part["id"]) for part in (each.train_dataset, each.eval_dataset)] for each in built]
     assert ids[0] == ids[1]
     assert sum(map(len, ids[0])) == 90
     assert all(ids[0])
+
+
+def test_pairs_are_held_out_by_their_groups(run: Run, built: list[Any]) -> None:
+    rows = [
+        {"id": str(at), "prompt": f"Sun {at}?", "completion": "Yes.", "language": "en", "group": f"talk {at % 9}"}
+        for at in range(90)
+    ]
+    samples = [{"id": str(at), "response": "No."} for at in range(90)]
+    Bucketer(BucketSchema(axes=["language"])).bucket_files(write_jsonl(Path("rows.jsonl"), rows), Path("whole"))
+    pair_files("whole", "made", samples=write_jsonl(Path("samples.jsonl"), samples))
+    bare = datasets.load_dataset("made", split="train").remove_columns("group")
+    bare.to_parquet("bare.parquet")
+    given = f"hdpo --model_name_or_path model --output_dir out {FAST} --eval_strategy steps --test_share 0.4"
+    given += " --lambda_online 0 --lambda_offline 0 --beta_w 0 --dataset_name"
+    code, out, err = run(f"{given} made")
+    assert (code, err) == (0, "")
+    held = re.search(r"^held out: (\d+) of 90 rows, (\d) of 9 groups$", out, re.M)
+    groups = [set(part["group"]) for part in (built[0].train_dataset, built[0].eval_dataset)]
+    assert not groups[0] & groups[1] and len(groups[0] | groups[1]) == 9
+    assert held and (int(held[1]), int(held[2])) == (len(built[0].eval_dataset), len(groups[1]))
+    _, out, _ = run(f"{given} bare.parquet --overwrite")
+    assert re.search(
+        r"^held out: \d+ of 90 rows, \d+ of 90 prompts; the rows have no group, and go by their", out, re.M
+    )
 
 
 def test_mixture(run: Run, built: list[Any]) -> None:
@@ -318,8 +375,7 @@ def test_mixture(run: Run, built: list[Any]) -> None:
     assert (code, err) == (0, "")
     assert (len(built[0].train_dataset), len(built[0].eval_dataset)) == (72, 24)
     Path("mix.yaml").write_text("datasets: [{path: bucketed}]\nstreaming: true\nbucket_counts: bucketed\n")
-    code, _, err = run(f"sft {given} no")
-    assert (code, err) == (0, "")
+    assert run(f"sft {given} no")[0] == 0
 
 
 @pytest.mark.parametrize("counts", ["", "--bucket_counts bucketed", "--bucket_counts counts.json"])
@@ -329,7 +385,8 @@ def test_a_stream_takes_the_counts_of_its_folder(counts: str, run: Run, built: l
     Path("counts.json").write_text(json.dumps(expected))
     options = f"--dataset_streaming {counts} {FAST}"
     code, _, err = run(f"sft --model_name_or_path model --dataset_name bucketed --output_dir out {options}")
-    assert (code, err) == (0, "")
+    weighted = "polyalign: buckets are weighted in the loss, rows are not drawn: the training data set streams\n"
+    assert (code, err) == (0, weighted)
     assert built[0].bucket_weights.counts == expected
 
 

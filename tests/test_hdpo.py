@@ -24,6 +24,10 @@ import polyalign.trainers._online as online_module
 import polyalign.trainers.hdpo as hdpo_module
 import tiny
 import training
+from conftest import write_jsonl
+from polyalign import Bucketer, BucketSchema
+from polyalign.critics import SupportCritic
+from polyalign.pairs import pair_files
 from polyalign.trainers import HDPO, HDPOConfig, losses
 from polyalign.trainers._online import Samples
 
@@ -892,6 +896,22 @@ def test_skips_are_counted_and_explained(data: Dataset, tmp_path: Path, caplog: 
         "1: the prompt fills max_length=36",
     ):
         assert reason in told
+    # By bucket: a pair with one response that is cut trains.
+    once = changed(changed(data, "rejected", 5, long), "bucket", 5, "en|single|qa|short")
+    once = changed(changed(changed(once, "chosen", 3, long), "rejected", 3, long), "bucket", 3, "en|single|qa|short")
+    once = changed(changed(once, "prompt", 4, bad[4]["prompt"]), "bucket", 4, "zh|single|qa|short")
+    rows = {bucket: once["bucket"][:].count(bucket) for bucket in ("en|single|qa|short", "zh|single|qa|short")}
+    caplog.clear()
+    step(once, tmp_path, max_length=36)
+    told = (
+        "max_length=36 cuts the end of 3 of 12 pairs of the train data set, of which 2 do not train: "
+        f"en|single|qa|short 2 of {rows['en|single|qa|short']} (1), "
+        f"zh|single|qa|short 1 of {rows['zh|single|qa|short']} (1)"
+    )
+    assert told in caplog.text
+    caplog.clear()
+    step(data, tmp_path, max_length=36)
+    assert "max_length" not in caplog.text
 
 
 def test_prompts_that_are_cut_away_are_not_answered(
@@ -1030,6 +1050,34 @@ def test_a_reference_of_another_schema(reference: Any, tmp_path: Path) -> None:
     for bucket in ("en|single|qa", "en|single|qa|huge", "en|sometimes|qa|short"):
         with pytest.raises(ValueError, match="the data set and the reference are of different schemas: "):
             with_reference(of_bucket(tiny.pairs(8, scored=False), bucket), tmp_path, reference)
+
+
+def test_a_folder_of_another_schema(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lengths that are binned otherwise have the same ids: the folder says so, before a model is loaded."""
+    monkeypatch.chdir(tmp_path)
+    rows = [{"id": str(at), "prompt": f"Is it {at}?", "completion": f"Yes, {at}."} for at in range(20)]
+    samples = Dataset.from_list([{"id": str(at), "response": "No."} for at in range(20)])
+    for name, edges in (("own", (5, 9, 20)), ("other", (40, 120, 240))):
+        schema = BucketSchema(length_unit="words", length_edges=edges)
+        written = write_jsonl(tmp_path / "rows.jsonl", rows)
+        Bucketer(schema).bucket_files(written, name, reference=f"{name}.safetensors")
+        pair_files(name, f"{name}-pairs", samples=samples)
+    own = polyalign.Reference.load("own.safetensors")
+    args = HDPOConfig(output_dir="out", bf16=False, use_cpu=True)
+    given = {"args": args, "train_dataset": "own-pairs"}
+    told = r"^other-pairs: bucketed with length_edges \[40,120,240\], the reference with \[5,9,20\]: bucket the records"
+    for data in (
+        {"train_dataset": "other-pairs"},
+        {"eval_dataset": Path("other-pairs")},
+        {"eval_dataset": {"a": "other-pairs"}},
+    ):
+        for scores in ({"reference": own}, {"reference": "own.safetensors"}, {"critic": SupportCritic(own)}):
+            with pytest.raises(ValueError, match=told):
+                HDPO("./no-model-is-loaded", **{**given, **data}, **scores)
+    with pytest.raises(ValueError, match="the data set and the reference are of different schemas"):
+        HDPO("./no-model-is-loaded", args=args, train_dataset=tiny.pairs(8, buckets=("en|single|qa",)), reference=own)
+    with pytest.raises(OSError, match="no-model-is-loaded"):
+        HDPO("./no-model-is-loaded", **given, reference=own)
 
 
 def test_buckets_without_humans(reference: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

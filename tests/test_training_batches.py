@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("trl", reason="training needs polyalign[train]: pip install 'polyalign[train]'")
@@ -134,14 +136,27 @@ def test_global_batches_have_their_size(kind: Kind, folder: Path, tmp_path: Path
     assert firsts[0] != firsts[1]
 
 
-def test_drawn_rows_differ_from_epoch_to_epoch(folder: Path, tmp_path: Path) -> None:
-    trainer, steps, _ = watched(BUCKET_SFT, folder, tmp_path, "random", balance="sample")
+@pytest.mark.parametrize("strategy", ["random", "batch_rebalance"])
+def test_drawn_rows_differ_from_epoch_to_epoch(folder: Path, tmp_path: Path, strategy: str) -> None:
+    trainer, steps, _ = watched(BUCKET_SFT, folder, tmp_path, strategy, balance="sample")
+    per_epoch = -(-ROWS // WHOLE)
+    sizes = [sum(len(batch["bucket"]) for batch in step) for step in steps]
+    assert sizes == 2 * ([WHOLE] * (per_epoch - 1) + [ROWS % WHOLE])
     drawn = [row for step in steps for batch in step for row in texts(batch)]
-    assert len(drawn) == 2 * ROWS
-    # With replacement: some twice, and not the same twice.
-    assert len(set(drawn[:ROWS])) < ROWS
+    # Each as often as it weighs, up or down to a whole number.
+    prepared = trainer.train_dataset
+    weights = {tuple(row["input_ids"]): row["weight"] / np.mean(prepared["weight"][:]) for row in prepared}
+    for epoch in (drawn[:ROWS], drawn[ROWS:]):
+        counts = Counter(epoch)
+        assert all(abs(counts[row] - weight) < 1 for row, weight in weights.items())
     assert drawn[:ROWS] != drawn[ROWS:]
-    other, again, _ = watched(BUCKET_SFT, folder, tmp_path, "random", balance="sample", seed=5)
+    if strategy == "batch_rebalance":
+        assert len({len(batch["bucket"]) for step in steps for batch in step}) > 1
+        for step in steps[: per_epoch - 1]:
+            # Sorted by length, then cut: no micro-batch reaches into another.
+            ends = sorted((max(map(len, texts(batch))), min(map(len, texts(batch)))) for batch in step)
+            assert all(longest <= shortest for (longest, _), (_, shortest) in pairwise(ends))
+    other, again, _ = watched(BUCKET_SFT, folder, tmp_path, strategy, balance="sample", seed=5)
     assert [row for step in again for batch in step for row in texts(batch)] != drawn
     assert len(trainer.train_dataset) == len(other.train_dataset) == ROWS
 

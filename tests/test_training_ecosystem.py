@@ -215,7 +215,7 @@ def test_prompt_learning(kind: Kind, folder: Path, tmp_path: Path, config: Any) 
 
 RESUMED = [
     pytest.param(BUCKET_SFT, {}, id="sft"),
-    pytest.param(BUCKET_SFT, {"balance": "sample"}, id="sft-sample"),
+    pytest.param(BUCKET_SFT, {"balance": "weight"}, id="sft-weight"),
     pytest.param(BUCKET_SFT, {"train_sampling_strategy": "batch_rebalance"}, id="sft-batch_rebalance"),
     pytest.param(BUCKET_SFT, {"packing": True, "max_length": 64}, id="sft-packed"),
     pytest.param(HUMAN_DPO, {}, id="hdpo"),

@@ -42,8 +42,8 @@ HDPO_STEPS = [
 ]
 RESUMED = {
     "sample": {"balance": "sample", "train_sampling_strategy": "random"},
-    "batch_rebalance": {"train_sampling_strategy": "batch_rebalance"},
-    "random": {"train_sampling_strategy": "random"},
+    "batch_rebalance": {"balance": "sample", "train_sampling_strategy": "batch_rebalance"},
+    "random": {"balance": "weight", "train_sampling_strategy": "random"},
 }
 
 

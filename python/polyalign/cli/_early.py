@@ -13,8 +13,10 @@ from typing import Any
 
 import click
 
+from polyalign import _manifests
 from polyalign._sources import DATA_READERS, data_suffix, is_path
 from polyalign.cli import _config
+from polyalign.cli._options import load_reference
 
 __all__ = ["check", "config_keys", "near", "normal"]
 
@@ -57,6 +59,8 @@ def check(command: str, arguments: Sequence[str]) -> None:
     for name in ("dataset_name", "reference", "bucket_counts", "ref_model", "chat_template_path"):
         _check_there(name, given.get(name))
     _check_dataset(given.get("dataset_name"))
+    if command == "hdpo":
+        _check_reference(given.get("reference"), given.get("dataset_name"))
     _check_output(command, given)
 
 
@@ -181,6 +185,14 @@ def _check_dataset(name: str | None) -> None:
             raise ValueError(f"--dataset_name: {name}: not a data file; those end in {', '.join(DATA_READERS)}")
     elif not any(data_suffix(file) in DATA_READERS for file in path.rglob("*") if file.is_file()):
         raise FileNotFoundError(f"--dataset_name: {name}: the folder has no data files ({', '.join(DATA_READERS)})")
+
+
+def _check_reference(name: str | None, dataset: str | None) -> None:
+    """Refuse a reference that is none, and data of other buckets; one of the hub is looked at later."""
+    if name and Path(name).exists():
+        reference = load_reference(name)
+        if dataset:
+            _manifests.check_fits(dataset, reference)
 
 
 def _check_output(command: str, given: Mapping[str, str]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import logging
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -17,14 +16,17 @@ import click
 import datasets
 import torch
 import transformers
+from accelerate import PartialState
 from transformers.trainer_utils import get_last_checkpoint
 
+from polyalign._manifests import check_fits
 from polyalign.cli import _early
 from polyalign.cli import _options as options
 from polyalign.critics import SupportCritic
 from polyalign.trainers import HDPO, BucketSFT, BucketSFTConfig, HDPOConfig
 from polyalign.trainers._held_out import hold_out
 from polyalign.trainers._inputs import load
+from polyalign.trainers._logs import printing
 from polyalign.trainers._together import agreed
 from polyalign.trainers._trl import (
     DatasetMixtureConfig,
@@ -104,6 +106,8 @@ def train_sft(arguments: Sequence[str]) -> None:
         )
         if trainer.bucket_weights is not None:
             trainer.accelerator.print(trainer.bucket_weights)
+        if trainer.drawing is not None:
+            trainer.accelerator.print(trainer.drawing)
         _train(trainer, script, resume)
 
 
@@ -117,6 +121,9 @@ def train_hdpo(arguments: Sequence[str]) -> None:
             critic = None
             if reference is not None:
                 critic = SupportCritic(reference, support=options.band(script.support), min_count=script.min_count)
+                for name in (script.dataset_name, *(each.path for each in mixture.datasets)):
+                    if name:
+                        check_fits(name, reference)
             model = _model(model_args, args)
             train, evaluation = _data(script, mixture, args)
             ref_model, counts = _ref_model(script.ref_model, model_args, args), _counts(script)
@@ -178,8 +185,7 @@ def parse(command: str, arguments: Sequence[str]) -> tuple[Any, Any, Any, Any]:
     try:
         script, args, model_args, mixture = parser.parse_args_and_config(arguments)
     except (ValueError, TypeError, ImportError) as error:
-        hint = "; --bf16 false trains in float32" if "bf16" in str(error) else ""
-        raise click.UsageError(f"{error}{hint}") from error
+        raise click.UsageError(str(error)) from error
     if not 0 <= script.test_share < 1:
         raise click.UsageError(f"test_share is {script.test_share:g}: it must be at least 0 and below 1")
     if script.dataset_name and mixture.datasets:
@@ -215,7 +221,8 @@ def _data(script: Any, mixture: Any, args: Any) -> tuple[Any, Any]:
     if script.test_share:
         if mixture.test_split_size is not None:
             raise ValueError("test_share and test_split_size both say what is held out: leave one out")
-        train, held_out = hold_out(train, script.test_share)
+        train, held_out, said = hold_out(train, script.test_share)
+        PartialState().print(said)
         return train, held_out if evaluates else None
     if mixture.test_split_size is not None:
         if isinstance(train, datasets.IterableDataset):
@@ -352,23 +359,11 @@ def _train(trainer: Any, script: Any, resume: str | None) -> None:
     trainer.end()
 
 
-class _Formatter(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        return super().format(record).replace("[RANK 0] ", "", 1)
-
-
 @contextmanager
 def _console(args: Any) -> Iterator[None]:
-    """Print warnings of ours once, on the main process; bars to terminals only."""
+    """Print what is ours to say; bars to terminals only."""
     if args.disable_tqdm:
         datasets.disable_progress_bars()
         transformers.utils.logging.disable_progress_bar()
-    logger = logging.getLogger("polyalign")
-    handler = logging.StreamHandler()
-    handler.setFormatter(_Formatter("polyalign: %(message)s"))
-    handler.setLevel(logging.WARNING if args.process_index == 0 else logging.CRITICAL)
-    logger.addHandler(handler)
-    try:
+    with printing(is_main=args.process_index == 0):
         yield
-    finally:
-        logger.removeHandler(handler)

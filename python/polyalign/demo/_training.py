@@ -25,6 +25,7 @@ from polyalign.critics import SupportCritic
 from polyalign.demo._corpus import SPECIAL_TOKENS, is_held_out, write_lines
 from polyalign.reference import Reference
 from polyalign.trainers import HDPO, BucketSFT, BucketSFTConfig, HDPOConfig
+from polyalign.trainers._logs import printing
 from polyalign.trainers._trl import ignore_old_names
 from polyalign.trainers.conditioning import condition, system_line
 
@@ -409,7 +410,7 @@ def _quiet() -> Iterator[None]:
     datasets.disable_progress_bars()
     transformers_logging.disable_progress_bar()
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), printing():
             ignore_old_names()
             yield
     finally:

@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from accelerate.logging import get_logger
 from datasets import ClassLabel
 from torch import Tensor
 
 from polyalign.trainers import _data
 from polyalign.trainers._ends import ResponseEnds
 from polyalign.trainers._inputs import as_dataset
-from polyalign.trainers._logs import BucketFile, shorten_console
+from polyalign.trainers._logs import BucketFile, get_logger, shorten_console
 from polyalign.trainers._metrics import BucketTable
 from polyalign.trainers._together import agree, agreed, main_first, released, tell
 from polyalign.trainers._unfit import Unfit

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from accelerate.logging import get_logger
 from datasets import ClassLabel, Dataset, Features, IterableDataset, concatenate_datasets
 
 from polyalign.buckets import BucketSchema
+from polyalign.trainers._logs import get_logger
 from polyalign.trainers._trl import get_dataset_column_names
 from polyalign.weights import BucketWeights
 
@@ -141,14 +141,21 @@ def sift(dataset: Any, reason_of: Reason, columns: Sequence[str], skips: Skips) 
     return dataset.select(kept)
 
 
-def say_cut(dataset: Dataset, most: int, part: str, dataset_name: str) -> None:
-    """Log the buckets whose rows are cut to the longest length, those that lose the most rows first."""
+def say_cut(
+    dataset: Dataset, most: int, part: str, dataset_name: str, lost: Reason, columns: Sequence[str], what: str = "rows"
+) -> None:
+    """Log the buckets whose rows are cut to the longest length, those that lose the most rows first.
+
+    `lost` says of a row that is cut why it does not train, from these columns.
+    """
     rows, cut, emptied = Counter[str](), Counter[str](), Counter[str]()
-    for batch in batches(dataset, ["bucket", "truncated", "response_tokens"]):
+    for batch in batches(dataset, list(dict.fromkeys(("bucket", "truncated", *columns)))):
         buckets, is_cut = batch["bucket"].astype(str), batch["truncated"].astype(bool)
         rows.update(buckets.tolist())
         cut.update(buckets[is_cut].tolist())
-        emptied.update(buckets[is_cut & (batch["response_tokens"] == 0)].tolist())
+        for at in np.flatnonzero(is_cut).tolist():
+            if lost({name: batch[name][at] for name in columns}) is not None:
+                emptied[str(buckets[at])] += 1
     if not cut:
         return
     told = [
@@ -156,10 +163,10 @@ def say_cut(dataset: Dataset, most: int, part: str, dataset_name: str) -> None:
         for bucket in sorted(cut, key=lambda bucket: (-emptied[bucket], -cut[bucket], bucket))
     ]
     more = f", {len(told) - _TOLD} more" if len(told) > _TOLD else ""
-    lost = f", of which {emptied.total():,} keep no response and do not train" if emptied else ""
+    lack = f", of which {emptied.total():,} do not train" if emptied else ""
     logger.warning(
-        f"max_length={most} cuts the {part} of {cut.total():,} of {rows.total():,} rows of the {dataset_name} data "
-        f"set{lost}: {', '.join(told[:_TOLD])}{more}"
+        f"max_length={most} cuts the {part} of {cut.total():,} of {rows.total():,} {what} of the {dataset_name} data "
+        f"set{lack}: {', '.join(told[:_TOLD])}{more}"
     )
 
 

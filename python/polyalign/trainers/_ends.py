@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from accelerate.logging import get_logger
+from polyalign.trainers._logs import get_logger
 
 __all__ = ["ResponseEnds", "set_end", "stop_tokens"]
 

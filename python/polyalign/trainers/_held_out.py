@@ -14,10 +14,11 @@ _COLUMNS = ("group", "prompt", "messages", "completion", "chosen")
 _ROWS = 1000
 
 
-def hold_out(dataset: Any, share: float) -> tuple[Dataset, Dataset]:
+def hold_out(dataset: Any, share: float) -> tuple[Dataset, Dataset, str]:
     """Split a data set in rows that train and rows that are held out: about this share of its groups.
 
-    Rows without a group go by their prompt, rows without a prompt by their response.
+    Rows without a group go by their prompt, rows without a prompt by their response. Returned are the two parts, and a
+    line that says how many rows and groups were held out, and of rows without a group.
 
     Raises
     ------
@@ -30,14 +31,26 @@ def hold_out(dataset: Any, share: float) -> tuple[Dataset, Dataset]:
     if not columns:
         raise ValueError(f"test_share: rows are told apart by one of the columns {', '.join(_COLUMNS)}; there is none")
     parts: tuple[list[int], list[int]] = ([], [])
-    below, at = int(share * 2.0**64), 0
+    groups: tuple[set[int], set[int]] = (set(), set())
+    below, at, ungrouped = int(share * 2.0**64), 0, 0
     for batch in dataset.select_columns(columns).iter(_ROWS):
         for values in zip(*batch.values(), strict=True):
-            parts[_key(dict(zip(batch, values, strict=True))) < below].append(at)
+            row = dict(zip(batch, values, strict=True))
+            key = _key(row)
+            parts[key < below].append(at)
+            groups[key < below].add(key)
+            ungrouped += row.get("group") is None
             at += 1
     if not all(parts):
         raise ValueError(f"test_share={share:g} holds out {len(parts[1]):,} of {at:,} rows: change it")
-    return dataset.select(parts[0]), dataset.select(parts[1])
+    said = (
+        f"held out: {len(parts[1]):,} of {at:,} rows, {len(groups[1]):,} of {sum(map(len, groups)):,} "
+        f"{'prompts' if ungrouped == at else 'groups'}"
+    )
+    if ungrouped:
+        count = "the rows" if ungrouped == at else f"{ungrouped:,} rows"
+        said += f"; {count} have no group, and go by their prompts: other parts of their conversations may train"
+    return dataset.select(parts[0]), dataset.select(parts[1]), said
 
 
 def _key(row: Mapping[str, Any]) -> int:

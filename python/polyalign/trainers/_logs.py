@@ -1,17 +1,21 @@
-"""Where logs go: what is overall to the terminal, the largest buckets to trackers, all buckets to a file."""
+"""Where logs go: to the terminal, to trackers, to a file; and what is said before the first step."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from accelerate.logging import MultiProcessAdapter
+from accelerate.logging import get_logger as accelerate_logger
 from transformers import TrainerCallback
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
-__all__ = ["FILE", "BucketFile", "shorten_console"]
+__all__ = ["FILE", "BucketFile", "get_logger", "printing", "shorten_console"]
 
 #: The file in the output folder.
 FILE = "bucket_log.csv"
@@ -108,3 +112,47 @@ def shorten_console(callbacks: list[Any]) -> None:
     for at, callback in enumerate(callbacks):
         if type(callback) in shorter:
             callbacks[at] = shorter[type(callback)]()
+
+
+# ------------------------------------------------------------------------------------------------- what is said
+
+
+class _MainProcess(MultiProcessAdapter):
+    """Logs on the main process, as accelerate's loggers do, without naming it."""
+
+    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
+        kwargs.setdefault("stacklevel", 2)
+        return msg, kwargs
+
+
+def get_logger(name: str) -> MultiProcessAdapter:
+    """Return the logger of a module."""
+    return _MainProcess(accelerate_logger(name).logger, {})
+
+
+class _New(logging.Filter):
+    """Passes what has not been said."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        text = record.getMessage()
+        is_new = text not in self._said
+        self._said.add(text)
+        return is_new
+
+
+@contextmanager
+def printing(*, is_main: bool = True) -> Iterator[None]:
+    """Print warnings of ours to standard error, each once, on the main process."""
+    logger, handler = logging.getLogger("polyalign"), logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("polyalign: %(message)s"))
+    handler.setLevel(logging.WARNING if is_main else logging.CRITICAL)
+    handler.addFilter(_New())
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)

@@ -153,15 +153,23 @@ class UnfitPair:
         self.keeps_end = args.truncation_mode == "keep_end"
 
     def __call__(self, row: Mapping[str, Any]) -> str | None:
-        if self.limit is not None and not self.keeps_end and row["prompt_tokens"] >= self.limit:
-            return f"the prompt fills max_length={self.limit}"
-        if row["both_truncated"]:
-            return f"both responses are cut at max_length={self.limit}"
+        if reason := self.by_length(row):
+            return reason
         if not row["response_tokens"] or not row["rejected_tokens"]:
             return "a response has no tokens"
         if self.samples and not row["prompt_tokens"]:
             return "an empty prompt, which can't be answered online"
-        if self.samples and self.limit is not None and self.keeps_end and row["response_tokens"] >= self.limit:
+        return None
+
+    def by_length(self, row: Mapping[str, Any]) -> str | None:
+        """Say what a pair has too long."""
+        if self.limit is None:
+            return None
+        if not self.keeps_end and row["prompt_tokens"] >= self.limit:
+            return f"the prompt fills max_length={self.limit}"
+        if row["both_truncated"]:
+            return f"both responses are cut at max_length={self.limit}"
+        if self.samples and self.keeps_end and row["response_tokens"] >= self.limit:
             return f"the chosen response fills max_length={self.limit}, so that no prompt is left to be answered online"
         return None
 

@@ -3,7 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from polyalign import _core
+
+
+@contextmanager
+def bf16_explained() -> Iterator[None]:
+    """Say what helps where transformers refuses bfloat16."""
+    try:
+        yield
+    except ValueError as error:
+        if "bf16/gpu" not in str(error):
+            raise
+        told = "no GPU with bfloat16 here: --bf16 false trains in float32, --use_cpu in bfloat16 on the CPU"
+        raise ValueError(_core.in_words(told)) from None
 
 
 def check_choice(name: str, value: object, choices: Sequence[str]) -> None:

@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from polyalign import _core
+
 __all__ = ["Unfit"]
 
 # Whose turns are no question.
@@ -31,6 +33,8 @@ class Unfit:
         Default: the tokenizer's.
     needs_mask : bool, default False
         Whether the template must say which tokens are the assistant's.
+    without_template : str
+        What to do where there is no template, and the rows are conversations.
     """
 
     def __init__(
@@ -41,7 +45,9 @@ class Unfit:
         *,
         chat_template: str | None = None,
         needs_mask: bool = False,
+        without_template: str,
     ) -> None:
+        self.without_template = without_template
         self.tokenizer, self.chat_template, self.needs_mask = tokenizer, chat_template, needs_mask
         self.responses = [name for name in responses if name in columns]
         self.has_prompt = "prompt" in columns
@@ -51,7 +57,13 @@ class Unfit:
         self._known: dict[Any, str | None] = {}
 
     def __call__(self, row: Mapping[str, Any]) -> str | None:
-        """Return the reason, if there is one."""
+        """Return the reason, if there is one.
+
+        Raises
+        ------
+        ValueError
+            The row is a conversation, and there is no template.
+        """
         prompt = row["prompt"] if self.has_prompt else []
         if self.has_prompt and isinstance(prompt, str):
             missing = [name for name in self.responses if not isinstance(row[name], str)]
@@ -88,7 +100,9 @@ class Unfit:
     def _refusal(self, prompt: list[Any], whole: list[Any], extra: Mapping[str, Any]) -> str | None:
         """Render, and say what the template says against it."""
         if self.tokenizer.chat_template is None and self.chat_template is None:
-            return None  # of which TRL says what to do
+            raise ValueError(
+                _core.in_words(f"the tokenizer has no chat template, which conversations need: {self.without_template}")
+            )
         tools = extra.get("tools")
         given = {
             "chat_template": self.chat_template,

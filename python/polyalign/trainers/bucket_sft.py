@@ -7,8 +7,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
-from accelerate.logging import get_logger
 from datasets import Value
 from torch import Tensor
 
@@ -16,8 +16,9 @@ from polyalign.trainers import _data, losses
 from polyalign.trainers._base import PAPER, BucketTrainer, card_table, refuse_sequence_parallelism
 from polyalign.trainers._collator import ResponseCollator
 from polyalign.trainers._ends import ROWS
+from polyalign.trainers._logs import get_logger
 from polyalign.trainers._rows import Condition, FitResponse, NoResponse, Spread
-from polyalign.trainers._sampler import WeightedSampler
+from polyalign.trainers._sampler import DrawnBatches, WeightedSampler
 from polyalign.trainers._together import agreed, main_first
 from polyalign.trainers._trl import SFTTrainer, pack_dataset
 from polyalign.trainers._unfit import Unfit
@@ -28,14 +29,18 @@ __all__ = ["BucketSFT"]
 
 logger = get_logger(__name__)
 
+#: The orders of rows in which they can be drawn.
+_DRAWN = ("random", "batch_rebalance")
+
 
 class BucketSFT(BucketTrainer, SFTTrainer):
     r"""Bucket-aware supervised fine-tuning: TRL's ``SFTTrainer`` with weights by bucket.
 
-    L = (1/M) Σ (w_i/w̄)·ℓ_i over a global batch (every micro-batch, accumulation step and process), ℓ_i the mean NLL of
-    example i's response tokens, M its examples, w̄ the mean weight of the rows that train. Its expectation is the mean
-    over buckets of their mean loss (``tau=0``), the mean over rows (1), or between them (0.5, the default), whatever
-    the split of a batch.
+    L = (1/M) Σ ℓ_i over a global batch (every micro-batch, accumulation step and process), ℓ_i the mean NLL of example
+    i's response tokens, M its examples, which are drawn by their buckets' weights. Where they can't be drawn, or
+    ``balance="weight"``, L = (1/M) Σ (w_i/w̄)·ℓ_i, w̄ the mean weight of the rows that train. The expectation is the
+    mean over buckets of their mean loss (``tau=0``), the mean over rows (1), or between them (0.5, the default),
+    whatever the split of a batch.
 
     Parameters
     ----------
@@ -51,6 +56,8 @@ class BucketSFT(BucketTrainer, SFTTrainer):
     ----------
     bucket_weights : BucketWeights or None
         The weights, and a report of them; None where the data set brings its own.
+    balance : {"sample", "weight"}
+        How they are given: by how often rows are drawn, or in the loss.
 
     Raises
     ------
@@ -106,6 +113,7 @@ class BucketSFT(BucketTrainer, SFTTrainer):
                 model, args, BucketSFTConfig, data, processing_class, bucket_counts
             )
             _refuse(args, compute_loss_func, kwargs)
+            self.balance, self._why_weighed = _balance(args, train_dataset)
         self.bucket_weights: BucketWeights | None = None
         self._loss_shares: dict[str, float] = {}
         self._most = math.inf
@@ -120,7 +128,7 @@ class BucketSFT(BucketTrainer, SFTTrainer):
         self.data_collator = ResponseCollator(
             self.data_collator,
             by_token=args.reduction == "token",
-            weighted=args.balance == "weight",
+            weighted=self.balance == "weight",
             length_column=args.length_column_name,
             examples_per_row=self._examples_per_row,
         )
@@ -150,10 +158,11 @@ class BucketSFT(BucketTrainer, SFTTrainer):
         dataset = self._prepared_by_trl(dataset, unfit, skips, *prepared)
         with main_first():
             dataset = _data.mapped(dataset, FitResponse(args), num_proc, f"Truncating {dataset_name}")
+            lost = NoResponse(args.max_length)
             if args.max_length is not None and total is not None:
                 part = "start" if args.truncation_mode == "keep_end" else "end"
-                _data.say_cut(dataset, args.max_length, part, dataset_name)
-            dataset = _data.sift(dataset, NoResponse(args.max_length), NoResponse.columns, skips)
+                _data.say_cut(dataset, args.max_length, part, dataset_name, lost, lost.columns)
+            dataset = _data.sift(dataset, lost, lost.columns, skips)
             skips.check(total)
             if dataset_name == "train" and not self._is_weighed:
                 self._ends.add_labels(_data.some_rows(dataset, ROWS, ["input_ids", "labels", "truncated"]))
@@ -177,6 +186,7 @@ class BucketSFT(BucketTrainer, SFTTrainer):
             responses,
             chat_template=self.chat_template,
             needs_mask=args.assistant_only_loss,
+            without_template="--chat_template_path takes a .jinja file, or a model that has one",
         )
 
     def _weigh(self, dataset: Any, args: BucketSFTConfig, *, weighs: bool) -> None:
@@ -185,7 +195,7 @@ class BucketSFT(BucketTrainer, SFTTrainer):
         by_token = args.reduction == "token"
         tally = _data.Tally()
         if _data.is_streaming(dataset):
-            if args.balance == "sample":
+            if self.balance == "sample":
                 raise ValueError("the training data set streams: rows of a stream can't be drawn, use balance='weight'")
             if not weighs and self._counts_given is None:
                 raise ValueError(
@@ -214,16 +224,25 @@ class BucketSFT(BucketTrainer, SFTTrainer):
         }
         self.bucket_weights = bucket_weights(counts, tau=args.tau, max_weight=args.max_weight, **given)
         logger.info("%s", self.bucket_weights)
-        if self.bucket_weights.is_noisy:
-            rows, effective = sum(counts.values()), self.bucket_weights.effective_sample_size
-            logger.warning(
-                f"the weights leave an effective sample of {effective:,.0f} of {rows:,} rows: a larger tau (it is "
-                f"{args.tau:g}) or a smaller max_weight ({args.max_weight:g}) makes less noise"
-            )
+        self._warn_of_weights(args)
         # An evaluation's are those of the mean over buckets, which no weighting that trains is to change.
         self._loss_shares = bucket_weights(counts, tau=0, max_weight=math.inf, **given).loss_shares
         self.weight_mean = args.weight_mean or self._mean_weight(tally, by_token=by_token)
         self._most = math.inf if args.weight_mean else self.bucket_weights.max_weight
+
+    def _warn_of_weights(self, args: BucketSFTConfig) -> None:
+        """Say where rows could not be drawn, and where the weights that stand in make much noise."""
+        weights = self.bucket_weights
+        if weights is None or self.balance == "sample" or len(set(weights.weights.values())) == 1:
+            return
+        if self._why_weighed:
+            logger.warning(f"buckets are weighted in the loss, rows are not drawn: {self._why_weighed}")
+        if weights.is_noisy:
+            rows, effective = sum(weights.counts.values()), weights.effective_sample_size
+            logger.warning(
+                f"the weights leave an effective sample of {effective:,.0f} of {rows:,} rows: a larger tau (it is "
+                f"{args.tau:g}) or a smaller max_weight ({args.max_weight:g}) makes less noise"
+            )
 
     def _tokens(self, tally: _data.Tally, counts: Mapping[str, int]) -> dict[str, int]:
         if set(counts) != set(tally.tokens):
@@ -269,11 +288,26 @@ class BucketSFT(BucketTrainer, SFTTrainer):
         return packed.shuffle(seed=args.seed) if args.shuffle_dataset else packed
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        if self.args.balance == "weight":
+        if self.balance == "weight":
             return super()._get_train_sampler(train_dataset)
         dataset = self.train_dataset if train_dataset is None else train_dataset
         seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
-        return WeightedSampler(dataset.with_format("numpy")["weight"][:], seed)
+        rows = WeightedSampler(_weights(dataset), seed)
+        if self.args.train_sampling_strategy == "random":
+            return rows
+        return DrawnBatches(rows, super()._get_train_sampler(train_dataset))
+
+    @property
+    def drawing(self) -> str | None:
+        """What drawing makes of an epoch, in a line; None where rows weigh in the loss."""
+        if self.balance == "weight" or self.train_dataset is None:
+            return None
+        weights = _weights(self.train_dataset)
+        times = weights / weights.mean()
+        return (
+            f"Rows are drawn by weight: an epoch of {len(times):,} draws has {np.minimum(times, 1).sum():,.0f} rows, "
+            f"some up to {math.ceil(times.max())} times."
+        )
 
     # --------------------------------------------------------------------------------------------------- loss
 
@@ -340,7 +374,7 @@ class BucketSFT(BucketTrainer, SFTTrainer):
             "loss": loss,
             "weighted_loss": weight * loss,
             # Where rows are drawn by weight it is 1 in the loss.
-            "weight": weight * self.weight_mean if self.args.balance == "weight" else weight,
+            "weight": weight * self.weight_mean if self.balance == "weight" else weight,
             "truncated": extra["truncated"],
             "entropy": by_example(outputs.entropy),
             "mean_token_accuracy": by_example(outputs.is_top1),
@@ -369,7 +403,7 @@ class BucketSFT(BucketTrainer, SFTTrainer):
 
     def _card(self) -> str:
         weights = self.bucket_weights
-        how = "drawn by weight" if self.args.balance == "sample" else "weighted in the loss"
+        how = "drawn by weight" if self.balance == "sample" else "weighted in the loss"
         lines = [
             "\n\n## Buckets\n",
             f"Trained with [polyalign](https://github.com/polyalign/polyalign): `BucketSFT`, buckets {how}, "
@@ -377,6 +411,23 @@ class BucketSFT(BucketTrainer, SFTTrainer):
             card_table(self._counts, None if weights is None else weights.weight_of),
         ]
         return "\n".join(lines) + "\n"
+
+
+def _balance(args: BucketSFTConfig, train_dataset: Any) -> tuple[str, str | None]:
+    """Return how buckets get their weight; and where rows could not be drawn by themselves, why not."""
+    if args.balance != "auto":
+        return args.balance, None
+    columns = [] if train_dataset is None else _data.columns_of(train_dataset)
+    reasons = {
+        "the training data set streams": _data.is_streaming(train_dataset),
+        "packing=True fixes which rows are together": args.packing,
+        f"train_sampling_strategy={args.train_sampling_strategy!r} has its own order": (
+            args.train_sampling_strategy not in _DRAWN
+        ),
+        "the data set says what its rows weigh": "weight" in columns,
+    }
+    why = next((reason for reason, is_so in reasons.items() if is_so), None)
+    return ("sample", None) if why is None else ("weight", why)
 
 
 # ------------------------------------------------------------------------------------------------- what is refused
@@ -401,13 +452,17 @@ def _refuse(args: BucketSFTConfig, compute_loss_func: Any, kwargs: Mapping[str, 
             "rows are weighed while they are prepared; a data set with input_ids and labels is taken as it is",
         ),
         "balance='sample'": (
-            args.balance == "sample" and (args.packing or args.train_sampling_strategy != "random"),
-            "rows are drawn one by one: without packing, and with train_sampling_strategy='random'",
+            args.balance == "sample" and (args.packing or args.train_sampling_strategy not in _DRAWN),
+            f"rows are drawn one by one: without packing, and with train_sampling_strategy {' or '.join(_DRAWN)}",
         ),
     }
     for what, (is_so, reason) in refused.items():
         if is_so:
             raise ValueError(f"BucketSFT does not take {what}: {reason}")
+
+
+def _weights(dataset: Any) -> Any:
+    return dataset.with_format("numpy")["weight"][:]
 
 
 def _conversations(columns: list[str]) -> str:

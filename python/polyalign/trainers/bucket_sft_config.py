@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from polyalign.trainers._settings import check_choice, check_number
+from polyalign.trainers._settings import bf16_explained, check_choice, check_number
 from polyalign.trainers._trl import SFTConfig
 from polyalign.weights import DEFAULT_TAU
 
 __all__ = ["BucketSFTConfig"]
 
 REDUCTIONS = ("example", "token")
-BALANCES = ("weight", "sample")
+BALANCES = ("auto", "sample", "weight")
 VARIANTS = ("default", "paper")
 
 
@@ -28,9 +28,11 @@ class BucketSFTConfig(SFTConfig):
     reduction : {"example", "token"}, default "example"
         Whether an example counts by the mean loss of its response tokens, or each response token counts alike, as in
         TRL.
-    balance : {"weight", "sample"}, default "weight"
-        Whether buckets are balanced by weights in the loss, or by how often their rows are drawn (with replacement; all
-        weights are then 1).
+    balance : {"auto", "sample", "weight"}, default "auto"
+        How buckets get their weight: ``"sample"`` draws their rows so often (of n rows n an epoch, each its weight, up
+        or down to a whole number; all weigh 1 in the loss), ``"weight"`` weighs rows in the loss. ``"auto"`` draws
+        where that can be done: with ``train_sampling_strategy`` ``"random"`` or ``"batch_rebalance"``, without packing,
+        not from a stream; it weighs where rows have a column ``weight``, and for ``variant="paper"``.
     min_count : int, default 20
         A bucket with fewer rows is weighted as its nearest ancestor that has them.
     max_weight : float, default 10.0
@@ -77,9 +79,11 @@ class BucketSFTConfig(SFTConfig):
         },
     )
     balance: str = field(
-        default="weight",
+        default="auto",
         metadata={
-            "help": "Whether buckets are balanced by weights in the loss or by how often their rows are drawn.",
+            "help": "How buckets get their weight: by how often their rows are drawn (sample), or in the loss (weight)."
+            " Default: by drawing; in the loss with packing, streams, a column 'weight', and with a "
+            "train_sampling_strategy other than random and batch_rebalance.",
             "choices": list(BALANCES),
         },
     )
@@ -108,7 +112,8 @@ class BucketSFTConfig(SFTConfig):
     )
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        with bf16_explained():
+            super().__post_init__()
         check_choice("reduction", self.reduction, REDUCTIONS)
         check_choice("balance", self.balance, BALANCES)
         check_choice("variant", self.variant, VARIANTS)
@@ -119,5 +124,7 @@ class BucketSFTConfig(SFTConfig):
         check_number("log_buckets", self.log_buckets, 0)
         check_number("max_weight", self.max_weight, 1)
         check_number("weight_mean", self.weight_mean, above=0)
-        if self.variant == "paper" and (self.tau, self.reduction, self.balance) != (0, "example", "weight"):
-            raise ValueError("variant='paper' has tau=0, reduction='example' and balance='weight'")
+        if self.variant == "paper":
+            if (self.tau, self.reduction, self.balance == "sample") != (0, "example", False):
+                raise ValueError("variant='paper' has tau=0, reduction='example' and balance='weight'")
+            self.balance = "weight"

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import os
 import time
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
-from accelerate.logging import get_logger
 from datasets import Value
 from torch import Tensor
 
+from polyalign._manifests import check_fits
 from polyalign.buckets import BucketSchema
 from polyalign.critics import SupportCritic, ask, check_scores
+from polyalign.reference import Reference
 from polyalign.trainers import _data, losses
 from polyalign.trainers._base import PAPER, BucketTrainer, card_table, refuse_sequence_parallelism
 from polyalign.trainers._collator import PairCollator
 from polyalign.trainers._ends import ROWS, set_end
 from polyalign.trainers._inputs import as_critic, as_reference
+from polyalign.trainers._logs import get_logger
 from polyalign.trainers._online import Samples, noise, sample
 from polyalign.trainers._rows import (
     SCORES,
@@ -46,6 +49,7 @@ logger = get_logger(__name__)
 _TRAINING, _TRIAL, _EVALUATION = range(3)
 #: Optimizer steps with a trial: the optimizer takes its memory in the first.
 _TRIALS = 2
+_WITHOUT_TEMPLATE = "start from a model that has one (polyalign sft saves it), or put chat_template.jinja in its folder"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,12 +151,15 @@ class HDPO(BucketTrainer, DPOTrainer):
     ) -> None:
         with agreed():
             data = train_dataset, eval_dataset
-            args, train_dataset, eval_dataset = self._begin(
-                model, args, HDPOConfig, data, processing_class, bucket_counts
-            )
             self.reference, self.critic = as_reference(reference), as_critic(critic)
             if self.critic is None and self.reference is not None:
                 self.critic = SupportCritic(self.reference)
+            for given in data:
+                self._check_fits(given)
+            args, train_dataset, eval_dataset = self._begin(
+                model, args, HDPOConfig, data, processing_class, bucket_counts
+            )
+            self._check_schema(train_dataset)
         if args.lambda_online > 0 and self.critic is None:
             raise ValueError("lambda_online > 0 scores samples: give a reference or a critic, or set it to 0")
         self._weigher: WeighPairs | None = None
@@ -209,14 +216,14 @@ class HDPO(BucketTrainer, DPOTrainer):
         if args.eos_token is not None:  # with which TRL ends texts
             set_end(None, self._tokenizer, args.eos_token)
         responses = ("chosen", "rejected")
-        unfit = Unfit(self._tokenizer, columns, responses)
+        unfit = Unfit(self._tokenizer, columns, responses, without_template=_WITHOUT_TEMPLATE)
         with main_first():
             dataset = _data.sift(dataset, _data.no_bucket, ["bucket"], skips)
             dataset = _data.sift(dataset, unfit, unfit.columns, skips)
             skips.check(total)
             if "prompt" not in columns:
                 dataset = _data.mapped(dataset, extract_prompt, num_proc, "Extracting prompts of")
-                unfit = Unfit(self._tokenizer, [*columns, "prompt"], responses)
+                unfit = Unfit(self._tokenizer, [*columns, "prompt"], responses, without_template=_WITHOUT_TEMPLATE)
                 dataset = _data.sift(dataset, unfit, unfit.columns, skips)
             dataset = _data.sift(dataset, empty_response, ["chosen", "rejected"], skips)
             skips.check(total)
@@ -230,7 +237,11 @@ class HDPO(BucketTrainer, DPOTrainer):
         with main_first():
             measure = MeasurePairs(args)
             dataset = _data.extended(dataset, measure, measure.columns, measure.types)
-            dataset = _data.sift(dataset, UnfitPair(args), UnfitPair.columns, skips)
+            lost = UnfitPair(args)
+            if args.max_length is not None and total is not None:
+                part = "start" if args.truncation_mode == "keep_end" else "end"
+                _data.say_cut(dataset, args.max_length, part, dataset_name, lost.by_length, lost.columns, "pairs")
+            dataset = _data.sift(dataset, lost, lost.columns, skips)
             skips.check(total)
             if dataset_name == "train" and not self._is_weighed:
                 for row in _data.some_rows(dataset, ROWS, ["chosen_ids"]):
@@ -248,14 +259,30 @@ class HDPO(BucketTrainer, DPOTrainer):
             types = {"bucket": _data.bucket_type(dataset, self._bucket_names), "weight": Value("float64")}
             return _data.extended(dataset, number, number.columns, types)
 
+    @property
+    def _references(self) -> list[Reference]:
+        """What buckets are looked up in: the reference, and the critic's own."""
+        found: list[Any] = [self.reference, getattr(self.critic, "reference", None)]
+        return [each for each in found if hasattr(each, "support_distance")]
+
+    def _check_fits(self, data: Any) -> None:
+        """Raise a ValueError for a folder, by its name, whose buckets a reference means otherwise."""
+        for each in data.values() if isinstance(data, Mapping) else [data]:
+            if isinstance(each, (str, os.PathLike)):
+                check_fits(each, *self._references)
+
     def _check_schema(self, dataset: Any) -> None:
-        """Raise a ValueError for a bucket that is none under the reference's schema."""
-        if self.reference is None:
+        """Raise a ValueError for a bucket that is none under a reference's schema."""
+        if dataset is None or not self._references or self._is_prepared(dataset):
             return
-        buckets = (self._counts_given or {}) if _data.is_streaming(dataset) else _data.buckets_of(dataset)
+        if _data.is_streaming(dataset):
+            buckets = set(self._counts_given or {})
+        else:
+            buckets = _data.buckets_of(dataset) if "bucket" in dataset.column_names else set()
         try:
-            for bucket in sorted(buckets):
-                self.reference.resolve(bucket)
+            for bucket in sorted(bucket for bucket in buckets if isinstance(bucket, str) and bucket):
+                for reference in self._references:
+                    reference.resolve(bucket)
         except ValueError as error:
             raise ValueError(f"the data set and the reference are of different schemas: {error}") from None
 

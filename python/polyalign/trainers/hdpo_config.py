@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from polyalign.trainers._settings import check_choice, check_number
+from polyalign.trainers._settings import bf16_explained, check_choice, check_number
 from polyalign.trainers._trl import DPOConfig
 
 __all__ = ["HDPOConfig"]
@@ -143,7 +143,8 @@ class HDPOConfig(DPOConfig):
     )
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        with bf16_explained():
+            super().__post_init__()
         check_choice("margin", self.margin, MARGINS)
         check_choice("variant", self.variant, VARIANTS)
         for name in ("lambda_offline", "lambda_online", "gamma", "alpha", "beta_w", "gamma_l", "eta", "weight_min"):

@@ -7,7 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 static FLAGS: AtomicBool = AtomicBool::new(false);
 
 /// Flags that messages name, and what Python calls them. One that begins another stands after it.
-const ARGUMENTS: [(&str, &str); 11] = [
+const ARGUMENTS: [(&str, &str); 14] = [
+    ("--chat_template_path", "chat_template_path"),
+    ("--bf16 false", "bf16=False"),
+    ("--use_cpu", "use_cpu=True"),
     ("--length-edges auto", "length_edges=\"auto\""),
     ("--max-record-bytes", "max_record_bytes"),
     ("--messages-field", "fields={\"messages\": …}"),
