@@ -1,14 +1,14 @@
 """Which weighting of buckets serves the mean over buckets best: the evidence for `BucketSFTConfig`'s defaults.
 
     polyalign bucket CORPUS --group-field meta.group -o bucketed
-    python benches/weighting.py bucketed --out weighting.json [--pretrained MODEL] [--only NAME,…]
+    python benches/weighting.py bucketed --out weighting.json [--pretrained MODEL] [--only 'NAME;…']
 
 Small language models are trained on a bucketed corpus with τ from 1 (plain) to 0 (every bucket alike), by weights in
 the loss and by drawing rows, each with the defaults' back-off and cap; what counts is the mean over buckets of the mean
 NLL of held-out responses. Groups are held out whole: 15% to choose by (the learning rate, of every way its own, with a
 seed that is not reported), 30% to report. A seed is a split, a model and an order of rows. The loss is BucketSFT's.
-With `--pretrained` the last layers of a model in a folder are trained too, on its frozen layers' states. Results are
-kept as they come; a run that was broken off goes on where it was. One process, one thread.
+With `--pretrained` the last layer of a model in a folder is trained too, on its frozen layers' states. Results are kept
+as they come; a run that was broken off goes on where it was. One process, one thread.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from torch import nn
 
 import harness
 from harness import log
+from polyalign.trainers._sampler import WeightedSampler
 from polyalign.weights import bucket_weights
 
 PROMPT, RESPONSE = 16, 24
@@ -46,6 +47,8 @@ MOST_HELD_OUT = 50
 """Rows of a bucket that are measured, of either part."""
 ENOUGH = 20
 """Held-out and training rows of a bucket that counts in the mean."""
+FEWEST = 60
+"""Rows of a bucket that are left, where only a part trains."""
 PILOT = 1000
 """The seed by which learning rates are chosen."""
 END, PAD = "<|end|>", "<|pad|>"
@@ -64,22 +67,52 @@ class Study:
     optimizer: str
     rates: tuple[float, ...]
     steps: tuple[int, ...]
-    ways: tuple[tuple[float, str], ...]
+    ways: tuple[Way, ...]
+    seeds: int = 5
     language: str | None = None
+    part: int = 1
+    """One row of so many trains, but a few of each bucket: the corpus in small, of which there can be epochs."""
+    pool: int | None = None
+    """Rows of a bucket that there are at all, the same for every seed; None: all."""
 
 
-TAUS = (1.0, 0.75, 0.5, 0.25, 0.0)
-WAYS = ((1.0, "weight"), *((tau, by) for by in ("weight", "sample") for tau in TAUS[1:]))
-PLAIN = (1.0, "weight")
-FEW = ((1.0, "weight"), (0.5, "weight"), (0.0, "weight"), (0.5, "sample"), (0.0, "sample"))
+class Way(NamedTuple):
+    """A weighting."""
+
+    tau: float
+    by: str
+    """weight: in the loss; sample: by drawing rows."""
+    most: float = 10.0
+    """The cap, `max_weight`."""
+
+
+PLAIN = Way(1.0, "weight")
+BY_WEIGHT = tuple(Way(tau, "weight") for tau in (0.75, 0.5, 0.25, 0.0))
+BY_SAMPLE = tuple(Way(tau, "sample") for tau in (0.75, 0.5, 0.25, 0.0))
+CAPPED = (Way(0.5, "sample", 3.0), Way(0.5, "sample", 2.0))
+WAYS = (PLAIN, *BY_WEIGHT, *BY_SAMPLE, *CAPPED)
+FEW = (PLAIN, Way(0.5, "weight"), Way(0.0, "weight"), Way(0.5, "sample"), Way(0.0, "sample"))
+THREE = (PLAIN, Way(0.75, "sample"), Way(0.5, "sample"), *CAPPED)
 SMALL = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
 LARGE = {"hidden_size": 128, "num_hidden_layers": 4, "num_attention_heads": 4}
 STUDIES = (
     Study("small corpus, Adam", 1000, SMALL, "adam", (2e-3, 6e-3), (100, 400), WAYS),
-    Study("whole corpus, Adam", None, SMALL, "adam", (2e-3, 6e-3), (100, 400), FEW),
-    Study("small corpus, SGD", 1000, SMALL, "sgd", (0.2, 0.6), (100, 400), FEW),
-    Study("small corpus, larger model", 1000, LARGE, "adam", (1e-3, 3e-3), (100, 400), FEW),
-    Study("pretrained, its last layer", 150, None, "adam", (3e-4, 1e-3), (25, 100), FEW, language="en"),
+    Study("whole corpus, Adam", None, SMALL, "adam", (2e-3, 6e-3), (100, 400), (*FEW, *BY_SAMPLE, *CAPPED)),
+    Study("a third of the small corpus, four epochs", 500, SMALL, "adam", (2e-3,), (400, 1600), THREE, seeds=3),
+    Study(
+        "a twelfth of the whole corpus, three epochs",
+        None,
+        SMALL,
+        "adam",
+        (2e-3,),
+        (800, 2400),
+        (*THREE, Way(0.5, "weight")),
+        2,
+        part=12,
+    ),
+    Study("small corpus, SGD", 1000, SMALL, "sgd", (0.2, 0.6), (100, 400), THREE, seeds=3),
+    Study("pretrained, its last layer", None, None, "adam", (1e-3,), (50, 200), THREE, 3, language="en", pool=300),
+    Study("whole corpus, larger model", None, LARGE, "adam", (1e-3, 3e-3), (100, 400), THREE, seeds=2),
 )
 
 
@@ -126,20 +159,47 @@ def part_of(group: str, seed: int) -> str:
     return "train"
 
 
+def pool_of(rows: Sequence[Row], study: Study) -> Sequence[Row]:
+    """Return the rows that a study has at all, whose states a pretrained model computes once for all seeds."""
+    if study.language is not None:
+        rows = [row for row in rows if row.bucket.startswith(f"{study.language}|")]
+    if study.pool is None:
+        return rows
+    counts: Counter[str] = Counter()
+    found = []
+    for at in np.random.default_rng([PILOT, 3]).permutation(len(rows)).tolist():
+        counts[rows[at].bucket] += 1
+        if counts[rows[at].bucket] <= study.pool:
+            found.append(rows[at])
+    return found
+
+
 def split(rows: Sequence[Row], study: Study, seed: int) -> dict[str, list[Row]]:
     """Part rows; of a bucket at most as many as a study has, drawn at random."""
+    rows = pool_of(rows, study)
     order = np.random.default_rng([seed, 1]).permutation(len(rows))
     found: dict[str, list[Row]] = defaultdict(list)
     counts: Counter[tuple[str, str]] = Counter()
     most = {"train": study.most_rows or len(rows), "validation": MOST_HELD_OUT, "test": MOST_HELD_OUT}
     for at in order.tolist():
         row = rows[at]
-        if study.language is not None and not row.bucket.startswith(f"{study.language}|"):
-            continue
         part = part_of(row.group, seed)
         if counts[part, row.bucket] < most[part]:
             counts[part, row.bucket] += 1
             found[part].append(row)
+    if study.part > 1:
+        found["train"] = thinned(found["train"], study.part)
+    return found
+
+
+def thinned(rows: Sequence[Row], part: int) -> list[Row]:
+    """Return a part of the rows of every bucket, but of few."""
+    whole, counts = Counter(row.bucket for row in rows), Counter[str]()
+    found = []
+    for row in rows:
+        counts[row.bucket] += 1
+        if counts[row.bucket] <= max(whole[row.bucket] // part, FEWEST):
+            found.append(row)
     return found
 
 
@@ -300,19 +360,17 @@ def prepared(rows: Sequence[Row], study: Study, seed: int, folder: Path | None) 
     return Data(parts["train"], validation, test, tokens)
 
 
-def batches(data: Data, tau: float, by: str, seed: int) -> Iterator[tuple[list[Example], torch.Tensor]]:
-    """Yield batches and the weights of their rows: epoch by epoch, or drawn with replacement."""
-    weights = bucket_weights(data.counts, tau=tau).weights
+def batches(data: Data, way: Way, seed: int) -> Iterator[tuple[list[Example], torch.Tensor]]:
+    """Yield batches and the weights of their rows, epoch by epoch: in random order, or drawn by BucketSFT's sampler."""
+    weights = bucket_weights(data.counts, tau=way.tau, max_weight=way.most).weights
     weight = np.array([weights[row.bucket] for row in data.train])
-    rng = np.random.default_rng([seed, 2])
-    while True:
-        if by == "sample":
-            order = rng.choice(len(weight), len(weight), p=weight / weight.sum())
-        else:
-            order = rng.permutation(len(weight))
+    rng, sampler = np.random.default_rng([seed, 2]), WeightedSampler(weight, seed)
+    for epoch in itertools.count():
+        sampler.set_epoch(epoch)
+        order = np.array(list(sampler)) if way.by == "sample" else rng.permutation(len(weight))
         for start in range(0, len(order) - BATCH + 1, BATCH):
             drawn = order[start : start + BATCH]
-            used = np.ones(BATCH) if by == "sample" else weight[drawn]
+            used = np.ones(BATCH) if way.by == "sample" else weight[drawn]
             yield [data.tokens.example(data.train[at]) for at in drawn], torch.tensor(used, dtype=torch.float32)
 
 
@@ -334,11 +392,11 @@ def optimizer_of(model: nn.Module, study: Study, rate: float) -> torch.optim.Opt
     return torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.0, fused=True)
 
 
-def trained(data: Data, model: Any, study: Study, way: tuple[float, str], rate: float, *, seed: int) -> dict[str, Any]:
+def trained(data: Data, model: Any, study: Study, way: Way, rate: float, *, seed: int) -> dict[str, Any]:
     """Train, and measure held-out rows after each of the study's numbers of steps."""
     optimizer = optimizer_of(model, study, rate)
     found = {}
-    for step, (batch, weight) in enumerate(batches(data, *way, seed), 1):
+    for step, (batch, weight) in enumerate(batches(data, way, seed), 1):
         for group in optimizer.param_groups:
             group["lr"] = rate * min(1.0, step / WARM_UP)
         loss = (weight * nll(model, batch)).mean()
@@ -373,27 +431,43 @@ class Results:
         partial.replace(self.path)
 
 
-def key_of(study: Study, way: tuple[float, str], rate: float, seed: int) -> str:
-    return f"{study.name}/{way[0]:g}/{way[1]}/{rate:g}/{seed}"
+def key_of(study: Study, way: Way, rate: float, seed: int) -> str:
+    by = way.by if way.most == PLAIN.most else f"{way.by} {way.most:g}"
+    return f"{study.name}/{way.tau:g}/{by}/{rate:g}/{seed}"
 
 
 def macro(values: dict[str, float], buckets: Sequence[str]) -> float:
     return statistics.fmean(values[bucket] for bucket in buckets)
 
 
-def measure(study: Study, rows: Sequence[Row], seed: int, folder: Path | None, results: Results) -> None:
+class Pretrained:
+    """The model of a folder, with the states of all rows that a study has: computed once for all its seeds."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self.folder = folder
+        self.made: dict[str, LastLayer] = {}
+
+    def of(self, study: Study, rows: Sequence[Row]) -> LastLayer | None:
+        """Return a study's; None where its models are from scratch."""
+        if study.model is not None:
+            return None
+        assert self.folder is not None
+        if study.name not in self.made:
+            tokens = Tokens([], self.folder)
+            self.made[study.name] = LastLayer(self.folder, [tokens.example(row) for row in pool_of(rows, study)])
+        return self.made[study.name]
+
+
+def measure(study: Study, rows: Sequence[Row], seed: int, pretrained: Pretrained, results: Results) -> None:
     """Train, on one seed's split, every way of a study that is not among the results."""
-    data, base = None, None
+    data = None
     for way in study.ways:
         for rate in study.rates if seed == PILOT else (best_rate(study, way, results),):
             key = key_of(study, way, rate, seed)
             if key in results.runs:
                 continue
-            data = data or prepared(rows, study, seed, folder)
-            if study.model is None and base is None:
-                assert folder is not None
-                train = [data.tokens.example(row) for row in data.train]
-                base = LastLayer(folder, [*train, *data.validation, *data.test])
+            data = data or prepared(rows, study, seed, pretrained.folder)
+            base = pretrained.of(study, rows)
             started = time.perf_counter()
             torch.manual_seed(seed)
             model = base.fresh() if base else Small(study.model or {}, data.tokens.tokenizer.get_vocab_size())
@@ -403,25 +477,26 @@ def measure(study: Study, rows: Sequence[Row], seed: int, folder: Path | None, r
             log(f"{key}: {time.perf_counter() - started:.0f} s, validation {last:.3f}")
 
 
-def best_rate(study: Study, way: tuple[float, str], results: Results) -> float:
+def best_rate(study: Study, way: Way, results: Results) -> float:
     """Return the learning rate with the least mean over buckets of the validation part, after any number of steps."""
 
     def least(rate: float) -> float:
         run = results.runs[key_of(study, way, rate, PILOT)]
         return min(macro(step["validation"], run["measured"]) for step in run["steps"].values())
 
-    return min(study.rates, key=least)
+    return study.rates[0] if len(study.rates) == 1 else min(study.rates, key=least)
 
 
 # ------------------------------------------------------------------------------------------- the table
 
 
-def is_chosen(study: Study, way: tuple[float, str], results: Results) -> bool:
+def is_chosen(study: Study, way: Way, results: Results) -> bool:
     """Whether a way's learning rate can be told."""
-    return way in study.ways and all(key_of(study, way, rate, PILOT) in results.runs for rate in study.rates)
+    pilots = [key_of(study, way, rate, PILOT) for rate in study.rates]
+    return way in study.ways and (len(pilots) == 1 or all(key in results.runs for key in pilots))
 
 
-def tested(study: Study, way: tuple[float, str], step: str, results: Results, *, rare: bool) -> dict[int, float]:
+def tested(study: Study, way: Way, step: str, results: Results, *, rare: bool) -> dict[int, float]:
     """Return the mean over buckets of the test part by seed: of all that are measured, or the rarer half of them."""
     found: dict[int, float] = {}
     if not is_chosen(study, way, results):
@@ -451,8 +526,8 @@ def cell(values: dict[int, float], plain: dict[int, float]) -> str:
     return f"{mean:+.3f} ±{half:.3f}"
 
 
-def name_of(way: tuple[float, str]) -> str:
-    return f"{way[0]:g} by {way[1]}"
+def name_of(way: Way) -> str:
+    return f"{way.tau:g} by {way.by}" + ("" if way.most == PLAIN.most else f", at most {way.most:g}")
 
 
 def render(results: Results, *, rare: bool) -> str:
@@ -473,8 +548,7 @@ def main() -> None:
     parser.add_argument("bucketed", type=Path, help="a folder that polyalign bucket wrote, its rows in groups")
     parser.add_argument("--out", type=Path, default=Path("weighting.json"), help="results, kept (default: %(default)s)")
     parser.add_argument("--pretrained", type=Path, metavar="MODEL", help="a folder with a Llama, as SmolLM2")
-    parser.add_argument("--only", default="", metavar="NAME,…", help="studies whose names begin so")
-    parser.add_argument("--seeds", type=int, default=5, help="(default: %(default)s)")
+    parser.add_argument("--only", default="", metavar="NAME;…", help="studies whose names begin so, parted by ;")
     parser.add_argument("--quick", action="store_true", help="a few steps: to see that it runs")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -483,11 +557,13 @@ def main() -> None:
     names = tuple(name.strip() for name in arguments.only.split(";"))
     studies = [study for study in STUDIES if study.name.startswith(names) and (study.model or arguments.pretrained)]
     if arguments.quick:
-        studies = [dataclasses.replace(study, steps=(2, 4), rates=study.rates[:1]) for study in studies]
+        studies = [dataclasses.replace(study, steps=(2, 4), rates=study.rates[:1], seeds=1) for study in studies]
+    pretrained = Pretrained(arguments.pretrained)
     # What is asked first is answered first: all seeds of a few ways, then the ways between them.
-    for ways, study, seed in itertools.product((FEW, WAYS), studies, (PILOT, *range(arguments.seeds))):
+    for ways, study in itertools.product((FEW, WAYS), studies):
         some = dataclasses.replace(study, ways=tuple(way for way in study.ways if way in ways))
-        measure(some, rows, seed, arguments.pretrained, results)
+        for seed in (*([PILOT] if len(study.rates) > 1 else []), *range(study.seeds)):
+            measure(some, rows, seed, pretrained, results)
     for title, rare in (("Mean of buckets", False), ("Mean of the rarer half of buckets", True)):
         print(f"\n{title}, held-out NLL in nats a token: plain SFT's, and the difference from it\n")
         print(render(results, rare=rare))

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -265,6 +266,17 @@ class TestWeighting:
         few = weighting.split(rows, self.study(weighting, most_rows=20), seed=1)["train"]
         assert [row.bucket for row in few].count("en|single|qa|short") == 20
 
+    def test_a_corpus_in_small_keeps_a_few_rows_of_each_bucket(self, weighting, rows):
+        whole, part, pool = (
+            Counter(row.bucket for row in weighting.split(rows, self.study(weighting, **changed), seed=1)["train"])
+            for changed in ({"most_rows": None}, {"most_rows": None, "part": 2}, {"most_rows": None, "pool": 30})
+        )
+        few = weighting.FEWEST
+        assert whole["en|single|qa|short"] > 2 * few > few >= whole["zh|single|qa|short"]
+        assert part["en|single|qa|short"] == whole["en|single|qa|short"] // 2
+        assert part["zh|single|qa|short"] == whole["zh|single|qa|short"]
+        assert 0 < max(pool.values()) <= 30
+
     def test_nll_is_that_of_each_responses_own_tokens(self, weighting, rows):
         import torch
 
@@ -285,7 +297,7 @@ class TestWeighting:
         expected = weighting.bucket_weights(data.counts, tau=0.5)
         steps = len(data.train) // weighting.BATCH
         weighed, drawn = (
-            list(weighting.itertools.islice(weighting.batches(data, 0.5, by, 0), 20 * steps))
+            list(weighting.itertools.islice(weighting.batches(data, weighting.Way(0.5, by), 0), 20 * steps))
             for by in ("weight", "sample")
         )
         for batch, weight in weighed[:steps]:
@@ -302,11 +314,11 @@ class TestWeighting:
         for seeds in ((weighting.PILOT, 0), (0, 1)):
             results = weighting.Results(path, {"machine": "this"})
             for seed in seeds:
-                weighting.measure(study, rows, seed, None, results)
+                weighting.measure(study, rows, seed, weighting.Pretrained(None), results)
         assert len(results.runs) == 2 * 3
         assert json.loads(path.read_text())["runs"] == results.runs
         before = path.stat().st_mtime_ns
-        weighting.measure(study, rows, 1, None, weighting.Results(path, {}))
+        weighting.measure(study, rows, 1, weighting.Pretrained(None), weighting.Results(path, {}))
         assert path.stat().st_mtime_ns == before
         lines = weighting.render(results, rare=False).splitlines()
         assert [line.split("|")[1:4] for line in lines[2:]] == [[" tiny ", f" {at} ", " 2 "] for at in (1, 2, "best")]

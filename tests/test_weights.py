@@ -353,7 +353,7 @@ def test_report_of_many_buckets_shows_the_ends() -> None:
 
 def test_report_of_the_smallest_cap() -> None:
     found = weights.bucket_weights({"en|single|qa|short": 900, "en|single|qa|long": 100}, max_weight=1)
-    assert set(found.weights.values()) == {1.0}
+    assert list(found.weights.values()) == pytest.approx([1.0, 1.0])
     assert "max_weight 1 leaves no bucket favoured" in str(found)
     assert "capped" not in str(weights.bucket_weights(ONE))
     assert "1 bucket, 30 rows" in str(weights.bucket_weights(ONE))
@@ -533,7 +533,7 @@ def test_back_off_and_cap_keep_the_real_corpus_in_use(golden: dict[str, Any]) ->
     assert paper.largest == ("en|multi|dialogue|long", pytest.approx(7939.6, abs=0.1))
     assert paper.effective_sample_size == pytest.approx(176.17, abs=0.01)
     found = weights.bucket_weights(counts)
-    assert found.effective_sample_size == pytest.approx(53_289, abs=1)
+    assert found.effective_sample_size == pytest.approx(115_176, abs=1)
     macro = {"tau": 0, "max_weight": math.inf}
     for settings in ({"variant": "paper"}, macro, *({"tau": tau} for tau in (0, 0.25, 0.5, 0.75))):
         told = f"{weights.bucket_weights(counts, **settings).effective_sample_size:,.0f}"  # type: ignore[arg-type]

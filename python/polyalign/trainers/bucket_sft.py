@@ -39,7 +39,7 @@ class BucketSFT(BucketTrainer, SFTTrainer):
     L = (1/M) Σ ℓ_i over a global batch (every micro-batch, accumulation step and process), ℓ_i the mean NLL of example
     i's response tokens, M its examples, which are drawn by their buckets' weights. Where they can't be drawn, or
     ``balance="weight"``, L = (1/M) Σ (w_i/w̄)·ℓ_i, w̄ the mean weight of the rows that train. The expectation is the
-    mean over buckets of their mean loss (``tau=0``), the mean over rows (1), or between them (0.5, the default),
+    mean over buckets of their mean loss (``tau=0``), the mean over rows (1), or between them (0.75, the default),
     whatever the split of a batch.
 
     Parameters
@@ -74,7 +74,7 @@ class BucketSFT(BucketTrainer, SFTTrainer):
     Examples
     --------
     >>> from polyalign.trainers import BucketSFT, BucketSFTConfig
-    >>> args = BucketSFTConfig(output_dir="out/sft", tau=0.5)  # doctest: +SKIP
+    >>> args = BucketSFTConfig(output_dir="out/sft", num_train_epochs=1)  # doctest: +SKIP
     >>> bucketed = load_dataset("bucketed", split="train")  # doctest: +SKIP
     >>> trainer = BucketSFT("Qwen/Qwen2.5-1.5B", args, train_dataset=bucketed)  # doctest: +SKIP
     >>> trainer.train()  # doctest: +SKIP
@@ -233,8 +233,8 @@ class BucketSFT(BucketTrainer, SFTTrainer):
     def _warn_of_weights(self, args: BucketSFTConfig) -> None:
         """Say where rows could not be drawn, and where the weights that stand in make much noise."""
         weights = self.bucket_weights
-        if weights is None or self.balance == "sample" or len(set(weights.weights.values())) == 1:
-            return
+        if weights is None or self.balance == "sample" or math.isclose(weights.largest[1], 1, rel_tol=1e-9):
+            return  # all weights are 1 where the largest is
         if self._why_weighed:
             logger.warning(f"buckets are weighted in the loss, rows are not drawn: {self._why_weighed}")
         if weights.is_noisy:

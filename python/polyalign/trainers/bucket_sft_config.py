@@ -22,7 +22,7 @@ class BucketSFTConfig(SFTConfig):
 
     Parameters
     ----------
-    tau : float, default 0.5
+    tau : float, default 0.75
         Buckets are weighted by ``n_b ** (tau - 1)``, n_b the rows of the bucket: 0 gives every bucket the same say, 1
         is plain SFT. The default of ``variant="paper"``, and all that it has, is 0.
     reduction : {"example", "token"}, default "example"
@@ -60,7 +60,7 @@ class BucketSFTConfig(SFTConfig):
     --------
     >>> from polyalign.trainers import BucketSFTConfig
     >>> BucketSFTConfig(output_dir="out", bf16=False).tau
-    0.5
+    0.75
     """
 
     tau: float | None = field(
@@ -68,7 +68,7 @@ class BucketSFTConfig(SFTConfig):
         metadata={
             # As text: --help reads it from here.
             "help": "Buckets are weighted by n_b ** (tau - 1): 0 weighs all alike, 1 is plain SFT. "
-            "Default: 0.5; with variant='paper' 0."
+            "Default: 0.75; with variant='paper' 0."
         },
     )
     reduction: str = field(
