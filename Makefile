@@ -67,6 +67,7 @@ test-lowest: build
 wheel: $(VENV)/.installed
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --group wheel
 	rm -rf dist
+	rust/polyalign-python/notices > NOTICES.txt
 	PATH="$(abspath $(BIN)):$$PATH" maturin build --release --locked --out dist $(WHEEL_FLAGS)
 	$(BIN)/twine check --strict dist/*.whl
 	$(BIN)/abi3audit --strict --report dist/*.whl
@@ -98,4 +99,4 @@ bench: build
 	$(BIN)/python benches/run.py $(ARGS)
 
 clean:
-	rm -rf $(VENV) $(WHEEL_VENV) $(LOWEST_VENV) target demo dist
+	rm -rf $(VENV) $(WHEEL_VENV) $(LOWEST_VENV) target demo dist NOTICES.txt

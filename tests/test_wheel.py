@@ -14,6 +14,7 @@ import pytest
 
 from conftest import ROOT
 from test_docs import commands, workplace  # noqa: F401 (a fixture)
+from test_notices import linked, named
 
 WHEEL = os.environ.get("POLYALIGN_WHEEL")
 pytestmark = pytest.mark.skipif(not WHEEL, reason="POLYALIGN_WHEEL names no wheel (make wheel; make check-wheel)")
@@ -55,6 +56,12 @@ def test_wheel_holds_what_licences_ask_for(wheel: Path) -> None:
     assert "Copyright (c) 2016 C.J. Hutto" in notices
     assert "Copyright (c) 2013 Sun Junyi" in notices
     assert "UNICODE LICENSE V3" in notices
+
+
+def test_wheel_holds_the_notices_of_what_it_is_linked_with(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/licenses/NOTICES.txt"))
+        assert linked() - named(archive.read(name).decode()) == set()
 
 
 def test_wheel_is_for_every_python_and_old_machines(wheel: Path) -> None:
