@@ -103,6 +103,85 @@ def test_settings_that_are_not_in_the_file(pre_tokenizer: str | None, tmp_path: 
         TokenCounter(tmp_path)
 
 
+def added(text: str, **flags: bool) -> dict[str, object]:
+    usual = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+    return {"content": text, **usual, "special": True, **flags}
+
+
+NAMED: dict[str, dict[str, object]] = {
+    "a token": {"added_tokens_decoder": {"900": added("<x>")}},
+    "one that is no special token": {"added_tokens_decoder": {"900": added("<x>", special=False, single_word=True)}},
+    "other flags": {"added_tokens_decoder": {"0": added("<|endoftext|>", lstrip=True, rstrip=True)}},
+    "padding": {"pad_token": "<x>"},
+    "padding, with flags": {"pad_token": {"__type": "AddedToken", **added("<x>", rstrip=True)}},
+    "one that is there": {"eos_token": {"__type": "AddedToken", **added("<|endoftext|>", lstrip=True)}},
+    "another name": {"image_token": "<x>"},
+    "extra": {"extra_special_tokens": ["<x>", "<y>"]},
+    "extra, named": {"extra_special_tokens": {"image_token": "<x>"}},
+    "extra, by the old name": {"additional_special_tokens": ["<x>"]},
+    "null": {"pad_token": None, "extra_special_tokens": None},
+    # These change nothing of a text.
+    "begin and end": {"add_bos_token": True, "add_eos_token": True, "bos_token": "<|endoftext|>"},
+    "others": {"legacy": False, "clean_up_tokenization_spaces": True, "model_max_length": 2, "do_lower_case": True},
+}
+
+
+@pytest.mark.parametrize("family", ["qwen2", "wordpiece", "unigram"])
+@pytest.mark.parametrize("config", NAMED.values(), ids=NAMED)
+def test_tokens_that_only_the_config_names(config: dict[str, object], family: str, tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    own = small_tokenizers.build(family)
+    own.save(str(tmp_path / "tokenizer.json"))
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    texts = [*TEXTS, "fox <x> fox", "<x><y> <x>", "a <|endoftext|> b", " fox", "FOX fox<x>fox"]
+    again = AutoTokenizer.from_pretrained(tmp_path)
+    assert type(again).__name__ == "TokenizersBackend"
+    lengths = [len(again(text, add_special_tokens=False)["input_ids"]) for text in texts]
+    read = TokenCounter(tmp_path)
+    assert read.count(texts).tolist() == lengths == TokenCounter(again).count(texts).tolist()
+    assert read.is_fast == TokenCounter(own).is_fast
+
+
+def test_tokens_of_the_files_of_old(tokenizer: Any, tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    (tmp_path / "special_tokens_map.json").write_text(json.dumps({"pad_token": "<x>"}))
+    (tmp_path / "added_tokens.json").write_text(json.dumps({"<y>": 900}))
+    texts = ["fox <x> fox", "<x><y> <x>"]
+    again = AutoTokenizer.from_pretrained(tmp_path)
+    lengths = [len(again(text, add_special_tokens=False)["input_ids"]) for text in texts]
+    assert TokenCounter(tmp_path).count(texts).tolist() == lengths
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"added_tokens_decoder": {}}))
+    assert TokenCounter(tmp_path).count(texts).tolist() == TokenCounter(tokenizer).count(texts).tolist()
+
+
+def test_a_setting_that_is_not_the_files_is_said(
+    tokenizer: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Classes of their own build what splits a text anew; what they then count, only they know."""
+    from transformers import AutoTokenizer
+
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    config = tmp_path / "tokenizer_config.json"
+    said = []
+    for setting, name in ((True, "Qwen2Tokenizer"), (False, "Qwen2Tokenizer"), (True, "PreTrainedTokenizerFast")):
+        config.write_text(json.dumps({"tokenizer_class": name, "add_prefix_space": setting}))
+        with caplog.at_level(logging.WARNING, logger="polyalign"):
+            caplog.clear()
+            counter = TokenCounter(tmp_path)
+        told = len(caplog.records)
+        again = AutoTokenizer.from_pretrained(tmp_path)
+        same = counter.count("fox and fox") == len(again("fox and fox", add_special_tokens=False)["input_ids"])
+        assert TokenCounter(again).count("fox and fox") == len(again("fox and fox")["input_ids"])
+        said.append((same, told))
+    assert said == [(False, 1), (True, 0), (True, 0)]
+    config.write_text(json.dumps({"tokenizer_class": "Qwen2Tokenizer", "add_prefix_space": True}))
+    TokenCounter(tmp_path)
+    assert "says add_prefix_space true and tokenizer.json false, which is counted with" in caplog.text
+
+
 def test_an_added_token_of_one_repeated_letter(tokenizer: Any) -> None:
     """Its loading took a time that grew with the square of its length: here, minutes."""
     from tokenizers import AddedToken, Tokenizer

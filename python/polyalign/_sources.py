@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from polyalign._tokenizer_config import encoding_special, with_config
+
 _TOKENIZER = "tokenizer.json"
-_CONFIG = "tokenizer_config.json"
 _DATASET_URL = "hf://datasets/"
 _DATA_SUFFIXES = ("jsonl", "ndjson", "json", "parquet", "arrow", "feather", "ipc")
 _DATA_PATTERNS = [f"*.{suffix}{zip_}" for suffix in _DATA_SUFFIXES for zip_ in ("", ".gz", ".zst")]
@@ -41,26 +41,14 @@ def _read_tokenizer(path: Path) -> bytes:
         raise FileNotFoundError(
             f"{file}: no such file; write one with AutoTokenizer.from_pretrained(...).save_pretrained(...)"
         )
-    content = file.read_bytes()
-    config = file.with_name(_CONFIG)
-    if file.name == _TOKENIZER and config.is_file():
-        return _with_config(content, config)
-    return content
+    if file.name != _TOKENIZER:
+        return file.read_bytes()
 
+    def beside(name: str) -> Path | None:
+        other = file.with_name(name)
+        return other if other.is_file() else None
 
-def _with_config(content: bytes, config: Path) -> bytes:
-    """Return a tokenizer.json with what ``transformers`` reads from the tokenizer_config.json beside it."""
-    try:
-        settings = json.loads(config.read_bytes())
-    except ValueError as error:
-        raise ValueError(f"{config}: not JSON ({error}); remove or mend it") from None
-    splits = isinstance(settings, dict) and settings.get("split_special_tokens")
-    return _encoding_special(content) if splits else content
-
-
-def _encoding_special(content: bytes) -> bytes:
-    """Return a tokenizer.json with a setting that a tokenizer has beside it: special tokens in a text are text."""
-    return content.replace(b"{", b'{"encode_special_tokens": true, ', 1)
+    return with_config(file.read_bytes(), beside, str(path))
 
 
 def _object_json(source: Any) -> bytes:
@@ -76,7 +64,7 @@ def _object_json(source: Any) -> bytes:
             raise ValueError(f"{name} can't be written as a tokenizer.json: {error}") from None
         # Of transformers and of tokenizers: transformers sets the other's from its own at each call.
         splits = getattr(source, "split_special_tokens", getattr(backend, "encode_special_tokens", False))
-        return _encoding_special(content) if splits else content
+        return encoding_special(content) if splits else content
     if hasattr(source, "encode") and hasattr(source, "convert_ids_to_tokens"):
         raise TypeError(
             f"{name} is a transformers tokenizer without a Rust backend, so it has no tokenizer.json: "
@@ -92,10 +80,13 @@ def _hub_tokenizer(name: str, revision: str | None) -> bytes:
     from huggingface_hub import hf_hub_download
 
     path = _from_hub(name, "model", lambda: hf_hub_download(name, _TOKENIZER, revision=revision))
-    with contextlib.suppress(FileNotFoundError):  # many have none, and offline it need not be in the cache
-        config = _from_hub(name, "model", lambda: hf_hub_download(name, _CONFIG, revision=revision))
-        return _with_config(Path(path).read_bytes(), Path(config))
-    return Path(path).read_bytes()
+
+    def beside(file: str) -> Path | None:
+        with contextlib.suppress(FileNotFoundError):  # many have none, and offline it need not be in the cache
+            return Path(_from_hub(name, "model", lambda: hf_hub_download(name, file, revision=revision)))
+        return None
+
+    return with_config(Path(path).read_bytes(), beside, name)
 
 
 def hub_reference(name: str, file: str, revision: str | None) -> str:
