@@ -387,14 +387,44 @@ def test_unreadable_rest_of_a_file(bucketer: Bucketer, tmp_path: Path) -> None:
         ("alpaca", {"instruction": "Say where", "input": "", "output": "Right over there"}, "alpaca"),
         ("polyalign", {"question": "Where?", "human_answer": "Right over there"}, "polyalign"),
         ("preference", {"prompt": "Where?", "chosen": "Right over there", "rejected": "No"}, "preference"),
+        (
+            "argilla",
+            {"instruction": "Where?", "chosen_response": "Right over there", "rejected_response": "No"},
+            "preference",
+        ),
+        (
+            "openai",
+            {
+                "input": {"messages": [{"role": "user", "content": "Where?"}]},
+                "preferred_output": [{"role": "assistant", "content": "Right over there"}],
+                "non_preferred_output": [{"role": "assistant", "content": "No"}],
+            },
+            "preference",
+        ),
+        ("ms-swift", {"query": "Where?", "response": "Right over there", "history": [["Hi", "Ho"]]}, None),
+        ("capybara", {"conversation": [{"input": "Where?", "output": "Right over there"}]}, "messages"),
     ],
 )
-def test_record_shapes(bucketer: Bucketer, tmp_path: Path, name: str, content: dict[str, Any], shape: str) -> None:
+def test_record_shapes(
+    bucketer: Bucketer, tmp_path: Path, name: str, content: dict[str, Any], shape: str | None
+) -> None:
     path = write_jsonl(tmp_path / f"{name}.jsonl", [content] * 3)
     report = bucketer.bucket_files(path, tmp_path / "out")
     assert report.shape == shape
     assert report.bucketed == 3
     assert report.buckets[0].length["max"] == 3
+    pq.write_table(pa.Table.from_pylist([content] * 3), tmp_path / f"{name}.parquet")
+    again = bucketer.bucket_files(tmp_path / f"{name}.parquet", tmp_path / "table")
+    assert (again.shape, again.bucketed, again.fields) == (shape, 3, report.fields)
+
+
+def test_tables_of_which_one_has_no_rejected_response(bucketer: Bucketer, tmp_path: Path) -> None:
+    chat = {"messages": [{"role": "user", "content": "Where?"}, {"role": "assistant", "content": "There"}]}
+    pq.write_table(pa.Table.from_pylist([{**chat, "rejected_response": "No"}]), tmp_path / "a.parquet")
+    assert bucketer.bucket_files(tmp_path / "a.parquet", None).shape == "preference"
+    pq.write_table(pa.Table.from_pylist([chat]), tmp_path / "b.parquet")
+    with pytest.raises(ValueError, match=r"a\.parquet and b\.parquet have different columns: one holds .* preference"):
+        bucketer.bucket_files([tmp_path / "a.parquet", tmp_path / "b.parquet"], None)
 
 
 def test_output_must_be_new(bucketer: Bucketer, corpus: Path, tmp_path: Path) -> None:

@@ -44,6 +44,13 @@ def workplace(tmp_path: Path, corpus: Path, tokenizer_file: Path) -> Path:
     write_jsonl(tmp_path / "samples.jsonl", samples)
     preferences = [{"prompt": "Where is it?", "chosen": "It is here.", "rejected": f"As an AI, {n}."} for n in range(9)]
     write_jsonl(tmp_path / "preferences.jsonl", preferences)
+    chats = [{"log": [{"role": "Alice", "content": "Why?"}, {"role": "assistant", "content": "So."}]}]
+    write_jsonl(tmp_path / "chats.jsonl", chats)
+    reply = {"message_id": "b", "parent_id": "a", "message_tree_id": "a", "role": "assistant", "text": "So."}
+    prompt = {**reply, "message_id": "a", "parent_id": None, "role": "prompter", "text": "Why?"}
+    pq.write_table(pa.Table.from_pylist([reply, prompt]), tmp_path / "oasst1.parquet")
+    tree = {"message_tree_id": "a", "prompt": {**prompt, "replies": [{**reply, "replies": []}]}}
+    write_jsonl(tmp_path / "trees.jsonl", [tree])
     for day, first in (("monday", 0), ("tuesday", 20)):
         made = polyalign.Reference.from_arrow(pa.Table.from_pylist(answers[first:]), sources=[day])
         made.save(tmp_path / f"{day}.safetensors")

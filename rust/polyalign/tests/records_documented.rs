@@ -4,7 +4,7 @@ mod records_support;
 
 use polyalign::io::json::{JsonRecords, Scratch, decide_fields};
 use polyalign::io::record::{Record, Reject};
-use polyalign::io::shape::FieldSpec;
+use polyalign::io::shape::{FieldSpec, Shape};
 use polyalign::io::table::TableRecords;
 use records_support::{Flavour, batch};
 use serde_json::{Value, json};
@@ -108,7 +108,11 @@ fn trl() {
     let no_shape = "error: no known record shape";
     let call = json!({"role": "assistant", "content": "", "tool_calls": [{"type": "function", "function": {"name": "f"}}]});
     for (name, record, expected) in [
-        ("language modelling", json!({"text": "The sky is blue."}), no_shape),
+        (
+            "language modelling",
+            json!({"text": "The sky is blue."}),
+            "error: no known record shape: `text` alone is no prompt and response",
+        ),
         ("conversational", json!({"messages": [user("Q"), assistant("A")]}), "user: Q | > A"),
         ("prompt only", json!({"prompt": "The sky is"}), no_shape),
         ("prompt and completion", json!({"prompt": "Q", "completion": "A"}), "user: Q | > A"),
@@ -141,7 +145,7 @@ fn trl() {
         (
             "stepwise supervision",
             json!({"prompt": "Q", "completions": ["A", "B"], "labels": [true, false]}),
-            no_shape,
+            "error: `completions` are the steps of one answer: join them first",
         ),
         (
             "tool calling",
@@ -183,7 +187,7 @@ fn llama_factory() {
             json!({"instruction": "Q", "input": "", "output": "A", "kto_tag": true}),
             "user: Q | > A (-kto_tag)".to_owned(),
         ),
-        ("pre-training", json!({"text": "document"}), "error: no known record shape".to_owned()),
+        ("pre-training", json!({"text": "document"}), "error: `text` alone is no prompt and response".to_owned()),
         ("sharegpt", json!({"conversations": [human("Q"), gpt("A")]}), gpt_notes("user: Q | > A")),
         (
             "sharegpt with tools and a system column",
@@ -218,7 +222,7 @@ fn llama_factory() {
         (
             "v1 preference",
             json!({"chosen_messages": [user("Q"), assistant("A")], "rejected_messages": [user("Q"), assistant("B")]}),
-            "error: `chosen_messages` holds messages".to_owned(),
+            "user: Q | > A < B".to_owned(),
         ),
     ] {
         check(name, &record, &FieldSpec::default(), &expected);
@@ -267,16 +271,168 @@ fn axolotl() {
         (
             "argilla",
             json!({"system": "S", "instruction": "Q", "chosen_response": "A", "rejected_response": "B"}),
-            "error: no known record shape",
+            "system: S | user: Q | > A < B (system)",
         ),
         (
             "template-free",
             json!({"segments": [{"label": true, "text": "Q"}]}),
-            "error: no known record shape",
+            "error: `segments` hold text in a template's form",
         ),
-        ("question and answer", json!({"question": "Q", "answer": "A"}), "error: no known record shape"),
+        (
+            "pre-tokenized",
+            json!({"input_ids": [1, 2], "labels": [1, 2]}),
+            "error: `input_ids` are tokens, not text",
+        ),
+        (
+            "nectar",
+            json!({"prompt": "Q", "answers": [{"answer": "A", "rank": 1}, {"answer": "B", "rank": 2}]}),
+            "error: `answers` are several to one prompt",
+        ),
+        (
+            "KTO, argilla",
+            json!({"system": "S", "instruction": "Q", "completion": "A"}),
+            "system: S | user: Q | > A (system)",
+        ),
+        ("KTO, intel", json!({"question": "Q", "completion": "A"}), "user: Q | > A"),
     ] {
         check(name, &record, &FieldSpec::default(), expected);
+    }
+}
+
+#[test]
+fn axolotl_instructions() {
+    for (name, record, expected) in [
+        ("jeopardy", json!({"question": "Q", "category": "C", "answer": "A"}), "user: Q | > A (-category)"),
+        ("oasst", json!({"INSTRUCTION": "Q", "RESPONSE": "A"}), "user: Q | > A"),
+        (
+            "gpteacher",
+            json!({"instruction": "Q", "input": "I", "response": "A"}),
+            "user: Q\n\nI | > A (joined)",
+        ),
+        (
+            "reflection",
+            json!({"instruction": "Q", "input": "", "output": "A", "reflection": "R", "corrected": "C"}),
+            "user: Q | > A (-corrected -reflection)",
+        ),
+        (
+            "explainchoice",
+            json!({"question": "Q", "choices": ["a", "b"], "answer": "A", "explanation": "E"}),
+            "error: the choices belong to the prompt",
+        ),
+        (
+            "summarizetldr",
+            json!({"article": "Q", "summary": "A"}),
+            "error: --prompt-field article --response-field summary",
+        ),
+        ("alpaca_chat.load_qa", json!({"question": "Q", "answer": "A"}), "user: Q | > A"),
+        ("alpaca_chat.load_camel_ai", json!({"message_1": "Q", "message_2": "A"}), "user: Q | > A"),
+        (
+            "load_open_orca",
+            json!({"system_prompt": "S", "question": "Q", "response": "A"}),
+            "system: S | user: Q | > A (system)",
+        ),
+        (
+            "context_qa",
+            json!({"context": "C", "question": "Q", "answer": "A"}),
+            "user: C\n\nQ | > A (joined)",
+        ),
+        (
+            "context_qa, of an article",
+            json!({"article": "C", "question": "Q", "answer": "A"}),
+            "error: the article belongs to the prompt: join them first",
+        ),
+        (
+            "creative_acr.load_revise",
+            json!({"scores": "", "critiques": "", "instruction": "Q", "answer": "A", "revision": "B"}),
+            "error: can be read in two ways: the response is `answer` (--response-field answer), or it is `revision` \
+             (--response-field revision)",
+        ),
+        ("metharme", json!({"prompt": "Q", "generation": "A"}), "user: Q | > A"),
+        // Others that say the same.
+        ("prompt and response", json!({"prompt": "Q", "response": "A"}), "user: Q | > A"),
+        ("input and output", json!({"input": "Q", "output": "A"}), "user: Q | > A"),
+        (
+            "Dolly",
+            json!({"instruction": "Q", "context": "C", "response": "A", "category": "qa"}),
+            "user: Q\n\nC | > A (joined -category)",
+        ),
+        (
+            "ChatGLM",
+            json!({"prompt": "Q", "response": "A", "history": [["q", "a"]]}),
+            "user: q | assistant: a | user: Q | > A",
+        ),
+    ] {
+        check(name, &record, &FieldSpec::default(), expected);
+    }
+}
+
+#[test]
+fn what_was_said_before() {
+    let pairs = json!([["q", "a"]]);
+    let record = |more: Value| {
+        let mut record = json!({"history": pairs});
+        record.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        record
+    };
+    let free = FieldSpec::default();
+    for more in [
+        json!({"prompt": "Q", "completion": "A"}),
+        json!({"query": "Q", "response": "A"}),
+        json!({"instruction": "Q", "output": "A"}),
+        json!({"instruction": "Q", "output": "A", "history": [user("q"), assistant("a")]}),
+        json!({"query": "Q", "response": "A", "history": [{"human": "q", "assistant": "a"}]}),
+    ] {
+        let said = from_json(&record(more.clone()), &free);
+        assert!(said.starts_with("user: q | assistant: a | user: Q | > A"), "{more}: {said}");
+        assert_eq!(from_table(&record(more), &free), said);
+    }
+    check(
+        "a preference",
+        &record(json!({"prompt": "Q", "chosen": "A", "rejected": "B"})),
+        &free,
+        "user: q | assistant: a | user: Q | > A < B",
+    );
+    // A field of this name that holds something else is not ours, but for Alpaca's.
+    let edits = json!({"prompt": "Q", "completion": "A", "history": ["first draft"]});
+    check("something else", &edits, &free, "user: Q | > A (-history)");
+    let whole = json!({"prompt": [user("Q")], "completion": "A", "history": pairs});
+    check("beside messages", &whole, &free, "user: Q | > A (-history)");
+}
+
+#[test]
+fn exchanges_as_objects() {
+    let free = FieldSpec::default();
+    let capybara = json!({"source": "s", "conversation": [{"input": "q", "output": "a"}, {"input": "Q", "output": "A"}]});
+    check(
+        "Capybara",
+        &capybara,
+        &free,
+        "user: q | assistant: a | user: Q | > A (input=user output=assistant)",
+    );
+    let open = json!({"conversation": [{"human": "Q", "assistant": "A"}, {"human": "R", "assistant": null}]});
+    check("without a reply", &open, &free, "user: Q | > A (trailing human=user)");
+    let more = json!({"messages": [{"user": "Q", "assistant": "A", "rating": 5}]});
+    check("with more", &more, &free, "user: Q | > A (-messages[].rating)");
+    let none = json!({"messages": [{"human": "Q", "assistant": null}]});
+    check("nobody", &none, &free, "no_response: `messages` has no assistant message");
+    let number = json!({"messages": [{"human": 1, "assistant": "A"}]});
+    check("no text", &number, &free, "type: `messages[0]` has no role");
+}
+
+#[test]
+fn what_is_left_of_exchanges_is_kept() {
+    let spec = FieldSpec { messages: Some("log".into()), keep_extra: true, ..FieldSpec::default() };
+    let extra = |log: Value| {
+        let text = json!({"log": log}).to_string();
+        let mut scratch = Scratch::default();
+        JsonRecords::new(&spec).unwrap().parse(&text, &mut scratch).unwrap().extra.map(str::to_owned)
+    };
+    assert_eq!(extra(json!([{"human": "Q", "assistant": "A"}])), None);
+    for log in [
+        json!([{"human": "Q", "assistant": "A", "rating": 5}]),
+        json!([{"human": "Q", "assistant": "A"}, {"human": "R", "assistant": null}]),
+    ] {
+        assert_eq!(extra(log.clone()), Some(json!({"log": log}).to_string()));
     }
 }
 
@@ -287,17 +443,29 @@ fn ms_swift_and_openai() {
         (
             "RLHF",
             json!({"messages": [user("Q"), assistant("A")], "rejected_response": "B"}),
-            "user: Q | > A (-rejected_response)",
+            "user: Q | > A < B",
         ),
+        (
+            "RLHF, whole conversations",
+            json!({"messages": [user("Q"), assistant("A")], "rejected_messages": [user("Q"), assistant("B")]}),
+            "user: Q | > A < B",
+        ),
+        (
+            "RLHF, query and response",
+            json!({"system": "S", "query": "Q", "response": "A", "rejected_response": "B", "history": [["q", "a"]]}),
+            "system: S | user: q | assistant: a | user: Q | > A < B (system)",
+        ),
+        ("KTO", json!({"messages": [user("Q"), assistant("A")], "label": false}), "user: Q | > A (-label)"),
+        ("PPO", json!({"messages": [user("Q")]}), "no_response: `messages` has no assistant message"),
         (
             "query and response",
             json!({"system": "S", "query": "Q", "response": "A", "history": [["q", "a"]]}),
-            "error: no known record shape",
+            "system: S | user: q | assistant: a | user: Q | > A (system)",
         ),
         (
             "pairs in a conversation",
-            json!({"system": "S", "conversation": [{"human": "Q", "assistant": "A"}]}),
-            "error: no known record shape",
+            json!({"system": "S", "conversation": [{"human": "q", "assistant": "a"}, {"human": "Q", "assistant": "A"}]}),
+            "system: S | user: q | assistant: a | user: Q | > A (system human=user)",
         ),
         (
             "tools",
@@ -321,8 +489,8 @@ fn ms_swift_and_openai() {
         ),
         (
             "preference",
-            json!({"input": {"messages": [user("Q")]}, "preferred_output": [assistant("A")], "non_preferred_output": [assistant("B")]}),
-            "error: no known record shape",
+            json!({"input": {"messages": [user("Q")], "parallel_tool_calls": true}, "preferred_output": [assistant("A")], "non_preferred_output": [assistant("B")]}),
+            "user: Q | > A < B",
         ),
     ] {
         check(name, &record, &FieldSpec::default(), expected);
@@ -351,7 +519,7 @@ fn data_sets() {
         (
             "Chatbot Arena",
             json!({"question_id": "q", "conversation_a": [user("Q"), assistant("A")], "conversation_b": [user("Q"), assistant("B")], "winner": "model_a"}),
-            "error: `conversation_a` holds messages",
+            "error: write that as `chosen` and the other as `rejected` first",
         ),
         (
             "OASST as conversations",
@@ -361,7 +529,12 @@ fn data_sets() {
         (
             "OASST, a message a row",
             json!({"message_id": "m", "parent_id": "p", "text": "Q", "role": "prompter", "lang": "en"}),
-            "error: no known record shape",
+            "error: messages of a tree (OpenAssistant): write each reply with the messages above it as `messages` first",
+        ),
+        (
+            "OASST, a tree a row",
+            json!({"message_tree_id": "t", "tree_state": "ready_for_export", "prompt": {"message_id": "t", "text": "Q", "role": "prompter", "replies": []}}),
+            "error: messages of a tree (OpenAssistant): write each reply with the messages above it as `messages` first",
         ),
         (
             "UltraFeedback, binarised",
@@ -371,12 +544,22 @@ fn data_sets() {
         (
             "UltraFeedback, raw",
             json!({"source": "s", "instruction": "Q", "completions": [{"model": "m", "response": "A"}]}),
-            "error: no known record shape",
+            "error: `completions` are several answers to one instruction",
+        ),
+        (
+            "UltraFeedback, argilla's",
+            json!({"source": "s", "instruction": "Q", "chosen_response": "A", "rejected_response": "B", "chosen_avg_rating": 4.5, "rejected_avg_rating": 2.0}),
+            "user: Q | > A < B (-chosen_avg_rating -rejected_avg_rating)",
+        ),
+        (
+            "UltraFeedback, argilla's cleaned",
+            json!({"source": "s", "prompt": "Q", "chosen": [user("Q"), assistant("A")], "chosen-rating": 4.5, "rejected": [user("Q"), assistant("B")]}),
+            "user: Q | > A < B (once -chosen-rating)",
         ),
         (
             "HH-RLHF",
             json!({"chosen": "\n\nHuman: Q\n\nAssistant: A", "rejected": "\n\nHuman: Q\n\nAssistant: B"}),
-            "shape: `chosen` is one reply",
+            "shape: `chosen` is a conversation written as one text (Human:, Assistant:)",
         ),
     ] {
         check(name, &record, &FieldSpec::default(), expected);
@@ -493,6 +676,13 @@ fn fields_that_are_named() {
         check(name, &record, &spec, expected);
     }
     let free = FieldSpec::default();
+    let beside = json!({"query": "Q", "response": "A", "conversation": chat});
+    check(
+        "a conversation beside",
+        &beside,
+        &free,
+        "error: can be read in two ways: `conversation` is the whole",
+    );
     let answered = json!({"dialogue": [user("Q"), assistant("a"), user("R")], "response": "A"});
     check(
         "an answer beside",
@@ -509,6 +699,26 @@ fn fields_that_are_named() {
         &free,
         "error: `log` holds messages: if it is the whole conversation, --messages-field log",
     );
+}
+
+#[test]
+fn a_rejected_response_that_is_named() {
+    let spec = |rejected: &str, response: Option<&str>| FieldSpec {
+        rejected: Some(rejected.to_owned()),
+        response: response.map(str::to_owned),
+        ..FieldSpec::default()
+    };
+    let record =
+        json!({"prompt": "Q", "chosen": "A", "worse": {"text": "B"}, "log": [user("Q"), assistant("C")]});
+    check("beside chosen", &record, &spec("worse.text", None), "user: Q | > A < B (-log)");
+    check("both", &record, &spec("worse.text", Some("log")), "user: Q | > C < B (once -chosen)");
+    check("missing", &record, &spec("none", None), "shape: there is no `none`");
+    let same = spec("log", Some("log"));
+    check("twice", &record, &same, "error: `log` can't be the rejected response and another part as well");
+    let whole = FieldSpec { messages: Some("log".into()), ..spec("worse.text", None) };
+    check("beside a conversation", &record, &whole, "error: name the chosen one with --response-field log");
+    let shape = FieldSpec { shape: Some(Shape::Alpaca), ..spec("worse.text", None) };
+    check("of another shape", &record, &shape, "error: records of the shape alpaca have none");
 }
 
 #[test]

@@ -282,7 +282,7 @@ fn columns_of_the_wrong_type_are_named_with_it() {
     let twice = error(vec![("prompt", text()), ("completion", text()), ("prompt", text())], &free);
     assert!(twice.contains("the column `prompt` is there twice"), "{twice}");
     let unknown = error(vec![("text", text())], &free);
-    assert!(unknown.contains("fields seen: text;"), "{unknown}");
+    assert!(unknown.contains("(fields seen: text)"), "{unknown}");
     // Columns that nobody reads may be anything.
     let fields =
         [("prompt", text()), ("completion", text()), ("x", DataType::Binary), ("x", DataType::Date32)];

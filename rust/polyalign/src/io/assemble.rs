@@ -86,13 +86,17 @@ const POLYALIGN: Keys = Keys { role: ["role", "from"], content: ["text", "conten
 /// Members of an assistant's message that stand for what it did instead of talking.
 const CALLS: [&str; 2] = ["tool_calls", "function_call"];
 
+/// What an exchange's members are called, where a list holds both messages of each as one object.
+pub(crate) const PAIRS: [[&str; 2]; 4] =
+    [["human", "assistant"], ["user", "assistant"], ["query", "response"], ["input", "output"]];
+
 /// Whether a value is a list of messages, all of which say who talks.
 pub(crate) fn is_chat<'a, N: Node<'a>>(node: N) -> bool {
     let is_message = |message: N| {
         message.kind() == Kind::Object
-            && MessageMembers::of(message, &CHAT, &mut |_, _| {}).is_ok_and(|members| {
+            && (MessageMembers::of(message, &CHAT, &mut |_, _| {}).is_ok_and(|members| {
                 members.role.is_some_and(|role| role.kind() == Kind::Text) && members.content.is_some()
-            })
+            }) || Exchange::of(message).is_some())
     };
     node.kind() == Kind::List && node.elements().next().is_some() && node.elements().all(is_message)
 }
@@ -267,11 +271,15 @@ impl<'a, S: Source<'a>> Reader<'a, '_, S> {
     }
 
     fn preference(&mut self, prompt: Option<&Field>, response: Option<&Field>) -> Result<Record<'a>, Reject> {
+        let plan = self.plan;
         let (place, chosen) = match response {
             Some(field) => (field.path.as_str(), self.named(field)?),
             None => ("chosen", self.required(own::CHOSEN, true)?),
         };
-        let rejected = self.required(own::REJECTED, false)?;
+        let (rejected_place, rejected) = match &plan.rejected {
+            Some(field) => (field.path.as_str(), self.named(field)?),
+            None => ("rejected", self.required(own::REJECTED, false)?),
+        };
         let offset = chosen.node.offset();
         let chosen = self.response(place, chosen)?;
         let prompt = match prompt {
@@ -283,7 +291,7 @@ impl<'a, S: Source<'a>> Reader<'a, '_, S> {
             None => self.preference_prompt(&chosen, offset)?,
         };
         let mut record = self.join(prompt, chosen)?;
-        let (whole, rejected) = (rejected.whole, self.response("rejected", rejected)?);
+        let (whole, rejected) = (rejected.whole, self.response(rejected_place, rejected)?);
         if ends_alike(record.prompt, rejected.before) {
             record.rejected = Some(rejected.response);
         } else {
@@ -313,21 +321,29 @@ impl<'a, S: Source<'a>> Reader<'a, '_, S> {
                 return self.question_of(own::NAMES[slot], conversation, chosen);
             }
         }
-        for [first, second] in [[own::INSTRUCTION, own::INPUT], [own::CONTEXT, own::QUESTION]] {
-            if [first, second].iter().all(|&slot| self.source.slot(slot).is_none()) {
-                continue;
+        for [first, second] in [[own::INSTRUCTION, self.input()], [own::CONTEXT, own::QUESTION]] {
+            if [first, second].iter().any(|&slot| self.source.slot(slot).is_some()) {
+                let turns = self.history(true)?;
+                return self.question(first, second, turns);
             }
-            let mut turns = Turns::with_capacity_in(8, self.arena);
-            if let Some(found) = self.own(own::HISTORY) {
-                self.pairs(found, &mut turns)?;
-            }
-            return self.question(first, second, turns);
         }
         if self.own(own::PROMPT).is_some() || !chosen.before.is_empty() {
             return Ok(&[]);
         }
-        let reason = "`chosen` is one reply and there is no `prompt`: name it with --prompt-field".to_owned();
-        Err(reject("shape", offset, reason))
+        let chosen = chosen.response.content;
+        let reason = match chosen.trim_start().starts_with("Human:") && chosen.contains("Assistant:") {
+            true => {
+                "`chosen` is a conversation written as one text (Human:, Assistant:): make lists of messages of it first"
+            }
+            false => "`chosen` is one reply and there is no `prompt`: name it with --prompt-field",
+        };
+        Err(reject("shape", offset, reason.to_owned()))
+    }
+
+    /// Where the second part of an instruction stands.
+    fn input(&self) -> usize {
+        let beside = self.source.slot(own::CONTEXT).filter(|node| node.kind() == Kind::Text);
+        if beside.is_some() && self.source.slot(own::INPUT).is_none() { own::CONTEXT } else { own::INPUT }
     }
 
     /// The prompt of a shape that has a field for it (or several).
@@ -337,11 +353,8 @@ impl<'a, S: Source<'a>> Reader<'a, '_, S> {
             Some(Shape::ShareGpt) => self.own_prompt_field(own::CONVERSATIONS, &SHAREGPT),
             Some(Shape::Alpaca) => {
                 self.any_of(&[own::INSTRUCTION, own::INPUT, own::HISTORY])?;
-                let mut turns = Turns::with_capacity_in(8, self.arena);
-                if let Some(found) = self.own(own::HISTORY) {
-                    self.pairs(found, &mut turns)?;
-                }
-                self.question(own::INSTRUCTION, own::INPUT, turns)
+                let turns = self.history(true)?;
+                self.question(own::INSTRUCTION, self.input(), turns)
             }
             Some(Shape::PolyAlign) => {
                 self.any_of(&[own::QUESTION, own::CONTEXT, own::DIALOGUE_HISTORY])?;
@@ -426,6 +439,9 @@ impl<'a, S: Source<'a>> Reader<'a, '_, S> {
             Kind::Text => {
                 self.consume(found.whole);
                 let content = found.node.text(self.arena)?;
+                if self.source.slot(own::HISTORY).is_some() {
+                    turns = self.history(false)?;
+                }
                 if !blank(content) {
                     turns.push(Message { role: "user", content });
                 }
@@ -594,7 +610,7 @@ impl<'a, S: Source<'a>> Reader<'a, '_, S> {
         found: Found<S::Node>,
         keys: &'static Keys,
     ) -> Result<Dialogue<'a>, Reject> {
-        let offset = found.node.offset();
+        let (offset, whole) = (found.node.offset(), found.whole);
         let mut turns = Turns::with_capacity_in(8, self.arena);
         let list = self.messages(place, found, keys, &mut turns)?;
         let turns: &'a [Message<'a>] = turns.into_bump_slice();
@@ -618,9 +634,13 @@ impl<'a, S: Source<'a>> Reader<'a, '_, S> {
         if last + 1 < turns.len() {
             self.events.add(Event::Trailing);
         }
-        if let Some(list) = list.and_then(|list| self.lists[list].as_mut()) {
-            list.used = last + 1;
-            list.rest |= list.used < turns.len();
+        match list.and_then(|list| self.lists[list].as_mut()) {
+            Some(list) => {
+                list.used = last + 1;
+                list.rest |= list.used < turns.len();
+            }
+            None if last + 1 < turns.len() => self.keep(whole),
+            None => {}
         }
         Ok(Dialogue { before: &turns[..last], response: turns[last], offset })
     }
@@ -642,22 +662,32 @@ impl<'a, S: Source<'a>> Reader<'a, '_, S> {
             }
             _ => return Err(wrong(node, place, "a list of messages")),
         }
-        let mut rest = false;
+        let (mut rest, mut exchanges) = (false, false);
         let mut no_text = None;
         for (index, message) in node.elements().enumerate() {
             let read = self.message(place, Some(index), message, keys)?;
             rest |= read.rest;
             if read.content.is_none() {
-                no_text = Some((index, message.offset()));
+                no_text = Some((index, turns.len(), message.offset()));
             }
             turns.push(Message { role: read.role, content: read.content.unwrap_or_default() });
+            if let Some(reply) = read.reply {
+                exchanges = true;
+                turns.extend(reply.map(|content| Message { role: "assistant", content }));
+            }
         }
-        if let Some((index, offset)) = no_text {
-            let kind = if last_assistant(turns) == Some(index) { "no_response" } else { "type" };
+        if let Some((index, turn, offset)) = no_text {
+            let kind = if last_assistant(turns) == Some(turn) { "no_response" } else { "type" };
             return Err(reject(kind, offset, says_nothing(&format!("{place}[{index}]"))));
         }
         self.consume(found.whole);
         let Some(slot) = found.whole else { return Ok(None) };
+        if exchanges {
+            if rest {
+                self.keep(found.whole);
+            }
+            return Ok(None);
+        }
         let free = self.lists.iter().position(Option::is_none);
         if let Some(free) = free {
             self.lists[free] = Some(ReadList { slot, keys, used: usize::MAX, rest });
@@ -699,7 +729,10 @@ impl<'a, S: Source<'a>> Reader<'a, '_, S> {
                 self.role(role)
             }
             Some(role) => return Err(wrong(role, &place(".role"), "text")),
-            None => "",
+            None => match Exchange::of(node).filter(|_| index.is_some()) {
+                Some(exchange) => return self.exchange(list, node, &exchange),
+                None => "",
+            },
         };
         if role.is_empty() {
             return Err(reject("type", node.offset(), format!("`{}` has no role", place(""))));
@@ -723,7 +756,28 @@ impl<'a, S: Source<'a>> Reader<'a, '_, S> {
         if calls && content.is_some() {
             self.events.add(Event::Calls);
         }
-        Ok(ReadMessage { role, content, rest })
+        Ok(ReadMessage { role, content, rest, reply: None })
+    }
+
+    /// A message and the reply to it in one object.
+    #[cold]
+    fn exchange(
+        &mut self,
+        list: &str,
+        node: S::Node,
+        exchange: &Exchange<S::Node>,
+    ) -> Result<ReadMessage<'a>, Reject> {
+        self.unused.retain(|unused| unused.list != list || !exchange.names.contains(&unused.name));
+        for (role, taken) in exchange.names.into_iter().zip(["user", "assistant"]) {
+            let note = RoleTaken { role, taken };
+            if role != taken && !self.roles.contains(&note) {
+                self.roles.push(note);
+            }
+        }
+        let text = |node: S::Node| (node.kind() == Kind::Text).then(|| node.text(self.arena)).transpose();
+        let (content, reply) = (text(exchange.said)?, text(exchange.reply)?);
+        let rest = node.members().count() > 2;
+        Ok(ReadMessage { role: "user", content, rest, reply: Some(reply) })
     }
 
     /// A role under TRL's name, if it is known by another or the user said what it stands for; else as it stands.
@@ -813,7 +867,22 @@ impl<'a, S: Source<'a>> Reader<'a, '_, S> {
         }
     }
 
-    /// Appends the turns of Alpaca's `history`: pairs of what the user and the assistant said.
+    /// What was said before a question: `history`, pairs of what the user and the assistant said, or messages. `own`:
+    /// the shape has such a field; else what holds something else was not meant for us.
+    fn history(&mut self, own: bool) -> Result<Turns<'a>, Reject> {
+        let mut turns = Turns::with_capacity_in(8, self.arena);
+        let found = self.own(own::HISTORY).filter(|found| own || is_history(found.node));
+        if let Some(found) = found {
+            if is_chat(found.node) {
+                self.messages(own::NAMES[own::HISTORY], found, &CHAT, &mut turns)?;
+            } else {
+                self.pairs(found, &mut turns)?;
+            }
+        }
+        Ok(turns)
+    }
+
+    /// Appends pairs of what the user and the assistant said.
     fn pairs(&mut self, found: Found<S::Node>, turns: &mut Turns<'a>) -> Result<(), Reject> {
         const EXPECTED: &str = "a list of [user, assistant] pairs of text";
         self.consume(found.whole);
@@ -1042,6 +1111,39 @@ struct ReadMessage<'a> {
     content: Option<&'a str>,
     /// Whether the message says more than these.
     rest: bool,
+    /// Of an exchange, the reply: none if it is null.
+    reply: Option<Option<&'a str>>,
+}
+
+/// A message and the reply to it, as one object.
+struct Exchange<N> {
+    names: [&'static str; 2],
+    said: N,
+    reply: N,
+}
+
+impl<'a, N: Node<'a>> Exchange<N> {
+    /// What is said is text; the reply may be null.
+    fn of(node: N) -> Option<Self> {
+        let member = |name: &str| {
+            let mut found = node.members().filter(|(key, _)| *key == *name);
+            found.next().map(|(_, value)| value).filter(|_| found.next().is_none())
+        };
+        PAIRS.into_iter().find_map(|names| {
+            let (said, reply) = (member(names[0])?, member(names[1])?);
+            let fits = said.kind() == Kind::Text && matches!(reply.kind(), Kind::Text | Kind::Null);
+            fits.then_some(Self { names, said, reply })
+        })
+    }
+}
+
+/// Whether a value is pairs of texts, or messages.
+fn is_history<'a, N: Node<'a>>(node: N) -> bool {
+    let is_pair = |pair: N| {
+        let texts = |pair: N| pair.elements().all(|text| text.kind() == Kind::Text);
+        pair.kind() == Kind::List && pair.elements().count() == 2 && texts(pair)
+    };
+    node.kind() == Kind::List && node.elements().all(is_pair) || is_chat(node)
 }
 
 /// A message's members: its role and content under whichever key they stand, and how many others.

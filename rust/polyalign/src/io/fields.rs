@@ -173,6 +173,8 @@ pub(crate) struct Plan {
     pub response: Option<Field>,
     /// The conversation, where it is not the shape's own field.
     pub messages: Option<Field>,
+    /// The rejected response, where it is not the shape's own field.
+    pub rejected: Option<Field>,
     pub system: Label,
     pub id: Label,
     pub language: Label,
@@ -193,8 +195,8 @@ impl Plan {
         }
         let free = spec.prompt.is_some() && spec.response.is_some();
         let shape = match &spec.messages {
-            Some(_) => spec.shape.or(Some(Shape::Messages)),
-            None => spec.shape.filter(|shape| !free || *shape == Shape::Preference),
+            Some(_) => spec.known_shape(),
+            None => spec.known_shape().filter(|shape| !free || *shape == Shape::Preference),
         };
         let mut names = Names::default();
         for name in own::NAMES {
@@ -202,13 +204,15 @@ impl Plan {
                 shape.fields().contains(&name)
                     || spec.prompt.is_none() && shape.spare_fields().contains(&name)
             };
-            names.add(name, shape.is_some_and(may_hold));
+            // What was said before a question in a field that the user named.
+            let before = name == own::NAMES[own::HISTORY] && spec.prompt.is_some();
+            names.add(name, before || shape.is_some_and(may_hold));
         }
         let field = |path: &Option<String>, names: &mut Names| {
             path.as_deref().map(|path| Field::new(path, names)).transpose()
         };
         let (prompt, response) = (field(&spec.prompt, &mut names)?, field(&spec.response, &mut names)?);
-        let messages = field(&spec.messages, &mut names)?;
+        let (messages, rejected) = (field(&spec.messages, &mut names)?, field(&spec.rejected, &mut names)?);
         let mut label = |given: &Option<String>, guesses: &'static [&'static str]| {
             Label::new(given.as_deref(), guesses, &mut names)
         };
@@ -227,6 +231,7 @@ impl Plan {
             prompt,
             response,
             messages,
+            rejected,
         };
         static PLANS: AtomicU64 = AtomicU64::new(1);
         names.id = PLANS.fetch_add(1, Ordering::Relaxed);

@@ -5,6 +5,7 @@ pub mod batches;
 pub mod block;
 mod fields;
 mod foreign;
+mod forms;
 pub mod input;
 pub mod ipc;
 pub mod json;

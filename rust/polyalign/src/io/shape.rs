@@ -1,5 +1,6 @@
 //! Record shapes and where their fields are.
 
+use super::forms;
 use super::record::shown;
 use super::roles::ROLES;
 use crate::{Error, Result};
@@ -70,6 +71,8 @@ impl Shape {
             Self::Preference => {
                 &["conversations", "messages", "instruction", "input", "history", "question", "context"]
             }
+            Self::Alpaca => &["context"],
+            Self::PromptCompletion => &["history"],
             _ => &[],
         }
     }
@@ -94,9 +97,13 @@ impl Shape {
 
     /// Whether a record with the fields that `has` knows may have this shape.
     pub fn fits(self, has: impl Fn(&str) -> bool, spec: &FieldSpec) -> bool {
+        let has_path = |path: &String| has(path) || has(path.split('.').next().unwrap_or(path));
         if let Some(path) = &spec.messages {
-            let head = path.split('.').next().unwrap_or(path);
-            return matches!(self, Self::Messages | Self::ShareGpt) && (has(path) || has(head));
+            return matches!(self, Self::Messages | Self::ShareGpt) && has_path(path);
+        }
+        if let Some(path) = &spec.rejected {
+            let chosen = spec.response.as_ref().map_or_else(|| has("chosen"), has_path);
+            return self == Self::Preference && chosen && has_path(path);
         }
         let (mut prompt, mut response) = self.signs();
         if spec.response.is_some() {
@@ -125,8 +132,12 @@ impl Shape {
             true => named().or_else(|| Self::vote(samples, spec)),
             false => Self::vote(samples, spec).or_else(named),
         };
-        match (decided, &spec.prompt, &spec.response) {
-            (Some(decided), ..) => Ok(decided),
+        if let Some(decided) = decided {
+            return Ok(decided);
+        }
+        let answered = samples.iter().map(|sample| forms::question_and_answer(sample, spec));
+        match (most(answered.collect::<Result<Vec<_>>>()?), &spec.prompt, &spec.response) {
+            (Some(answered), ..) => Ok(answered),
             (None, None, None) => chat(samples, spec),
             _ => Err(unknown(samples)),
         }
@@ -148,19 +159,26 @@ impl Shape {
 
     /// `spec` with the shape that most of `samples` have, if any has one; of equals the first seen.
     fn vote(samples: &[Sample], spec: &FieldSpec) -> Option<FieldSpec> {
-        let mut votes: Vec<(Self, usize)> = Vec::new();
-        for sample in samples {
-            if let Some(shape) = Self::of(|field| sample.names.iter().any(|name| name == field), spec) {
-                match votes.iter_mut().find(|(known, _)| *known == shape) {
-                    Some((_, count)) => *count += 1,
-                    None => votes.push((shape, 1)),
-                }
-            }
-        }
-        let most = votes.iter().map(|&(_, count)| count).max();
-        let &(shape, _) = votes.iter().find(|(_, count)| Some(*count) == most)?;
-        Some(FieldSpec { shape: Some(shape), ..spec.clone() })
+        most(samples.iter().map(|sample| {
+            forms::preference(sample, spec).or_else(|| {
+                let shape = Self::of(|field| sample.names.iter().any(|name| name == field), spec)?;
+                Some(FieldSpec { shape: Some(shape), ..spec.clone() })
+            })
+        }))
     }
+}
+
+/// What is there most often; of equals the first seen.
+fn most(votes: impl IntoIterator<Item = Option<FieldSpec>>) -> Option<FieldSpec> {
+    let mut counted: Vec<(FieldSpec, usize)> = Vec::new();
+    for vote in votes.into_iter().flatten() {
+        match counted.iter_mut().find(|(known, _)| *known == vote) {
+            Some((_, count)) => *count += 1,
+            None => counted.push((vote, 1)),
+        }
+    }
+    let most = counted.iter().map(|(_, count)| *count).max();
+    counted.into_iter().find(|(_, count)| Some(*count) == most).map(|(vote, _)| vote)
 }
 
 /// What the shape is decided from: the names of a record's fields, and what some of them hold.
@@ -192,7 +210,7 @@ fn response(samples: &[Sample], spec: &FieldSpec) -> Option<&'static str> {
 }
 
 /// What a field of whole conversations is called, besides `messages` and `conversations`.
-const CHATS: [&str; 8] =
+pub(super) const CHATS: [&str; 8] =
     ["conversation", "dialogue", "dialog", "turns", "chat", "chat_messages", "dialogues", "chats"];
 /// What a field with the answer to a conversation is called.
 const ANSWERS: [&str; 10] = [
@@ -233,6 +251,9 @@ fn chat(samples: &[Sample], spec: &FieldSpec) -> Result<FieldSpec> {
 
 /// The error for records of no known shape.
 fn unknown(samples: &[Sample]) -> Error {
+    if let Some(refusal) = forms::refusal(samples) {
+        return Error::Input(refusal);
+    }
     const SHOWN: usize = 20;
     let mut seen: Vec<String> = Vec::new();
     for name in samples.iter().flat_map(|sample| &sample.names).map(|name| shown(name)) {
@@ -309,6 +330,10 @@ pub struct FieldSpec {
     /// or `response`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub messages: Option<String>,
+    /// The rejected response of a preference, in place of `rejected`; `response` is then the chosen one, in place of
+    /// `chosen`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rejected: Option<String>,
     /// The system message of a conversation that has none. Default `system`, then `system_prompt`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub system: Option<String>,
@@ -345,7 +370,16 @@ pub struct FieldSpec {
 impl FieldSpec {
     /// Whether the shape still has to be decided (from sample records, or from columns).
     pub fn needs_shape(&self) -> bool {
-        self.shape.is_none() && self.messages.is_none() && (self.prompt.is_none() || self.response.is_none())
+        self.known_shape().is_none() && (self.prompt.is_none() || self.response.is_none())
+    }
+
+    /// The shape, where it is given or follows from the fields that are named.
+    pub(crate) fn known_shape(&self) -> Option<Shape> {
+        match (self.shape, &self.messages, &self.rejected) {
+            (None, Some(_), _) => Some(Shape::Messages),
+            (None, None, Some(_)) => Some(Shape::Preference),
+            (shape, ..) => shape,
+        }
     }
 
     /// Refuses fields that contradict each other.
@@ -354,7 +388,26 @@ impl FieldSpec {
     /// A field named twice, and a conversation beside a prompt, a response or a shape that has none.
     pub(crate) fn check(&self) -> Result<()> {
         let wrong = |reason: String| Err(Error::Input(reason));
-        let Self { shape, prompt, response, messages, .. } = self;
+        let Self { shape, prompt, response, messages, rejected, .. } = self;
+        if let Some(rejected) = rejected {
+            if [prompt, response].iter().any(|path| path.as_ref() == Some(rejected)) {
+                return wrong(format!(
+                    "`{rejected}` can't be the rejected response and another part as well"
+                ));
+            }
+            if let Some(messages) = messages {
+                return wrong(format!(
+                    "`{messages}` is named as the whole conversation beside a rejected response: name the chosen one \
+                     with --response-field {messages}, which may hold the whole conversation"
+                ));
+            }
+            if let Some(shape) = shape.filter(|shape| *shape != Shape::Preference) {
+                return wrong(format!(
+                    "`{rejected}` is named as the rejected response, but records of the shape {shape} have none: leave \
+                     out --shape or --rejected-field"
+                ));
+            }
+        }
         if let (Some(prompt), Some(response)) = (prompt, response)
             && prompt == response
         {

@@ -3,7 +3,7 @@
 //! Text is borrowed from the columns. A null is as good as a missing member. A column, a list's elements or a
 //! struct's member whose text is JSON (`datasets`' `Json()`) is read as what it holds.
 
-use super::assemble::{Key, Kind, Node, Source, assemble};
+use super::assemble::{Key, Kind, Node, PAIRS, Source, assemble};
 use super::fields::{Field, Label, Plan, own};
 use super::json::{self, JsonKey, JsonNode};
 use super::json_column::is_json;
@@ -126,6 +126,7 @@ impl TableRecords {
         for (field, classes) in [
             (&plan.prompt, &[Class::Text, Class::List][..]),
             (&plan.response, &[Class::Text, Class::List, Class::Struct]),
+            (&plan.rejected, &[Class::Text, Class::List, Class::Struct]),
             (&plan.messages, &[Class::List]),
         ] {
             if let Some(index) = field.as_ref().and_then(whole) {
@@ -182,7 +183,8 @@ fn is_chat(field: &ArrowField) -> bool {
     let Some(item) = item(field.data_type()) else { return is_json(field) };
     let DataType::Struct(members) = item.data_type() else { return is_json(item) };
     let has = |names: &[&str]| members.iter().any(|member| names.contains(&member.name().as_str()));
-    has(&["role", "from"]) && has(&["content", "value", "text"])
+    let has_both = |pair: &[&str; 2]| pair.iter().all(|name| has(&[name]));
+    has(&["role", "from"]) && has(&["content", "value", "text"]) || PAIRS.iter().any(has_both)
 }
 
 fn column_of(schema: &Schema, name: &str) -> Result<Option<usize>> {

@@ -186,9 +186,7 @@ impl<'a> Stream<'a> {
     /// The fields, with the records' shape decided.
     pub fn with_shape(&self, fields: &FieldSpec, blocks: &mut Blocks) -> Result<FieldSpec> {
         let mut fields = fields.clone();
-        if fields.messages.is_some() {
-            fields.shape.get_or_insert(Shape::Messages);
-        }
+        fields.shape = fields.known_shape();
         if let Some(schema) = &self.table {
             return table::decide_fields(schema, &fields);
         }

@@ -12,6 +12,7 @@ mod unescape;
 
 use super::assemble::{Kind, Node, assemble, is_chat};
 use super::fields::{Names, Plan};
+use super::forms;
 use super::partition::Key;
 pub use super::record::Reject;
 use super::record::{Record, shown};
@@ -238,7 +239,7 @@ fn no_record(line: &[u8], reject: &Reject) -> &'static str {
 
 /// What records of no known shape are instead, and what to do then.
 fn other_record(samples: &[&[u8]], seen: &[Sample]) -> Option<String> {
-    if seen.iter().any(|sample| !sample.chats.is_empty()) {
+    if seen.iter().any(|sample| !sample.chats.is_empty()) || forms::refusal(seen).is_some() {
         return None;
     }
     let has = |fields: &[String], name: &str| fields.iter().any(|field| field == name);
