@@ -120,6 +120,28 @@ def test_rows_that_cannot_be_used_say_why(bucketer: Bucketer) -> None:
     assert "completion" in reasons[1]
 
 
+def test_how_rows_were_read_is_said(bucketer: Bucketer) -> None:
+    def messages(role: str) -> list[dict[str, str]]:
+        return [{"role": role, "content": "Why?"}, {"role": "assistant", "content": "So it is, my friend"}]
+
+    rows = [{"messages": messages("human"), "system": "Be brief.", "score": 1}] * 3000
+    table = pa.Table.from_pylist([*rows, {"messages": messages("Alice"), "system": None, "score": None}])
+    with pytest.warns(
+        UserWarning, match=r"`Alice` is not known, .* in 1 records \(the first: table, row 3000\)"
+    ) as told:
+        assigned, reading = bucketer.assign(table, with_reading=True, threads=2)
+    assert [("roles Alice=ROLE" in str(warning.message), warning.filename) for warning in told] == [(True, __file__)]
+    assert assigned.num_rows == 3001
+    met = {"events": reading.events, "roles": reading.roles, "unused": reading.unused}
+    assert {kind: [(one.name, one.records, one.row) for one in names] for kind, names in met.items()} == {
+        "events": [("system", 3000, 0)],
+        "roles": [("human", 3000, 0), ("Alice", 1, 3000)],
+        "unused": [("score", 3000, 0)],
+    }
+    again, known = Bucketer(SCHEMA, roles={"Alice": "user"}).assign(table, with_reading=True)
+    assert (again["bucket"].null_count, [(one.name, one.taken) for one in known.roles][1]) == (0, ("Alice", "user"))
+
+
 def test_columns_of_our_names_are_kept_aside(bucketer: Bucketer) -> None:
     result = bucketer.assign(TABLE.append_column("bucket", pa.array(["x", "y", "z"])))
     assert result["source_bucket"].to_pylist() == ["x", "y", "z"]

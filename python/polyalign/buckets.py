@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import re
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -17,7 +18,10 @@ __all__ = ["BucketSchema", "BucketSummary", "Bucketer", "Met", "Reading", "Repor
 
 _PAPER_EDGES = (40, 120, 240)
 _DEFAULT_AXES = ("language", "track", "family", "length")
-_FIELD_NAMES = ("messages", "prompt", "response", "system", "language", "track", "family", "source", "group", "id")
+_FIELD_NAMES = (
+    *("messages", "prompt", "response", "rejected", "system"),
+    *("language", "track", "family", "source", "group", "id"),
+)
 _ROLES = ("user", "assistant", "system", "tool")
 
 Shape = Literal["messages", "prompt_completion", "sharegpt", "alpaca", "polyalign", "preference"]
@@ -145,7 +149,8 @@ class Bucketer:
         ``polyalign`` or ``preference``. Default: decided from the first 100 records, or from the columns.
     fields : mapping of str to str, optional
         Dotted paths of the fields to read, where they are not the shape's own: ``messages`` (whole conversations) or
-        ``prompt`` and ``response``; ``system``, ``language``, ``track``, ``family``, ``source``, ``group``, ``id``.
+        ``prompt`` and ``response``, which of a preference is the chosen one, and ``rejected``; ``system``,
+        ``language``, ``track``, ``family``, ``source``, ``group``, ``id``.
     roles : mapping of str to str, optional
         What roles stand for that are not known: ``user``, ``assistant``, ``system`` or ``tool`` by the role as records
         have it.
@@ -188,7 +193,7 @@ class Bucketer:
         counter = None if self.counter is None else self.counter._core
         return _core.Bucketer(self.schema.to_json(), counter, self._count_prompt)
 
-    def assign(self, table: Any, *, threads: int | None = None) -> Any:
+    def assign(self, table: Any, *, threads: int | None = None, with_reading: bool = False) -> Any:
         """Append each row's bucket to a table.
 
         Parameters
@@ -198,14 +203,21 @@ class Bucketer:
             arro3, …) or a ``datasets.Dataset``; its columns hold records of one shape.
         threads : int, optional
             Default: ``POLYALIGN_NUM_THREADS``, else every core.
+        with_reading : bool, default False
+            Return the :class:`Reading` too: what was guessed, joined, left out or not used.
 
         Returns
         -------
-        pyarrow.Table or arro3.core.Table
+        pyarrow.Table or arro3.core.Table, or a tuple of it and a Reading
             pyarrow where the input was pyarrow or ``datasets``, else arro3. The table's own columns, not copied
             (one named as one of ours is ``source_<name>``), then ``bucket``, its parts, ``length``,
             ``prompt_tokens`` and ``completion_tokens``. Rows that can't be used have nulls there, and a last
             column ``bucket_error`` says why.
+
+        Warns
+        -----
+        UserWarning
+            Rows were read in a way that may be wrong, such as roles that are not known: how many, and the first.
 
         Raises
         ------
@@ -220,7 +232,10 @@ class Bucketer:
             raise TypeError(
                 f"table must be an Arrow table (pyarrow, polars, DuckDB, datasets, …), not {type(table).__name__}"
             )
-        return self._core.assign(table, _dumps(self._fields), threads)
+        assigned, told, doubts = self._core.assign(table, _dumps(self._fields), threads)
+        for doubt in doubts:
+            warnings.warn(_core.in_words(doubt), stacklevel=2)
+        return (assigned, Reading._of(json.loads(told))) if with_reading else assigned
 
     def bucket_files(
         self,
@@ -384,7 +399,9 @@ class Met:
 
 @dataclass(frozen=True)
 class Reading:
-    """How records were read, as a :class:`Report` has it: with each, how many records and the first of them.
+    """How records were read, as a :class:`Report` has it or :meth:`Bucketer.assign` gives it.
+
+    With each of it, how many records and the first of them: its file (``table``, of a table) and its row.
 
     Up to 64 names of each kind are remembered.
     """

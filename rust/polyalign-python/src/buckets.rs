@@ -40,13 +40,13 @@ impl Bucketer {
         polyalign::buckets::Bucketer::new(schema, counter, count_prompt).map(Self).map_err(errors::to_py)
     }
 
-    /// The table with the assignment columns appended.
+    /// The table with the assignment columns appended; then how its rows were read, and what of that may be wrong.
     fn assign<'py>(
         &self,
         table: &Bound<'py, PyAny>,
         fields: &str,
         threads: Option<usize>,
-    ) -> PyResult<Bound<'py, PyAny>> {
+    ) -> PyResult<(Bound<'py, PyAny>, String, Vec<String>)> {
         let py = table.py();
         let library = Library::of(table)?;
         let (batches, schema) = arrow_in::table("table", table)?;
@@ -54,8 +54,11 @@ impl Bucketer {
         let threads = threads::resolve(threads)?;
         let bucketer = self.0.clone();
         let work = move || bucketing::assign_table(&schema, &batches, &bucketer, &fields, threads);
-        let (schema, batches) = interrupt::run(py, work, || Ok(()), || ())?.map_err(errors::to_py)?;
-        library.table(py, PyTable::try_new(batches, schema)?)
+        let (schema, batches, reading) =
+            interrupt::run(py, work, || Ok(()), || ())?.map_err(errors::to_py)?;
+        let told =
+            serde_json::to_string(&reading).map_err(|error| PyValueError::new_err(error.to_string()))?;
+        Ok((library.table(py, PyTable::try_new(batches, schema)?)?, told, reading.warnings()))
     }
 
     /// Runs a job and returns its report; calls `on_progress(bytes_read, bytes_total, rows)` meanwhile.

@@ -1,10 +1,12 @@
 //! Buckets for a table in memory.
 
 use super::columns::axis_columns;
+use super::reading::{self, Reading};
 use super::table::{OwnColumns, with_plain_parts};
 use crate::buckets::{Assignment, BucketTable, Bucketer};
 use crate::io::shape::FieldSpec;
 use crate::io::table::TableRecords;
+use crate::stream::Place;
 use crate::{Error, Result};
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, StringArray, UInt32Array};
 use arrow::compute::cast;
@@ -25,7 +27,7 @@ const PIECE_ROWS: usize = 1024;
 /// column `bucket_error` holds the reasons. A table that carries our columns from before has them
 /// replaced. `threads` 0: all cores.
 ///
-/// Returns the new schema (the same for every batch) and one batch for each given.
+/// Returns the new schema (the same for every batch), one batch for each given, and how the rows were read.
 ///
 /// # Errors
 /// Columns that hold no known record shape, and more than 10,000 buckets.
@@ -35,7 +37,7 @@ pub fn assign_table(
     bucketer: &Bucketer,
     fields: &FieldSpec,
     threads: usize,
-) -> Result<(SchemaRef, Vec<RecordBatch>)> {
+) -> Result<(SchemaRef, Vec<RecordBatch>, Reading)> {
     if bucketer.schema().needs_edges() {
         return Err(Error::Schema(
             "length_edges `auto` need a pass over a corpus: bucket files, or give edges".into(),
@@ -44,7 +46,10 @@ pub fn assign_table(
     let records = TableRecords::new(schema, &super::resolved(fields, bucketer, false))?;
     let labels = batches.iter().map(|batch| with_plain_parts(batch, bucketer.schema()));
     let pieces = cut(&labels.collect::<Result<Vec<_>>>()?);
-    let results = assign_all(&pieces, &records, bucketer, worker_count(threads, pieces.len()))?;
+    let work = Work { records: &records, bucketer, ours: &made_anew(schema, bucketer) };
+    let mut results = assign_all(&pieces, &work, worker_count(threads, pieces.len()))?;
+    let mut reading = reading::Counts::default();
+    results.iter_mut().for_each(|result| reading.merge(std::mem::take(&mut result.reading)));
     let table = merge(&results, bucketer)?;
     let with_errors = results.iter().flat_map(|r| &r.rows).any(Result::is_err);
     let (schema, own) = output_schema(schema, bucketer, with_errors);
@@ -63,21 +68,36 @@ pub fn assign_table(
         let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
         out.push(RecordBatch::try_new_with_options(Arc::clone(&schema), columns, &options)?);
     }
-    Ok((schema, out))
+    Ok((schema, out, reading.report(|_| TABLE.to_owned())))
+}
+
+/// What a reading's places are in.
+const TABLE: &str = "table";
+
+/// The names of the columns that are ours, where a table carries them from before.
+fn made_anew(schema: &Schema, bucketer: &Bucketer) -> HashSet<String> {
+    let (_, own) = output_schema(schema, bucketer, true);
+    let kept: HashSet<usize> = own.into_iter().collect();
+    let names = schema.fields().iter().enumerate().filter(|(index, _)| !kept.contains(index));
+    names.map(|(_, field)| field.name().clone()).collect()
 }
 
 fn worker_count(threads: usize, pieces: usize) -> usize {
     crate::stream::thread_count(threads).clamp(1, pieces.max(1))
 }
 
-/// Slices of the batches, in order.
-fn cut(batches: &[RecordBatch]) -> Vec<RecordBatch> {
-    let slices = |batch: &RecordBatch| {
-        let rows = batch.num_rows();
-        let batch = batch.clone();
-        (0..rows).step_by(PIECE_ROWS).map(move |start| batch.slice(start, PIECE_ROWS.min(rows - start)))
-    };
-    batches.iter().flat_map(slices).collect()
+/// Slices of the batches, in order, and the number of their first row.
+fn cut(batches: &[RecordBatch]) -> Vec<(u64, RecordBatch)> {
+    let mut pieces = Vec::new();
+    let mut row = 0;
+    for batch in batches {
+        for start in (0..batch.num_rows()).step_by(PIECE_ROWS) {
+            let rows = PIECE_ROWS.min(batch.num_rows() - start);
+            pieces.push((row, batch.slice(start, rows)));
+            row += rows as u64;
+        }
+    }
+    pieces
 }
 
 /// A slice's assignments; buckets are numbered by its own table.
@@ -85,13 +105,21 @@ fn cut(batches: &[RecordBatch]) -> Vec<RecordBatch> {
 struct Assigned {
     table: BucketTable,
     rows: Vec<Result<Assignment, String>>,
+    reading: reading::Counts,
+}
+
+/// What rows are assigned with.
+struct Work<'a> {
+    records: &'a TableRecords,
+    bucketer: &'a Bucketer,
+    /// Columns that nobody misses.
+    ours: &'a HashSet<String>,
 }
 
 /// Assigns all slices, several at a time.
 fn assign_all(
-    pieces: &[RecordBatch],
-    records: &TableRecords,
-    bucketer: &Bucketer,
+    pieces: &[(u64, RecordBatch)],
+    &Work { records, bucketer, ours }: &Work<'_>,
     threads: usize,
 ) -> Result<Vec<Assigned>> {
     let next = AtomicUsize::new(0);
@@ -99,16 +127,18 @@ fn assign_all(
         pieces.iter().map(|_| Mutex::new(Ok(Assigned::default()))).collect();
     let work = || {
         let mut scratch = bucketer.scratch();
-        while let Some((piece, result)) = {
+        while let Some(((first, piece), result)) = {
             let i = next.fetch_add(1, Ordering::Relaxed);
             pieces.get(i).zip(results.get(i))
         } {
             let mut assigned = Assigned::default();
-            let read = records.for_each(piece, &mut |_, record| {
-                let record = record.map_err(|reject| reject.reason);
-                let row =
-                    record.and_then(|record| bucketer.assign(&record, &mut assigned.table, &mut scratch));
-                assigned.rows.push(row);
+            let read = records.for_each(piece, &mut |row, record| {
+                let Assigned { table, rows, reading } = &mut assigned;
+                rows.push(record.map_err(|reject| reject.reason).and_then(|record| {
+                    let place = Place { file: 0, row: first + row as u64, line: None, offset: None };
+                    reading.add(&record, &place, ours, false);
+                    bucketer.assign(&record, table, &mut scratch)
+                }));
             });
             *result.lock().unwrap_or_else(PoisonError::into_inner) = read.map(|()| assigned);
         }
@@ -210,7 +240,7 @@ mod tests {
         let bucketer = Bucketer::new(BucketSchema::default(), None, true).unwrap();
         let split = [batch.slice(0, 1), batch.slice(1, 0), batch.slice(1, 4999)];
         let fields = FieldSpec::default();
-        let (schema, out) = assign_table(&batch.schema(), &split, &bucketer, &fields, 2).unwrap();
+        let (schema, out, _) = assign_table(&batch.schema(), &split, &bucketer, &fields, 2).unwrap();
         let names: Vec<&str> = schema.fields().iter().map(|f| f.name().as_str()).collect();
         assert_eq!(names[..4], ["prompt", "completion", "source_bucket", "bucket"]);
         assert_eq!(names.last(), Some(&"bucket_error"));
@@ -224,7 +254,7 @@ mod tests {
             let bad = (i + 1) % 7 == 6;
             assert_eq!((lengths.is_null(i), errors.is_null(i)), (bad, !bad), "row {i}");
         }
-        let (_, one) = assign_table(&batch.schema(), &split, &bucketer, &fields, 1).unwrap();
+        let (_, one, _) = assign_table(&batch.schema(), &split, &bucketer, &fields, 1).unwrap();
         assert_eq!(one, out);
     }
 }
