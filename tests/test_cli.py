@@ -87,6 +87,50 @@ def test_each_command_has_help(cli: Cli, command: str) -> None:
     assert "--debug" in result.stdout
 
 
+@pytest.mark.parametrize("command", [["bucket"], ["count"], ["reference", "build"], ["score"], ["pairs"]], ids=" ".join)
+def test_commands_that_read_records_take_the_same_options(cli: Cli, command: list[str]) -> None:
+    text = cli(*command, "--help", COLUMNS="200").stdout
+    for flag in "shape messages-field prompt-field response-field rejected-field system-field role id-field".split():
+        assert f"--{flag} " in text
+
+
+def test_options_of_reading_mean_the_same_in_every_command(cli: Cli, tokenizer_file: Path, tmp_path: Path) -> None:
+    def record(number: int, reply: str) -> dict[str, object]:
+        log = [{"role": "Alice", "content": "Why?"}, {"role": "assistant", "content": reply}]
+        return {"key": f"r{number}", "bucket": "en|single|qa|short", "who": "Be brief.", "log": log}
+
+    write_jsonl(tmp_path / "humans.jsonl", [record(number, f"So it is, my friend {number}.") for number in range(30)])
+    write_jsonl(tmp_path / "model.jsonl", [record(number, f"As an AI I can't say {number}.") for number in range(30)])
+    read = "--messages-field log --role Alice=user --system-field who --id-field key".split()
+    counted = json.loads(cli("count", "humans.jsonl", *read, "--json", "--tokenizer", tokenizer_file).stdout)
+    counter = polyalign.TokenCounter(tokenizer_file)
+    texts = [text for n in range(30) for text in ("Be brief.", "Why?", f"So it is, my friend {n}.")]
+    assert counted["total"] == {"texts": 30, "tokens": int(counter.count(texts).sum()), "rejected": 0}
+    made = cli("reference", "build", "humans.jsonl", *read, "--out", "human.safetensors", "--json")
+    assert json.loads(made.stdout)["tally"]["used"] == 30, made.stderr
+    scored = cli("score", "model.jsonl", *read, "--reference", "human.safetensors", "--json")
+    assert json.loads(scored.stdout)["scored"] == 30, scored.stderr
+    assert cli("bucket", "humans.jsonl", *read, "--out", "bucketed").returncode == 0
+    paired = cli("pairs", "bucketed", "--samples", "model.jsonl", *read, "--out", "pairs", "--json")
+    assert json.loads(paired.stdout)["pairs"] == 30, paired.stderr
+    unread = cli("pairs", "bucketed", *read, "--out", "others")
+    assert "say how samples are read, and there are none" in one_line(unread.stderr)
+
+
+def test_a_rejected_response_by_any_name(cli: Cli, tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    write_jsonl(tmp_path / "p.jsonl", [{"ask": "Why?", "good": "So it is.", "bad": {"text": "No idea."}}])
+    named = "--prompt-field ask --response-field good --rejected-field bad.text".split()
+    assert cli("bucket", "p.jsonl", *named, "--out", "out").returncode == 0
+    (row,) = pq.read_table(next((tmp_path / "out" / "data").glob("*.parquet"))).to_pylist()
+    assert [row[name][0]["content"] for name in ("prompt", "chosen", "rejected")] == ["Why?", "So it is.", "No idea."]
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text("utf-8"))
+    assert manifest["fields"]["rejected"] == "bad.text"
+    with pytest.raises(ValueError, match=r'name the chosen one with fields=\{"response": …\}'):
+        polyalign.Bucketer(fields={"messages": "good", "rejected": "bad"}).bucket_files(tmp_path / "p.jsonl", None)
+
+
 def test_bucket_has_the_documented_flags(cli: Cli) -> None:
     text = cli("bucket", "--help", COLUMNS="200").stdout
     flags = (

@@ -328,6 +328,7 @@ class Reading:
 
     shape: Shape | None = None
     fields: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    roles: Mapping[str, str] = dataclasses.field(default_factory=dict)
     threads: int | None = None
     progress: bool | OnProgress = False
 
@@ -339,7 +340,7 @@ def open_samples(source: Any, reading: Reading, folder: Path | None) -> Samples:
     """
     arrow()
     if is_arrow(source) or _is_dataset(source):
-        return _sample_table(open_rows("samples", source), reading.fields)
+        return _sample_table(open_rows("samples", source), reading)
     paths = _paths("samples", source)
     with tempfile.TemporaryDirectory(dir=folder, prefix="samples-") as made:
         target = Path(made) / "read"
@@ -357,17 +358,18 @@ def _read_samples(paths: Sequence[str], target: Path, reading: Reading) -> Any:
     from polyalign._sources import local_inputs
 
     inputs = local_inputs(list(paths))
-    reader = _sample_reader(reading.shape, reading.fields)
+    reader = _sample_reader(reading)
     return reader.bucket_files(inputs, target, threads=reading.threads, progress=reading.progress)
 
 
-def _sample_reader(shape: Shape | None, fields: Mapping[str, str]) -> Any:
+def _sample_reader(reading: Reading) -> Any:
     """Return a reader of records: a bucketer on the one axis that is always known."""
     from polyalign.buckets import Bucketer, BucketSchema
 
     labels = dict.fromkeys(("language", "track", "family", "source", "group"), _NOT_READ)
     schema = BucketSchema(axes=["track"])
-    reader = Bucketer(schema, shape=shape, fields={**labels, **fields}, keep_thinking=True)
+    fields = {**labels, **reading.fields}
+    reader = Bucketer(schema, shape=reading.shape, fields=fields, roles=reading.roles, keep_thinking=True)
     # A sample needs no prompt, an empty one is counted as such, and a model's text is not the human's beside it.
     reader._fields.update(lenient=True, samples=True)
     return reader
@@ -402,7 +404,12 @@ def _extra_reference(extra: str | None) -> str | None:
     return next((members[name] for name in _REFERENCE_FIELDS if isinstance(members.get(name), str)), None)
 
 
-def _sample_table(rows: Rows, fields: Mapping[str, str]) -> Samples:
+def _sample_table(rows: Rows, reading: Reading) -> Samples:
+    fields = reading.fields
+    unused = sorted({*fields} - {"id", "prompt", "response"})
+    if unused or reading.roles or reading.shape:
+        what = f"fields={{{unused[0]!r}: …}}" if unused else "roles" if reading.roles else "shape"
+        raise ValueError(f"{what}: samples that are a table have columns id, response and prompt; give a file instead")
     identity, prompt = fields.get("id", "id"), fields.get("prompt", "prompt")
     known = [name for name in RESPONSE_FIELDS if name in rows.columns]
     response = fields.get("response") or (known[0] if known else None)

@@ -148,6 +148,7 @@ def from_samples(
     min_count: int = 20,
     shape: Shape | None = None,
     fields: Mapping[str, str] | None = None,
+    roles: Mapping[str, str] | None = None,
     threads: int | None = None,
 ) -> Pairs:
     """Pair human responses with a model's samples of the same ids.
@@ -168,9 +169,9 @@ def from_samples(
         What else scores them: ``score(responses, buckets) -> float32 [n]``, lower is closer to human.
     support, min_count
         How the reference is asked, as in :meth:`Reference.support_distance`.
-    shape, fields
+    shape, fields, roles
         How the samples' files are read, as in :class:`Bucketer`; of tables, `fields` names the columns ``id``,
-        ``prompt`` and ``response``.
+        ``prompt`` and ``response``, and there is nothing else to say.
     threads : int, optional
         Default: ``POLYALIGN_NUM_THREADS``, else every core.
 
@@ -188,7 +189,7 @@ def from_samples(
         A column is missing, buckets of another schema than the reference's, scores that can't be, or no pair at all.
     """
     given = _Given.of(reference, critic, support, min_count, threads)
-    reading = _pair_data.Reading(shape, fields or {}, threads, False)
+    reading = _pair_data.Reading(shape, fields or {}, roles or {}, threads, False)
     with _job(records, samples, given, reading, folder=None) as job:
         return job.collect()
 
@@ -248,6 +249,7 @@ def pair_files(
     min_count: int = 20,
     shape: Shape | None = None,
     fields: Mapping[str, str] | None = None,
+    roles: Mapping[str, str] | None = None,
     overwrite: bool = False,
     threads: int | None = None,
     progress: bool | OnProgress = False,
@@ -266,7 +268,7 @@ def pair_files(
         Replace an existing one, if it holds pairs.
     progress : bool or callable, default False
         ``True``: a progress bar where standard error is a terminal.
-    samples, reference, critic, support, min_count, shape, fields, threads
+    samples, reference, critic, support, min_count, shape, fields, roles, threads
         As in :func:`from_samples`.
 
     Returns
@@ -286,12 +288,16 @@ def pair_files(
 
     target = Path(local_output(os.fspath(output)))
     given = _Given.of(reference, critic, support, min_count, threads)
+    if samples is None and (shape or fields or roles):
+        raise ValueError("the shape, fields and roles say how samples are read, and there are none: give samples")
     if not target.parent.is_dir():
         raise FileNotFoundError(f"{target}: there is no folder {target.parent} to make it in")
     with publishing(target, "pairs", overwrite=overwrite) as made:
         folder = Path(made.work)
         folder.mkdir()
-        with _job(records, samples, given, _pair_data.Reading(shape, fields or {}, threads, progress), folder) as job:
+        with _job(
+            records, samples, given, _pair_data.Reading(shape, fields or {}, roles or {}, threads, progress), folder
+        ) as job:
             shards = _write(job.tables(), folder / "data")
             report = dataclasses.replace(job.report(), output=os.fspath(output))
         _write_manifest(folder / "manifest.json", report, shards)

@@ -167,6 +167,7 @@ class Reference:
         sample_size: int = 256,
         shape: Shape | None = None,
         fields: Mapping[str, str] | None = None,
+        roles: Mapping[str, str] | None = None,
         bucket_field: str | None = None,
         keep_thinking: bool = False,
         limit: int | None = None,
@@ -189,7 +190,7 @@ class Reference:
             ``"paper"``: the published code's features, exact quantiles and no back-off (for small corpora).
         sample_size : int, default 256
             Rows of feature values kept per bucket, which percentiles are calibrated with; 0: none.
-        shape, fields, keep_thinking, limit, max_record_bytes, threads, progress
+        shape, fields, roles, keep_thinking, limit, max_record_bytes, threads, progress
             As in :class:`Bucketer` and :meth:`Bucketer.bucket_files`.
         bucket_field : str, optional
             Dotted path of the bucket in the records of files. Default: ``bucket``.
@@ -216,7 +217,7 @@ class Reference:
         first, rest = _peek(inputs)
         if _is_table(first) or (first is None and isinstance(inputs, Iterator)):
             given = _given(schema or BucketSchema(), sources, variant, sample_size)
-            return cls._from_tables(rest, given, field_spec(None, shape, fields or {}, keep_thinking), threads)
+            return cls._from_tables(rest, given, field_spec(None, shape, fields or {}, keep_thinking, roles), threads)
         reference, tally = build_files(
             rest,
             schema=schema,
@@ -225,6 +226,7 @@ class Reference:
             sample_size=sample_size,
             shape=shape,
             fields=fields,
+            roles=roles,
             bucket_field=bucket_field,
             keep_thinking=keep_thinking,
             limit=limit,
@@ -662,6 +664,7 @@ class Reference:
         bucket_field: str | None = None,
         shape: Shape | None = None,
         fields: Mapping[str, str] | None = None,
+        roles: Mapping[str, str] | None = None,
         support: tuple[float, float] = _SUPPORT,
         min_count: int = 20,
         limit: int | None = None,
@@ -690,7 +693,7 @@ class Reference:
             Score against the bin of the response's own length, which hides verbosity.
         explain : int, default 0
             How many features that put a response outside each line names, at most.
-        bucket_field, shape, fields, limit, max_record_bytes, threads, progress
+        bucket_field, shape, fields, roles, limit, max_record_bytes, threads, progress
             As in :meth:`build`.
         support, min_count
             As in :meth:`support_distance`.
@@ -725,7 +728,7 @@ class Reference:
             "inputs": local_inputs(_paths(inputs)),
             "output": None if output is None else os.fspath(output),
             "overwrite": overwrite,
-            "fields": field_spec(None, shape, fields or {}, self.keep_thinking),
+            "fields": field_spec(None, shape, fields or {}, self.keep_thinking, roles),
             "bucket_field": bucket_field,
             "join": _paths(join),
             "own_length": own_length,
@@ -844,6 +847,7 @@ def build_files(
     sample_size: int = 256,
     shape: Shape | None = None,
     fields: Mapping[str, str] | None = None,
+    roles: Mapping[str, str] | None = None,
     bucket_field: str | None = None,
     keep_thinking: bool = False,
     limit: int | None = None,
@@ -861,7 +865,7 @@ def build_files(
     job = {
         **_given(schema, sources, variant, sample_size),
         "inputs": local_inputs([_path(path) for path in inputs]),
-        "fields": field_spec(None, shape, fields or {}, keep_thinking),
+        "fields": field_spec(None, shape, fields or {}, keep_thinking, roles),
         "bucket_field": bucket_field,
         "max_record_bytes": max_record_bytes,
         "threads": threads or 0,

@@ -87,18 +87,12 @@ _schema_options = options.together(
 )
 
 _reading_options = options.together(
-    options.shape,
-    options.messages_field,
-    options.prompt_field,
-    options.response_field,
-    options.system_field,
-    options.role,
+    options.records,
     options.language_field,
     options.track_field,
     options.family_field,
     options.source_field,
     options.group_field,
-    options.id_field,
     option(
         "--turns",
         panel=READING,
@@ -171,8 +165,6 @@ def bucket(
     output: str | None,
     tokenizer: str | None,
     count: Any,
-    shape: Any,
-    roles: tuple[str, ...],
     turns: Any,
     keep_thinking: bool,
     limit: int | None,
@@ -210,10 +202,8 @@ def bucket(
         _schema(rest),
         tokenizer,
         count=count,
-        shape=shape,
-        fields=options.fields(rest),
-        roles=options.pairs(roles, "--role", "NAME=ROLE"),
         keep_thinking=keep_thinking,
+        **options.reading(rest),
     )
     started = time.perf_counter()
     report = bucketer.bucket_files(

@@ -53,11 +53,10 @@ class _Row:
 @options.count
 @flag("--text", "Every input is one plain text, whatever its name.", READING)
 @flag("--lines", "Every line is a text of its own, whatever the input's name.", READING)
-@options.shape
-@options.prompt_field
-@options.response_field
+@options.records
 @options.keep_thinking
 @options.limit
+@options.max_record_bytes
 @options.max_rejects
 @options.threads
 @options.json_
@@ -69,14 +68,13 @@ def count(
     count: Any,
     text: bool,
     lines: bool,
-    shape: Any,
-    prompt_field: str | None,
-    response_field: str | None,
     keep_thinking: bool,
     limit: int | None,
+    max_record_bytes: str,
     max_rejects: float,
     threads: int | None,
     json: bool,
+    **rest: Any,
 ) -> int:
     """Count the tokens of texts or records, per input and in total.
 
@@ -90,22 +88,21 @@ def count(
     if text and lines:
         raise click.UsageError("give one of --text and --lines")
     counter = TokenCounter(tokenizer)
-    fields = {"prompt": prompt_field, "response": response_field}
     bucketer = Bucketer(
         BucketSchema(axes=["length"]),
         counter,
         count=count,
-        shape=shape,
-        fields={name: path for name, path in fields.items() if path is not None},
         keep_thinking=keep_thinking,
+        **options.reading(rest),
     )
+    largest = options.byte_count(max_record_bytes, "--max-record-bytes")
     forced: Kind | None = "text" if text else "lines" if lines else None
     rows = []
     code = 0
     for file in _files(inputs):
         kind = forced or _kind(file)
         if kind == "records":
-            report = _read_records(bucketer, file, limit, threads)
+            report = _read_records(bucketer, file, limit=limit, max_record_bytes=largest, threads=threads)
             row = _records_row(file, report)
             code = _worse(code, exit_code(report, max_rejects))
         else:
@@ -145,9 +142,9 @@ def _holds_records(path: Path) -> bool:
     return name.endswith(_RECORD_SUFFIXES)
 
 
-def _read_records(bucketer: Bucketer, file: str, limit: int | None, threads: int | None) -> Report:
+def _read_records(bucketer: Bucketer, file: str, **given: Any) -> Report:
     try:
-        return bucketer.bucket_files(file, None, limit=limit, threads=threads, progress=True)
+        return bucketer.bucket_files(file, None, progress=True, **given)
     except ValueError as error:
         if file != "-":
             raise

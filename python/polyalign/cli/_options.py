@@ -68,13 +68,6 @@ count = option(
     default="all",
     help="Count the tokens of whole conversations (all, the default) or of responses (completion).",
 )
-shape = option(
-    "--shape",
-    panel=READING,
-    metavar="SHAPE",
-    type=click.Choice(SHAPES),
-    help=f"How records hold prompt and response: {', '.join(SHAPES)}. Default: decided from the first 100 records.",
-)
 limit = option(
     "--limit", panel=READING, metavar="N", type=click.IntRange(min=1), help="Stop after this many rows of input."
 )
@@ -94,10 +87,6 @@ def field(name: str, what: str) -> Callable[[_F], _F]:
     return option(name, panel=READING, metavar="PATH", help=what)
 
 
-messages_field = field("--messages-field", "Dotted path of the whole conversation (a list of messages).")
-system_field = field("--system-field", "System message of a conversation without one. Default: system, system_prompt.")
-prompt_field = field("--prompt-field", "Dotted path of the prompt (text or messages).")
-response_field = field("--response-field", "Dotted path of the response.")
 language_field = field("--language-field", "Default: language, then lang.")
 track_field = field("--track-field", "Default: track.")
 family_field = field("--family-field", "Default: family.")
@@ -106,16 +95,7 @@ group_field = field(
     "--group-field",
     "Conversation or paragraph. Default: the first of group, meta.group, conversation_id, … (docs/files.md).",
 )
-id_field = field("--id-field", "Default: id; where missing, file:row.")
 bucket_field = field("--bucket-field", "Default: bucket.")
-role = option(
-    "--role",
-    "roles",
-    panel=READING,
-    metavar="NAME=ROLE",
-    multiple=True,
-    help="What a role that is not known stands for: user, assistant, system or tool. Repeatable.",
-)
 support = option(
     "--support",
     panel=SCORES,
@@ -167,10 +147,43 @@ def together(*options: Callable[[_F], _F]) -> Callable[[_F], _F]:
     return decorate
 
 
-def fields(given: Mapping[str, Any]) -> dict[str, str]:
-    """Return what the options ``--…-field`` say."""
+#: How prompt and response are found in a record: the same in every command that reads records.
+records = together(
+    option(
+        "--shape",
+        panel=READING,
+        metavar="SHAPE",
+        type=click.Choice(SHAPES),
+        help=f"How records hold prompt and response: {', '.join(SHAPES)}. Default: decided from the first 100 records.",
+    ),
+    field("--messages-field", "Dotted path of the whole conversation (a list of messages)."),
+    field("--prompt-field", "Dotted path of the prompt (text or messages)."),
+    field("--response-field", "Dotted path of the response; of a preference, the chosen one."),
+    field("--rejected-field", "Dotted path of a preference's rejected response. Default: rejected."),
+    field("--system-field", "System message of a conversation without one. Default: system, system_prompt."),
+    option(
+        "--role",
+        "roles",
+        panel=READING,
+        metavar="NAME=ROLE",
+        multiple=True,
+        help="What a role that is not known stands for: user, assistant, system or tool. Repeatable.",
+    ),
+    field("--id-field", "Default: id; where missing, file:row."),
+)
+
+
+def reading(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the options `records`, and others ``--…-field``, say, as `Bucketer` and its like take it.
+
+    ``--bucket-field`` is an argument of its own.
+    """
     paths = {name.removesuffix("_field"): path for name, path in given.items() if name.endswith("_field")}
-    return {name: path for name, path in paths.items() if path is not None}
+    return {
+        "shape": given["shape"],
+        "fields": {name: path for name, path in paths.items() if path is not None},
+        "roles": pairs(given["roles"], "--role", "NAME=ROLE"),
+    }
 
 
 def reference_output(name: str, flag: str, *, overwrite: bool) -> Path:

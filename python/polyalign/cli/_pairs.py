@@ -25,30 +25,14 @@ Exit codes: 0 fine, 1 error, 2 usage, 3 part of the samples could not be read, 4
 130 interrupted.
 """
 
-_sample_options = options.together(
-    option(
-        "--shape",
-        panel=READING,
-        metavar="SHAPE",
-        type=click.Choice(options.SHAPES),
-        help=f"How samples hold prompt and response: {', '.join(options.SHAPES)}. Default: decided from the first 100.",
-    ),
-    options.field("--id-field", "Of a sample: the id of its record. Default: id."),
-    options.field("--prompt-field", "Of a sample: its prompt, if it has one."),
-    options.field(
-        "--response-field",
-        "Of a sample: its text. Default: the first that is there of response, prediction, generated_text, output and "
-        "completion.",
-    ),
-    option(
-        "--max-rejects",
-        panel=READING,
-        metavar="SHARE",
-        type=click.FloatRange(0, 1),
-        default=0.01,
-        help="Exit with 4 if more than this part of the samples, or preferences, can't be used. Those equal to the "
-        "human response don't count. Default: 0.01.",
-    ),
+_max_rejects = option(
+    "--max-rejects",
+    panel=READING,
+    metavar="SHARE",
+    type=click.FloatRange(0, 1),
+    default=0.01,
+    help="Exit with 4 if more than this part of the samples, or preferences, can't be used. Those equal to the "
+    "human response don't count. Default: 0.01.",
 )
 
 
@@ -63,7 +47,8 @@ _sample_options = options.together(
     multiple=True,
     panel=READING,
     help="The model's samples, with the ids of the records: a file, a folder, a glob or -. Repeatable. Without them "
-    "RECORDS are preferences.",
+    "RECORDS are preferences. Their text is --response-field, else the first that is there of response, prediction, "
+    "generated_text, output and completion.",
 )
 @option(
     "--reference",
@@ -74,7 +59,8 @@ _sample_options = options.together(
 )
 @options.support
 @options.min_count
-@_sample_options
+@options.records
+@_max_rejects
 @options.threads
 @options.json_
 @options.config
@@ -87,7 +73,6 @@ def pairs(
     reference: str | None,
     support: str,
     min_count: int,
-    shape: Any,
     max_rejects: float,
     threads: int | None,
     json: bool,
@@ -111,8 +96,7 @@ def pairs(
         reference=None if reference is None else options.load_reference(reference),
         support=options.band(support),
         min_count=min_count,
-        shape=shape,
-        fields=options.fields(rest),
+        **options.reading(rest),
         overwrite=overwrite,
         threads=threads,
         progress=True,

@@ -97,10 +97,7 @@ _overwrite = flag("--overwrite", "Replace an existing file.", OUTPUT)
     help="JSON of the BucketSchema that made the buckets of files. Bucketed folders say their own.",
 )
 @options.bucket_field
-@options.shape
-@options.messages_field
-@options.prompt_field
-@options.response_field
+@options.records
 @options.language_field
 @options.keep_thinking
 @options.limit
@@ -119,7 +116,6 @@ def build(
     variant: Any,
     schema: Path | None,
     bucket_field: str | None,
-    shape: Any,
     keep_thinking: bool,
     limit: int | None,
     max_record_bytes: str,
@@ -145,8 +141,7 @@ def build(
             sources=sources,
             variant=variant,
             sample_size=sample_size,
-            shape=shape,
-            fields=options.fields(rest),
+            **options.reading(rest),
             bucket_field=bucket_field,
             keep_thinking=keep_thinking,
             limit=limit,

@@ -65,15 +65,11 @@ Exit codes: 0 fine, 1 error, 2 usage, 3 part of the input could not be read, 4 t
 @options.support
 @options.min_count
 @options.bucket_field
-@options.shape
-@options.messages_field
-@options.prompt_field
-@options.response_field
+@options.records
 @options.language_field
 @options.track_field
 @options.family_field
 @options.source_field
-@options.id_field
 @options.limit
 @options.max_record_bytes
 @options.max_rejects
@@ -93,7 +89,6 @@ def score(
     support: str,
     min_count: int,
     bucket_field: str | None,
-    shape: Any,
     limit: int | None,
     max_record_bytes: str,
     max_rejects: float,
@@ -123,8 +118,7 @@ def score(
         own_length=own_length,
         explain=explain,
         bucket_field=bucket_field,
-        shape=shape,
-        fields=options.fields(rest),
+        **options.reading(rest),
         support=options.band(support),
         min_count=min_count,
         limit=limit,
