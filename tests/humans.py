@@ -6,6 +6,8 @@ import functools
 import random
 from typing import Any
 
+import pyarrow
+
 import polyalign as pa
 
 SCHEMA = pa.BucketSchema(length_unit="words", length_edges=(8, 20, 60))
@@ -61,3 +63,15 @@ def records() -> tuple[dict[str, Any], ...]:
             )
     source.shuffle(found)
     return tuple(found)
+
+
+@functools.cache
+def table() -> pyarrow.Table:
+    """The records with their buckets."""
+    return pyarrow.table(pa.Bucketer(SCHEMA).assign(pyarrow.Table.from_pylist(list(records()))))
+
+
+@functools.cache
+def reference() -> pa.Reference:
+    """How the records' answers are distributed."""
+    return pa.Reference.from_arrow(table(), schema=SCHEMA)

@@ -143,11 +143,11 @@ def difference(found: torch.Tensor, expected: torch.Tensor) -> float:
     return float((found - expected).abs().max() / expected.abs().max())
 
 
-def launched(launcher: list[str], model: Path, output: Path, what: str) -> Any:
+def launched(launcher: list[str], model: Path, output: Path) -> Any:
     """Run `launched.py` by a launcher, and return what rank 0 told."""
     script = Path(__file__).parent / "launched.py"
     environment = clean_environment(PYTHONPATH=os.pathsep.join(sys.path), CUDA_VISIBLE_DEVICES="", OMP_NUM_THREADS="1")
-    command = [*launcher, str(script), str(model), str(output), what]
+    command = [*launcher, str(script), str(model), str(output)]
     result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert result.returncode == 0, result.stderr
     return json.loads((output / "told.json").read_text(encoding="utf-8"))

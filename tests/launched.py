@@ -1,26 +1,28 @@
-"""Run by launchers, a process for each rank: trains with both trainers and TRL's, and says what came out.
+"""Run by a launcher, a process for each rank: trains with both trainers and TRL's, and says what came out.
 
-``launched.py MODEL OUTPUT collectives|losses``; rank 0 writes ``OUTPUT/told.json``: by trainer the collective
-operations of its optimizer steps, or what it logged and a hash of every rank's weights.
+``launched.py MODEL OUTPUT``; rank 0 writes ``OUTPUT/told.json``: by trainer the collective operations of its optimizer
+steps, and what it logged and a hash of every rank's weights. The rest is what `test_two_ranks.work` writes.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import datasets
 import torch
 import torch.distributed as dist
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import TrainerCallback
 
 import kinds
+import test_two_ranks
 
-SETTINGS = {"train_sampling_strategy": "sequential", "max_steps": 4, "logging_steps": 1, "save_strategy": "no"}
 OFFLINE = {kinds.HUMAN_DPO.prefix: {"lambda_online": 0.0}}
 
 
@@ -65,7 +67,7 @@ def collectives(model: Path, output: Path) -> dict[str, list[int]]:
     for kind in (kinds.BUCKET_SFT, kinds.HUMAN_DPO):
         for name, train in ((kind.prefix, kind.train), (f"trl {kind.prefix}", kind.train_trl)):
             # Unlogged, so that a step has its own operations alone.
-            settings = {**SETTINGS, "logging_steps": 100, **OFFLINE.get(name, {})}
+            settings = {**test_two_ranks.LAUNCHED, "logging_steps": 100, **OFFLINE.get(name, {})}
             with Collectives() as counting:
                 steps = Steps(counting)
                 train(model, output, given={"callbacks": [steps]}, **settings)
@@ -78,16 +80,21 @@ def losses(model: Path, output: Path) -> dict[str, Any]:
     runs = {kind.prefix: (kind, OFFLINE.get(kind.prefix, {})) for kind in (kinds.BUCKET_SFT, kinds.HUMAN_DPO)}
     runs["online"] = (kinds.HUMAN_DPO, {})
     runs["rebalanced"] = (kinds.BUCKET_SFT, {"train_sampling_strategy": "batch_rebalance"})
-    return {name: told(kind.train(model, output, **{**SETTINGS, **more})) for name, (kind, more) in runs.items()}
+    return {
+        name: told(kind.train(model, output, **{**test_two_ranks.LAUNCHED, **more}))
+        for name, (kind, more) in runs.items()
+    }
 
 
-def main(model: Path, output: Path, what: str) -> None:
+def main(model: Path, output: Path) -> None:
     torch.set_num_threads(1)
-    found = {"collectives": collectives, "losses": losses}[what](model, output)
+    datasets.config.HF_DATASETS_CACHE = str(output / f"cache{os.environ['RANK']}")
+    test_two_ranks.work(output)
+    found = {"collectives": collectives(model, output), "losses": losses(model, output)}
     if dist.get_rank() == 0:
         (output / "told.json").write_text(json.dumps(found), encoding="utf-8")
     dist.destroy_process_group()
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -23,8 +23,7 @@ TEXTS = ["We think so.", "As an AI language model, I can't say!!!", "", "Maybe t
 
 @pytest.fixture(scope="module")
 def reference() -> Reference:
-    table = Bucketer(humans.SCHEMA).assign(pa.Table.from_pylist(list(humans.records())))
-    return Reference.from_arrow(table, schema=humans.SCHEMA)
+    return humans.reference()
 
 
 def test_scores_are_support_distances(reference: Reference) -> None:

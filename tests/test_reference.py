@@ -36,12 +36,12 @@ QUANTILES = {"q10": 0.1, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q90": 0.9}
 @pytest.fixture(scope="module")
 def table() -> pa.Table:
     """The humans, with their buckets."""
-    return pa.table(Bucketer(humans.SCHEMA).assign(pa.Table.from_pylist(list(humans.records()))))
+    return humans.table()
 
 
 @pytest.fixture(scope="module")
-def reference(table: pa.Table) -> Reference:
-    return Reference.from_arrow(table, schema=humans.SCHEMA)
+def reference() -> Reference:
+    return humans.reference()
 
 
 @pytest.fixture(scope="module")

@@ -7,11 +7,10 @@ import warnings
 from types import SimpleNamespace
 from typing import Any
 
-import pyarrow as pa
 import pytest
 
 import humans
-from polyalign import Bucketer, Reference, rewards
+from polyalign import Reference, rewards
 
 QA = "en|single|qa|short"
 TEXTS = ["We think so.", "As an AI language model, I can't say!!!", "", "Maybe they don't."]
@@ -19,8 +18,7 @@ TEXTS = ["We think so.", "As an AI language model, I can't say!!!", "", "Maybe t
 
 @pytest.fixture(scope="module")
 def reference() -> Reference:
-    table = Bucketer(humans.SCHEMA).assign(pa.Table.from_pylist(list(humans.records())))
-    return Reference.from_arrow(table, schema=humans.SCHEMA)
+    return humans.reference()
 
 
 def test_rewards_are_negative_distances(reference: Reference) -> None:

@@ -23,12 +23,12 @@ QA = "en|single|qa|short"
 
 @pytest.fixture(scope="module")
 def table() -> pa.Table:
-    return pa.table(Bucketer(humans.SCHEMA).assign(pa.Table.from_pylist(list(humans.records()))))
+    return humans.table()
 
 
 @pytest.fixture(scope="module")
-def reference(table: pa.Table) -> Reference:
-    return Reference.from_arrow(table, schema=humans.SCHEMA)
+def reference() -> Reference:
+    return humans.reference()
 
 
 @pytest.fixture(scope="module")

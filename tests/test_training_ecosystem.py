@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +10,15 @@ import pytest
 
 pytest.importorskip("trl", reason="training needs polyalign[train]: pip install 'polyalign[train]'")
 
-import pyarrow as pa
 import torch
 from peft import LoraConfig, PeftModel, PrefixTuningConfig, PromptTuningConfig, TaskType, get_peft_model
 from transformers import AutoModelForCausalLM, TrainerCallback
 
 import humans
 import kinds
-import launched
 import tiny
 from kinds import BOTH, BUCKET_SFT, HUMAN_DPO, Kind
-from polyalign import Bucketer, Reference
+from polyalign import Reference
 from polyalign.trainers import HDPO, BucketSFT
 
 LORA = LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "v_proj"], task_type=TaskType.CAUSAL_LM)
@@ -484,8 +481,7 @@ def test_loggers_get_every_buckets_numbers(kind: Kind, folder: Path, tmp_path: P
 
 @pytest.fixture(scope="module")
 def reference() -> Reference:
-    table = pa.table(Bucketer(humans.SCHEMA).assign(pa.Table.from_pylist(list(humans.records()))))
-    return Reference.from_arrow(table, schema=humans.SCHEMA)
+    return humans.reference()
 
 
 @both
@@ -535,33 +531,3 @@ def test_a_reference_model_of_ones_own(folder: Path, tmp_path: Path) -> None:
     own, other = (HUMAN_DPO.train(folder, tmp_path, given={"ref_model": model}) for model in (None, tiny.model(seed=3)))
     assert kinds.losses(own)[0] != kinds.losses(other)[0]
     assert not kinds.changed(kinds.weights(tiny.model(seed=3)), kinds.weights(other.ref_model))
-
-
-# ------------------------------------------------------------------------------------------------------- launchers
-
-
-@pytest.mark.slow
-def test_accelerate_launch_trains_as_one_process_would(folder: Path, tmp_path: Path) -> None:
-    # Of --cpu it would make one process.
-    flags = "--multi_gpu --num_processes 2 --num_machines 1 --mixed_precision no --dynamo_backend no"
-    accelerate = [sys.executable, "-m", "accelerate.commands.launch", *flags.split()]
-    found = kinds.launched(accelerate, folder, tmp_path, "losses")
-    # The same rows in a process's first micro-batch as in both processes', or in twice as many micro-batches.
-    wide = {"per_device_train_batch_size": 4}
-    runs: dict[str, tuple[Kind, dict[str, Any]]] = {
-        "sft": (BUCKET_SFT, wide),
-        "hdpo": (HUMAN_DPO, {**wide, "lambda_online": 0.0}),
-        "rebalanced": (BUCKET_SFT, {"gradient_accumulation_steps": 4, "train_sampling_strategy": "batch_rebalance"}),
-    }
-    for name, (kind, settings) in runs.items():
-        alone = kind.train(folder, tmp_path, **{**launched.SETTINGS, **settings})
-        logs, hashes = found[name]["logs"], found[name]["hashes"]
-        assert len(hashes) == 2 and len(set(hashes)) == 1
-        assert [set(entry) for entry in logs] == [set(entry) for entry in kinds.logged(alone)]
-        for ours, expected in zip(logs, kinds.logged(alone), strict=True):
-            assert ours == pytest.approx(expected, rel=1e-4, abs=1e-6)
-    online = found["online"]
-    assert len(set(online["hashes"])) == 1
-    # Two ranks of two micro-batches of two prompts.
-    assert ["hdpo/online_score" in entry for entry in online["logs"]] == [False, True, False, True]
-    assert all(math.isfinite(entry["loss"]) for entry in online["logs"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,50 +13,30 @@ import pyarrow.parquet as pq
 import pytest
 
 import humans
-import small_tokenizers
-from conftest import ROOT, clean_environment
-from polyalign import Bucketer, Reference, rewards
+from conftest import ROOT
+from polyalign import rewards
 
-torch: Any = pytest.importorskip("torch", reason="torch is not installed: pip install 'polyalign[train]'")
 pytest.importorskip("trl", reason="trl is not installed: pip install 'polyalign[train]'")
 
-pytestmark = pytest.mark.slow
+import torch
 
-TEMPLATE = (
-    "{% for message in messages %}{{ message.role + ': ' + message.content + '\n' }}{% endfor %}"
-    "{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}"
-)
+import small_hub
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random Qwen2 of a few thousand weights and its tokenizer."""
-    from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
-
-    end = "<|endoftext|>"
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=small_tokenizers.build("qwen2"), eos_token=end, pad_token=end, chat_template=TEMPLATE
-    )
-    torch.manual_seed(0)
-    config = Qwen2Config(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    folder = tmp_path_factory.mktemp("model")
-    Qwen2ForCausalLM(config).save_pretrained(folder)
+    folder, tokenizer = tmp_path_factory.mktemp("model"), small_hub.tokenizer()
+    small_hub.model(len(tokenizer)).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 
 
 @pytest.fixture(scope="module")
 def table() -> pa.Table:
-    return pa.table(Bucketer(humans.SCHEMA).assign(pa.Table.from_pylist(list(humans.records()))))
+    return humans.table()
 
 
 @pytest.mark.parametrize("conversational", [False, True])
@@ -65,7 +45,7 @@ def test_grpo_trains_on_the_reward(model_folder: Path, table: pa.Table, tmp_path
     from transformers import AutoModelForCausalLM
     from trl import GRPOConfig, GRPOTrainer
 
-    reference = Reference.from_arrow(table, schema=humans.SCHEMA)
+    reference = humans.reference()
     rows = [row for row in table.select(["prompt", "bucket"]).to_pylist() if row["bucket"].startswith("en|")][:12]
     # A row that was rejected has no bucket, and one has no humans: neither has a reward.
     rows[1]["bucket"], rows[2]["bucket"] = None, "de|single|qa|short"
@@ -108,11 +88,16 @@ def test_grpo_trains_on_the_reward(model_folder: Path, table: pa.Table, tmp_path
     assert all(weights.isfinite().all() for weights in after.values())
 
 
-def test_the_example_runs(model_folder: Path, table: pa.Table, tmp_path: Path) -> None:
+def test_the_example_runs(
+    model_folder: Path,
+    table: pa.Table,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     data = tmp_path / "humans.parquet"
     pq.write_table(table.select(["prompt", "completion"]), data)
-    command = [sys.executable, ROOT / "examples" / "grpo_reward.py", model_folder, data, tmp_path]
-    environment = clean_environment(PYTHONPATH=":".join(sys.path), CUDA_VISIBLE_DEVICES="")
-    result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    assert result.returncode == 0, result.stderr
-    assert "mean reward -" in result.stdout
+    script = str(ROOT / "examples" / "grpo_reward.py")
+    monkeypatch.setattr(sys, "argv", [script, str(model_folder), str(data), str(tmp_path)])
+    runpy.run_path(script)
+    assert "mean reward -" in capsys.readouterr().out

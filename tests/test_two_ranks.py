@@ -1,9 +1,11 @@
-"""Two processes that talk by gloo: gradients, evaluations and resumptions are those of one."""
+"""Two processes, launched by torchrun, that talk by gloo: gradients, evaluations and resumptions are those of one."""
 
 from __future__ import annotations
 
 import json
+import math
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +15,16 @@ pytest.importorskip("trl", reason="training needs polyalign[train]")
 
 import torch
 
+import kinds
 import test_bucket_sft as sft
 import test_hdpo as hdpo
 import tiny
 import training
+from kinds import BUCKET_SFT, HUMAN_DPO, Kind
 from polyalign.trainers import BucketSFT, BucketSFTConfig
 
-# Starting two processes takes longer than what they do: all of it is one test.
+# Starting two processes takes longer than what they do: all of it is one test. `accelerate launch` is tested with
+# `polyalign sft`.
 
 RESPONSES = tiny.responses(12).add_column("weight", [round(0.2 + 0.37 * (at * 7 % 11), 3) for at in range(12)])
 PAIRS = tiny.pairs(12).add_column("weight", [round(0.3 + 0.23 * (at * 5 % 11), 3) for at in range(12)])
@@ -46,6 +51,8 @@ RESUMED = {
     "random": {"balance": "weight", "train_sampling_strategy": "random"},
 }
 
+#: Of the runs of `launched.py`, which are compared with TRL's and with one process's.
+LAUNCHED = {"train_sampling_strategy": "sequential", "max_steps": 4, "logging_steps": 1, "save_strategy": "no"}
 
 #: What one process comes upon alone, and the line that ends both.
 ALONE = {
@@ -61,7 +68,8 @@ ALONE = {
 }
 
 
-def _work(folder: Path) -> None:
+def work(folder: Path) -> None:
+    """What each process does."""
     _errors(folder)
     _sft(folder)
     _hdpo(folder)
@@ -152,8 +160,18 @@ def _resume(folder: Path) -> None:
 
 @pytest.mark.slow
 def test_two_ranks(tmp_path: Path) -> None:
-    training.on_two_ranks(_work, tmp_path)
+    model = tiny.save(tmp_path / "model", tiny.model())
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    told = kinds.launched(torchrun, model, tmp_path)
+    _check_steps(tmp_path)
+    _check_errors(tmp_path)
+    _check_noise(tmp_path)
+    _check_resumptions(tmp_path)
+    _check_collectives(told["collectives"])
+    _check_losses(told["losses"], model, tmp_path)
 
+
+def _check_steps(tmp_path: Path) -> None:
     for name, _, settings in SFT_STEPS:
         found = training.load(tmp_path, f"sft {name}")[0]
         assert training.error(found, sft.expected(RESPONSES, **settings)) < 1e-5, name
@@ -172,10 +190,14 @@ def test_two_ranks(tmp_path: Path) -> None:
     found = training.load(tmp_path, "hdpo evaluation")[0].tolist()
     assert found == pytest.approx([alone["eval_loss"], alone["eval_hdpo/regularizer"]], rel=1e-5)
 
+
+def _check_errors(tmp_path: Path) -> None:
     errors = [json.loads((tmp_path / f"errors{rank}.json").read_text()) for rank in range(2)]
     for name, (_, line) in ALONE.items():
         assert [each[name] for each in errors] == [line, line]
 
+
+def _check_noise(tmp_path: Path) -> None:
     # Two prompts a process, one at a time, in a step; of three in an evaluation one process has two.
     asked = [json.loads((tmp_path / f"asked{rank}.json").read_text()) for rank in range(2)]
     assert [len(each) for each in asked] == [4, 4]
@@ -183,7 +205,43 @@ def test_two_ranks(tmp_path: Path) -> None:
     assert [len(each) for each in seeds] == [2, 2]
     assert not seeds[0] & seeds[1]
 
+
+def _check_resumptions(tmp_path: Path) -> None:
     for name in RESUMED:
         whole, again = training.load(tmp_path, f"resumed {name}")
         assert len(whole) == 6
         assert torch.equal(whole, again), name
+
+
+def _check_collectives(found: dict[str, list[int]]) -> None:
+    """One collective more than TRL at most."""
+    for kind in ("sft", "hdpo"):
+        ours, trls = found[kind], found[f"trl {kind}"]
+        assert len(ours) == len(trls) == 2
+        for our, trl in zip(ours, trls, strict=True):
+            # TRL's grow with the micro-batches. Gradients and buffers make the others.
+            assert 0 < our <= trl + 1
+        assert len(set(ours)) == 1
+
+
+def _check_losses(found: dict[str, Any], model: Path, folder: Path) -> None:
+    """Two processes log what one would."""
+    # The same rows in a process's first micro-batch as in both processes', or in twice as many micro-batches.
+    wide = {"per_device_train_batch_size": 4}
+    runs: dict[str, tuple[Kind, dict[str, Any]]] = {
+        "sft": (BUCKET_SFT, wide),
+        "hdpo": (HUMAN_DPO, {**wide, "lambda_online": 0.0}),
+        "rebalanced": (BUCKET_SFT, {"gradient_accumulation_steps": 4, "train_sampling_strategy": "batch_rebalance"}),
+    }
+    for name, (kind, settings) in runs.items():
+        alone = kind.train(model, folder, **{**LAUNCHED, **settings})
+        logs, hashes = found[name]["logs"], found[name]["hashes"]
+        assert len(hashes) == 2 and len(set(hashes)) == 1
+        assert [set(entry) for entry in logs] == [set(entry) for entry in kinds.logged(alone)]
+        for ours, expected in zip(logs, kinds.logged(alone), strict=True):
+            assert ours == pytest.approx(expected, rel=1e-4, abs=1e-6)
+    online = found["online"]
+    assert len(set(online["hashes"])) == 1
+    # Two ranks of two micro-batches of two prompts.
+    assert ["hdpo/online_score" in entry for entry in online["logs"]] == [False, True, False, True]
+    assert all(math.isfinite(entry["loss"]) for entry in online["logs"])

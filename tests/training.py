@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -95,40 +94,6 @@ def rows(dataset: Any, count: int) -> list[dict[str, Any]]:
 
 
 # ------------------------------------------------------------------------------------------------ two processes
-
-
-def on_two_ranks(work: Callable[[Path], None], folder: Path) -> None:
-    """Run ``work(folder)`` in two processes that talk by gloo."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    context = torch.multiprocessing.get_context("spawn")
-    ranks = [context.Process(target=_rank, args=(work, folder, rank, port)) for rank in range(2)]
-    for process in ranks:
-        process.start()
-    for process in ranks:
-        process.join(240)
-    codes = [process.exitcode for process in ranks]
-    for process in ranks:
-        process.kill()
-    assert codes == [0, 0]
-
-
-def _rank(work: Callable[[Path], None], folder: Path, rank: int, port: int) -> None:
-    os.environ.update(
-        {
-            "RANK": str(rank),
-            "LOCAL_RANK": str(rank),
-            "WORLD_SIZE": "2",
-            "MASTER_ADDR": "127.0.0.1",
-            "MASTER_PORT": str(port),
-            "ACCELERATE_USE_CPU": "true",
-            "HF_DATASETS_CACHE": str(folder / f"cache{rank}"),
-        }
-    )
-    torch.set_num_threads(1)
-    work(folder)
-    torch.distributed.destroy_process_group()
 
 
 def save(folder: Path, name: str, values: Iterable[Tensor]) -> None:
