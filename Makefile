@@ -69,7 +69,7 @@ test: check test-rust test-python
 test-lowest: build
 	$(BIN)/uv venv --quiet --clear --python $(PYTHON) $(LOWEST_VENV)
 	$(BIN)/uv pip install --quiet --python $(LOWEST_VENV)/bin/python --resolution lowest-direct -r pyproject.toml --extra train --extra dev
-	PYTHONPATH=python $(LOWEST_VENV)/bin/python -m pytest -n auto $(TRAINING_TESTS)
+	PYTHONPATH="$(abspath python)" $(LOWEST_VENV)/bin/python -m pytest -n auto --dist worksteal $(TRAINING_TESTS)
 
 # The engine and the bindings are those of the tests, for which the interpreter must be named as `build` does; only the
 # extension is compiled once more, and linked against an older glibc.
