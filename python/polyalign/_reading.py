@@ -23,7 +23,7 @@ _SHOWN = 12
 
 
 def reading_lines(reading: Reading) -> list[str]:
-    """Return what is worth saying, a line each: earlier replies, joins, roles, the group and what was not used."""
+    """Return what is worth saying, a line each: earlier replies, joins, roles, labels and what was not used."""
     lines = []
     events = {event.name: event for event in reading.events}
     if earlier := events.pop("earlier_replies", None):
@@ -34,6 +34,7 @@ def reading_lines(reading: Reading) -> list[str]:
     lines += [f"read: {_EVENTS.get(name, name)}, in {_records(event)}" for name, event in events.items()]
     lines += _named("roles", reading.roles, lambda role: f"{role.name} as {role.taken or 'it is'}")
     lines += _named("group", reading.groups, lambda group: group.name)
+    lines += _named("language detected, as the label names code", reading.programming, lambda label: label.name)
     lines += _named("not used", reading.unused, lambda field: field.name)
     if reading.more:
         lines.append("… and other names, which are not counted")

@@ -418,6 +418,9 @@ class Reading:
     """Roles that are not TRL's own, and what they were taken for."""
     groups: tuple[Met, ...]
     """The fields that gave the group, where they were not named."""
+    programming: tuple[Met, ...]
+    """Labels of the language that name a programming language or a format (``python``, ``sql``): they say nothing, and
+    the language is detected."""
     unused: tuple[Met, ...]
     """Fields that were not used; ``messages[].x`` is a member of messages. They are kept in ``extra``."""
     more: bool
@@ -425,7 +428,7 @@ class Reading:
 
     @classmethod
     def _of(cls, told: Mapping[str, Any]) -> Reading:
-        kinds = ("events", "roles", "groups", "unused")
+        kinds = ("events", "roles", "groups", "programming", "unused")
         return cls(**{**told, **{kind: tuple(Met(**met) for met in told[kind]) for kind in kinds}})
 
 

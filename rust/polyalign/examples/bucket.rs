@@ -1,6 +1,9 @@
 //! Buckets files from Rust: `bucket JOB.json [TOKENIZER.json]`, where the job is a
 //! [`polyalign::bucketing::Job`] in JSON. Prints the report and how long it took.
 
+mod common;
+
+use common::say;
 use polyalign::bucketing::{Job, Progress, run};
 use polyalign::buckets::{BucketSchema, Bucketer};
 use polyalign::tokens::TokenCounter;
@@ -16,7 +19,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let start = Instant::now();
     let report = run(&job, &bucketer, &Progress::default())?;
     let seconds = start.elapsed().as_secs_f64();
-    println!("{}", serde_json::to_string_pretty(&report)?);
+    say!("{}", serde_json::to_string_pretty(&report)?);
     let tokens = report.prompt_tokens.unwrap_or(0) + report.completion_tokens.unwrap_or(0);
     let megabytes = report.bytes as f64 / 1e6;
     eprintln!(

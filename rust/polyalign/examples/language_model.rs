@@ -9,6 +9,9 @@
 //! The counts leave out word boundaries, but imply them: a string begins a word as often as it occurs
 //! without a letter before it. Serbian is counted in Cyrillic, and written in Latin here.
 
+mod common;
+
+use common::say;
 use fst::{Map, Streamer};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::error::Error;
@@ -103,13 +106,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let rows = choose(&candidates, gains);
     let file = encode(&letters, &rows, &likelihoods);
     let packed = zstd::bulk::compress(&file, 19)?;
-    println!(
-        "{} letters, {} strings, {} bytes, packed {}",
-        letters.len(),
-        rows.len(),
-        file.len(),
-        packed.len()
-    );
+    say!("{} letters, {} strings, {} bytes, packed {}", letters.len(), rows.len(), file.len(), packed.len());
     Ok(std::fs::write(out, packed)?)
 }
 

@@ -6,6 +6,9 @@
 //!
 //! Prints the tables of `docs/accuracy.md`. Records have `human_answer`, `language`, `track` and `family`. Buckets are cut at 40, 120 and 240 words.
 
+mod common;
+
+use common::say;
 use polyalign::distance::samples::{Distance, Sorted};
 use polyalign::features::registry::{FEATURES, Group};
 use polyalign::features::{Extractor, Input, Language};
@@ -22,31 +25,27 @@ type Rows = BTreeMap<String, Vec<f32>>;
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let Some(path) = arguments.next() else {
-        println!("skipped: name a file of interactions");
+        say!("skipped: name a file of interactions");
         return Ok(());
     };
     let limit = arguments.next().map_or(Ok(usize::MAX), |rows| rows.parse())?;
     let mut rows = read(&path, limit)?;
     rows.retain(|_, values| values.len() >= 20 * FEATURES.len());
     let reference = build(&rows)?;
-    println!("{} rows in {} buckets of 20 or more", reference.rows(), rows.len());
+    say!("{} rows in {} buckets of 20 or more", reference.rows(), rows.len());
     let [by_sigma, relative] = wasserstein(&reference, &rows)?;
     let measures = [quantiles(&reference, &rows), by_sigma, relative];
-    println!(
-        "\n| error | values | median | 95 % | 99 % | most |\n| --- | ---: | ---: | ---: | ---: | ---: |"
-    );
+    say!("\n| error | values | median | 95 % | 99 % | most |\n| --- | ---: | ---: | ---: | ---: | ---: |");
     let names = ["of a quantile, relative", "of W1, over the greater σ", "of W1, relative"];
     names.iter().zip(&measures).for_each(|(name, errors)| print_summary(name, errors));
-    println!(
-        "\n| feature | quantile, most | W1 / σ, most | W1 relative, 95 % |\n| --- | ---: | ---: | ---: |"
-    );
+    say!("\n| feature | quantile, most | W1 / σ, most | W1 relative, 95 % |\n| --- | ---: | ---: | ---: |");
     for feature in FEATURES {
         let of =
             |errors: &Errors, share| at(errors.iter().filter(|e| e.1 == feature.name).map(|e| e.0), share);
         let [quantile, by_sigma, relative] = &measures;
         let cells =
             [of(quantile, 1.0), of(by_sigma, 1.0), of(relative, 0.95)].map(|e| e.map_or("–".into(), percent));
-        println!("| `{}` | {} |", feature.name, cells.join(" | "));
+        say!("| `{}` | {} |", feature.name, cells.join(" | "));
     }
     Ok(())
 }
@@ -56,7 +55,7 @@ type Errors = Vec<(f64, &'static str)>;
 
 fn print_summary(name: &str, errors: &Errors) {
     let of = |share| at(errors.iter().map(|error| error.0), share).map_or("–".into(), percent);
-    println!("| {name} | {} | {} | {} | {} | {} |", errors.len(), of(0.5), of(0.95), of(0.99), of(1.0));
+    say!("| {name} | {} | {} | {} | {} | {} |", errors.len(), of(0.5), of(0.95), of(0.99), of(1.0));
 }
 
 fn percent(error: f64) -> String {

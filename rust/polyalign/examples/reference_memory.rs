@@ -4,6 +4,9 @@
 //! cargo run --release --example reference_memory -- ROWS [BUCKETS] [THREADS] [ROWS_AT_ONCE]
 //! ```
 
+mod common;
+
+use common::say;
 use polyalign::features::bins::Bins;
 use polyalign::reference::{Builder, Reference, Settings, Variant, features};
 use std::time::Instant;
@@ -40,26 +43,26 @@ fn main() -> polyalign::Result<()> {
             .try_for_each(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     })?;
     let seconds = started.elapsed().as_secs_f64();
-    println!("{rows} rows of {width} features, {buckets} buckets, {threads} threads, {at_once} at once:");
-    println!(
+    say!("{rows} rows of {width} features, {buckets} buckets, {threads} threads, {at_once} at once:");
+    say!(
         "added in {seconds:.2} s, {:.3} µs a row and thread; {}",
         1e6 * seconds * threads as f64 / rows as f64,
         memory()
     );
     let started = Instant::now();
     let reference = builder.finish()?;
-    println!("finished in {:.2} s; {}", started.elapsed().as_secs_f64(), memory());
+    say!("finished in {:.2} s; {}", started.elapsed().as_secs_f64(), memory());
     let path = std::env::temp_dir().join(format!("reference_memory.{}.safetensors", std::process::id()));
     let started = Instant::now();
     reference.save(&path)?;
-    println!("saved in {:.2} s; {}", started.elapsed().as_secs_f64(), memory());
+    say!("saved in {:.2} s; {}", started.elapsed().as_secs_f64(), memory());
     drop(reference);
     let started = Instant::now();
     let loaded = Reference::load(&path);
     let bytes = std::fs::metadata(&path).map_or(0, |file| file.len());
     // Whatever came of it, the file goes.
     let _ = std::fs::remove_file(&path);
-    println!(
+    say!(
         "{} rows, {bytes} bytes, loaded in {:.2} s; {}",
         loaded?.rows(),
         started.elapsed().as_secs_f64(),

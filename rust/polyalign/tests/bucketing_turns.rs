@@ -148,7 +148,7 @@ fn the_report_says_how_records_were_read() {
         {"from": "human", "value": "What is this?"}, {"from": "gpt", "value": "A cat."},
         {"from": "human", "value": "And that?"}, {"from": "gpt", "value": "A dog.", "weight": 1},
     ]});
-    let other = json!({"conversation_id": "l", "conversations": [
+    let other = json!({"conversation_id": "l", "lang": "Python", "conversations": [
         {"from": "Narrator", "value": "It rains."}, {"from": "human", "value": "Is it wet?"}, {"from": "bing", "value": "It is."},
     ]});
     let input = write(dir.path(), "in.jsonl", jsonl(&[one, other.clone(), other]));
@@ -166,6 +166,7 @@ fn the_report_says_how_records_were_read() {
     );
     assert_eq!(reading.roles[1].taken, None);
     assert_eq!(told(&reading.groups), ["conversation_id 3 in.jsonl:0"]);
+    assert_eq!(told(&reading.programming), ["Python 2 in.jsonl:1"]);
     assert_eq!(told(&reading.unused), ["conversations[].weight 1 in.jsonl:0", "turn 1 in.jsonl:0"]);
     assert!(
         report.warnings.iter().any(|line| line.contains("the role `Narrator` is not known")),

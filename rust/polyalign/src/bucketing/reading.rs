@@ -19,6 +19,9 @@ pub struct Reading {
     pub roles: Vec<Met>,
     /// The fields that gave the group, where they were not named.
     pub groups: Vec<Met>,
+    /// Labels of the language that name a programming language or a format, which says nothing.
+    #[serde(default)]
+    pub programming: Vec<Met>,
     /// Fields that were not used; `messages[].x` is a member of messages.
     pub unused: Vec<Met>,
     /// Whether there were more names than are remembered.
@@ -51,6 +54,7 @@ pub struct Counts {
     events: [Seen; Event::ALL.len()],
     roles: Names,
     groups: Names,
+    programming: Names,
     unused: Names,
 }
 
@@ -153,6 +157,11 @@ impl Counts {
         }
     }
 
+    /// Counts a record whose label of the language names a programming language.
+    pub fn programming(&mut self, label: &str, place: &Place) {
+        self.programming.add("", label.trim(), Seen::once(place));
+    }
+
     /// Adds the counts of another part of the input, which comes later.
     pub fn merge(&mut self, other: Self) {
         self.earlier_replies += other.earlier_replies;
@@ -160,6 +169,7 @@ impl Counts {
         self.events.iter_mut().zip(other.events).for_each(|(event, later)| event.add(later));
         self.roles.merge(other.roles);
         self.groups.merge(other.groups);
+        self.programming.merge(other.programming);
         self.unused.merge(other.unused);
     }
 
@@ -193,8 +203,9 @@ impl Counts {
             events: sorted(events),
             roles: all(&self.roles, &role),
             groups: all(&self.groups, &plain),
+            programming: all(&self.programming, &plain),
             unused: all(&self.unused, &member),
-            more: [&self.roles, &self.groups, &self.unused].iter().any(|names| names.more),
+            more: [&self.roles, &self.groups, &self.programming, &self.unused].iter().any(|names| names.more),
         }
     }
 }

@@ -9,6 +9,7 @@ use super::report::Example;
 use super::stats::{BucketStats, FileStats, Histogram, Stats};
 use super::table::{is_output, with_plain_parts};
 use crate::Result;
+use crate::buckets::language::is_programming;
 use crate::buckets::{self, Assignment, BucketTable, Bucketer, LengthHistograms};
 use crate::io::block::{Bad, Block, Item, Rows};
 use crate::io::input::Inputs;
@@ -224,6 +225,11 @@ impl<'p> Sheet<'p> {
             }
         };
         self.done.stats.reading.add(&record, &place, &plan.ours, plan.turns == Turns::All);
+        if let Some(label) = record.language.filter(|label| is_programming(label))
+            && plan.bucketer.schema().uses_language()
+        {
+            self.done.stats.reading.programming(label, &place);
+        }
         match plan.turns {
             Turns::Last => usize::from(self.row(&record, &place, None, scratch)),
             Turns::All => self.replies(&record, &place, scratch),

@@ -3,11 +3,11 @@
 //! Scripts decide first. Languages that share a script other than Latin differ by their letters or
 //! most frequent words; those in Latin script by how their letters follow each other.
 
-use super::latin::{self, Evidence, NAT, Words};
+use super::latin::{self, Costs, Evidence, NAT, Words};
 use super::prose::{is_plain, prose};
 use crate::io::record::{Message, Record};
 use crate::text::script::{Script, ScriptCounts};
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 use unicode_normalization::UnicodeNormalization;
 
 /// The script of responses with fewer letters is their whole conversation's.
@@ -97,25 +97,40 @@ pub(super) struct Detector {
 enum Latin {
     None,
     One(&'static str),
-    Some(Box<Candidates>),
+    /// Their costs stay in the processor's nearest caches.
+    Few(Box<Candidates<FEW>>),
+    Many(Box<Candidates<MANY>>),
+    Any,
 }
 
+/// Columns of costs that [`Candidates`] have at most, with the one that all have in common.
+const FEW: usize = 8;
+const MANY: usize = 64;
+
 /// Languages in Latin script.
-struct Candidates {
+struct Candidates<const N: usize> {
     /// Whether texts may also be in none of these.
     any: bool,
     tags: Vec<&'static str>,
-    /// By column of the model: the candidate it stands for, one past the last for none.
-    owners: [i16; latin::COLUMNS],
+    /// Columns of the model, and what they cost: not made before a text asks.
+    columns: Vec<usize>,
+    costs: OnceLock<Costs<N>>,
+    /// By column: the candidate it stands for, one past the last for none.
+    owners: [i16; N],
     /// By column: how much more common the language is than most.
-    priors: [i16; latin::COLUMNS],
+    priors: [i16; N],
 }
 
-/// Working memory of a [`Detector`].
+/// Where any language may be.
+static ANYTHING: LazyLock<Candidates<MANY>> =
+    LazyLock::new(|| Candidates::new(&ANY, (0..latin::LANGUAGES.len()).collect(), true));
+
+/// Working memory of one [`Detector`].
 #[derive(Default)]
 pub(super) struct Scratch {
     sample: String,
-    words: Words,
+    few: Words<FEW>,
+    many: Words<MANY>,
 }
 
 impl Detector {
@@ -134,16 +149,18 @@ impl Detector {
     pub(super) fn detect(&self, record: &Record<'_>, scratch: &mut Scratch) -> Option<&'static str> {
         let answer = record.answer();
         let mut counts = ScriptCounts::default();
-        count_answer(answer, &mut counts);
+        let plain = is_plain(answer.as_bytes());
+        count_answer(answer, plain, &mut counts);
         if counts.letters() >= MIN_LETTERS
             && let Some(script) = self.script(&counts)
         {
             let texts = std::iter::once(answer);
-            return self.of_script(script, &counts, texts, record, scratch);
+            return self.of_script(script, &counts, texts, record, plain, scratch);
         }
         spoken(record).for_each(|text| count_message(text, &mut counts));
         let script = self.script(&counts)?;
-        self.of_script(script, &counts, std::iter::once(answer).chain(spoken(record)), record, scratch)
+        let texts = std::iter::once(answer).chain(spoken(record));
+        self.of_script(script, &counts, texts, record, plain, scratch)
     }
 
     /// The script that most of the text is in, among those that candidates are written in.
@@ -175,20 +192,25 @@ impl Detector {
         self.scripts.iter().find(|(known, _)| *known == script).map(|(_, tags)| &**tags)
     }
 
-    /// The language of texts in this script.
+    /// The language of texts in this script; `plain`: all of the answer is prose.
     fn of_script<'a>(
         &self,
         script: Script,
         counts: &ScriptCounts,
         texts: impl Iterator<Item = &'a str>,
         record: &Record<'_>,
+        plain: bool,
         scratch: &mut Scratch,
     ) -> Option<&'static str> {
         match (script, &self.latin) {
             (Script::Latin, Latin::One(language)) => return Some(language),
-            (Script::Latin, Latin::Some(candidates)) => {
-                return candidates.detect(record, &mut scratch.words);
+            (Script::Latin, Latin::Few(candidates)) => {
+                return candidates.detect(record, plain, &mut scratch.few);
             }
+            (Script::Latin, Latin::Many(candidates)) => {
+                return candidates.detect(record, plain, &mut scratch.many);
+            }
+            (Script::Latin, Latin::Any) => return ANYTHING.detect(record, plain, &mut scratch.many),
             (Script::Han | Script::Kana, _) => return self.han_or_kana(counts),
             _ => {}
         }
@@ -216,7 +238,7 @@ impl Detector {
 
 impl Latin {
     fn new(languages: Option<&[&'static str]>) -> Self {
-        let Some(allowed) = languages else { return Self::Some(Box::new(Candidates::new(&ANY, true))) };
+        let Some(allowed) = languages else { return Self::Any };
         let elsewhere = |tag: &str| LANGUAGES.iter().any(|(_, tags)| tags.contains(&tag));
         // A language that no table has is taken to be in Latin script.
         let latin = |tag: &&'static str| !columns(tag).is_empty() || !elsewhere(tag);
@@ -224,7 +246,16 @@ impl Latin {
         match allowed[..] {
             [] => Self::None,
             [one] => Self::One(one),
-            _ => Self::Some(Box::new(Candidates::new(&allowed, false))),
+            _ => {
+                let mut columns: Vec<usize> = allowed.iter().flat_map(|tag| columns(tag)).collect();
+                columns.sort_unstable();
+                columns.dedup();
+                if columns.len() < FEW {
+                    Self::Few(Box::new(Candidates::new(&allowed, columns, false)))
+                } else {
+                    Self::Many(Box::new(Candidates::new(&allowed, columns, false)))
+                }
+            }
         }
     }
 }
@@ -246,19 +277,20 @@ fn columns(tag: &str) -> Vec<usize> {
         "fil" => &["tl"],
         _ => &[tag],
     };
-    let column = |member: &&str| latin::languages().iter().position(|known| known == member);
+    let column = |member: &&str| latin::LANGUAGES.iter().position(|known| known == member);
     members.iter().filter_map(column).collect()
 }
 
-impl Candidates {
-    /// Where two languages take one column, the one named first has it.
-    fn new(tags: &[&'static str], any: bool) -> Self {
-        let mut owners = [tags.len() as i16; latin::COLUMNS];
-        let mut priors = [0; latin::COLUMNS];
+impl<const N: usize> Candidates<N> {
+    /// Of columns of the model, at most `N - 1`. Where two languages take one, the one named first has it.
+    fn new(tags: &[&'static str], all: Vec<usize>, any: bool) -> Self {
+        let mut owners = [tags.len() as i16; N];
+        let mut priors = [0; N];
         for (owner, tag) in tags.iter().enumerate().rev() {
-            for column in columns(tag) {
-                owners[column] = owner as i16;
-                priors[column] = match *tag {
+            let own = columns(tag);
+            for at in (0..all.len()).filter(|&at| own.contains(&all[at])) {
+                owners[at] = owner as i16;
+                priors[at] = match *tag {
                     "en" => 4 * NAT,
                     "de" | "es" | "fr" | "id" | "it" | "pt" => 2 * NAT,
                     "nl" | "pl" | "sv" | "tr" | "vi" => NAT,
@@ -266,37 +298,44 @@ impl Candidates {
                 };
             }
         }
-        Self { any, tags: tags.to_vec(), owners, priors }
+        Self { any, tags: tags.to_vec(), columns: all, costs: OnceLock::new(), owners, priors }
     }
 
     /// The language that the response is most likely in; the conversation is asked where that is not
     /// certain.
-    fn detect(&self, record: &Record<'_>, words: &mut Words) -> Option<&'static str> {
-        let answer = evidence(std::iter::once(record.answer()), SAMPLE_BYTES, words);
+    fn detect(&self, record: &Record<'_>, plain: bool, words: &mut Words<N>) -> Option<&'static str> {
+        let costs = self.costs.get_or_init(|| Costs::new(&self.columns));
+        let answer = if plain {
+            let mut evidence = Evidence::default();
+            add(&mut evidence, start(record.answer(), SAMPLE_BYTES), costs, words);
+            evidence
+        } else {
+            evidence(std::iter::once(record.answer()), SAMPLE_BYTES, costs, words)
+        };
         if self.is_strange(&answer) {
             return None;
         }
-        let mut costs = *answer.costs();
-        let (owner, margin) = self.cheapest(&costs, answer.letters());
+        let mut sums = *answer.costs();
+        let (owner, margin) = self.cheapest(&sums, answer.letters());
         if margin >= CERTAIN {
             return self.tags.get(owner).copied();
         }
-        let conversation = evidence(spoken(record), CONVERSATION_BYTES, words);
+        let conversation = evidence(spoken(record), CONVERSATION_BYTES, costs, words);
         let mut letters = answer.letters();
         if !self.is_strange(&conversation) {
             letters += conversation.letters();
             let least = self.least(conversation.costs());
-            for (cost, &said) in costs.iter_mut().zip(conversation.costs()) {
-                *cost += (said - least).clamp(0, CERTAIN);
+            for (sum, &said) in sums.iter_mut().zip(conversation.costs()) {
+                *sum += (said - least).clamp(0, CERTAIN);
             }
         }
-        let (owner, margin) = self.cheapest(&costs, letters);
+        let (owner, margin) = self.cheapest(&sums, letters);
         let is_told = letters > 0 && (!self.any || margin >= UNSURE);
         if is_told { self.tags.get(owner).copied() } else { None }
     }
 
     /// Whether a text's letters follow each other as in no language of the model.
-    fn is_strange(&self, evidence: &Evidence) -> bool {
+    fn is_strange(&self, evidence: &Evidence<N>) -> bool {
         let letters = evidence.letters();
         self.any
             && letters >= STRANGE_LETTERS
@@ -304,7 +343,7 @@ impl Candidates {
     }
 
     /// The least cost of any candidate.
-    fn least(&self, costs: &[i16; latin::COLUMNS]) -> i16 {
+    fn least(&self, costs: &[i16; N]) -> i16 {
         let none = self.tags.len() as i16;
         let own = |(&cost, &owner): (&i16, &i16)| if owner == none { i16::MAX } else { cost };
         costs.iter().zip(&self.owners).map(own).fold(i16::MAX, i16::min)
@@ -312,9 +351,9 @@ impl Candidates {
 
     /// The candidate of the least cost (the first of equals), and how much less than any other's it
     /// is. What is common is likely, but few letters are no reason to take it.
-    fn cheapest(&self, costs: &[i16; latin::COLUMNS], letters: u32) -> (usize, i16) {
+    fn cheapest(&self, costs: &[i16; N], letters: u32) -> (usize, i16) {
         let most = (letters.min(100) as i16) * (NAT / 2);
-        let mut sums = [0; latin::COLUMNS];
+        let mut sums = [0; N];
         for ((sum, &cost), &prior) in sums.iter_mut().zip(costs).zip(&self.priors) {
             *sum = cost - prior.min(most);
         }
@@ -330,17 +369,25 @@ impl Candidates {
     }
 }
 
-fn evidence<'a>(texts: impl Iterator<Item = &'a str>, bytes: usize, words: &mut Words) -> Evidence {
+fn evidence<'a, const N: usize>(
+    texts: impl Iterator<Item = &'a str>,
+    bytes: usize,
+    costs: &Costs<N>,
+    words: &mut Words<N>,
+) -> Evidence<N> {
     let mut evidence = Evidence::default();
-    sample(texts, bytes, |piece| {
-        // Combining marks: letters may be in pieces.
-        if memchr::memchr2(0xCC, 0xCD, piece.as_bytes()).is_some() {
-            evidence.add(&piece.nfc().collect::<String>(), words);
-        } else {
-            evidence.add(piece, words);
-        }
-    });
+    sample(texts, bytes, |piece| add(&mut evidence, piece, costs, words));
     evidence
+}
+
+#[inline]
+fn add<const N: usize>(evidence: &mut Evidence<N>, piece: &str, costs: &Costs<N>, words: &mut Words<N>) {
+    // Combining marks: letters may be in pieces.
+    if memchr::memchr2(0xCC, 0xCD, piece.as_bytes()).is_some() {
+        evidence.add(&piece.nfc().collect::<String>(), costs, words);
+    } else {
+        evidence.add(piece, costs, words);
+    }
 }
 
 /// Calls `each` with the first prose of texts, so much as fits.
@@ -361,10 +408,10 @@ fn sample<'a>(texts: impl Iterator<Item = &'a str>, bytes: usize, mut each: impl
 }
 
 /// Counts the letters of a response's prose; of one in Latin script alone perhaps only enough.
-fn count_answer(text: &str, counts: &mut ScriptCounts) {
+fn count_answer(text: &str, plain: bool, counts: &mut ScriptCounts) {
     counts.add(text);
     let latin = counts.get(Script::Latin);
-    if latin == 0 || is_plain(text.as_bytes()) {
+    if plain || latin == 0 {
         return;
     }
     let is_latin = latin == counts.letters();
@@ -436,8 +483,8 @@ mod tests {
 
     #[test]
     fn every_language_of_the_model_is_told_or_left_to_another() {
-        let candidates = Candidates::new(&ANY, true);
-        let left: Vec<&str> = latin::languages()
+        let candidates = &*ANYTHING;
+        let left: Vec<&str> = latin::LANGUAGES
             .iter()
             .zip(candidates.owners)
             .filter(|(_, owner)| usize::from(owner.unsigned_abs()) == ANY.len())

@@ -58,8 +58,13 @@ const PROGRAMMING: &str = "actionscript ada apex applescript asp assembler assem
 /// assert!(is_programming("Python") && is_programming("C++") && !is_programming("cs"));
 /// ```
 pub fn is_programming(name: &str) -> bool {
-    let name = name.trim().to_lowercase();
-    PROGRAMMING.split_ascii_whitespace().any(|known| known == name)
+    /// By length: every record's label is looked up.
+    static NAMES: LazyLock<[Vec<&str>; 16]> = LazyLock::new(|| {
+        let of = |length| PROGRAMMING.split_ascii_whitespace().filter(|name| name.len() == length).collect();
+        std::array::from_fn(of)
+    });
+    let name = name.trim();
+    NAMES.get(name.len()).is_some_and(|names| names.iter().any(|known| known.eq_ignore_ascii_case(name)))
 }
 
 /// What a record's label says: a primary subtag, `und` where it names a programming language; `None` if

@@ -371,7 +371,7 @@ impl BucketSchema {
     }
 
     /// Whether a record's language plays a part: as an axis, or by edges of its own.
-    pub(super) fn uses_language(&self) -> bool {
+    pub(crate) fn uses_language(&self) -> bool {
         let by_language = match &self.length_edges {
             LengthEdges::Auto => false,
             LengthEdges::Fixed { languages, .. } => !languages.is_empty(),

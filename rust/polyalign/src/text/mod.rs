@@ -4,7 +4,7 @@ mod characters;
 pub mod chinese;
 pub(crate) mod class;
 pub(crate) mod marks;
-mod masks;
+pub(crate) mod masks;
 mod paper;
 mod reasoning;
 pub mod script;
