@@ -17,7 +17,6 @@ import re
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -130,8 +129,7 @@ def peers() -> dict[str, Detector]:
             command = ["cargo", "run", "--quiet", "--release", "--target-dir", PEERS_TARGET, "--manifest-path", PEERS]
             output = subprocess.run(command, input="\n".join(texts), check=True, capture_output=True, text=True).stdout
             lines = [line.split("\t") for line in output.splitlines()]
-            SECONDS[detect] = float(lines[0][column])
-            return [shorter.get(line[column], line[column]) for line in lines[1:]]
+            return [shorter.get(line[column], line[column]) for line in lines]
 
         return detect
 
@@ -144,24 +142,14 @@ def peers() -> dict[str, Detector]:
     }
 
 
-SECONDS: dict[Detector, float] = {}
-"""What a detector itself took, where starting it takes more."""
-
-
-def rated(rows: Sequence[Sentence], detect: Detector) -> tuple[Rates, float]:
-    """Its rates, and how many megabytes it looks at in a second."""
-    texts = [text for _, text in rows]
-    start = time.perf_counter()
-    found = detect(texts)
-    seconds = SECONDS.get(detect, time.perf_counter() - start)
+def rated(rows: Sequence[Sentence], detect: Detector) -> Rates:
     counts: dict[str, list[int]] = {}
-    for (tag, _), one in zip(rows, found, strict=True):
+    for (tag, _), found in zip(rows, detect([text for _, text in rows]), strict=True):
         total = counts.setdefault(tag, [0, 0, 0])
         total[0] += 1
-        total[1] += norwegian(one) == tag
-        total[2] += one != "" and norwegian(one) != tag
-    rates = {tag: (right / total, wrong / total) for tag, (total, right, wrong) in counts.items()}
-    return rates, sum(len(text.encode()) for text in texts) / 1e6 / seconds
+        total[1] += norwegian(found) == tag
+        total[2] += found != "" and norwegian(found) != tag
+    return {tag: (right / total, wrong / total) for tag, (total, right, wrong) in counts.items()}
 
 
 def mean(rates: Rates, tags: Sequence[str]) -> str:
@@ -177,17 +165,15 @@ def tables(every: int) -> str:
     """The tables; of the sentences each so many-th."""
     folder = fetch()
     detectors = {"polyalign": polyalign, **peers()}
-    polyalign(["Once, so that nothing is made while the clock runs."])
     counts: dict[int, int] = {}
     results: dict[int, dict[str, Rates]] = {}
-    speeds: dict[str, float] = {}
     for least, most in LENGTHS:
         rows = sentences(folder, least, most)[::every]
         counts[least], results[least] = len(rows), {}
         for name, detect in detectors.items():
             print(f"{least} to {most} letters, {len(rows):,} sentences: {name}", file=sys.stderr)
-            results[least][name], speeds[name] = rated(rows, detect)
-    return "\n\n".join([*_means(counts, results), _speeds(speeds), *_by_language(results)])
+            results[least][name] = rated(rows, detect)
+    return "\n\n".join([*_means(counts, results), *_by_language(results)])
 
 
 def _means(counts: Mapping[int, int], results: Mapping[int, Mapping[str, Rates]]) -> list[str]:
@@ -202,11 +188,6 @@ def _means(counts: Mapping[int, int], results: Mapping[int, Mapping[str, Rates]]
             lines.append(f"| {least} to {most} | {counts[least]:,} | {' | '.join(cells)} |")
         means.append("\n".join(lines))
     return means
-
-
-def _speeds(speeds: Mapping[str, float]) -> str:
-    cells = " | ".join(f"{speed:,.1f}" for speed in speeds.values())
-    return f"{head(['100 to 200 letters'], list(speeds))}\n| MB/s | {cells} |"
 
 
 def _by_language(results: Mapping[int, Mapping[str, Rates]]) -> list[str]:
