@@ -109,8 +109,14 @@ fn same(one: &str, other: &str) -> bool {
 }
 
 impl Names {
-    fn add(&mut self, of: &str, name: &str, seen: Seen) {
-        match self.names.iter().position(|known| same(&known.name, name) && same(&known.of, of)) {
+    /// `likely`: where it is, if records are alike.
+    fn add(&mut self, likely: usize, of: &str, name: &str, seen: Seen) {
+        let is = |known: &Name| same(&known.name, name) && same(&known.of, of);
+        if let Some(known) = self.names.get_mut(likely).filter(|known| is(known)) {
+            known.seen.add(seen);
+            return;
+        }
+        match self.names.iter().position(is) {
             Some(known) => self.names[known].seen.add(seen),
             None if self.names.len() < NAMES => {
                 self.names.push(Name { of: of.to_owned(), name: name.to_owned(), seen });
@@ -121,8 +127,8 @@ impl Names {
 
     fn merge(&mut self, other: Self) {
         self.more |= other.more;
-        for name in other.names {
-            self.add(&name.of, &name.name, name.seen);
+        for (at, name) in other.names.into_iter().enumerate() {
+            self.add(at, &name.of, &name.name, name.seen);
         }
     }
 }
@@ -144,15 +150,15 @@ impl Counts {
         for event in notes.events.iter() {
             self.events[event as usize].add(seen);
         }
-        for role in notes.roles {
-            self.roles.add(role.taken, role.role, seen);
+        for (at, role) in notes.roles.iter().enumerate() {
+            self.roles.add(at, role.taken, role.role, seen);
         }
         if let Some(field) = notes.group {
-            self.groups.add("", field, seen);
+            self.groups.add(0, "", field, seen);
         }
-        for unused in notes.unused {
+        for (at, unused) in notes.unused.iter().enumerate() {
             if !(unused.list.is_empty() && ours.contains(unused.name)) {
-                self.unused.add(unused.list, unused.name, seen);
+                self.unused.add(at, unused.list, unused.name, seen);
             }
         }
     }

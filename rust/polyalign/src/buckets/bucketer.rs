@@ -14,7 +14,7 @@ use crate::text;
 use crate::tokens::{self, TokenCounter};
 use crate::{Error, Result};
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// What a record is assigned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +55,8 @@ struct Rules {
     families: HashMap<String, Box<str>>,
     /// What stands for missing values of custom axes.
     missing: Vec<Option<Box<str>>>,
-    detector: Detector,
+    /// Made when a record first needs it: that takes some milliseconds.
+    detector: OnceLock<Detector>,
     languages: Option<Vec<&'static str>>,
     default_language: &'static str,
     uses_language: bool,
@@ -257,7 +258,7 @@ impl Rules {
             bins: schema.bin_names().iter().filter_map(|name| part(name)).collect(),
             families: families.filter_map(|(source, family)| Some((source.clone(), part(family)?))).collect(),
             missing: schema.custom_axes().map(|axis| axis.missing.as_deref().and_then(part)).collect(),
-            detector: Detector::new(languages.as_deref()),
+            detector: OnceLock::new(),
             default_language: subtag(&schema.default_language).unwrap_or(super::schema::UNDETERMINED),
             uses_language: schema.uses_language(),
             languages,
@@ -312,7 +313,8 @@ impl Rules {
                 };
             }
         }
-        let detected = self.detector.detect(record, &mut scratch.detector);
+        let detector = self.detector.get_or_init(|| Detector::new(self.languages.as_deref()));
+        let detected = detector.detect(record, &mut scratch.detector);
         Ok(detected.unwrap_or(self.default_language))
     }
 

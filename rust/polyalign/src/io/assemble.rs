@@ -69,6 +69,8 @@ pub(crate) trait Key<'a>: PartialEq<str> + Copy {
 pub(crate) trait Source<'a> {
     type Node: Node<'a>;
     fn slot(&self, slot: usize) -> Option<Self::Node>;
+    /// The slots that have a value, a bit each; some may say more than there is.
+    fn present(&self) -> u128;
     /// Calls `each` with the names of the values that are not null, but for those of the slots `used` (a bit each).
     fn others(&self, used: u128, each: &mut dyn FnMut(&'a str));
 }
@@ -130,6 +132,7 @@ pub(crate) fn assemble<'a, S: Source<'a>>(
         plan,
         source,
         arena,
+        present: source.present(),
         consumed: 0,
         used: 0,
         lists: [None; 3],
@@ -164,6 +167,8 @@ struct Reader<'a, 'p, S> {
     plan: &'p Plan,
     source: &'p S,
     arena: &'a Bump,
+    /// One bit a slot: there is something.
+    present: u128,
     consumed: u128,
     /// One bit a slot: read, if only in part.
     used: u128,
@@ -209,14 +214,10 @@ impl<'a, S: Source<'a>> Reader<'a, '_, S> {
     // ---- prompt and response ----
 
     fn conversation(&mut self) -> Result<Record<'a>, Reject> {
-        let mut record = match (&self.plan.prompt, &self.plan.response) {
-            (None, None) => self.by_shape()?,
-            (prompt, response) => self.by_fields(prompt.as_ref(), response.as_ref())?,
-        };
-        if !self.plan.spec.keep_thinking {
-            record.thinking = text::reasoning(record.response.content);
+        match (&self.plan.prompt, &self.plan.response) {
+            (None, None) => self.by_shape(),
+            (prompt, response) => self.by_fields(prompt.as_ref(), response.as_ref()),
         }
-        Ok(record)
     }
 
     /// The shape's own prompt and response.
@@ -495,11 +496,11 @@ impl<'a, S: Source<'a>> Reader<'a, '_, S> {
 
     /// Puts a prompt before a response.
     fn join(&mut self, prompt: &'a [Message<'a>], response: Dialogue<'a>) -> Result<Record<'a>, Reject> {
-        check_response(response.response.content, &self.plan.spec)
+        let thinking = check_response(response.response.content, &self.plan.spec)
             .map_err(|reason| reject("no_response", response.offset, reason.to_owned()))?;
         let prompt = self.without_answer(prompt, &response);
         let prompt = self.before(prompt, response.before, response.offset)?;
-        Ok(Record { prompt, response: response.response, ..Record::default() })
+        Ok(Record { prompt, response: response.response, thinking, ..Record::default() })
     }
 
     /// A prompt that holds its own response, without that.
@@ -1032,15 +1033,22 @@ impl<'a, S: Source<'a>> Reader<'a, '_, S> {
 
     /// The first of a label's fields that says something. Missing, null and blank say nothing; neither does a guess
     /// that holds what no such label holds, for it was not meant for us.
+    #[inline]
     fn label(&mut self, label: &Label, accepts: Accepts, consume: bool) -> Result<Option<Said<'a>>, Reject> {
+        if label.slots & self.present == 0 { Ok(None) } else { self.said(label, accepts, consume) }
+    }
+
+    fn said(&mut self, label: &Label, accepts: Accepts, consume: bool) -> Result<Option<Said<'a>>, Reject> {
         for (guess, field) in label.fields.iter().enumerate() {
-            if field.ways.iter().all(|(slot, _)| self.source.slot(*slot).is_none()) {
+            if field.slots & self.present == 0 {
                 continue;
             }
             let lenient = guess >= label.lenient;
-            let found = match self.find(field) {
-                Err(_) if lenient => continue,
-                found => found?,
+            let found = match (&field.ways[..], lenient) {
+                // Most fields are no paths.
+                ([(slot, None)], _) => self.own(*slot),
+                (_, false) => self.find(field)?,
+                (_, true) => self.find(field).unwrap_or_default(),
             };
             let Some(found) = found else { continue };
             let node = found.node;
@@ -1186,8 +1194,12 @@ impl<N> MessageMembers<N> {
 }
 
 /// The first that is not null (else the first), and how many more there are.
+#[inline]
 fn first<'a, N: Node<'a>, const WAYS: usize>(ways: [Option<N>; WAYS]) -> (Option<N>, usize) {
     let there = || ways.iter().copied().flatten();
+    if there().nth(1).is_none() {
+        return (there().next(), 0);
+    }
     let first = there().find(|way| way.kind() != Kind::Null).or_else(|| there().next());
     (first, there().count().saturating_sub(1))
 }
@@ -1241,13 +1253,13 @@ fn goes_on(messages: &[Message<'_>], more: &[Message<'_>]) -> bool {
         }
 }
 
-/// Refuses a response of nothing; in words.
-pub(super) fn check_response(content: &str, spec: &FieldSpec) -> Result<(), &'static str> {
+/// Bytes of a response that are reasoning and don't count. Refuses a response of nothing; in words.
+pub(super) fn check_response(content: &str, spec: &FieldSpec) -> Result<usize, &'static str> {
     let reasoning = if spec.keep_thinking { 0 } else { text::reasoning(content) };
     match blank(&content[reasoning..]) && !spec.lenient {
         true if reasoning > 0 => Err("the response is only reasoning"),
         true => Err("the response is empty"),
-        false => Ok(()),
+        false => Ok(reasoning),
     }
 }
 

@@ -42,6 +42,11 @@ pub(crate) mod own {
 /// There are no more slots than this: one bit a slot says what was read.
 const MAX_NAMES: usize = 128;
 
+/// The bit of a slot; none of one too many.
+pub(crate) fn bit(slot: usize) -> u128 {
+    u32::try_from(slot).ok().and_then(|slot| 1u128.checked_shl(slot)).unwrap_or(0)
+}
+
 /// The top-level keys that are looked for; an index into them is a *slot*.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Names {
@@ -119,6 +124,8 @@ pub(crate) struct Field {
     /// Slots to try in order, with the path from there on: the whole path as one key first, then
     /// ever shorter heads.
     pub ways: Vec<(usize, Option<String>)>,
+    /// Those slots, a bit each.
+    pub slots: u128,
 }
 
 impl Field {
@@ -130,7 +137,8 @@ impl Field {
         for (dot, _) in path.rmatch_indices('.') {
             ways.push((names.add(&path[..dot], true), Some(path[dot + 1..].to_owned())));
         }
-        Ok(Self { path: path.to_owned(), ways })
+        let slots = ways.iter().fold(0, |slots, &(slot, _)| slots | bit(slot));
+        Ok(Self { path: path.to_owned(), ways, slots })
     }
 }
 
@@ -138,6 +146,8 @@ impl Field {
 #[derive(Clone, Debug)]
 pub(crate) struct Label {
     pub fields: Vec<Field>,
+    /// The slots of all of them, a bit each.
+    pub slots: u128,
     /// Named by the user, not one of our guesses.
     pub given: bool,
     /// The guesses, if none was named: one a field.
@@ -152,8 +162,9 @@ impl Label {
             Some(path) => (std::slice::from_ref(path), &[][..]),
             None => (guesses, guesses),
         };
-        let fields = paths.iter().map(|path| Field::new(path, names)).collect::<Result<_>>()?;
-        Ok(Self { fields, given: given.is_some(), guesses, lenient: usize::MAX })
+        let fields: Vec<Field> = paths.iter().map(|path| Field::new(path, names)).collect::<Result<_>>()?;
+        let slots = fields.iter().fold(0, |slots, field| slots | field.slots);
+        Ok(Self { fields, slots, given: given.is_some(), guesses, lenient: usize::MAX })
     }
 
     /// With guesses that are others' names as well, from the one of this number on.

@@ -4,7 +4,7 @@
 //! struct's member whose text is JSON (`datasets`' `Json()`) is read as what it holds.
 
 use super::assemble::{Key, Kind, Node, PAIRS, Source, assemble};
-use super::fields::{Field, Label, Plan, own};
+use super::fields::{Field, Label, Plan, bit, own};
 use super::json::{self, JsonKey, JsonNode};
 use super::json_column::is_json;
 use super::record::{Record, Reject};
@@ -88,9 +88,11 @@ impl TableRecords {
         let mut arena = Bump::new();
         // Most tables hold no JSON, and are read without asking every value for it.
         let holds_json = columns.iter().flatten().any(Column::holds_json);
+        let bound = columns.iter().enumerate().filter(|(_, column)| column.is_some());
+        let present = bound.fold(0, |present, (slot, _)| present | bit(slot));
         for row in 0..batch.num_rows() {
             arena.reset();
-            let source = Row { records: self, columns: &columns, others: &others, row };
+            let source = Row { records: self, columns: &columns, present, others: &others, row };
             let read = match holds_json {
                 true => assemble(&self.plan, &JsonRow { row: source, arena: &arena }, &arena),
                 false => assemble(&self.plan, &source, &arena),
@@ -436,6 +438,8 @@ fn keys_of(keys: &DataType) -> Keys {
 struct Row<'a> {
     records: &'a TableRecords,
     columns: &'a [Option<Column<'a>>],
+    /// One bit a slot: it has a column.
+    present: u128,
     /// The columns that nothing is read from: names and nulls.
     others: &'a [(&'a str, Option<NullBuffer>)],
     row: usize,
@@ -446,6 +450,10 @@ impl<'a> Source<'a> for Row<'a> {
 
     fn slot(&self, slot: usize) -> Option<Cell<'a>> {
         self.columns[slot].as_ref().map(|column| Cell::new(column, self.row))
+    }
+
+    fn present(&self) -> u128 {
+        self.present
     }
 
     fn others(&self, used: u128, each: &mut dyn FnMut(&'a str)) {
@@ -474,6 +482,10 @@ impl<'a> Source<'a> for JsonRow<'a> {
 
     fn slot(&self, slot: usize) -> Option<Value<'a>> {
         self.row.slot(slot).map(|cell| Value::new(cell, self.arena))
+    }
+
+    fn present(&self) -> u128 {
+        self.row.present
     }
 
     fn others(&self, used: u128, each: &mut dyn FnMut(&'a str)) {

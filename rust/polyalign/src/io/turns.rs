@@ -3,7 +3,6 @@
 use super::assemble::check_response;
 use super::record::{Record, Reject};
 use super::shape::FieldSpec;
-use crate::text;
 use serde::{Deserialize, Serialize};
 
 /// Which replies of a conversation are responses.
@@ -27,13 +26,12 @@ pub(crate) fn replies<'a>(
     let record = *record;
     let earlier = record.prompt.iter().enumerate().filter(|(_, message)| message.role == "assistant");
     let earlier = earlier.map(move |(at, &response)| {
-        check_response(response.content, spec).map_err(|reason| Reject {
+        let thinking = check_response(response.content, spec).map_err(|reason| Reject {
             kind: "no_response",
             reason: reason.to_owned(),
             offset: 0,
             id: record.id.map(Into::into),
         })?;
-        let thinking = if spec.keep_thinking { 0 } else { text::reasoning(response.content) };
         Ok(Record { prompt: &record.prompt[..at], response, thinking, track: None, ..record })
     });
     earlier.chain([Ok(record)])

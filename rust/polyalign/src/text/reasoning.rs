@@ -1,9 +1,13 @@
 //! Which part of a response is its answer: the one rule that buckets, references, scores, critics and rewards share.
 
-use memchr::memmem;
+use memchr::memmem::Finder;
+use std::sync::LazyLock;
 
 const OPEN: &str = "<think>";
 const CLOSE: &str = "</think>";
+
+/// Where reasoning ends. To make what searches costs more than to search a short response.
+static CLOSES: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(CLOSE));
 
 /// Bytes of a response that are leading reasoning and the white space around it.
 ///
@@ -21,9 +25,7 @@ const CLOSE: &str = "</think>";
 /// ```
 pub fn reasoning(response: &str) -> usize {
     // Nearly all responses end here.
-    if !response.trim_start().starts_with(OPEN)
-        && memmem::find(response.as_bytes(), CLOSE.as_bytes()).is_none()
-    {
+    if !response.trim_start().starts_with(OPEN) && CLOSES.find(response.as_bytes()).is_none() {
         return 0;
     }
     let mut start = 0;
@@ -43,7 +45,7 @@ pub fn answer(response: &str) -> &str {
 /// Bytes up to the end of the first reasoning.
 fn leading(rest: &str) -> usize {
     let opens = rest.trim_start().starts_with(OPEN);
-    let Some(close) = memmem::find(rest.as_bytes(), CLOSE.as_bytes()) else {
+    let Some(close) = CLOSES.find(rest.as_bytes()) else {
         return if opens { rest.len() } else { 0 };
     };
     let before = &rest[..close];

@@ -3,6 +3,7 @@
 use super::tape::{NO_SLOT, NONE, Token, next};
 use super::unescape::{key_bytes, unescape};
 use crate::io::assemble::{Key, Kind, Node, Source};
+use crate::io::fields::bit;
 use crate::io::record::Reject;
 use bumpalo::Bump;
 use bumpalo::collections::String as ArenaString;
@@ -46,19 +47,54 @@ impl<'a> Source<'a> for JsonSource<'a> {
         self.record.slot(slot).or_else(|| self.folder?.slot(slot))
     }
 
+    #[inline]
+    fn present(&self) -> u128 {
+        self.record.present() | self.folder.map_or(0, JsonRecord::present)
+    }
+
     fn others(&self, used: u128, each: &mut dyn FnMut(&'a str)) {
         if self.folder.is_none() && self.record.key_slots.len() == used.count_ones() as usize {
             return;
         }
-        for (key, value, slot) in self.record.top_level() {
-            if slot.is_none_or(|slot| used >> slot & 1 == 0) && value.kind() != Kind::Null {
-                each(key.raw);
+        let record = self.record;
+        let mut before = None;
+        for &slot in record.key_slots {
+            // Values with a slot are known already; the others' keys come after the value before.
+            let value = match slot {
+                NO_SLOT => JsonNode { record, at: before.map_or(0, |at| record.after(at)) + 1 },
+                slot => JsonNode { record, at: record.slots[usize::from(slot)] as usize },
+            };
+            before = Some(value.at);
+            let unused = slot == NO_SLOT || used >> slot & 1 == 0;
+            if unused && value.kind() != Kind::Null {
+                each(record.key(value.at - 1).raw);
             }
         }
     }
 }
 
 impl<'a> JsonRecord<'a> {
+    /// The key that is the token at `at`.
+    #[inline]
+    fn key(&'a self, at: usize) -> JsonKey<'a> {
+        let key = self.tokens[at];
+        let raw = &self.text[key.start as usize + 1..key.rest() as usize];
+        JsonKey { raw, escaped: key.escaped() }
+    }
+
+    /// The token after the value at `at`.
+    #[inline]
+    fn after(&self, at: usize) -> usize {
+        next(self.tokens, self.text.as_bytes(), at)
+    }
+
+    /// The slots that it has a value of, a bit each.
+    #[inline]
+    fn present(&self) -> u128 {
+        let slots = self.key_slots.iter().filter(|&&slot| slot != NO_SLOT);
+        slots.fold(0, |present, &slot| present | bit(usize::from(slot)))
+    }
+
     /// The record's own members, and their slots.
     pub fn top_level(&'a self) -> impl Iterator<Item = (JsonKey<'a>, JsonNode<'a>, Option<usize>)> {
         let members = JsonNode { record: self, at: 0 }.pairs(0, self.tokens.len());
@@ -143,22 +179,31 @@ impl<'a> JsonNode<'a> {
         Self { at, ..self }
     }
 
-    fn after(self, at: usize) -> usize {
-        next(self.record.tokens, self.record.text.as_bytes(), at)
-    }
-
     /// The keys and values whose tokens are `from..to`.
     pub fn pairs(self, from: usize, to: usize) -> impl Iterator<Item = (JsonKey<'a>, Self)> {
-        let mut at = from;
-        std::iter::from_fn(move || {
-            (at < to).then(|| {
-                let key = self.record.tokens[at];
-                let raw = &self.record.text[key.start as usize + 1..key.rest() as usize];
-                let value = self.with(at + 1);
-                at = self.after(at + 1);
-                (JsonKey { raw, escaped: key.escaped() }, value)
-            })
-        })
+        Pairs { of: self, at: from, to }
+    }
+}
+
+/// Members of an object, from one token to another.
+struct Pairs<'a> {
+    of: JsonNode<'a>,
+    at: usize,
+    to: usize,
+}
+
+impl<'a> Iterator for Pairs<'a> {
+    type Item = (JsonKey<'a>, JsonNode<'a>);
+
+    // Called for every member of every message.
+    #[inline(always)]
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.at >= self.to {
+            return None;
+        }
+        let (record, at) = (self.of.record, self.at);
+        self.at = record.after(at + 1);
+        Some((record.key(at), self.of.with(at + 1)))
     }
 }
 
@@ -218,7 +263,7 @@ impl<'a> Node<'a> for JsonNode<'a> {
         std::iter::from_fn(move || {
             (at < end).then(|| {
                 let element = self.with(at);
-                at = self.after(at);
+                at = self.record.after(at);
                 element
             })
         })
