@@ -159,8 +159,12 @@ impl RowGroup {
 
     /// Ends the row group.
     pub fn finish(self) -> Result<Encoded> {
-        let chunks = self.writers.into_iter().map(ArrowColumnWriter::close).collect::<Result<_, _>>();
-        Ok(Encoded { chunks: chunks.map_err(internal)?, rows: self.rows })
+        // Collected, they would stay in the writers' memory, which is much larger.
+        let mut chunks = Vec::with_capacity(self.writers.len());
+        for writer in self.writers {
+            chunks.push(writer.close().map_err(internal)?);
+        }
+        Ok(Encoded { chunks, rows: self.rows })
     }
 }
 
