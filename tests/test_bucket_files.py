@@ -150,14 +150,21 @@ def test_no_group_is_on_both_sides(bucketer: Bucketer, tmp_path: Path) -> None:
     together = [{row["group"] or row["prompt"][0]["content"] for row in dataset[split]} for split in ("train", "test")]
     assert not together[0] & together[1]
     sizes = {split: len(dataset[split]) for split in dataset}
+    held_out = report.held_out
+    assert held_out is not None
+    groups = {row["group"] or row["prompt"][0]["content"] for row in dataset["test"]}
+    assert (held_out.rows, held_out.groups) == (sizes["test"], len(groups))
+    assert held_out.shared_prompts == 0 or any(row["group"] for row in dataset["test"])
+    assert sum(bucket.held_out for bucket in report.buckets) == sizes["test"]
+    assert " held out " in str(report)
     assert sizes["train"] + sizes["test"] == report.bucketed == 400
     assert 40 < sizes["test"] < 120
     # Which ones does not depend on what else there is, nor on a table's form.
-    held_out = set(dataset["test"]["id"])
+    ids = set(dataset["test"]["id"])
     pq.write_table(pa.Table.from_pylist([record(at) for at in range(100, 300)]), tmp_path / "part.parquet")
     bucketer.bucket_files(tmp_path / "part.parquet", tmp_path / "part", test_share=0.2)
     found = pq.read_table(tmp_path / "part" / "data" / "test-00000.parquet")["id"].to_pylist()
-    assert found == sorted(held_out & {f"r{at}" for at in range(100, 300)})
+    assert found == sorted(ids & {f"r{at}" for at in range(100, 300)})
     with pytest.raises(ValueError, match="test_share is 1; it must be at least 0 and below 1"):
         bucketer.bucket_files(path, tmp_path / "out", test_share=1.0, overwrite=True)
 

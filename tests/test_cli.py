@@ -175,6 +175,39 @@ def test_dry_run_shows_shape_fields_and_rows(cli: Cli, corpus: Path, tmp_path: P
     assert sorted(path.name for path in tmp_path.iterdir()) == ["corpus.jsonl"]
 
 
+def test_what_is_there_twice_and_what_is_held_out_is_said(cli: Cli, tmp_path: Path) -> None:
+    rows = [
+        {"prompt": f"Question {at % 40}?", "completion": f"Answer {at % 50}.", "group": f"g{at}", "language": "en"}
+        for at in range(210)
+    ]
+    write_jsonl(tmp_path / "in.jsonl", rows)
+    result = cli("bucket", "in.jsonl", "--out", "out", "--test-share", "0.3", "--reference", "human.safetensors")
+    assert result.returncode == 0, result.stderr
+    assert (
+        "repeated: 10 rows (4.8%), 170 prompts (81.0%), 160 responses (76.2%); the first row: in.jsonl, row 200, that "
+        "of in.jsonl, row 0"
+    ) in result.stdout
+    assert "repeat" not in result.stderr
+    said = json.loads(cli("bucket", "in.jsonl", "--dry-run", "--test-share", "0.3", "--json").stdout)
+    held_out = said["held_out"]
+    assert held_out["rows"] == held_out["groups"] == sum(bucket["held_out"] for bucket in said["buckets"])
+    line = f"held out: {held_out['rows']} rows of {held_out['rows']} groups; {held_out['shared_prompts']} of their "
+    assert f"{line}{held_out['prompts']} prompts train too" in result.stdout
+    # The reference is of what trains, and so is one that is built of the folder.
+    humans = 210 - held_out["rows"]
+    built = cli("reference", "build", "out", "--out", "again.safetensors")
+    assert f"not counted: {held_out['rows']} rows that polyalign bucket --test-share held out" in built.stdout
+    assert f"{humans} humans" in built.stdout
+    assert (tmp_path / "again.safetensors").read_bytes() == (tmp_path / "human.safetensors").read_bytes()
+    # Much of it is a warning.
+    write_jsonl(tmp_path / "in.jsonl", rows[:60] * 2)
+    result = cli("bucket", "in.jsonl", "--dry-run")
+    assert (
+        "warning: 50% of the rows repeat the prompt and response of an earlier one (the first: in.jsonl, row 60, that "
+        "of in.jsonl, row 0): each counts again in buckets, references and weights\n"
+    ) in result.stderr
+
+
 def test_how_records_were_read_is_said(cli: Cli, tmp_path: Path) -> None:
     turns = [("prompter", "What is this?"), ("bing", "A cat."), ("prompter", "And that?"), ("bing", "A dog.")]
     chat = [{"role": role, "content": content, "toxic": False} for role, content in turns]

@@ -390,6 +390,18 @@ def test_a_stream_takes_the_counts_of_its_folder(counts: str, run: Run, built: l
     assert built[0].bucket_weights.counts == expected
 
 
+def test_a_stream_counts_nothing_that_is_held_out(run: Run, built: list[Any]) -> None:
+    rows = [{"prompt": f"Rain {at}?", "completion": "Yes.", "language": ["en", "de"][at % 2]} for at in range(60)]
+    path = write_jsonl(Path("rows.jsonl"), rows)
+    Bucketer(BucketSchema(axes=["language"])).bucket_files(path, Path("apart"), test_share=0.5)
+    options = f"--dataset_streaming {FAST}"
+    code, _, err = run(f"sft --model_name_or_path model --dataset_name apart --output_dir out {options}")
+    assert (code, err) == (0, "")
+    trains = datasets.load_dataset("apart", split="train")["bucket"]
+    assert 15 < len(trains) < 45
+    assert built[0].bucket_weights.counts == {bucket: list(trains).count(bucket) for bucket in ("de", "en")}
+
+
 # Training
 
 

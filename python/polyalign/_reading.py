@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from polyalign.buckets import Met, Reading
+    from polyalign.buckets import HeldOut, Met, Reading, Repeated
 
 _EVENTS = {
     "system": "the record's own system message put first",
@@ -39,6 +39,44 @@ def reading_lines(reading: Reading) -> list[str]:
     if reading.more:
         lines.append("… and other names, which are not counted")
     return lines
+
+
+def repeated_lines(repeated: Repeated, rows: int) -> list[str]:
+    """Return what of `rows` rows stands there more than once, in a line; none if nothing does."""
+    counts = {
+        "rows": (repeated.rows, repeated.rows_error),
+        "prompts": (repeated.prompts, repeated.prompts_error),
+        "responses": (repeated.responses, repeated.responses_error),
+    }
+    said = []
+    for what, (count, error) in counts.items():
+        # What is within the error of an estimate is nothing to speak of.
+        if count > 2 * error:
+            share = f"{count / max(1, rows):.1%}"
+            said.append(f"about {count:,} ± {error:,} {what} ({share})" if error else f"{count:,} {what} ({share})")
+    if not said:
+        return []
+    first = repeated.first
+    where = (
+        f"; the first row: {first['file']}, row {first['row']}, that of {first['of_file']}, row {first['of_row']}"
+        if first
+        else ""
+    )
+    return [f"repeated: {', '.join(said)}{where}"]
+
+
+def held_out_lines(held_out: HeldOut | None) -> list[str]:
+    """Return what is held out, in a line; none if nothing was to be."""
+    if held_out is None:
+        return []
+    rows, groups = held_out.rows, held_out.groups
+    said = f"held out: {rows:,} row{'s'[: rows != 1]} of {groups:,} group{'s'[: groups != 1]}"
+    if held_out.shared_prompts:
+        said += (
+            f"; {held_out.shared_prompts:,} of their {held_out.prompts:,} prompts train too, in rows of another group "
+            "(without groups, prompts are not parted)"
+        )
+    return [said]
 
 
 def _named(title: str, names: Sequence[Met], say: Callable[[Met], str]) -> list[str]:

@@ -20,7 +20,15 @@ if TYPE_CHECKING:
 _QUANTILES = ("min", "q10", "q25", "q50", "q75", "q90", "max")
 _WIDE = 200
 # What a narrow terminal does without, first things first.
-_DISPENSABLE = (("of responses",), ("q25", "q75"), ("min", "max"), ("q10", "q90"), ("tokens",), ("share",))
+_DISPENSABLE = (
+    ("of responses",),
+    ("held out",),
+    ("q25", "q75"),
+    ("min", "max"),
+    ("q10", "q90"),
+    ("tokens",),
+    ("share",),
+)
 # How wide the definition of a feature is at least.
 _DEFINITION = 30
 
@@ -61,6 +69,8 @@ def _columns(buckets: Sequence[BucketSummary]) -> dict[str, list[str]]:
         "rows": [f"{bucket.rows:,}" for bucket in buckets],
         "share": [f"{bucket.share:.1%}" for bucket in buckets],
     }
+    if any(bucket.held_out for bucket in buckets):
+        columns["held out"] = [f"{bucket.held_out:,}" for bucket in buckets]
     if any(bucket.completion_tokens is not None for bucket in buckets):
         tokens = [_tokens(bucket.prompt_tokens, bucket.completion_tokens) for bucket in buckets]
         columns["tokens"] = [whole for whole, _ in tokens]

@@ -293,8 +293,8 @@ class Bucketer:
             ``True``: a progress bar where standard error is a terminal. A callable gets
             ``(bytes_read, bytes_total, rows)`` many times a second; raising in it stops the run.
         reference : str or PathLike, optional
-            A ``.safetensors`` file to make in the same pass: the :class:`Reference` of what is bucketed. Both appear
-            together.
+            A ``.safetensors`` file to make in the same pass: the :class:`Reference` of what is bucketed, without what
+            ``test_share`` holds out. Both appear together.
         sources, sample_size
             Of the reference, as in :meth:`Reference.build`.
 
@@ -379,6 +379,8 @@ class BucketSummary:
     """Tokens of its responses; ``None`` if not counted."""
     length: Mapping[str, int]
     """Exact nearest-rank quantiles of its responses' lengths: min, q10, q25, q50, q75, q90, max."""
+    held_out: int = 0
+    """Of its rows those that ``test_share`` holds out."""
 
 
 @dataclass(frozen=True)
@@ -433,6 +435,45 @@ class Reading:
 
 
 @dataclass(frozen=True)
+class Repeated:
+    """Rows that repeat earlier ones, of a :class:`Report`.
+
+    They are counted by hashes as long as there are at most 900,000 different rows, and 28,000 different prompts or
+    responses; beyond that they are estimated.
+    """
+
+    rows: int
+    """Rows with the prompt and response of an earlier row."""
+    prompts: int
+    """Rows with the prompt of an earlier row."""
+    responses: int
+    """Rows with the response of an earlier row."""
+    rows_error: int
+    """The standard error of ``rows``; 0: it is exact."""
+    prompts_error: int
+    """The standard error of ``prompts``."""
+    responses_error: int
+    """The standard error of ``responses``."""
+    first: Mapping[str, Any] | None
+    """The first row with the prompt and response of an earlier one, ``file`` and ``row``, and that one, ``of_file`` and
+    ``of_row``; rows are numbered from 0."""
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What ``test_share`` holds out, of a :class:`Report`."""
+
+    rows: int
+    """Rows."""
+    groups: int
+    """Groups; prompts, of rows without a group. Estimated beyond 900,000."""
+    prompts: int
+    """Different prompts. Estimated, as the next number, where there are more than 28,000 in all."""
+    shared_prompts: int
+    """Those of them that rows have which train too: groups part them. Without groups there are none."""
+
+
+@dataclass(frozen=True)
 class Report:
     """What a bucketing run did. ``rows == bucketed + rejected``, always; ``print(report)`` shows a table."""
 
@@ -473,7 +514,11 @@ class Report:
     completion_tokens: int | None
     """Tokens of all responses; ``None`` if not counted."""
     buckets: tuple[BucketSummary, ...]
-    """The buckets, by descending rows."""
+    """The buckets, by descending rows; they count what is held out too."""
+    repeated: Repeated
+    """Rows that repeat earlier ones."""
+    held_out: HeldOut | None
+    """What is held out; ``None`` without ``test_share``."""
     shards: int
     """Number of Parquet files written."""
     unreadable: tuple[Mapping[str, Any], ...]
@@ -492,6 +537,8 @@ class Report:
         data = json.loads(text)
         data["schema"] = BucketSchema.from_json(_dumps(data["schema"]))
         data["reading"] = Reading._of(data["reading"])
+        data["repeated"] = Repeated(**data["repeated"])
+        data["held_out"] = None if data["held_out"] is None else HeldOut(**data["held_out"])
         data["warnings"] = [_core.in_words(warning) for warning in data["warnings"]]
         data["buckets"] = [BucketSummary(**_frozen(bucket)) for bucket in data["buckets"]]
         members: dict[str, Any] = {name: _frozen(value) for name, value in data.items()}

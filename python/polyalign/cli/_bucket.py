@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json as json_module
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -136,7 +134,8 @@ _output_options = options.together(
         metavar="SHARE",
         type=click.FloatRange(0, 1, max_open=True),
         default=0.0,
-        help="Hold out this share of the groups, else prompts, as test-*.parquet: load_dataset gives two splits.",
+        help="Hold out this share of the groups, else prompts, as test-*.parquet: load_dataset gives two splits. A "
+        "--reference is made of the others.",
     ),
     option(
         "--chunk-bytes",
@@ -270,26 +269,24 @@ def _print(report: Report, seconds: float) -> None:
     if report.resumed_from:
         console.print(f"continued after {report.resumed_from:,} shards of an interrupted run")
     if report.output is not None:
-        console.print(f"written to {report.output}{_held_out(report.output)}", markup=False)
+        console.print(f"written to {report.output}", markup=False)
     if report.reference is not None:
         console.print(f"human reference: {report.reference}", markup=False)
 
 
-def _held_out(output: str | Path) -> str:
-    """Say how many rows of an output are held out, if any."""
-    shards = json_module.loads((Path(output) / "manifest.json").read_text("utf-8"))["shards"]
-    rows = sum(shard["rows"] for shard in shards if Path(shard["file"]).name.startswith("test-"))
-    return f", {rows:,} rows of it held out (test-*.parquet)" if rows else ""
-
-
 def _reading(report: Report) -> list[str]:
-    """Say how the records were read, a line each."""
-    from polyalign._reading import reading_lines
+    """Say how the records were read, and what of them stands there twice or is held out, a line each."""
+    from polyalign._reading import held_out_lines, reading_lines, repeated_lines
 
     given = {name: path for name, path in report.fields.items() if path and name not in ("shape", "keep_extra")}
     fields = ", ".join(f"{name}: {_path(path)}" for name, path in given.items())
     shape = f"shape: {report.shape or 'given by fields'}" + (f" ({fields})" if fields else "")
-    return [shape, *reading_lines(report.reading)]
+    return [
+        shape,
+        *reading_lines(report.reading),
+        *repeated_lines(report.repeated, report.bucketed),
+        *held_out_lines(report.held_out),
+    ]
 
 
 def _path(path: Any) -> str:

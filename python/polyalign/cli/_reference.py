@@ -330,6 +330,8 @@ def _print_built(made: Reference, tally: Mapping[str, Any], path: Path, seconds:
     console.print(f"{seconds:.1f} s, {_tables.size(int(tally['bytes'] / max(seconds, 1e-3)))}/s")
     for line in options.response_found(tally):
         console.print(line, markup=False)
+    if tally["held_out"]:
+        console.print(f"not counted: {tally['held_out']:,} rows that polyalign bucket --test-share held out")
     _print_buckets(made, console)
     for line in rejected(tally["rejected_by_kind"], tally["first_rejects"].values()):
         console.print(line, markup=False)

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -259,13 +259,20 @@ def _counts(script: Any) -> dict[str, int] | None:
         found = json.loads(file.read_text("utf-8"))
         buckets = found.get("buckets", found)
         if isinstance(buckets, list):
-            buckets = {each["bucket"]: each["rows"] if "rows" in each else each["pairs"] for each in buckets}
+            buckets = {each["bucket"]: _trains(each) for each in buckets}
         counts = {str(bucket): int(count) for bucket, count in buckets.items()}
     except (ValueError, KeyError, TypeError, AttributeError):
         raise ValueError(f"{file}: neither a manifest of buckets nor a JSON object of counts by bucket") from None
+    # A bucket of which all is held out trains nothing.
+    counts = {bucket: count for bucket, count in counts.items() if count}
     if not counts:
         raise ValueError(f"{file}: it counts no bucket")
     return counts
+
+
+def _trains(bucket: Mapping[str, Any]) -> int:
+    """Return how many rows of a bucket train, as a manifest has it: rows without those held out, or pairs."""
+    return int(bucket["rows"]) - int(bucket.get("held_out", 0)) if "rows" in bucket else int(bucket["pairs"])
 
 
 # --------------------------------------------------------------------------------------------------------- the model

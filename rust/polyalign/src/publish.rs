@@ -9,6 +9,7 @@
 //! | `out` | the output in the making |
 //! | `scratch` | what a library writes before it renames it |
 //! | `journal.jsonl` | of a bucketing job: what is finished |
+//! | `rows.bin` | of a bucketing job: what it has seen of rows |
 //! | `publication.json` | which outputs a finished job was about to name, and their checksums |
 //! | `replaced` | what was at `OUT`, for as long as nothing is there |
 //! | `old` | what was at `OUT`, about to be removed |
@@ -28,12 +29,13 @@ const LOCK: &str = "lock";
 const WORK: &str = "out";
 const SCRATCH: &str = "scratch";
 const JOURNAL: &str = "journal.jsonl";
+const ROWS: &str = "rows.bin";
 const RECORD: &str = "publication.json";
 const REPLACED: &str = "replaced";
 const OLD: &str = "old";
 
 /// All that there may be in `OUT.partial`, the lock first.
-const NAMES: [&str; 7] = [LOCK, WORK, SCRATCH, JOURNAL, RECORD, REPLACED, OLD];
+const NAMES: [&str; 8] = [LOCK, WORK, SCRATCH, JOURNAL, ROWS, RECORD, REPLACED, OLD];
 
 /// What file browsers leave in folders that were looked at.
 const BROWSERS: [&str; 3] = [".DS_Store", "Thumbs.db", "desktop.ini"];
@@ -162,6 +164,11 @@ impl Claim {
         self.partial.join(JOURNAL)
     }
 
+    /// Where a job notes what it has seen of rows.
+    pub fn rows(&self) -> PathBuf {
+        self.partial.join(ROWS)
+    }
+
     /// Begins to write, or to go on with what is there.
     ///
     /// # Errors
@@ -178,7 +185,7 @@ impl Claim {
     /// As [`hold`](Self::hold); what can't be removed.
     pub fn begin(&self) -> Result<()> {
         self.hold()?;
-        self.clear(&[JOURNAL, WORK, SCRATCH]).map_err(|e| Error::io(&self.partial, e))
+        self.clear(&[JOURNAL, ROWS, WORK, SCRATCH]).map_err(|e| Error::io(&self.partial, e))
     }
 
     /// From now on the work outlives the claim, for the next run to go on with.
@@ -292,7 +299,7 @@ impl Claim {
                 self.check_replaceable(&self.work())?;
                 self.remove_old(WORK).map_err(|e| Error::io(&self.partial, e))?;
             }
-            self.clear(&[JOURNAL, RECORD]).map_err(|e| Error::io(&self.partial, e))?;
+            self.clear(&[JOURNAL, ROWS, RECORD]).map_err(|e| Error::io(&self.partial, e))?;
             record.iter().map(|named| Path::new(&named.path)).filter(|out| *out != self.out).for_each(tidy);
         }
         Ok(())

@@ -482,6 +482,12 @@ fn nothing_damaged_is_taken_over() {
         assert!(report.resumed_from.unwrap_or(0) < chunks);
         assert!(report.warnings[0].contains("rejects.jsonl"), "{:?}", report.warnings);
     }
+    let notes = finished.left["rows.bin"].len();
+    for at in [0, notes / 2, notes - 1] {
+        let report = finished.run_after(|partial| flip(&partial.join("rows.bin"), at));
+        assert!(report.resumed_from.unwrap_or(0) < chunks);
+        assert!(report.warnings[0].contains("notes of rows"), "{:?}", report.warnings);
+    }
 }
 
 #[test]

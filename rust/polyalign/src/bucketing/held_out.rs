@@ -8,6 +8,11 @@ pub const TRAIN: &str = "train";
 /// See [`TRAIN`].
 pub const TEST: &str = "test";
 
+/// Whether a file of an output, named with `/` between folders, holds what is held out.
+pub fn is_test(file: &str) -> bool {
+    file.rsplit('/').next().and_then(|name| name.strip_prefix(TEST)).is_some_and(|rest| rest.starts_with('-'))
+}
+
 /// A share of all groups, the same ones of any corpus.
 #[derive(Clone, Copy, Debug)]
 pub struct HeldOut {
@@ -25,9 +30,9 @@ impl HeldOut {
         self.below > 0
     }
 
-    /// Whether a row is: by its group, else its prompt; without one, by its response.
-    pub fn has(self, record: &Record<'_>) -> bool {
-        self.any() && key(record) < self.below
+    /// What a row is held out with, if it is: a hash of its group, else its prompt; without one, its response.
+    pub fn key(self, record: &Record<'_>) -> Option<u64> {
+        if self.any() { Some(key(record)).filter(|key| *key < self.below) } else { None }
     }
 }
 

@@ -5,6 +5,7 @@
 //! in a checksum of itself and of all lines before it, so that none is changed, dropped, doubled or moved
 //! without notice.
 
+use super::seen::Noted;
 use super::stats::Stats;
 use crate::buckets::BucketSchema;
 use crate::io::block::Position;
@@ -21,7 +22,7 @@ use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
 /// The journal's layout; raised when it changes.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// Bytes at either end of a file that tell whether it changed.
 const END_BYTES: u64 = 1 << 20;
@@ -76,6 +77,9 @@ pub struct Entry {
     pub rejects_bytes: u64,
     /// Checksum of the rejects file up to there.
     pub rejects_sha256: String,
+    /// What is noted of rows after it.
+    #[serde(default)]
+    pub seen: Noted,
     /// Its counts, but for those of buckets: its files have them.
     pub stats: Stats,
 }

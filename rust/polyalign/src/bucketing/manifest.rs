@@ -2,7 +2,7 @@
 
 use super::Job;
 use super::journal::Shard;
-use super::report::{BucketReport, Quantiles, Reading};
+use super::report::{BucketReport, HeldOutRows, Quantiles, Reading, Repeated, Report};
 use super::stats::Stats;
 use crate::buckets::{Axis, BucketSchema, Bucketer};
 use crate::io::input::Inputs;
@@ -25,6 +25,7 @@ struct Manifest<'a> {
     settings: &'a Map<String, Value>,
     tokenizer: Value,
     counts: Counts<'a>,
+    repeated: &'a Repeated,
     reading: Reading,
     buckets: Vec<Bucket<'a>>,
     inputs: Vec<InputCounts<'a>>,
@@ -42,6 +43,7 @@ struct Counts<'a> {
     bytes: u64,
     prompt_tokens: Option<u64>,
     completion_tokens: Option<u64>,
+    held_out: Option<HeldOutRows>,
 }
 
 #[derive(Serialize)]
@@ -49,6 +51,7 @@ struct Bucket<'a> {
     bucket: &'a str,
     parts: BTreeMap<&'a str, &'a str>,
     rows: u64,
+    held_out: u64,
     prompt_tokens: Option<u64>,
     completion_tokens: Option<u64>,
     length: Quantiles,
@@ -134,6 +137,7 @@ pub fn bucket_reports(stats: &Stats, bucketer: &Bucketer) -> Vec<BucketReport> {
             prompt_tokens: (counted && bucketer.counts_prompts()).then_some(b.prompt_tokens),
             completion_tokens: counted.then_some(b.completion_tokens),
             length: b.lengths.quantiles(),
+            held_out: b.held_out,
         })
         .collect();
     buckets.sort_by(|a, b| b.rows.cmp(&a.rows).then_with(|| a.bucket.cmp(&b.bucket)));
@@ -147,7 +151,7 @@ pub fn bucket_reports(stats: &Stats, bucketer: &Bucketer) -> Vec<BucketReport> {
 pub fn write(
     settings: &Map<String, Value>,
     bucketer: &Bucketer,
-    fields: &FieldSpec,
+    report: &Report,
     inputs: &Inputs,
     stats: &Stats,
     shards: &[Shard],
@@ -165,6 +169,7 @@ pub fn write(
         bucket: id,
         parts: axes.iter().copied().zip(b.parts.iter().map(String::as_str)).collect(),
         rows: b.rows,
+        held_out: b.held_out,
         prompt_tokens: (counted && bucketer.counts_prompts()).then_some(b.prompt_tokens),
         completion_tokens: counted.then_some(b.completion_tokens),
         length: b.lengths.quantiles(),
@@ -188,7 +193,7 @@ pub fn write(
         format_version: FORMAT,
         polyalign_version: env!("CARGO_PKG_VERSION"),
         schema: bucketer.schema(),
-        fields,
+        fields: &report.fields,
         settings: &settings,
         tokenizer: engine(bucketer),
         counts: Counts {
@@ -200,7 +205,9 @@ pub fn write(
             bytes: stats.bytes(),
             prompt_tokens,
             completion_tokens,
+            held_out: report.held_out,
         },
+        repeated: &report.repeated,
         reading,
         buckets: buckets.collect(),
         inputs: inputs.collect(),

@@ -10,16 +10,22 @@ mod output;
 mod partition;
 mod reading;
 mod reference;
+mod repeats;
 mod report;
 mod resume;
+mod seen;
 mod stats;
 mod table;
 mod worker;
 
 pub use crate::io::input::Skipped;
 pub use assign::assign_table;
+pub(crate) use held_out::is_test;
 pub use reference::ReferenceOutput;
-pub use report::{BucketReport, Example, Met, Quantiles, Reading, Rejected, Report, Unreadable};
+pub use report::{
+    BucketReport, Example, HeldOutRows, Met, Quantiles, Reading, Rejected, Repeat, Repeated, Report,
+    Unreadable,
+};
 pub(crate) use worker::kind_of;
 
 pub use crate::stream::Progress;
@@ -40,6 +46,7 @@ use held_out::HeldOut;
 use journal::{Header, Journal};
 use output::{Left, Output};
 use partition::Partitions;
+use repeats::Repeats;
 use serde::{Deserialize, Serialize};
 use stats::Stats;
 use std::collections::BTreeSet;
@@ -227,17 +234,18 @@ impl Run<'_> {
         self.output_columns(&bucketer, shape)?;
         let layout = Layout::new(bucketer.schema(), false, false, false)?;
         let plan = self.plan(&bucketer, records, layout, Pass::Look { examples: EXAMPLES }, None);
-        let mut totals = Stats::default();
+        let (mut totals, mut repeats) = (Stats::default(), Repeats::default());
         let mut examples = Vec::new();
         let mut buckets = BucketTable::default();
         self.pump(blocks, &plan, |done, _, _| {
             check_buckets(&mut buckets, &done.stats, &bucketer)?;
+            done.seen.iter().for_each(|row| repeats.add(row));
             totals.merge(done.stats);
             let room = EXAMPLES - examples.len();
             examples.extend(done.examples.into_iter().take(room));
             Ok(())
         })?;
-        let mut report = self.report(&bucketer, fields, shape, &totals);
+        let mut report = self.report(&bucketer, fields, shape, &totals, &repeats);
         report.examples = examples;
         Ok(report)
     }
@@ -288,21 +296,14 @@ impl Run<'_> {
             output.end_chunk(end)?;
         }
         output.settle(encoder)?;
-        let mut report = self.report(&bucketer, header.fields, shape, output.totals());
+        let mut report = self.report(&bucketer, header.fields, shape, output.totals(), output.repeats());
         report.output.clone_from(&job.output);
         report.shards = output.shards().len() as u64;
         report.resumed_from = (resumed_from > 0).then_some(resumed_from);
         report.warnings.splice(0..0, warnings);
         let (totals, shards, rejects) = (output.totals(), output.shards(), output.rejects());
-        let manifest = manifest::write(
-            &settings,
-            &bucketer,
-            &report.fields,
-            &self.stream.inputs,
-            totals,
-            shards,
-            rejects,
-        )?;
+        let inputs = &self.stream.inputs;
+        let manifest = manifest::write(&settings, &bucketer, &report, inputs, totals, shards, rejects)?;
         output.write_manifest(&manifest)?;
         drop(plan);
         if let (Some(wanted), Some(claim)) = (&job.reference, &claims.reference) {
@@ -364,7 +365,7 @@ impl Run<'_> {
             }
         }
         let (work, threads, cancel) = (claim.work(), self.stream.threads(), &self.stream.progress.cancel);
-        let lost = resume::check(&work, &mut journal, threads, cancel)?;
+        let lost = resume::check(&work, &claim.rows(), &mut journal, threads, cancel)?;
         // What came first, as all after it is done again.
         warnings.extend(lost.or(damage).map(|what| {
             let kept = match journal.entries.len() {
@@ -374,7 +375,8 @@ impl Run<'_> {
             format!("an interrupted run is not as it was left: {what}; {kept}")
         }));
         let totals = resume::totals(&work, &journal.entries, threads, cancel)?;
-        Ok(Some(Left { journal, totals }))
+        let repeats = seen::again(&claim.rows(), &journal.entries, cancel)?;
+        Ok(Some(Left { journal, totals, repeats }))
     }
 
     /// With `length_edges: auto`, the bucketer with the edges found in a first pass.
@@ -419,8 +421,7 @@ impl Run<'_> {
         };
         fields.extend(own.fields);
         let encoder = Encoder::new(&fields, bucketer.schema(), !own.columns.is_empty())?;
-        let held_out = HeldOut::new(self.job.test_share);
-        Ok((layout, Pass::Write { encoder, own: own.columns, partitions, held_out }))
+        Ok((layout, Pass::Write { encoder, own: own.columns, partitions }))
     }
 
     fn plan(
@@ -438,6 +439,7 @@ impl Run<'_> {
             fields: self.job.fields.clone(),
             turns: self.job.turns,
             ours: worker::own_fields(self.stream.table.as_ref(), bucketer.schema()),
+            held_out: HeldOut::new(self.job.test_share),
             layout,
             pass,
             reference,
@@ -455,13 +457,24 @@ impl Run<'_> {
         self.stream.pump(blocks, move || Worker::new(&plan), each)
     }
 
-    fn report(&self, bucketer: &Bucketer, fields: FieldSpec, shape: Option<Shape>, stats: &Stats) -> Report {
+    fn report(
+        &self,
+        bucketer: &Bucketer,
+        fields: FieldSpec,
+        shape: Option<Shape>,
+        stats: &Stats,
+        repeats: &Repeats,
+    ) -> Report {
         let formats: BTreeSet<Format> = self.stream.inputs.files.iter().map(|f| f.format).collect();
         let (prompt_tokens, completion_tokens) = manifest::token_sums(stats, bucketer);
         let name = |file: u32| self.stream.inputs.files[file as usize].name.clone();
         let unreadable = stats.unreadable.iter();
         let buckets = manifest::bucket_reports(stats, bucketer);
         let reading = stats.reading.report(name);
+        let repeated = repeats.report(name);
+        let warnings = report::warnings(&buckets, bucketer.schema(), stats);
+        let warnings =
+            warnings.into_iter().chain(repeated.warning(stats.bucketed())).chain(reading.warnings());
         Report {
             output: None,
             format: formats.into_iter().map(Format::name).collect::<Vec<_>>().join(", "),
@@ -476,8 +489,10 @@ impl Run<'_> {
             rows: stats.bucketed() + stats.rejects(),
             bucketed: stats.bucketed(),
             rejected: stats.rejects(),
-            warnings: [report::warnings(&buckets, bucketer.schema(), stats), reading.warnings()].concat(),
+            warnings: warnings.collect(),
             reading,
+            repeated,
+            held_out: repeats.held_out(HeldOut::new(self.job.test_share)),
             rejected_by_kind: stats.rejected.clone(),
             first_rejects: stats.first_rejects.values().cloned().collect(),
             prompt_tokens,

@@ -3,6 +3,8 @@
 use super::encode::{Encoded, Encoder};
 use super::held_out::TRAIN;
 use super::journal::{self, Entry, Header, Journal, Mark, Shard};
+use super::repeats::Repeats;
+use super::seen::{Noted, Seen};
 use super::stats::Stats;
 use super::worker::Done;
 use crate::io::block::Position;
@@ -66,6 +68,7 @@ pub struct Output<'c> {
     rejects: File,
     rejects_sha256: Sha256,
     rejects_bytes: u64,
+    seen: Seen,
     /// Checksum of the journal's last line.
     sealed: String,
     /// Counts of the chunk under way.
@@ -83,6 +86,8 @@ pub struct Left {
     pub journal: Journal,
     /// The counts of that.
     pub totals: Stats,
+    /// What it has seen of rows.
+    pub repeats: Repeats,
 }
 
 impl Left {
@@ -104,9 +109,11 @@ impl<'c> Output<'c> {
         claim.keep();
         let left = match left {
             Some(left) if !left.journal.entries.is_empty() => left,
-            _ => Left { journal: begin(claim, header)?, totals: Stats::default() },
+            _ => {
+                Left { journal: begin(claim, header)?, totals: Stats::default(), repeats: Repeats::default() }
+            }
         };
-        let Left { journal, totals } = left;
+        let Left { journal, totals, repeats } = left;
         let rejects = reopen_rejects(claim, journal.entries.last().map_or(0, |e| e.rejects_bytes))?;
         remove_unfinished(claim, &journal)?;
         let Mark { bytes, sha256: sealed } = journal.mark().clone();
@@ -114,11 +121,16 @@ impl<'c> Output<'c> {
         let file = OpenOptions::new().append(true).open(&path).map_err(|e| failed(&path, &e))?;
         file.set_len(bytes).map_err(|e| failed(&path, &e))?;
         let (rejects, rejects_sha256, rejects_bytes) = rejects;
+        let noted = journal.entries.last().map_or(Noted::default(), |entry| entry.seen);
+        let seen = Seen::open(&claim.rows(), noted, repeats);
+        let (seen, notes) = seen
+            .and_then(|seen| seen.file().map(|file| (seen, file)))
+            .map_err(|e| failed(&claim.rows(), &e))?;
         let committer = Committer::start(
             path,
             file,
             claim.work(),
-            rejects.try_clone().map_err(|e| failed(&claim.work(), &e))?,
+            [rejects.try_clone().map_err(|e| failed(&claim.work(), &e))?, notes],
         );
         Ok(Self {
             claim,
@@ -128,6 +140,7 @@ impl<'c> Output<'c> {
             rejects,
             rejects_sha256,
             rejects_bytes,
+            seen,
             sealed,
             stats: Stats::default(),
             rows: 0,
@@ -152,6 +165,11 @@ impl<'c> Output<'c> {
         (self.rejects_bytes, hex(&self.rejects_sha256.clone().finalize()))
     }
 
+    /// What was seen of rows so far.
+    pub fn repeats(&self) -> &Repeats {
+        self.seen.repeats()
+    }
+
     /// Appends a block's output.
     ///
     /// # Errors
@@ -166,6 +184,7 @@ impl<'c> Output<'c> {
             self.rejects_sha256.update(&done.rejects);
             self.rejects_bytes += done.rejects.len() as u64;
         }
+        self.seen.add(&done.seen).map_err(|e| failed(&self.claim.rows(), &e))?;
         self.stats.merge(done.stats);
         self.rows += done.rows;
         Ok(())
@@ -215,7 +234,8 @@ impl<'c> Output<'c> {
         self.shards.extend(shards.iter().cloned());
         let (rejects_bytes, rejects_sha256) = self.rejects();
         let rows = std::mem::take(&mut self.rows);
-        let entry = Entry { end, rows, shards, rejects_bytes, rejects_sha256, stats };
+        let seen = self.seen.noted();
+        let entry = Entry { end, rows, shards, rejects_bytes, rejects_sha256, seen, stats };
         let (line, sealed) = journal::line(&self.sealed, &entry)?;
         self.sealed = sealed;
         self.totals.merge(entry.stats);
@@ -366,9 +386,10 @@ struct Committer {
 }
 
 impl Committer {
-    fn start(path: PathBuf, journal: File, work: PathBuf, rejects: File) -> Self {
+    /// `appended`: what other files than shards are added to.
+    fn start(path: PathBuf, journal: File, work: PathBuf, appended: [File; 2]) -> Self {
         let (commits, receiver) = bounded(16);
-        let thread = std::thread::spawn(move || sync_all(&receiver, &path, journal, &work, &rejects));
+        let thread = std::thread::spawn(move || sync_all(&receiver, &path, journal, &work, &appended));
         Self { commits, thread }
     }
 
@@ -383,7 +404,7 @@ fn sync_all(
     path: &Path,
     mut journal: File,
     work: &Path,
-    rejects: &File,
+    appended: &[File],
 ) -> Result<()> {
     while let Ok(first) = commits.recv() {
         let mut lines = Vec::new();
@@ -398,7 +419,7 @@ fn sync_all(
         for folder in &folders {
             sync_folder(folder).map_err(|e| failed(folder, &e))?;
         }
-        rejects.sync_data().map_err(|e| failed(&work.join("rejects.jsonl"), &e))?;
+        appended.iter().try_for_each(File::sync_data).map_err(|e| failed(work, &e))?;
         let append = journal.write_all(&lines).and_then(|()| journal.sync_data());
         append.map_err(|e| failed(path, &e))?;
     }

@@ -56,6 +56,10 @@ pub struct Report {
     pub completion_tokens: Option<u64>,
     /// The buckets, by descending rows, then id.
     pub buckets: Vec<BucketReport>,
+    /// Rows that repeat earlier ones.
+    pub repeated: Repeated,
+    /// What is held out; `None` if nothing was to be.
+    pub held_out: Option<HeldOutRows>,
     /// Number of Parquet files written.
     pub shards: u64,
     /// Files whose rest could not be read (exit code 3).
@@ -87,6 +91,54 @@ pub struct BucketReport {
     pub completion_tokens: Option<u64>,
     /// Lengths of its responses in the schema's unit.
     pub length: Quantiles,
+    /// Of its rows those that are held out.
+    pub held_out: u64,
+}
+
+/// Rows that repeat earlier ones. Counted as long as there are at most 900,000 different rows, and 28,000 different prompts
+/// or responses; beyond that estimated.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Repeated {
+    /// Rows with the prompt and response of an earlier row.
+    pub rows: u64,
+    /// Rows with the prompt of an earlier row.
+    pub prompts: u64,
+    /// Rows with the response of an earlier row.
+    pub responses: u64,
+    /// The standard error of `rows`; 0: it is exact.
+    pub rows_error: u64,
+    /// The standard error of `prompts`.
+    pub prompts_error: u64,
+    /// The standard error of `responses`.
+    pub responses_error: u64,
+    /// The first row with the prompt and response of an earlier row.
+    pub first: Option<Repeat>,
+}
+
+/// A row that repeats another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Repeat {
+    /// The file it is from.
+    pub file: String,
+    /// Its 0-based number there.
+    pub row: u64,
+    /// The file that what it repeats is from.
+    pub of_file: String,
+    /// The 0-based number of that there.
+    pub of_row: u64,
+}
+
+/// What is held out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldOutRows {
+    /// Rows.
+    pub rows: u64,
+    /// Groups (prompts, of rows without a group). Estimated beyond 900,000.
+    pub groups: u64,
+    /// Different prompts. Estimated where there are more than 28,000 in all.
+    pub prompts: u64,
+    /// Those of them that rows have which train, as rows of one prompt are in different groups. Estimated likewise.
+    pub shared_prompts: u64,
 }
 
 /// Exact nearest-rank quantiles of integers.
@@ -131,6 +183,24 @@ pub struct Example {
 const CROWDED: f64 = 0.9;
 /// Fewer rows than this are no corpus to judge bins by.
 const FEW_ROWS: u64 = 100;
+
+/// Rows that repeat others are worth a warning where they are more than this share.
+const MANY_REPEATED: f64 = 0.05;
+
+impl Repeated {
+    /// Whether a corpus of so many rows should be looked at for it.
+    pub(super) fn warning(&self, rows: u64) -> Option<String> {
+        let Repeat { file, row, of_file, of_row } = self.first.as_ref()?;
+        let share = self.rows as f64 / rows.max(1) as f64;
+        (rows >= FEW_ROWS && share > MANY_REPEATED).then(|| {
+            format!(
+                "{:.0}% of the rows repeat the prompt and response of an earlier one (the first: {file}, row {row}, that of \
+                 {of_file}, row {of_row}): each counts again in buckets, references and weights",
+                100.0 * share
+            )
+        })
+    }
+}
 
 /// What the user should know of the run.
 pub(super) fn warnings(buckets: &[BucketReport], schema: &BucketSchema, stats: &Stats) -> Vec<String> {

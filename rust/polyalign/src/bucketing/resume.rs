@@ -1,6 +1,8 @@
 //! What an interrupted run has left to go on with: as much as is as it was written.
 
+use super::held_out::is_test;
 use super::journal::{Entry, Journal, Shard};
+use super::seen;
 use super::stats::{BucketStats, Stats};
 use crate::publish::{Hashed, hex};
 use crate::{Error, Result};
@@ -18,12 +20,14 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 /// Bytes read at once.
 const READ_BYTES: usize = 1 << 20;
 
-/// Cuts a journal back to before the first file in `work` that is not as it says. Returns which that is, in words.
+/// Cuts a journal back to before the first file in `work`, or part of the notes `rows`, that is not as it says. Returns which
+/// that is, in words.
 ///
 /// # Errors
 /// [`Error::Interrupted`].
 pub fn check(
     work: &Path,
+    rows: &Path,
     journal: &mut Journal,
     threads: usize,
     cancel: &AtomicBool,
@@ -33,9 +37,11 @@ pub fn check(
     let damaged = whole.iter().position(|whole| !whole).map(|i| (shards[i].0, shards[i].1.file.clone()));
     let before = damaged.as_ref().map_or(journal.entries.len(), |&(chunk, _)| chunk);
     let rejects = whole_rejects(&work.join("rejects.jsonl"), &journal.entries[..before]);
+    let seen = seen::whole(rows, &journal.entries[..rejects], cancel)?;
     let all = journal.entries.len();
-    journal.cut(rejects);
+    journal.cut(seen);
     Ok(match damaged {
+        _ if seen < rejects => Some("its notes of rows are damaged".into()),
         _ if rejects < before => Some("its rejects.jsonl is damaged".into()),
         Some((_, file)) if rejects < all => Some(format!("its {file} is damaged")),
         _ => None,
@@ -57,7 +63,7 @@ pub fn totals(work: &Path, entries: &[Entry], threads: usize, cancel: &AtomicBoo
         if cancel.load(Ordering::Relaxed) {
             return Err(Error::Interrupted);
         }
-        buckets(&path)
+        buckets(&path, is_test(&shards[i].1.file))
     })?;
     for buckets in counts {
         totals.merge(Stats { buckets, ..Stats::default() });
@@ -105,16 +111,17 @@ fn whole_rejects(path: &Path, entries: &[Entry]) -> usize {
 }
 
 /// The counts of a shard's buckets.
-fn buckets(path: &Path) -> Result<BTreeMap<String, BucketStats>> {
+fn buckets(path: &Path, held_out: bool) -> Result<BTreeMap<String, BucketStats>> {
     const COLUMNS: [&str; 4] = ["bucket", "length", "prompt_tokens", "completion_tokens"];
     let failed = |e: &dyn std::fmt::Display| Error::Output(format!("{}: {e}", path.display()));
     let file = File::open(path).map_err(|e| failed(&e))?;
     let reader = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| failed(&e))?;
     let mask = ProjectionMask::columns(reader.parquet_schema(), COLUMNS);
-    let mut buckets = BTreeMap::new();
+    let mut buckets: BTreeMap<String, BucketStats> = BTreeMap::new();
     for batch in reader.with_projection(mask).build().map_err(|e| failed(&e))? {
         add(&mut buckets, &batch.map_err(|e| failed(&e))?).ok_or_else(|| failed(&"columns are missing"))?;
     }
+    buckets.values_mut().filter(|_| held_out).for_each(|bucket| bucket.held_out = bucket.rows);
     Ok(buckets)
 }
 

@@ -60,6 +60,8 @@ pub struct BucketStats {
     pub parts: Vec<String>,
     /// Records.
     pub rows: u64,
+    /// Those that are held out.
+    pub held_out: u64,
     /// Tokens of prompts, 0 if not counted.
     pub prompt_tokens: u64,
     /// Tokens of responses, 0 if not counted.
@@ -72,6 +74,7 @@ impl BucketStats {
     /// Adds another's counts.
     pub fn merge(&mut self, other: &Self) {
         self.rows += other.rows;
+        self.held_out += other.held_out;
         self.prompt_tokens += other.prompt_tokens;
         self.completion_tokens += other.completion_tokens;
         self.lengths.merge(&other.lengths);

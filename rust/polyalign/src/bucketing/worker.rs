@@ -5,6 +5,7 @@ use super::encode::{Encoded, Encoder, RowGroup};
 use super::held_out::{HeldOut, TRAIN};
 use super::partition::Partitions;
 use super::reference::Counting;
+use super::repeats;
 use super::report::Example;
 use super::stats::{BucketStats, FileStats, Histogram, Stats};
 use super::table::{is_output, with_plain_parts};
@@ -35,8 +36,6 @@ pub enum Pass {
         own: Vec<usize>,
         /// Where its rows go.
         partitions: Partitions,
-        /// Which of them are apart.
-        held_out: HeldOut,
     },
     /// Counting buckets, with a few example rows.
     Look {
@@ -61,6 +60,8 @@ pub struct Plan {
     pub turns: Turns,
     /// Fields of the input that are ours, and made anew.
     pub ours: HashSet<String>,
+    /// Which rows are apart.
+    pub held_out: HeldOut,
     /// Our columns.
     pub layout: Layout,
     /// What to do.
@@ -80,6 +81,8 @@ pub struct Done {
     pub rejects: Vec<u8>,
     /// Counts.
     pub stats: Stats,
+    /// The rows that have a bucket.
+    pub seen: Vec<repeats::Row>,
     /// Rows that the block takes, of those that there may be.
     pub rows: u64,
     /// Lengths, in a pass that observes them.
@@ -272,11 +275,14 @@ impl<'p> Sheet<'p> {
         }
         match self.plan.bucketer.assign(record, &mut self.table, &mut scratch.buckets) {
             Ok(assignment) => {
-                self.count(&assignment, place.file);
-                if let Some(counting) = &mut scratch.counting {
+                let held_out = self.plan.held_out.key(record);
+                self.count(&assignment, place.file, held_out.is_some());
+                self.done.seen.push(repeats::Row::of(record, place, held_out));
+                // What is held out is to be told from what trains: humans of the one alone are referred to.
+                if let (Some(counting), None) = (&mut scratch.counting, held_out) {
                     counting.add(record, assignment.bucket, &self.table);
                 }
-                self.keep(record, place, &assignment);
+                self.keep(record, place, &assignment, held_out.is_some());
                 true
             }
             Err(reason) => {
@@ -286,12 +292,12 @@ impl<'p> Sheet<'p> {
         }
     }
 
-    fn keep(&mut self, record: &Record<'_>, place: &Place, assignment: &Assignment) {
+    fn keep(&mut self, record: &Record<'_>, place: &Place, assignment: &Assignment, held_out: bool) {
         match self.plan.pass {
-            Pass::Write { held_out, .. } => {
+            Pass::Write { .. } => {
                 self.columns.push(record, place.row, assignment);
-                if held_out.any() {
-                    self.held_out.push(held_out.has(record));
+                if self.plan.held_out.any() {
+                    self.held_out.push(held_out);
                 }
             }
             Pass::Look { examples } if self.done.examples.len() < examples => {
@@ -311,12 +317,12 @@ impl<'p> Sheet<'p> {
         }
     }
 
-    fn count(&mut self, assignment: &Assignment, file: u32) {
+    fn count(&mut self, assignment: &Assignment, file: u32, held_out: bool) {
         let bucket = assignment.bucket as usize;
         if bucket >= self.counts.len() {
             self.counts.resize_with(bucket + 1, BucketCounts::default);
         }
-        self.counts[bucket].add(assignment);
+        self.counts[bucket].add(assignment, held_out);
         self.file_stats(file).bucketed += 1;
     }
 
@@ -433,6 +439,7 @@ const DENSE: usize = 1024;
 #[derive(Default)]
 struct BucketCounts {
     rows: u64,
+    held_out: u64,
     prompt_tokens: u64,
     completion_tokens: u64,
     short: Vec<u32>,
@@ -440,8 +447,9 @@ struct BucketCounts {
 }
 
 impl BucketCounts {
-    fn add(&mut self, assignment: &Assignment) {
+    fn add(&mut self, assignment: &Assignment, held_out: bool) {
         self.rows += 1;
+        self.held_out += u64::from(held_out);
         self.prompt_tokens += u64::from(assignment.prompt_tokens.unwrap_or(0));
         self.completion_tokens += u64::from(assignment.completion_tokens.unwrap_or(0));
         let length = assignment.length as usize;
@@ -463,6 +471,7 @@ impl BucketCounts {
         BucketStats {
             parts: parts.to_vec(),
             rows: self.rows,
+            held_out: self.held_out,
             prompt_tokens: self.prompt_tokens,
             completion_tokens: self.completion_tokens,
             lengths,

@@ -73,7 +73,8 @@ impl Default for BuildJob {
 
 /// Builds the reference of a bucketed corpus, read once.
 ///
-/// The same rows give the same reference, in any order, from any number of files and threads.
+/// The same rows give the same reference, in any order, from any number of files and threads. Of bucketed folders what is
+/// held out is left out.
 ///
 /// # Errors
 /// Inputs that don't exist or don't go together, values that can't be counted, more than 10,000 buckets, and
@@ -100,7 +101,8 @@ fn run(job: &BuildJob, progress: &Progress) -> Result<(Reference, Tally)> {
         max_record_bytes: job.max_record_bytes,
         rows: job.limit.unwrap_or(u64::MAX),
     };
-    let stream = Stream::open(&bucketed.inputs, &[], limits, job.threads, IN_FLIGHT, progress)?;
+    let (held_out, held_out_rows) = bucketed.held_out;
+    let stream = Stream::open(&bucketed.inputs, &held_out, limits, job.threads, IN_FLIGHT, progress)?;
     let mut blocks = stream.all_blocks();
     let mut fields = fields(&job.fields, job.bucket_field.as_deref());
     fields.keep_thinking = keep_thinking;
@@ -115,7 +117,7 @@ fn run(job: &BuildJob, progress: &Progress) -> Result<(Reference, Tally)> {
         counter: Counter::new(Arc::clone(&shared)),
     };
     let response_field = fields.response.filter(|_| job.fields.response.is_none());
-    let mut tally = Tally { response_field, ..Tally::default() };
+    let mut tally = Tally { response_field, held_out: held_out_rows, ..Tally::default() };
     stream.pump(blocks, worker, |done, _, _| {
         tally.merge(done);
         Ok(())

@@ -1,11 +1,12 @@
 //! Folders that a bucketing job made, among the inputs.
 
+use crate::bucketing::is_test;
 use crate::buckets::{BucketSchema, LengthUnit};
 use crate::reference::Reference;
 use crate::{Error, Result};
 use serde::Deserialize;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What a bucketed folder says of itself.
 #[derive(Debug, Deserialize)]
@@ -16,6 +17,14 @@ struct Manifest {
     #[serde(default)]
     fields: Fields,
     settings: Settings,
+    #[serde(default)]
+    shards: Vec<Shard>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Shard {
+    file: String,
+    rows: u64,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -43,6 +52,8 @@ pub(super) struct Bucketed {
     pub tokenizer: Option<String>,
     /// Whether reasoning was counted as part of responses.
     pub keep_thinking: bool,
+    /// Files of what is held out, and how many rows they have.
+    pub held_out: (Vec<PathBuf>, u64),
     first: Option<String>,
 }
 
@@ -119,6 +130,10 @@ impl Bucketed {
         self.first.get_or_insert_with(|| input.to_owned());
         (self.schema, self.tokenizer) = (Some(schema), tokenizer);
         self.keep_thinking |= manifest.fields.keep_thinking;
+        for shard in manifest.shards.iter().filter(|shard| is_test(&shard.file)) {
+            self.held_out.0.push(Path::new(input).join(&shard.file));
+            self.held_out.1 += shard.rows;
+        }
         self.inputs.push(Path::new(input).join("data").to_string_lossy().into_owned());
         Ok(())
     }

@@ -23,6 +23,9 @@ pub struct Tally {
     /// The field that responses were read from, where it was found by its name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub response_field: Option<String>,
+    /// Rows of bucketed folders that a reference is not made of, as they are held out.
+    #[serde(default)]
+    pub held_out: u64,
     /// Input bytes after decompression (Arrow memory for tables).
     pub bytes: u64,
 }
