@@ -165,7 +165,7 @@ impl Counts {
 
     /// Counts a record whose label of the language names a programming language.
     pub fn programming(&mut self, label: &str, place: &Place) {
-        self.programming.add("", label.trim(), Seen::once(place));
+        self.programming.add(0, "", label.trim(), Seen::once(place));
     }
 
     /// Adds the counts of another part of the input, which comes later.
