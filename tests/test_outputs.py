@@ -99,6 +99,14 @@ def test_a_full_disk_is_told_with_the_name(place: Path, tmp_path: Path, cli: Cli
     assert names(tmp_path) == [name]
 
 
+def test_a_disk_that_is_full_before_the_pairs_is_told_with_their_name(place: Path, tmp_path: Path) -> None:
+    """The samples find room, and what pyarrow writes does not: its error names no file."""
+    result = run_within(tmp_path, commands(place)["pairs"], 20_000)
+    assert result.returncode == 1
+    assert one_line(result.stderr) == "polyalign: pairs: File too large"
+    assert names(tmp_path) == []
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 @pytest.mark.parametrize("arguments", [["features"], ["features", "--json"], ["count", "corpus.jsonl", "-t"]])
 def test_a_full_standard_output_is_told(place: Path, tokenizer_file: Path, arguments: list[str]) -> None:
