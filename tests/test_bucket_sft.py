@@ -682,7 +682,7 @@ def test_no_row_that_trains_counts_more_than_max_weight(
 
 
 def test_defaults(tmp_path: Path) -> None:
-    assert BucketSFTConfig(output_dir=str(tmp_path), bf16=False).tau == 0.5
+    assert BucketSFTConfig(output_dir=str(tmp_path), bf16=False).tau == 0.75
     assert BucketSFTConfig(output_dir=str(tmp_path), bf16=False, variant="paper").tau == 0
 
 

@@ -330,14 +330,18 @@ def test_evaluates_the_groups_that_bucket_holds_out(run: Run, built: list[Any]) 
         code, out, err = run(f"{given} {options}")
         assert (code, err) == (0, "")
         said = re.findall(r"^held out: .*$", out, re.M)
-        assert bool(said) == ("test_share" in options)
-        if said:
-            held = re.fullmatch(
-                r"held out: (\d+) of 90 rows, (\d) of 5 groups; 60 rows have no group, and go by their prompts: other "
-                r"parts of their conversations may train",
-                said[0],
-            )
-            assert held and int(held[1]) == len(built[0].eval_dataset) and 0 < int(held[2]) < 5
+        found = {"rows": len(built[-1].eval_dataset), "groups": len({*built[-1].eval_dataset["group"]} - {None})}
+        without = built[-1].eval_dataset["group"][:].count(None)
+        of = (
+            " of 90",
+            " of 5",
+            "60 rows have no group, and go by their prompts: other parts of their conversations may ",
+        )
+        told = f"held out: {found['rows']}{of[0]} rows, {{}}{of[1]} groups; {of[2]}train"
+        if options == "apart":
+            told = f"held out: {found['rows']} rows, {{}} groups; {without} rows have no group"
+        # Those that go by their prompt are one group more.
+        assert said == [told.format(found["groups"] + (options != "apart" and without > 0))]
     ids = [[set(part["id"]) for part in (each.train_dataset, each.eval_dataset)] for each in built]
     assert ids[0] == ids[1]
     assert sum(map(len, ids[0])) == 90

@@ -24,7 +24,7 @@ from polyalign.cli import _early
 from polyalign.cli import _options as options
 from polyalign.critics import SupportCritic
 from polyalign.trainers import HDPO, BucketSFT, BucketSFTConfig, HDPOConfig
-from polyalign.trainers._held_out import hold_out
+from polyalign.trainers._held_out import count_held_out, hold_out
 from polyalign.trainers._inputs import load
 from polyalign.trainers._logs import printing
 from polyalign.trainers._together import agreed
@@ -233,7 +233,10 @@ def _data(script: Any, mixture: Any, args: Any) -> tuple[Any, Any]:
         return parts["train"], parts["test"] if evaluates else None
     if evaluates and mixture.datasets:
         raise ValueError("eval_strategy: of datasets a part is evaluated that test_split_size says")
-    return train, _split(script, "test") if evaluates else None
+    evaluation = _split(script, "test") if evaluates else None
+    if isinstance(evaluation, datasets.Dataset):
+        PartialState().print(count_held_out(evaluation))
+    return train, evaluation
 
 
 def _split(script: Any, kind: str) -> Any:

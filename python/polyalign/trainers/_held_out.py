@@ -8,7 +8,7 @@ from typing import Any
 import xxhash
 from datasets import Dataset, IterableDataset
 
-__all__ = ["hold_out"]
+__all__ = ["count_held_out", "hold_out"]
 
 _COLUMNS = ("group", "prompt", "messages", "completion", "chosen")
 _ROWS = 1000
@@ -51,6 +51,19 @@ def hold_out(dataset: Any, share: float) -> tuple[Dataset, Dataset, str]:
         count = "the rows" if ungrouped == at else f"{ungrouped:,} rows"
         said += f"; {count} have no group, and go by their prompts: other parts of their conversations may train"
     return dataset.select(parts[0]), dataset.select(parts[1]), said
+
+
+def count_held_out(dataset: Dataset) -> str:
+    """Say how many rows and groups a data set has that was held out before."""
+    rows = f"held out: {len(dataset):,} rows"
+    if "group" not in dataset.column_names:
+        return f"{rows}; no column 'group' tells whether others of their conversations train"
+    groups: set[str] = set()
+    without = 0
+    for batch in dataset.select_columns("group").iter(_ROWS):
+        groups.update(group for group in batch["group"] if group is not None)
+        without += batch["group"].count(None)
+    return f"{rows}, {len(groups):,} groups" + (f"; {without:,} rows have no group" if without else "")
 
 
 def _key(row: Mapping[str, Any]) -> int:

@@ -132,6 +132,8 @@ class BucketSFT(BucketTrainer, SFTTrainer):
             length_column=args.length_column_name,
             examples_per_row=self._examples_per_row,
         )
+        if self.drawing is not None:
+            logger.info(self.drawing)
 
     # --------------------------------------------------------------------------------------------------- data
 
