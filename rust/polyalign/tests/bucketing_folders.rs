@@ -1,9 +1,7 @@
 //! What of a folder is read, and what its name says.
 
-mod bucketing_support;
-
+use crate::bucketing_support::*;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
-use bucketing_support::*;
 use parquet::arrow::ArrowWriter;
 use polyalign::bucketing::Job;
 use std::ffi::OsStr;

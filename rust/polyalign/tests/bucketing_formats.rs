@@ -1,9 +1,7 @@
 //! The same records in every text format, compression and layout get the same buckets.
 
-mod bucketing_support;
-
+use crate::bucketing_support::*;
 use arrow::array::{Array, AsArray};
-use bucketing_support::*;
 use std::fs;
 use tempfile::tempdir;
 

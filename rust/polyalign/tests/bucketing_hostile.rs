@@ -1,8 +1,6 @@
 //! Broken input: every record ends up in a bucket or among the rejects, with its place and the reason.
 
-mod bucketing_support;
-
-use bucketing_support::*;
+use crate::bucketing_support::*;
 use polyalign::buckets::BucketSchema;
 use proptest::prelude::*;
 use serde_json::Value;

@@ -1,12 +1,10 @@
 //! Parquet, Arrow and `datasets` folders: the same buckets as JSONL, and their own columns beside ours.
 
-mod bucketing_support;
-
+use crate::bucketing_support::*;
 use arrow::array::{ArrayRef, AsArray, Int64Array, ListArray, RecordBatch, StringArray, StructArray};
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, Fields};
 use arrow::ipc::writer::{FileWriter, StreamWriter};
-use bucketing_support::*;
 use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
 use polyalign::bucketing::Job;

@@ -1,16 +1,13 @@
 //! Every reply as a row, and what is said of how records were read.
 
-mod bucketing_support;
-mod records_support;
-
+use crate::bucketing_support::*;
+use crate::records_support::{Flavour, batch};
 use arrow::array::AsArray;
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
-use bucketing_support::*;
 use parquet::arrow::ArrowWriter;
 use polyalign::bucketing::{Met, Report};
 use polyalign::io::turns::Turns;
-use records_support::{Flavour, batch};
 use serde_json::{Value, json};
 use std::fs::File;
 use std::path::Path;

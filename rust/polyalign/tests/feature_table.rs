@@ -1,9 +1,9 @@
 //! The documentation has the features that the registry has.
 
 #[path = "../examples/feature_table.rs"]
-mod feature_table;
+mod example;
 
-use feature_table::{PAGE, updated};
+use example::{PAGE, updated};
 
 #[test]
 fn the_page_is_up_to_date() {

@@ -2,9 +2,7 @@
 //!
 //! The real corpus needs the shared files: set `POLYALIGN_SHARED`, or have them at `../shared`.
 
-mod features_oracle;
-
-use features_oracle::texts::TEXTS;
+use crate::features_oracle::texts::TEXTS;
 use polyalign::features::bins::Bins;
 use polyalign::features::registry::{FEATURES, Group, Id};
 use polyalign::features::{Extractor, Input, Language};
@@ -32,7 +30,7 @@ fn bits(values: &[f32]) -> Vec<u32> {
 /// What differs from the oracle, by feature.
 fn differences(extractor: &mut Extractor, input: Input<'_>) -> Vec<(&'static str, String)> {
     let found = extract(extractor, input);
-    let expected = features_oracle::features(input);
+    let expected = crate::features_oracle::features(input);
     let mut differences = Vec::new();
     for ((feature, found), expected) in FEATURES.iter().zip(found).zip(expected) {
         let found = f64::from(found);
@@ -302,7 +300,7 @@ proptest! {
         let input = Input { text: &text, language: kind, prompt: Some(&prompt) };
         for (feature, value) in FEATURES.iter().zip(extract(&mut Extractor::new(&Group::ALL), input)) {
             let name = feature.name;
-            if !features_oracle::is_among(kind, feature.languages) {
+            if !crate::features_oracle::is_among(kind, feature.languages) {
                 prop_assert!(value.is_nan(), "{} is {} in another language", name, value);
             }
             if value.is_nan() {
@@ -369,13 +367,13 @@ fn what_the_language_has_is_defined() {
         let values =
             extract(&mut Extractor::new(&Group::ALL), Input { text, language, prompt: Some(&prompt) });
         for (feature, value) in FEATURES.iter().zip(&values) {
-            let defined = features_oracle::is_among(language, feature.languages);
+            let defined = crate::features_oracle::is_among(language, feature.languages);
             assert_eq!(value.is_finite(), defined, "{} of {text}: {value}", feature.name);
         }
         let values = extract(&mut Extractor::new(&Group::ALL), Input { text, language, prompt: None });
         for (feature, value) in FEATURES.iter().zip(&values) {
-            let defined =
-                features_oracle::is_among(language, feature.languages) && feature.group != Group::Interaction;
+            let defined = crate::features_oracle::is_among(language, feature.languages)
+                && feature.group != Group::Interaction;
             assert_eq!(value.is_finite(), defined, "{} of {text}: {value}", feature.name);
         }
     }
@@ -389,8 +387,8 @@ fn of_an_empty_text_only_counts_are_defined() {
             let values =
                 extract(&mut Extractor::new(&Group::ALL), Input { text, language: kind, prompt: None });
             for (feature, value) in FEATURES.iter().zip(&values) {
-                let counts =
-                    feature.name.ends_with("_count") && features_oracle::is_among(kind, feature.languages);
+                let counts = feature.name.ends_with("_count")
+                    && crate::features_oracle::is_among(kind, feature.languages);
                 let defined = counts && feature.group != Group::Interaction;
                 assert_eq!(*value == 0.0, defined, "{} of {kind:?} {text:?}: {value}", feature.name);
                 assert_eq!(value.is_nan(), !defined, "{} of {kind:?} {text:?}: {value}", feature.name);

@@ -1,12 +1,10 @@
 //! Records as other projects' documentation has them, in JSON and in tables: read as meant, or refused in words.
 
-mod records_support;
-
+use crate::records_support::{Flavour, batch};
 use polyalign::io::json::{JsonRecords, Scratch, decide_fields};
 use polyalign::io::record::{Record, Reject};
 use polyalign::io::shape::{FieldSpec, Shape};
 use polyalign::io::table::TableRecords;
-use records_support::{Flavour, batch};
 use serde_json::{Value, json};
 
 /// What a record is: its conversation as `role: content | …`, the response after `>`, a rejected one after `<`; then

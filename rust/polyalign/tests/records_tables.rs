@@ -1,13 +1,11 @@
 //! Records out of Arrow tables: the same as from JSON, whatever the columns' types.
 
-mod records_support;
-
+use crate::records_support::{FLAVOURS, Flavour, batch, field_and_array};
 use arrow::array::*;
 use arrow::datatypes::{DataType, Field, Schema, UInt64Type};
 use polyalign::io::json::{JsonRecords, Reject, Scratch};
 use polyalign::io::shape::{FieldSpec, Shape};
 use polyalign::io::table::TableRecords;
-use records_support::{FLAVOURS, Flavour, batch, field_and_array};
 use serde_json::{Value, json};
 use std::sync::Arc;
 

@@ -1,10 +1,8 @@
 //! A reference is the same bytes however its rows are divided, ordered and counted.
 
-mod reference_common;
-
+use crate::reference_common::{BUCKETS, Random, Row, build, rows, settings};
 use polyalign::reference::{Builder, Reference, Settings, Variant, features};
 use proptest::prelude::*;
-use reference_common::{BUCKETS, Random, Row, build, rows, settings};
 use std::thread;
 
 fn bytes(reference: &Reference) -> Vec<u8> {

@@ -1,10 +1,8 @@
 //! The file of a reference: the same bytes for the same content, and nothing believed that is read.
 
-mod reference_common;
-
+use crate::reference_common::{BUCKETS, Random, build, rows, settings};
 use polyalign::reference::{Query, Reference, Settings, Variant};
 use proptest::prelude::*;
-use reference_common::{BUCKETS, Random, build, rows, settings};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde_json::Value;
 use std::collections::HashMap;

@@ -1,12 +1,10 @@
 //! The paper's variant against the values of its published code, and histograms against exact distances.
 
-mod reference_common;
-
+use crate::reference_common::{BUCKETS, Random, settings};
 use polyalign::distance::histogram::{Distance, Histograms};
 use polyalign::distance::samples::{self, Sorted};
 use polyalign::features::paper::{CHINESE, NAMES, extract};
 use polyalign::reference::{Builder, Query, Reference, Variant, features};
-use reference_common::{BUCKETS, Random, settings};
 use serde_json::Value;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
@@ -161,9 +159,9 @@ fn distribution(feature: usize, values: &[f32]) -> polyalign::reference::Distrib
 fn differences_are_those_of_each_pair() {
     for variant in [Variant::Default, Variant::Paper] {
         let of = |seed| {
-            let mut rows = reference_common::rows(seed, 700, 9, variant);
+            let mut rows = crate::reference_common::rows(seed, 700, 9, variant);
             rows.retain(|row| row.bucket as u64 != seed);
-            reference_common::build(&rows, settings(variant, 0))
+            crate::reference_common::build(&rows, settings(variant, 0))
         };
         let (a, b) = (of(1), of(2));
         let difference = polyalign::reference::diff(&a, &b, &GO_ON).unwrap();
@@ -227,8 +225,8 @@ fn walked(p: &polyalign::reference::Distribution, q: &polyalign::reference::Dist
 
 #[test]
 fn descriptions_are_the_distributions() {
-    let rows = reference_common::rows(1, 300, 4, Variant::Default);
-    let reference = reference_common::build(&rows, settings(Variant::Default, 0));
+    let rows = crate::reference_common::rows(1, 300, 4, Variant::Default);
+    let reference = crate::reference_common::build(&rows, settings(Variant::Default, 0));
     let all = reference.describe(&AtomicBool::new(false)).unwrap();
     assert_eq!(all.len(), reference.buckets().len() * reference.features().len());
     for found in all.iter().filter(|found| found.count > 0) {

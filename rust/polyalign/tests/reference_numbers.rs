@@ -1,14 +1,12 @@
 //! Moments, quantiles and shares against the sorted values.
 
-mod reference_common;
-
+use crate::reference_common::{BUCKETS, build, rows, settings};
 use polyalign::features::bins::Bins;
 use polyalign::reference::{Builder, Distribution, FeatureInfo, Reference, Variant, features};
 use proptest::prelude::*;
-use reference_common::{BUCKETS, build, rows, settings};
 
 /// A feature's values in a bucket, ascending, as a reference holds them.
-fn sorted(rows: &[reference_common::Row], feature: usize, variant: Variant) -> Vec<f64> {
+fn sorted(rows: &[crate::reference_common::Row], feature: usize, variant: Variant) -> Vec<f64> {
     let held = |value: f64| match variant {
         Variant::Default => (value * 1_048_576.0).round_ties_even() / 1_048_576.0,
         Variant::Paper => value,

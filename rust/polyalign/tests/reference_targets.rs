@@ -1,11 +1,9 @@
 //! Back-off, bands, support distances and percentiles against their definitions, worked out from the rows.
 
-mod reference_common;
-
+use crate::reference_common::{BUCKETS, Row, build, rows, settings};
 use polyalign::buckets::{BucketSchema, ancestors};
 use polyalign::reference::{Calibration, Query, Reference, Settings, Variant};
 use proptest::prelude::*;
-use reference_common::{BUCKETS, Row, build, rows, settings};
 
 /// The levels of a target by [`ancestors`], nearest first.
 fn chain(schema: &BucketSchema, target: &str) -> Vec<Vec<String>> {
@@ -100,7 +98,7 @@ proptest! {
         let rows = rows(seed, count, BUCKETS.len(), variant);
         let reference = build(&rows, settings(variant, 0));
         let query = Query::default();
-        let responses = reference_common::rows(seed ^ 1, TARGETS.len(), 3, variant);
+        let responses = crate::reference_common::rows(seed ^ 1, TARGETS.len(), 3, variant);
         let values: Vec<f64> = responses.iter().flat_map(|row| row.values.clone()).collect();
         let found = reference.support_distances(&values, &TARGETS, &query).unwrap();
         for (at, target) in TARGETS.iter().enumerate() {

@@ -2,13 +2,11 @@
 //!
 //! `POLYALIGN_LONG=1000000` runs that many cases of each.
 
-mod tokens_common;
-
+use crate::tokens_common::families::{SAMPLE, families};
+use crate::tokens_common::{Pair, bpe, byte_level_step, cases, tokenizer};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::json;
-use tokens_common::families::{SAMPLE, families};
-use tokens_common::{Pair, bpe, byte_level_step, cases, tokenizer};
 
 /// Characters of every class that a pre-tokenizer tells apart, and those at the edges.
 fn characters() -> impl Strategy<Value = String> {

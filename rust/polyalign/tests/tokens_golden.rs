@@ -1,10 +1,8 @@
 //! Counts of the real tokenizers on golden and real texts. Without the measuring sticks these tests skip.
 
-mod tokens_common;
-
+use crate::tokens_common::{Pair, REAL, real_tokenizer, shared};
 use polyalign::tokens::TokenCounter;
 use serde_json::Value;
-use tokens_common::{Pair, REAL, real_tokenizer, shared};
 
 #[test]
 fn golden_counts_are_exact() {

@@ -1,16 +1,14 @@
 //! Rules of token counting: added tokens, normalisers, refusals, hostile files, hashes, long texts.
 
-mod tokens_common;
-
+use crate::tokens_common::{
+    Pair, REAL, added, bpe, byte_level_step, cases, learn_merges, real_tokenizer, splits, tokenizer,
+};
 use polyalign::Error;
 use polyalign::tokens::{Engine, TokenCounter};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
 use std::sync::Arc;
-use tokens_common::{
-    Pair, REAL, added, bpe, byte_level_step, cases, learn_merges, real_tokenizer, splits, tokenizer,
-};
 
 const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
