@@ -11,6 +11,7 @@ mod bucketing_turns;
 mod buckets_assign;
 mod buckets_schema;
 mod buckets_text;
+mod examples;
 mod feature_table;
 mod features;
 mod features_oracle;
