@@ -1,9 +1,11 @@
 //! Inputs that can be read once, and inputs that change while they are read.
 #![cfg(unix)]
 
-use crate::bucketing_support::*;
+mod bucketing_support;
+
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use arrow::ipc::writer::{FileWriter, StreamWriter};
+use bucketing_support::*;
 use parquet::arrow::ArrowWriter;
 use polyalign::Error;
 use polyalign::bucketing::{Job, Progress, Report, run};

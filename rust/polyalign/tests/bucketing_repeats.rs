@@ -1,9 +1,7 @@
 //! What a corpus holds more than once, and what is held out of it.
 
-mod bucketing_support;
-
+use crate::bucketing_support::*;
 use arrow::array::AsArray;
-use bucketing_support::*;
 use polyalign::bucketing::{HeldOutRows, Job, Progress, ReferenceOutput, Repeat, Repeated};
 use polyalign::scoring::{BuildJob, build};
 use serde_json::Value;

@@ -1,6 +1,8 @@
 //! The same bytes for any number of threads, and after an interruption at any time.
 
-use crate::bucketing_support::*;
+mod bucketing_support;
+
+use bucketing_support::*;
 use polyalign::bucketing::Job;
 use std::fs::{self, File};
 use std::path::Path;
@@ -161,6 +163,15 @@ fn two_processes_do_not_share_an_output() {
     bucket(&job).unwrap();
 }
 
+/// The job of the environment: what the test below starts and kills.
+#[test]
+#[ignore = "run by killed_runs_go_on_to_the_same_bytes"]
+fn child() {
+    if let Ok(job) = std::env::var("POLYALIGN_TEST_JOB") {
+        bucket(&serde_json::from_str(&job).unwrap()).unwrap();
+    }
+}
+
 #[test]
 fn killed_runs_go_on_to_the_same_bytes() {
     let dir = tempdir().unwrap();
@@ -179,7 +190,7 @@ fn killed_runs_go_on_to_the_same_bytes() {
         // Kill it again and again, each time a little later, until it gets through.
         for attempt in 0u32.. {
             let mut child = Command::new(std::env::current_exe().unwrap())
-                .args(["--exact", CHILD, "--ignored", "--quiet"])
+                .args(["--exact", "child", "--ignored", "--quiet"])
                 .env("POLYALIGN_TEST_JOB", serde_json::to_string(&job).unwrap())
                 .stdout(std::process::Stdio::null())
                 .spawn()

@@ -1,7 +1,9 @@
 //! Outputs appear whole and together, take the place of nothing else, and a resume takes over nothing that is damaged.
 
-use crate::bucketing_support::*;
+mod bucketing_support;
+
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use bucketing_support::*;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
@@ -360,6 +362,15 @@ fn a_kill_while_an_output_is_replaced_is_made_good() {
     assert_eq!(names(dir.path()), ["in.jsonl", "out"]);
 }
 
+/// The job of the environment: what the test below starts and kills.
+#[test]
+#[ignore = "run by killed_runs_end_with_both_outputs"]
+fn child() {
+    if let Ok(job) = std::env::var("POLYALIGN_TEST_JOB") {
+        bucket(&serde_json::from_str(&job).unwrap()).unwrap();
+    }
+}
+
 #[test]
 fn killed_runs_end_with_both_outputs() {
     let dir = tempdir().unwrap();
@@ -376,7 +387,7 @@ fn killed_runs_end_with_both_outputs() {
             fs::remove_file(dir.path().join(REFERENCE)).unwrap();
         }
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", CHILD, "--ignored", "--quiet"])
+            .args(["--exact", "child", "--ignored", "--quiet"])
             .env("POLYALIGN_TEST_JOB", serde_json::to_string(&job).unwrap())
             .stdout(std::process::Stdio::null())
             .stderr(std::process::Stdio::null())

@@ -30,18 +30,6 @@ pub fn bucket(job: &Job) -> Result<Report> {
     run(job, &bucketer(), &Progress::default())
 }
 
-/// The test below, as a test names it that starts it in a process of its own.
-pub const CHILD: &str = "bucketing_support::child";
-
-/// The job of the environment.
-#[test]
-#[ignore = "run and killed by tests of interruptions"]
-fn child() {
-    if let Ok(job) = std::env::var("POLYALIGN_TEST_JOB") {
-        bucket(&serde_json::from_str(&job).unwrap()).unwrap();
-    }
-}
-
 /// The `i`th record of a corpus, of very different lengths.
 pub fn record(i: usize) -> String {
     let words = "the quick brown fox jumps over the lazy dog and runs away ".repeat(1 + i * 7919 % 97);
