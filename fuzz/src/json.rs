@@ -1,8 +1,8 @@
 //! The JSON reader against a strict parser: a record is accepted if and only if it is UTF-8 and one
 //! RFC 8259 object within our limits; and no reader of any shape panics or accepts what is not.
 
-use polyalign::io::json::{JsonRecords, Reject, Scratch, field_names};
-use polyalign::io::shape::{FieldSpec, Shape};
+use polyalign::records::json::{JsonRecords, Reject, Scratch, field_names};
+use polyalign::records::shape::{FieldSpec, Shape};
 
 #[path = "../../rust/polyalign/tests/oracle/json.rs"]
 mod oracle;

@@ -5,7 +5,7 @@
 
 use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::datatypes::{FieldRef, SchemaRef};
-use polyalign::io::validate::{Invalid, validate};
+use polyalign::records::validate::{Invalid, validate};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyString;

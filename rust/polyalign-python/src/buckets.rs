@@ -3,9 +3,9 @@
 use crate::arrow_out::Library;
 use crate::tokens::TokenCounter;
 use crate::{arrow_in, errors, interrupt, threads};
-use polyalign::bucketing::{self, Job, Progress};
 use polyalign::buckets::BucketSchema;
-use polyalign::io::shape::FieldSpec;
+use polyalign::jobs::bucket::{self, Job, Progress};
+use polyalign::records::shape::FieldSpec;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3_arrow::PyTable;
@@ -53,7 +53,7 @@ impl Bucketer {
         let fields: FieldSpec = from_json("fields", fields)?;
         let threads = threads::resolve(threads)?;
         let bucketer = self.0.clone();
-        let work = move || bucketing::assign_table(&schema, &batches, &bucketer, &fields, threads);
+        let work = move || bucket::assign_table(&schema, &batches, &bucketer, &fields, threads);
         let (schema, batches, reading) =
             interrupt::run(py, work, || Ok(()), || ())?.map_err(errors::to_py)?;
         let told =
@@ -69,7 +69,7 @@ impl Bucketer {
         let progress = Arc::new(Progress::default());
         let work = {
             let progress = progress.clone();
-            move || bucketing::run(&job, &bucketer, &progress)
+            move || bucket::run(&job, &bucketer, &progress)
         };
         let cancel = || progress.cancel.store(true, Ordering::Relaxed);
         let report = interrupt::run(py, work, on_tick(py, &progress, on_progress.as_ref()), cancel)?
@@ -105,7 +105,7 @@ pub fn first_rows<'py>(
     bucket: Option<String>,
     limit: usize,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let work = move || polyalign::io::rows::first_rows(&output, bucket.as_deref(), limit);
+    let work = move || polyalign::jobs::output::rows::first_rows(&output, bucket.as_deref(), limit);
     let (schema, batches) = interrupt::run(py, work, || Ok(()), || ())?.map_err(errors::to_py)?;
     Library::Arro3.table(py, PyTable::try_new(batches, schema)?)
 }

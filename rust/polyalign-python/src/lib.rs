@@ -56,7 +56,7 @@ mod _core {
             std::panic::set_hook(Box::new(|_| {}));
         }
         polyalign::cpu::Level::most().map_err(errors::to_py)?;
-        module.add("RESPONSE_FIELDS", PyTuple::new(module.py(), polyalign::io::shape::RESPONSES)?)?;
+        module.add("RESPONSE_FIELDS", PyTuple::new(module.py(), polyalign::records::shape::RESPONSES)?)?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 }

@@ -1,7 +1,7 @@
 //! Outputs that Python writes.
 
 use crate::errors;
-use polyalign::publish::{Claim, Kind, publish, sync_tree};
+use polyalign::jobs::output::publish::{Claim, Kind, publish, sync_tree};
 use polyalign::{Error, Result};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;

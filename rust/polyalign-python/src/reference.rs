@@ -10,9 +10,12 @@ use arrow::array::{ArrayRef, Float32Array, RecordBatch, StringArray};
 use numpy::PyArray1;
 use polyalign::Error;
 use polyalign::buckets::BucketSchema;
-use polyalign::io::shape::FieldSpec;
+use polyalign::jobs;
+use polyalign::jobs::build::BuildJob;
+use polyalign::jobs::score::{Response, ScoreJob, Scored};
+use polyalign::records::shape::FieldSpec;
+use polyalign::reference::scorer::Scorer;
 use polyalign::reference::{Builder, Distribution, Query, Reference as Engine, Settings, Variant};
-use polyalign::scoring::{self, BuildJob, Response, ScoreJob, Scored, Scorer};
 use polyalign::stream::Progress;
 use pyo3::exceptions::{PyKeyError, PyValueError};
 use pyo3::prelude::*;
@@ -133,7 +136,7 @@ impl Reference {
         let progress = Arc::new(Progress::default());
         let work = {
             let progress = progress.clone();
-            move || scoring::build(&job, &progress)
+            move || jobs::build::build(&job, &progress)
         };
         let cancel = || progress.cancel.store(true, Ordering::Relaxed);
         let result = interrupt::run(py, work, on_tick(py, &progress, on_progress.as_ref()), cancel)?;
@@ -388,7 +391,7 @@ impl Reference {
         let progress = Arc::new(Progress::default());
         let work = {
             let (progress, engine) = (progress.clone(), Arc::clone(&self.engine));
-            move || scoring::score(&job, engine, counter, &progress)
+            move || jobs::score::score(&job, engine, counter, &progress)
         };
         let cancel = || progress.cancel.store(true, Ordering::Relaxed);
         let result = interrupt::run(py, work, on_tick(py, &progress, on_progress.as_ref()), cancel)?;
@@ -438,13 +441,13 @@ impl ReferenceBuilder {
         let (batches, schema) = arrow_in::table("table", table)?;
         let fields: FieldSpec = from_json("fields", fields)?;
         let builder = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone().ok_or_else(finished)?;
-        let work = |stop: &AtomicBool| scoring::count_table(&builder, &schema, &batches, &fields, stop);
+        let work = |stop: &AtomicBool| jobs::build::count_table(&builder, &schema, &batches, &fields, stop);
         Ok(json!(threads::run(py, threads, work)?).to_string())
     }
 
     fn finish(&self, py: Python<'_>) -> PyResult<Reference> {
         let builder = self.0.lock().unwrap_or_else(PoisonError::into_inner).take().ok_or_else(finished)?;
-        py.detach(|| scoring::finish(builder)).map(Reference::new).map_err(errors::to_py)
+        py.detach(|| jobs::build::finish(builder)).map(Reference::new).map_err(errors::to_py)
     }
 }
 

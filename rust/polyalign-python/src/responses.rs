@@ -3,8 +3,8 @@
 use crate::arrow_in;
 use crate::texts::{Strings, arrow_strs, as_str};
 use arrow::array::{ArrayRef, AsArray};
-use polyalign::io::record::Message;
-use polyalign::scoring::Response;
+use polyalign::jobs::score::Response;
+use polyalign::records::record::Message;
 use polyalign::text::answer;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;

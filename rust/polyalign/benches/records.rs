@@ -1,8 +1,8 @@
 //! Reading records of about 1 KB from JSON, beside validating UTF-8 alone and serde_json.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use polyalign::io::json::{JsonRecords, Scratch};
-use polyalign::io::shape::{FieldSpec, Shape};
+use polyalign::records::json::{JsonRecords, Scratch};
+use polyalign::records::shape::{FieldSpec, Shape};
 use std::hint::black_box;
 
 const ENGLISH: &str =

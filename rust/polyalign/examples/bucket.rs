@@ -1,11 +1,11 @@
 //! Buckets files from Rust: `bucket JOB.json [TOKENIZER.json]`, where the job is a
-//! [`polyalign::bucketing::Job`] in JSON. Prints the report and how long it took.
+//! [`polyalign::jobs::bucket::Job`] in JSON. Prints the report and how long it took.
 
 mod common;
 
 use common::say;
-use polyalign::bucketing::{Job, Progress, run};
 use polyalign::buckets::{BucketSchema, Bucketer};
+use polyalign::jobs::bucket::{Job, Progress, run};
 use polyalign::tokens::TokenCounter;
 use std::path::Path;
 use std::time::Instant;

@@ -12,7 +12,7 @@ use polyalign::buckets::family::infer;
 use polyalign::buckets::language::primary_subtag;
 use polyalign::buckets::track::is_multi_turn;
 use polyalign::buckets::{Axis, BucketSchema, BucketTable, Bucketer, LengthUnit};
-use polyalign::io::record::{Message, Record};
+use polyalign::records::record::{Message, Record};
 use polyalign::text::script::{Script, ScriptCounts};
 use serde_json::Value;
 use std::collections::BTreeMap;

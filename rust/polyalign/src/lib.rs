@@ -1,20 +1,19 @@
 //! The engine of polyalign: counting tokens, bucketing interactions, and distances
 //! between what humans and models write. Plain Rust, no Python in it.
 //!
-//! Data flows one way: [`io`] records → [`buckets`] → [`bucketing`] (the streaming job).
-//! [`tokens`] and [`text`] are the leaves; [`features`] of a response are numbers to compare with humans',
-//! whose distribution in every bucket is a [`reference`](mod@reference), and [`distance`] has the kernels that compare them.
+//! Data flows one way: what [`stream`] reads of files becomes [`records`], whose responses go into [`buckets`] by their
+//! length in [`tokens`]; the [`features`] of a response, measured on its [`text`], are what a [`reference`](mod@reference)
+//! counts in every bucket and what the [`distance`] of others is taken in. [`jobs`] put these together, one for each
+//! command. Nothing imports what stands after it in that order: text, tokens, records, buckets, features, distance, reference, stream, jobs.
 
-pub mod bucketing;
 pub mod buckets;
 pub mod cpu;
 pub mod distance;
 pub mod error;
 pub mod features;
-pub mod io;
-pub mod publish;
+pub mod jobs;
+pub mod records;
 pub mod reference;
-pub mod scoring;
 pub mod stream;
 pub mod text;
 pub mod tokens;

@@ -3,7 +3,7 @@
 use crate::bucketing_support::*;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
 use parquet::arrow::ArrowWriter;
-use polyalign::bucketing::Job;
+use polyalign::jobs::bucket::Job;
 use std::ffi::OsStr;
 use std::path::Path;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ fn tea() -> Vec<u8> {
     ])
 }
 
-fn passed_over(report: &polyalign::bucketing::Report) -> Vec<(&str, &str)> {
+fn passed_over(report: &polyalign::jobs::bucket::Report) -> Vec<(&str, &str)> {
     report.skipped.iter().map(|skipped| (skipped.file.as_str(), skipped.reason.as_str())).collect()
 }
 

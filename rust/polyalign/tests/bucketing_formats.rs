@@ -205,7 +205,7 @@ fn dry_run_and_limit() {
     let report = bucket(&look).unwrap();
     assert_eq!((report.rows, report.bucketed, report.examples.len()), (120, 120, 3));
     assert_eq!(report.examples[1].id, "r1");
-    assert_eq!(report.shape, Some(polyalign::io::shape::Shape::Messages));
+    assert_eq!(report.shape, Some(polyalign::records::shape::Shape::Messages));
     assert!(!dir.path().join("out").exists() && !dir.path().join("out.partial").exists());
 
     look.output = Some(dir.path().join("out"));
@@ -225,7 +225,7 @@ fn preference_rows_keep_both_responses() {
     let input = write(dir.path(), "in.jsonl", (0..5).map(|i| line(i) + "\n").collect::<String>());
     let out = dir.path().join("out");
     let report = bucket(&job(&input, &out)).unwrap();
-    assert_eq!((report.bucketed, report.shape), (5, Some(polyalign::io::shape::Shape::Preference)));
+    assert_eq!((report.bucketed, report.shape), (5, Some(polyalign::records::shape::Shape::Preference)));
     let batch = &batches(&out)[0];
     let text = |column: &str, i: usize| {
         let messages = batch.column_by_name(column).unwrap().as_list::<i32>().value(i);
@@ -255,7 +255,7 @@ fn columns_of_the_users_are_axes() {
     let out = dir.path().join("out");
     let mut job = job(&input, &out);
     job.partition_by = vec!["team".into(), "length".into()];
-    let report = polyalign::bucketing::run(&job, &bucketer, &Default::default()).unwrap();
+    let report = polyalign::jobs::bucket::run(&job, &bucketer, &Default::default()).unwrap();
     assert_eq!(report.bucketed, 40, "{:?}", rejects(&out));
     assert!(
         report.buckets.iter().all(|b| b.parts.len() == 3 && b.parts[2].starts_with("t ")),

@@ -185,10 +185,10 @@ fn cancelling_does_not_wait_for_a_giant_record() {
     let input = write(dir.path(), "in.jsonl", format!("{}{long}\n", lines(0..3)));
     let out = dir.path().join("out");
     for milliseconds in [1, 50, 200, 400] {
-        let progress = polyalign::bucketing::Progress::default();
+        let progress = polyalign::jobs::bucket::Progress::default();
         std::thread::scope(|scope| {
             let running =
-                scope.spawn(|| polyalign::bucketing::run(&job(&input, &out), &bucketer(), &progress));
+                scope.spawn(|| polyalign::jobs::bucket::run(&job(&input, &out), &bucketer(), &progress));
             std::thread::sleep(std::time::Duration::from_millis(milliseconds));
             progress.cancel.store(true, std::sync::atomic::Ordering::Relaxed);
             let start = std::time::Instant::now();
@@ -241,7 +241,7 @@ fn auto_edges_are_found_in_a_first_pass() {
     let out = dir.path().join("out");
     let schema: BucketSchema = serde_json::from_str(r#"{"length_edges": "auto"}"#).unwrap();
     let bucketer = polyalign::buckets::Bucketer::new(schema, None, true).unwrap();
-    let report = polyalign::bucketing::run(&job(&input, &out), &bucketer, &Default::default()).unwrap();
+    let report = polyalign::jobs::bucket::run(&job(&input, &out), &bucketer, &Default::default()).unwrap();
     assert!(!report.schema.needs_edges());
     assert_eq!(report.bucketed, 2000);
     let mut bins = std::collections::BTreeMap::<String, u64>::new();
@@ -286,7 +286,7 @@ proptest! {
         let mut job = job(&write(dir.path(), "in.jsonl", &text), &out);
         job.chunk_bytes = chunk;
         job.max_record_bytes = max;
-        job.fields.shape = Some(polyalign::io::shape::Shape::Messages);
+        job.fields.shape = Some(polyalign::records::shape::Shape::Messages);
         let report = bucket(&job).unwrap();
         assert_conserved(&report, &out);
         let expected = 1 + lines.iter().filter(|(line, counts)| *counts || line.len() as u64 > max).count();

@@ -2,8 +2,8 @@
 
 use crate::bucketing_support::*;
 use arrow::array::AsArray;
-use polyalign::bucketing::{HeldOutRows, Job, Progress, ReferenceOutput, Repeat, Repeated};
-use polyalign::scoring::{BuildJob, build};
+use polyalign::jobs::bucket::{HeldOutRows, Job, Progress, ReferenceOutput, Repeat, Repeated};
+use polyalign::jobs::build::{BuildJob, build};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;

@@ -3,7 +3,7 @@
 mod bucketing_support;
 
 use bucketing_support::*;
-use polyalign::bucketing::Job;
+use polyalign::jobs::bucket::Job;
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::Command;

@@ -7,7 +7,7 @@ use arrow::datatypes::{DataType, Field, Fields};
 use arrow::ipc::writer::{FileWriter, StreamWriter};
 use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
-use polyalign::bucketing::Job;
+use polyalign::jobs::bucket::Job;
 use std::path::Path;
 use std::sync::Arc;
 use tempfile::tempdir;

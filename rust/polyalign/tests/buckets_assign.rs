@@ -5,7 +5,7 @@ use polyalign::buckets::language::primary_subtag;
 use polyalign::buckets::{
     Assignment, BucketSchema, BucketTable, Bucketer, LengthEdges, LengthHistograms, LengthUnit,
 };
-use polyalign::io::record::{Message, Record};
+use polyalign::records::record::{Message, Record};
 use polyalign::tokens::TokenCounter;
 
 fn user(content: &str) -> Message<'_> {

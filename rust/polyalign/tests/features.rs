@@ -6,7 +6,7 @@ use crate::features_oracle::texts::TEXTS;
 use polyalign::features::bins::Bins;
 use polyalign::features::registry::{FEATURES, Group, Id};
 use polyalign::features::{Extractor, Input, Language};
-use polyalign::io::record::Message;
+use polyalign::records::record::Message;
 use proptest::prelude::*;
 use serde_json::Value;
 use std::collections::BTreeMap;

@@ -8,9 +8,9 @@ use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use polyalign::Error;
-use polyalign::bucketing::{Job, Progress, Report, run};
 use polyalign::buckets::{BucketSchema, Bucketer};
-use polyalign::publish::{Claim, Kind, publish};
+use polyalign::jobs::bucket::{Job, Progress, Report, run};
+use polyalign::jobs::output::publish::{Claim, Kind, publish};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -29,7 +29,7 @@ fn corpus_job(folder: &Path) -> Job {
     let mut job = job(&write(folder, "in.jsonl", text), &folder.join("out"));
     job.chunk_bytes = 100_000;
     job.reference =
-        Some(polyalign::bucketing::ReferenceOutput { path: folder.join(REFERENCE), ..Default::default() });
+        Some(polyalign::jobs::bucket::ReferenceOutput { path: folder.join(REFERENCE), ..Default::default() });
     job
 }
 

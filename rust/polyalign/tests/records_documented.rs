@@ -1,10 +1,10 @@
 //! Records as other projects' documentation has them, in JSON and in tables: read as meant, or refused in words.
 
 use crate::records_support::{Flavour, batch};
-use polyalign::io::json::{JsonRecords, Scratch, decide_fields};
-use polyalign::io::record::{Record, Reject};
-use polyalign::io::shape::{FieldSpec, Shape};
-use polyalign::io::table::TableRecords;
+use polyalign::records::json::{JsonRecords, Scratch, decide_fields};
+use polyalign::records::record::{Record, Reject};
+use polyalign::records::shape::{FieldSpec, Shape};
+use polyalign::records::table::TableRecords;
 use serde_json::{Value, json};
 
 /// What a record is: its conversation as `role: content | …`, the response after `>`, a rejected one after `<`; then

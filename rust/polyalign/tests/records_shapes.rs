@@ -1,8 +1,8 @@
 //! Every record shape, label and reject of single JSON records, on small examples.
 
-use polyalign::io::json::{JsonRecords, Reject, Scratch, decide_fields, field_names};
-use polyalign::io::record::Record;
-use polyalign::io::shape::{FieldSpec, Shape};
+use polyalign::records::json::{JsonRecords, Reject, Scratch, decide_fields, field_names};
+use polyalign::records::record::Record;
+use polyalign::records::shape::{FieldSpec, Shape};
 
 fn spec(shape: Shape) -> FieldSpec {
     FieldSpec { shape: Some(shape), keep_extra: true, ..FieldSpec::default() }

@@ -1,8 +1,8 @@
 //! What is accepted as a record: exactly UTF-8 and one RFC 8259 object, checked against a slow,
 //! obvious parser and against serde_json.
 
-use polyalign::io::json::{JsonRecords, Scratch, field_names};
-use polyalign::io::shape::FieldSpec;
+use polyalign::records::json::{JsonRecords, Scratch, field_names};
+use polyalign::records::shape::FieldSpec;
 use proptest::prelude::*;
 
 #[path = "oracle/json.rs"]

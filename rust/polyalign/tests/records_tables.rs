@@ -3,14 +3,14 @@
 use crate::records_support::{FLAVOURS, Flavour, batch, field_and_array};
 use arrow::array::*;
 use arrow::datatypes::{DataType, Field, Schema, UInt64Type};
-use polyalign::io::json::{JsonRecords, Reject, Scratch};
-use polyalign::io::shape::{FieldSpec, Shape};
-use polyalign::io::table::TableRecords;
+use polyalign::records::json::{JsonRecords, Reject, Scratch};
+use polyalign::records::shape::{FieldSpec, Shape};
+use polyalign::records::table::TableRecords;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// What a reader says of a row, without what only JSON has: offsets and the remaining members.
-fn outcome(record: Result<polyalign::io::record::Record<'_>, Reject>) -> String {
+fn outcome(record: Result<polyalign::records::record::Record<'_>, Reject>) -> String {
     match record {
         Ok(mut record) => {
             record.extra = None;
@@ -216,7 +216,7 @@ fn text_is_borrowed_from_the_columns() {
     let records = TableRecords::new(&batch.schema(), &FieldSpec::default()).unwrap();
     let values = batch.column_by_name("prompt").unwrap().as_string::<i32>().value(0);
     let mut seen = 0;
-    let check = &mut |_, record: Result<polyalign::io::record::Record<'_>, Reject>| {
+    let check = &mut |_, record: Result<polyalign::records::record::Record<'_>, Reject>| {
         seen += usize::from(record.unwrap().prompt[0].content.as_ptr() == values.as_ptr());
     };
     records.for_each(&batch, check).unwrap();

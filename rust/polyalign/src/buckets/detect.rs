@@ -5,7 +5,7 @@
 
 use super::latin::{self, Costs, Evidence, NAT, Words};
 use super::prose::{is_plain, prose};
-use crate::io::record::{Message, Record};
+use crate::records::record::{Message, Record};
 use crate::text::script::{Script, ScriptCounts};
 use std::sync::{LazyLock, OnceLock};
 use unicode_normalization::UnicodeNormalization;

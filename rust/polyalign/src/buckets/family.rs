@@ -1,7 +1,7 @@
 //! The kind of a response, from rules that need no language.
 
 use super::track::is_multi_turn;
-use crate::io::record::Record;
+use crate::records::record::Record;
 use crate::text::count_words;
 use crate::text::marks::{QUESTIONS, is_greek_question};
 

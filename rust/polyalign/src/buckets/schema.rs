@@ -338,7 +338,7 @@ impl BucketSchema {
         self.axes.iter().map(Axis::name).collect()
     }
 
-    /// The user's own axes, in schema order: the order of [`crate::io::record::Record::custom`].
+    /// The user's own axes, in schema order: the order of [`crate::records::record::Record::custom`].
     pub fn custom_axes(&self) -> impl Iterator<Item = &CustomAxis> {
         self.axes.iter().filter_map(|axis| match axis {
             Axis::Custom(custom) => Some(custom),

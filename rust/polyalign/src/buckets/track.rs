@@ -1,7 +1,7 @@
 //! Whether an exchange precedes the last user turn.
 
 use super::bucketer::quoted;
-use crate::io::record::{Message, Record};
+use crate::records::record::{Message, Record};
 
 /// `single` or `multi`: what the record says, else whether an earlier exchange precedes its last
 /// user turn. The error is the reason to reject the record.

@@ -11,7 +11,7 @@ use super::sequence::{Sequence, Source, pair_key};
 use super::vocabulary::Vocabulary;
 use crate::Result;
 use crate::error::unless_stopped;
-use crate::io::record::Message;
+use crate::records::record::Message;
 use crate::text;
 use crate::text::marks::has_question;
 use std::cmp::Ordering;

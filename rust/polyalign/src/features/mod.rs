@@ -29,7 +29,7 @@ pub use row::PLACES;
 
 use crate::Result;
 use crate::error::unless_stopped;
-use crate::io::record::Message;
+use crate::records::record::Message;
 use crate::text::Vader;
 use analysis::{Analysis, trim};
 use registry::{FEATURES, Group, Id};

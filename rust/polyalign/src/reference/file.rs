@@ -2,7 +2,7 @@
 
 use super::cells::Indices;
 use super::{Reference, Variant, fixed, metadata};
-use crate::publish::{Claim, Kind, hex, publish};
+use crate::jobs::output::publish::{Claim, Kind, hex, publish};
 use crate::{Error, Result};
 use safetensors::tensor::{Dtype, SafeTensorError, View};
 use sha2::{Digest, Sha256};

@@ -1,19 +1,27 @@
 //! The inputs of a job as one stream of records, through workers, in input order.
 
+pub mod batches;
+pub mod block;
+mod foreign;
+pub mod input;
+pub mod ipc;
+pub mod open;
 mod pipeline;
 mod read;
+pub mod split;
+mod zones;
 
 pub(crate) use pipeline::{Blocks, Worker};
 pub(crate) use read::{Place, Reader, Records};
 pub use read::{Rejected, Unreadable};
 
-use crate::io::batches::{TableBlocks, Tables, table_schema};
-use crate::io::block::{Limits, Position};
-use crate::io::input::{Inputs, discover};
-use crate::io::json::{JsonRecords, decide_fields};
-use crate::io::shape::{FieldSpec, Shape};
-use crate::io::split::TextBlocks;
-use crate::io::table::{self, TableRecords};
+use crate::records::json::{JsonRecords, decide_fields};
+use crate::records::shape::{FieldSpec, Shape};
+use crate::records::table::{self, TableRecords};
+use crate::stream::batches::{TableBlocks, Tables, table_schema};
+use crate::stream::block::{Limits, Position};
+use crate::stream::input::{Inputs, discover};
+use crate::stream::split::TextBlocks;
 use crate::{Error, Result};
 use arrow::datatypes::SchemaRef;
 use crossbeam_channel::RecvTimeoutError;

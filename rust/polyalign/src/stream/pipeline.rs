@@ -1,9 +1,9 @@
 //! One reader, several workers, and the caller's thread, which takes the output in input order.
 
 use super::{Progress, TICK};
-use crate::io::batches::TableBlocks;
-use crate::io::block::{Block, Item, Position, Segment};
-use crate::io::split::TextBlocks;
+use crate::stream::batches::TableBlocks;
+use crate::stream::block::{Block, Item, Position, Segment};
+use crate::stream::split::TextBlocks;
 use crate::{Error, Result};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use std::collections::{BTreeMap, VecDeque};

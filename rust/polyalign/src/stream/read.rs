@@ -1,10 +1,10 @@
 //! Records out of blocks, one after the other, with where they are.
 
-use crate::io::block::{Bad, Block, Item, Rows, Segment, Span};
-use crate::io::input::Inputs;
-use crate::io::json::{self, JsonRecords};
-use crate::io::record::{Record, Reject};
-use crate::io::table::TableRecords;
+use crate::records::json::{self, JsonRecords};
+use crate::records::record::{Record, Reject};
+use crate::records::table::TableRecords;
+use crate::stream::block::{Bad, Block, Item, Rows, Segment, Span};
+use crate::stream::input::Inputs;
 use crate::{Error, Result};
 use arrow::array::RecordBatch;
 use serde::{Deserialize, Serialize};

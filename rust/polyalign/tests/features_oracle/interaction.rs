@@ -1,6 +1,6 @@
 use super::punctuation::{GREEK_QUESTION, QUESTION};
 use super::{Response, Values, characters, lower, matches, mean};
-use polyalign::io::record::Message;
+use polyalign::records::record::Message;
 use std::collections::HashSet;
 use unicode_segmentation::UnicodeSegmentation;
 

@@ -1,0 +1,224 @@
+//! What a job did, for a summary table or for machines.
+
+pub use super::reading::{Met, Reading};
+use super::stats::Stats;
+use crate::buckets::{Axis, BucketSchema};
+use crate::records::shape::{FieldSpec, Shape};
+use crate::stream::input::Skipped;
+pub use crate::stream::{Rejected, Unreadable};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// What the job did.
+///
+/// `rows == bucketed + rejected`, always; `rejected` is the number of lines of the rejects file, so
+/// the unreadable rest of a file counts as one row.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Report {
+    /// The directory made; `None` in a dry run.
+    pub output: Option<PathBuf>,
+    /// What the inputs are: `jsonl`, `json array`, `parquet`, `arrow file`, `arrow stream`; several
+    /// joined by `, `.
+    pub format: String,
+    /// The records' shape, given or decided.
+    pub shape: Option<Shape>,
+    /// What was read from the records.
+    pub fields: FieldSpec,
+    /// The schema in force (with the edges that `auto` found).
+    pub schema: BucketSchema,
+    /// Number of input files.
+    pub files: u64,
+    /// Files of the input folders that were passed over.
+    pub skipped: Vec<Skipped>,
+    /// Input bytes as they lie on disk.
+    pub bytes_on_disk: u64,
+    /// Input bytes after decompression (Arrow memory for tables).
+    pub bytes: u64,
+    /// Records seen.
+    pub records: u64,
+    /// Rows that they made: one each, or with [`Turns::All`](crate::records::turns::Turns::All) one for each reply. A record
+    /// that can't be read is one row.
+    pub rows: u64,
+    /// Rows given a bucket.
+    pub bucketed: u64,
+    /// Rows rejected.
+    pub rejected: u64,
+    /// How the records were read.
+    pub reading: Reading,
+    /// Rejected rows by kind.
+    pub rejected_by_kind: BTreeMap<String, u64>,
+    /// The first rejected record of each kind.
+    pub first_rejects: Vec<Rejected>,
+    /// Tokens of all prompts; `None` if not counted.
+    pub prompt_tokens: Option<u64>,
+    /// Tokens of all responses; `None` if not counted.
+    pub completion_tokens: Option<u64>,
+    /// The buckets, by descending rows, then id.
+    pub buckets: Vec<BucketReport>,
+    /// Rows that repeat earlier ones.
+    pub repeated: Repeated,
+    /// What is held out; `None` if nothing was to be.
+    pub held_out: Option<HeldOutRows>,
+    /// Number of Parquet files written.
+    pub shards: u64,
+    /// Files whose rest could not be read (exit code 3).
+    pub unreadable: Vec<Unreadable>,
+    /// What the user should know, a line each.
+    pub warnings: Vec<String>,
+    /// Shards that an earlier, interrupted run had finished.
+    pub resumed_from: Option<u64>,
+    /// The reference made in the same pass.
+    pub reference: Option<PathBuf>,
+    /// Dry run only: the first three rows.
+    pub examples: Vec<Example>,
+}
+
+/// One bucket of a [`Report`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BucketReport {
+    /// The bucket's id.
+    pub bucket: String,
+    /// Its parts, in the schema's axis order.
+    pub parts: Vec<String>,
+    /// Records in it.
+    pub rows: u64,
+    /// Its part of all bucketed records, 0 to 1.
+    pub share: f64,
+    /// Tokens of its prompts; `None` if not counted.
+    pub prompt_tokens: Option<u64>,
+    /// Tokens of its responses; `None` if not counted.
+    pub completion_tokens: Option<u64>,
+    /// Lengths of its responses in the schema's unit.
+    pub length: Quantiles,
+    /// Of its rows those that are held out.
+    pub held_out: u64,
+}
+
+/// Rows that repeat earlier ones. Counted as long as there are at most 900,000 different rows, and 28,000 different prompts
+/// or responses; beyond that estimated.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Repeated {
+    /// Rows with the prompt and response of an earlier row.
+    pub rows: u64,
+    /// Rows with the prompt of an earlier row.
+    pub prompts: u64,
+    /// Rows with the response of an earlier row.
+    pub responses: u64,
+    /// The standard error of `rows`; 0: it is exact.
+    pub rows_error: u64,
+    /// The standard error of `prompts`.
+    pub prompts_error: u64,
+    /// The standard error of `responses`.
+    pub responses_error: u64,
+    /// The first row with the prompt and response of an earlier row.
+    pub first: Option<Repeat>,
+}
+
+/// A row that repeats another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Repeat {
+    /// The file it is from.
+    pub file: String,
+    /// Its 0-based number there.
+    pub row: u64,
+    /// The file that what it repeats is from.
+    pub of_file: String,
+    /// The 0-based number of that there.
+    pub of_row: u64,
+}
+
+/// What is held out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldOutRows {
+    /// Rows.
+    pub rows: u64,
+    /// Groups (prompts, of rows without a group). Estimated beyond 900,000.
+    pub groups: u64,
+    /// Different prompts. Estimated where there are more than 28,000 in all.
+    pub prompts: u64,
+    /// Those of them that rows have which train, as rows of one prompt are in different groups. Estimated likewise.
+    pub shared_prompts: u64,
+}
+
+/// Exact nearest-rank quantiles of integers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quantiles {
+    /// Smallest.
+    pub min: u32,
+    /// 10%.
+    pub q10: u32,
+    /// 25%.
+    pub q25: u32,
+    /// Median.
+    pub q50: u32,
+    /// 75%.
+    pub q75: u32,
+    /// 90%.
+    pub q90: u32,
+    /// Largest.
+    pub max: u32,
+}
+
+/// A row shown by a dry run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Example {
+    /// The record's id.
+    pub id: String,
+    /// The file it is from.
+    pub file: String,
+    /// Its 0-based number there.
+    pub row: u64,
+    /// Its bucket's id.
+    pub bucket: String,
+    /// Length of its response in the schema's unit.
+    pub length: u32,
+    /// The prompt as `(role, content)`.
+    pub prompt: Vec<(String, String)>,
+    /// The response as `(role, content)`.
+    pub completion: (String, String),
+}
+
+/// A bin with more than this share of all rows tells little.
+const CROWDED: f64 = 0.9;
+/// Fewer rows than this are no corpus to judge bins by.
+const FEW_ROWS: u64 = 100;
+
+/// Rows that repeat others are worth a warning where they are more than this share.
+const MANY_REPEATED: f64 = 0.05;
+
+impl Repeated {
+    /// Whether a corpus of so many rows should be looked at for it.
+    pub(super) fn warning(&self, rows: u64) -> Option<String> {
+        let Repeat { file, row, of_file, of_row } = self.first.as_ref()?;
+        let share = self.rows as f64 / rows.max(1) as f64;
+        (rows >= FEW_ROWS && share > MANY_REPEATED).then(|| {
+            format!(
+                "{:.0}% of the rows repeat the prompt and response of an earlier one (the first: {file}, row {row}, that of \
+                 {of_file}, row {of_row}): each counts again in buckets, references and weights",
+                100.0 * share
+            )
+        })
+    }
+}
+
+/// What the user should know of the run.
+pub(super) fn warnings(buckets: &[BucketReport], schema: &BucketSchema, stats: &Stats) -> Vec<String> {
+    if stats.bucketed() + stats.rejects() == 0 {
+        return vec!["the input holds no records".into()];
+    }
+    let rows: u64 = buckets.iter().map(|b| b.rows).sum();
+    let Some(axis) = schema.axes.iter().position(|axis| matches!(axis, Axis::Length)) else {
+        return Vec::new();
+    };
+    let mut bins: BTreeMap<&str, u64> = BTreeMap::new();
+    for bucket in buckets {
+        *bins.entry(bucket.parts[axis].as_str()).or_default() += bucket.rows;
+    }
+    let crowded = |count: u64| rows >= FEW_ROWS && count as f64 > CROWDED * rows as f64;
+    let Some((bin, count)) = bins.into_iter().find(|&(_, count)| crowded(count)) else {
+        return Vec::new();
+    };
+    let percent = 100 * count / rows;
+    vec![format!("{percent}% of the rows are in length bin `{bin}`: --length-edges auto splits them evenly")]
+}

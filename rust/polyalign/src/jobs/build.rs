@@ -1,0 +1,337 @@
+//! Building a reference from a bucketed corpus.
+
+use super::tally::Tally;
+use crate::buckets::{BucketSchema, normalise_part, split_id, unescape_part};
+use crate::error::unless_stopped;
+use crate::jobs::output::bucketed::Bucketed;
+use crate::records::record::{Record, Reject};
+use crate::records::shape::FieldSpec;
+use crate::records::table::TableRecords;
+use crate::reference::meter::{Batch, Meter, record_key, response_language};
+use crate::reference::{Builder, Reference, Settings, Variant};
+use crate::stream::block::{Block, Limits};
+use crate::stream::input::Inputs;
+use crate::stream::{self, Place, Progress, Reader, Rejected, Stream};
+use crate::{Error, Result};
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+/// The column that holds bucket ids, unless another is named.
+pub const BUCKET: &str = "bucket";
+
+/// Input bytes of a block, and held at a time.
+pub(crate) const BLOCK: u64 = 4 << 20;
+pub(crate) const IN_FLIGHT: u64 = 128 << 20;
+
+/// What to build a reference from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BuildJob {
+    /// Folders made by a bucketing job; or files whose records have a bucket. Folders, globs, or `-` for standard input.
+    pub inputs: Vec<String>,
+    /// What to read from a record.
+    pub fields: FieldSpec,
+    /// Where a record's bucket is; default `bucket`.
+    pub bucket_field: Option<String>,
+    /// What makes the buckets, where no bucketed folder says it.
+    pub schema: Option<BucketSchema>,
+    /// `default` or `paper`.
+    pub variant: Variant,
+    /// Rows of each bucket kept to calibrate scores with.
+    pub sample_size: u32,
+    /// Where the rows are from, in the user's words.
+    pub sources: Vec<String>,
+    /// Records above this are rejected without being held.
+    pub max_record_bytes: u64,
+    /// Worker threads; 0: all cores.
+    pub threads: usize,
+    /// Stop after this many input rows.
+    pub limit: Option<u64>,
+}
+
+impl Default for BuildJob {
+    fn default() -> Self {
+        Self {
+            inputs: Vec::new(),
+            fields: FieldSpec::default(),
+            bucket_field: None,
+            schema: None,
+            variant: Variant::Default,
+            sample_size: Settings::default().sample_size,
+            sources: Vec::new(),
+            max_record_bytes: 256 << 20,
+            threads: 0,
+            limit: None,
+        }
+    }
+}
+
+/// Builds the reference of a bucketed corpus, read once.
+///
+/// The same rows give the same reference, in any order, from any number of files and threads. Of bucketed folders what is
+/// held out is left out.
+///
+/// # Errors
+/// Inputs that don't exist or don't go together, values that can't be counted, more than 10,000 buckets, and
+/// [`Error::Interrupted`]. Records that can't be used are no error: they are counted in the [`Tally`].
+pub fn build(job: &BuildJob, progress: &Progress) -> Result<(Reference, Tally)> {
+    let job = job.clone();
+    stream::supervised(progress, move |progress| run(&job, progress))
+}
+
+fn run(job: &BuildJob, progress: &Progress) -> Result<(Reference, Tally)> {
+    let bucketed = Bucketed::find(&job.inputs, true)?;
+    let settings = Settings {
+        schema: bucketed.schema.or_else(|| job.schema.clone()).unwrap_or_default(),
+        tokenizer: bucketed.tokenizer,
+        variant: job.variant,
+        sample_size: job.sample_size,
+        keep_thinking: job.fields.keep_thinking || bucketed.keep_thinking,
+    };
+    let keep_thinking = settings.keep_thinking;
+    let builder = Arc::new(builder(settings, &job.sources)?);
+    let limits = Limits {
+        block_bytes: BLOCK,
+        chunk_bytes: u64::MAX,
+        max_record_bytes: job.max_record_bytes,
+        rows: job.limit.unwrap_or(u64::MAX),
+    };
+    let (held_out, held_out_rows) = bucketed.held_out;
+    let stream = Stream::open(&bucketed.inputs, &held_out, limits, job.threads, IN_FLIGHT, progress)?;
+    let mut blocks = stream.all_blocks();
+    let mut fields = fields(&job.fields, job.bucket_field.as_deref());
+    fields.keep_thinking = keep_thinking;
+    let fields = stream.with_shape(&fields, &mut blocks)?;
+    let (records, _) = stream.records(&fields)?;
+    let (inputs, cancel) = (Arc::clone(&stream.inputs), stream.cancel());
+    let shared = Arc::clone(&builder);
+    let worker = move || Worker {
+        reader: Reader::new(records.clone(), Arc::clone(&cancel)),
+        inputs: Arc::clone(&inputs),
+        cancel: Arc::clone(&cancel),
+        counter: Counter::new(Arc::clone(&shared)),
+    };
+    let response_field = fields.response.filter(|_| job.fields.response.is_none());
+    let mut tally = Tally { response_field, held_out: held_out_rows, ..Tally::default() };
+    stream.pump(blocks, worker, |done, _, _| {
+        tally.merge(done);
+        Ok(())
+    })?;
+    Ok((finish(builder)?, tally))
+}
+
+fn builder(settings: Settings, sources: &[String]) -> Result<Builder> {
+    let builder = Builder::new(settings)?;
+    sources.iter().for_each(|source| builder.add_source(source));
+    Ok(builder)
+}
+
+/// The reference of a builder that no thread counts into any more.
+///
+/// # Errors
+/// Values that could not be counted.
+pub fn finish(builder: Arc<Builder>) -> Result<Reference> {
+    match Arc::into_inner(builder) {
+        Some(builder) => builder.finish(),
+        None => Err(Error::Input("a thread is still counting".into())),
+    }
+}
+
+/// The fields with the bucket as the one custom column; prompts need not be there, and
+/// responses may be empty.
+pub(crate) fn fields(fields: &FieldSpec, bucket: Option<&str>) -> FieldSpec {
+    let custom = vec![bucket.unwrap_or(BUCKET).to_owned()];
+    FieldSpec { custom, keep_extra: false, lenient: true, ..fields.clone() }
+}
+
+/// Counts records into a builder, on one thread.
+struct Counter {
+    builder: Arc<Builder>,
+    meter: Meter,
+    /// By bucket as records have it.
+    buckets: HashMap<String, Bucket>,
+    /// What the builder refused first.
+    failed: Result<()>,
+}
+
+/// Rows of a bucket that are counted together: few enough to be in the cache still.
+const ROWS: usize = 128;
+
+/// A bucket that records name.
+struct Bucket {
+    batch: Batch,
+    parts: Vec<String>,
+}
+
+impl Counter {
+    fn new(builder: Arc<Builder>) -> Self {
+        Self {
+            meter: Meter::new(builder.settings().variant),
+            buckets: HashMap::new(),
+            builder,
+            failed: Ok(()),
+        }
+    }
+
+    /// Counts what was read; the error is the record's id, the kind of reason to reject it, and the reason.
+    fn take(
+        &mut self,
+        record: Result<Record<'_>, Reject>,
+        stop: &AtomicBool,
+    ) -> Result<(), (Option<Box<str>>, &'static str, String)> {
+        match record {
+            Ok(record) => {
+                self.count(&record, stop).map_err(|(kind, reason)| (record.id.map(Into::into), kind, reason))
+            }
+            Err(Reject { id, kind, reason, .. }) => Err((id, kind, reason)),
+        }
+    }
+
+    /// Counts a record; the error is the kind of reason to reject it, and the reason.
+    fn count(&mut self, record: &Record<'_>, stop: &AtomicBool) -> Result<(), (&'static str, String)> {
+        if record.answer().trim().is_empty() {
+            return Err(("no_response", "the response is empty".into()));
+        }
+        let Some(id) = record.custom.first().copied().flatten() else {
+            return Err((
+                "bucket",
+                "the record has no bucket: bucket the corpus first (polyalign bucket)".into(),
+            ));
+        };
+        if !self.buckets.contains_key(id) {
+            let bucket = self.bucket(id).map_err(|reason| ("bucket", reason))?;
+            self.buckets.insert(id.to_owned(), bucket);
+        }
+        let Some(Bucket { batch, parts }) = self.buckets.get_mut(id) else { return Ok(()) };
+        let language = response_language(&self.builder.settings().schema, parts, record);
+        let answer = record.answer();
+        if let Err(error) = self.meter.measure(answer, language, record.prompt, &mut batch.values, stop) {
+            self.failed = Err(error);
+            return Ok(());
+        }
+        batch.keys.push(record_key(record));
+        if batch.keys.len() == ROWS && self.failed.is_ok() {
+            self.failed = batch.flush(&self.builder);
+        }
+        Ok(())
+    }
+
+    fn bucket(&self, id: &str) -> Result<Bucket, String> {
+        let parts = split_id(id).map_err(|error| error.to_string())?;
+        let normal = |part: &&str| normalise_part(&unescape_part(part)).unwrap_or_default();
+        let parts: Vec<String> = parts.iter().map(normal).collect();
+        let number = self.builder.bucket(&parts).map_err(|error| error.to_string())?;
+        let variant = self.builder.settings().variant;
+        Ok(Bucket { batch: Batch::new(number, variant), parts })
+    }
+
+    /// Hands what was counted to the builder.
+    fn flush(&mut self) -> Result<()> {
+        std::mem::replace(&mut self.failed, Ok(()))?;
+        let batches = self.buckets.values_mut().map(|bucket| &mut bucket.batch);
+        batches.filter(|batch| !batch.keys.is_empty()).try_for_each(|batch| batch.flush(&self.builder))
+    }
+}
+
+struct Worker {
+    reader: Reader,
+    inputs: Arc<Inputs>,
+    cancel: Arc<AtomicBool>,
+    counter: Counter,
+}
+
+impl stream::Worker for Worker {
+    type Done = Tally;
+
+    fn work(&mut self, block: &Block) -> Result<Tally> {
+        let mut tally = Tally { bytes: block.bytes, ..Tally::default() };
+        let Self { reader, inputs, cancel, counter } = self;
+        let mut take = |record: Result<Record<'_>, Reject>, place: Place| match counter.take(record, cancel) {
+            Ok(()) => tally.used(),
+            Err((id, kind, reason)) => tally.reject(place.rejected(inputs, id.as_deref(), kind, &reason)),
+        };
+        reader.block(block, inputs, &mut take)?;
+        counter.flush()?;
+        Ok(tally)
+    }
+
+    fn rows(done: &Tally) -> u64 {
+        done.rows
+    }
+}
+
+/// Rows that a thread takes at a time of a table in memory.
+const PIECE_ROWS: usize = 1024;
+
+/// Counts the rows of a table in memory: its columns hold records of one shape, and `bucket`. Without a prompt column
+/// there is none. On rayon's current threads.
+///
+/// # Errors
+/// Columns of no known shape, values that can't be counted, and [`Error::Interrupted`] soon after `stop` is set. Rows that
+/// can't be used are no error: they are counted in the [`Tally`].
+pub fn count_table(
+    builder: &Arc<Builder>,
+    schema: &SchemaRef,
+    batches: &[RecordBatch],
+    spec: &FieldSpec,
+    stop: &AtomicBool,
+) -> Result<Tally> {
+    if schema.index_of(BUCKET).is_err() {
+        let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+        return Err(Error::Input(format!(
+            "the table has no column `{BUCKET}`, only {}: Bucketer.assign appends it",
+            names.join(", ")
+        )));
+    }
+    let records = TableRecords::new(schema, &fields(spec, None))?;
+    let counter = || Counter::new(Arc::clone(builder));
+    let count = |counter: &mut Counter, piece: &(u64, RecordBatch)| {
+        unless_stopped(stop)?;
+        count_piece(&records, counter, piece, stop)
+    };
+    let tallies: Vec<Tally> = pieces(batches).par_iter().map_init(counter, count).collect::<Result<_>>()?;
+    let mut tally = Tally::default();
+    tallies.into_iter().for_each(|part| tally.merge(part));
+    Ok(tally)
+}
+
+/// Slices of the batches, with the number of their first row.
+fn pieces(batches: &[RecordBatch]) -> Vec<(u64, RecordBatch)> {
+    let mut pieces = Vec::new();
+    let mut first = 0;
+    for batch in batches {
+        let rows = batch.num_rows();
+        let slice = |start| (first + start as u64, batch.slice(start, PIECE_ROWS.min(rows - start)));
+        pieces.extend((0..rows).step_by(PIECE_ROWS).map(slice));
+        first += rows as u64;
+    }
+    pieces
+}
+
+fn count_piece(
+    records: &TableRecords,
+    counter: &mut Counter,
+    (first, piece): &(u64, RecordBatch),
+    stop: &AtomicBool,
+) -> Result<Tally> {
+    let mut tally = Tally::default();
+    records.for_each(piece, &mut |row, record| match counter.take(record, stop) {
+        Ok(()) => tally.used(),
+        Err((id, kind, reason)) => tally.reject(Rejected {
+            file: "table".into(),
+            line: None,
+            row: first + row as u64,
+            offset: None,
+            id: id.map(String::from),
+            kind: kind.into(),
+            reason,
+        }),
+    })?;
+    counter.flush()?;
+    Ok(tally)
+}

@@ -1,0 +1,9 @@
+//! What the commands run: each a [`stream`](crate::stream) of records in, and an output that appears as a whole.
+//!
+//! [`bucket`] sorts a corpus into buckets, [`build`] counts a reference of it, [`score`] measures responses against one.
+
+pub mod bucket;
+pub mod build;
+pub mod output;
+pub mod score;
+pub mod tally;
