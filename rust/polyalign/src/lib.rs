@@ -11,6 +11,7 @@ pub mod cpu;
 pub mod distance;
 pub mod error;
 pub mod features;
+mod hash;
 pub mod jobs;
 pub mod records;
 pub mod reference;

@@ -30,7 +30,7 @@ fn bucketer(json: &str) -> Bucketer {
 
 fn assign(bucketer: &Bucketer, record: &Record<'_>) -> Result<(String, Assignment), String> {
     let mut table = BucketTable::default();
-    let assigned = bucketer.assign(record, &mut table, &mut bucketer.scratch())?;
+    let assigned = bucketer.assign(record, &mut table, &mut bucketer.scratch()).map_err(|e| e.to_string())?;
     Ok((table.id(assigned.bucket).to_owned(), assigned))
 }
 
@@ -101,6 +101,23 @@ fn families_come_from_the_record_then_its_source_then_rules() {
     assert_eq!(id(&bucketer, &record), "task%7Cdialogue");
     record.family = Some("chat");
     assert_eq!(id(&bucketer, &record), "chat");
+}
+
+#[test]
+fn the_kind_of_a_reason_is_not_told_by_its_words() {
+    let prompt = [user("Hi?")];
+    let long = "x".repeat(300);
+    let by_track = bucketer(r#"{"axes": ["language", {"name": "track_id", "column": "t"}, "length"]}"#);
+    let kind = |bucketer: &Bucketer, record: &Record<'_>| {
+        bucketer.assign(record, &mut BucketTable::default(), &mut bucketer.scratch()).unwrap_err().kind
+    };
+    let one = Record { custom: &[Some(&long)], ..record(&prompt, "Yes.") };
+    assert_eq!(kind(&by_track, &one), "bucket");
+    assert_eq!(kind(&bucketer("{}"), &Record { track: Some("third"), ..record(&prompt, "Yes.") }), "track");
+    assert_eq!(
+        kind(&bucketer("{}"), &Record { language: Some("Elvish!"), ..record(&prompt, "Yes.") }),
+        "language"
+    );
 }
 
 #[test]

@@ -16,6 +16,22 @@ use crate::{Error, Result};
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
+/// Why a record gets no bucket.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct Unassigned {
+    /// `language`, `track` or `ambiguous`; `bucket` for everything else.
+    pub kind: &'static str,
+    /// What is wrong, in words.
+    pub reason: String,
+}
+
+impl From<String> for Unassigned {
+    fn from(reason: String) -> Self {
+        Self { kind: "bucket", reason }
+    }
+}
+
 /// What a record is assigned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Assignment {
@@ -125,10 +141,10 @@ impl Bucketer {
         record: &Record<'_>,
         table: &mut BucketTable,
         scratch: &mut Scratch,
-    ) -> Result<Assignment, String> {
+    ) -> Result<Assignment, Unassigned> {
         let rules = &*self.rules;
         let LengthEdges::Fixed { default, languages } = &rules.schema.length_edges else {
-            return Err("length_edges `auto` are not resolved yet".into());
+            return Err("length_edges `auto` are not resolved yet".to_owned().into());
         };
         if record.notes.roles.iter().any(|role| !is_known_role(role.taken)) {
             rules.check_roles(record, scratch)?;
@@ -160,7 +176,8 @@ impl Bucketer {
                         return Err(format!(
                             "no value for axis `{}` in column `{}`",
                             custom_axis.name, custom_axis.column
-                        ));
+                        )
+                        .into());
                     };
                     custom += 1;
                     table.part(axis, part)
@@ -189,7 +206,7 @@ impl Bucketer {
         record: &Record<'_>,
         histograms: &mut LengthHistograms,
         scratch: &mut Scratch,
-    ) -> Result<(), String> {
+    ) -> Result<(), Unassigned> {
         let language = self.rules.language(record, scratch)?;
         let length = self.length(record.answer(), &mut scratch.tokens)?;
         histograms.add(language, length);
@@ -268,8 +285,8 @@ impl Rules {
 
     /// Refuses a record whose bucket depends on what its unknown roles are.
     #[cold]
-    fn check_roles(&self, record: &Record<'_>, scratch: &mut Scratch) -> Result<(), String> {
-        let mut parts = |role: &'static str| -> Result<[(&'static str, String); 2], String> {
+    fn check_roles(&self, record: &Record<'_>, scratch: &mut Scratch) -> Result<(), Unassigned> {
+        let mut parts = |role: &'static str| -> Result<[(&'static str, String); 2], Unassigned> {
             let mut prompt = record.prompt.to_vec();
             prompt
                 .iter_mut()
@@ -287,27 +304,29 @@ impl Rules {
         let Some(((axis, user), (_, assistant))) = differs else { return Ok(()) };
         let role = record.notes.roles.iter().find(|role| !is_known_role(role.taken));
         let role = shown(role.map_or("", |role| role.role));
-        Err(format!(
+        let reason = format!(
             "ambiguous: the role `{role}` is not known: the {axis} is `{user}` if it is the user's, `{assistant}` if it is the \
              assistant's; say which with --role {role}=ROLE"
-        ))
+        );
+        Err(Unassigned { kind: "ambiguous", reason })
     }
 
     /// The record's language: what it says, else detected, else the default.
-    fn language(&self, record: &Record<'_>, scratch: &mut Scratch) -> Result<&'static str, String> {
+    fn language(&self, record: &Record<'_>, scratch: &mut Scratch) -> Result<&'static str, Unassigned> {
+        let refused = |reason| Err(Unassigned { kind: "language", reason });
         if !self.uses_language {
             return Ok(self.default_language);
         }
         let said = record.language.filter(|name| !name.trim().is_empty());
         if let Some(name) = said {
             let Some(&tag) = scratch.languages.get(name, language::label) else {
-                return Err(format!("language {} is not known", quoted(name)));
+                return refused(format!("language {} is not known", quoted(name)));
             };
             // A record that says `und` says nothing; nor does one whose answer is in Python.
             if tag != super::schema::UNDETERMINED {
                 return match &self.languages {
                     Some(allowed) if !allowed.contains(&tag) => {
-                        Err(format!("language `{tag}` is not one of {}", allowed.join(", ")))
+                        refused(format!("language `{tag}` is not one of {}", allowed.join(", ")))
                     }
                     _ => Ok(tag),
                 };

@@ -1,11 +1,11 @@
 //! Whether an exchange precedes the last user turn.
 
-use super::bucketer::quoted;
+use super::bucketer::{Unassigned, quoted};
 use crate::records::record::{Message, Record};
 
 /// `single` or `multi`: what the record says, else whether an earlier exchange precedes its last
 /// user turn. The error is the reason to reject the record.
-pub fn track(record: &Record<'_>) -> Result<&'static str, String> {
+pub fn track(record: &Record<'_>) -> Result<&'static str, Unassigned> {
     let said = record.track.map(str::trim).unwrap_or_default();
     if said.is_empty() {
         return Ok(if is_multi_turn(record.prompt) { "multi" } else { "single" });
@@ -17,7 +17,8 @@ pub fn track(record: &Record<'_>) -> Result<&'static str, String> {
     if is(["multi", "multi-turn", "multi_turn", "multiturn"]) {
         return Ok("multi");
     }
-    Err(format!("track {} is neither `single` nor `multi`; is it another column?", quoted(said)))
+    let reason = format!("track {} is neither `single` nor `multi`; is it another column?", quoted(said));
+    Err(Unassigned { kind: "track", reason })
 }
 
 /// Whether an earlier exchange precedes the last user turn: a user's message and, after it, an

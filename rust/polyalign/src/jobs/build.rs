@@ -6,7 +6,7 @@ use crate::error::unless_stopped;
 use crate::jobs::output::bucketed::Bucketed;
 use crate::records::record::{Record, Reject};
 use crate::records::shape::FieldSpec;
-use crate::records::table::TableRecords;
+use crate::records::table::{TableRecords, pieces};
 use crate::reference::meter::{Batch, Meter, record_key, response_language};
 use crate::reference::{Builder, Reference, Settings, Variant};
 use crate::stream::block::{Block, Limits};
@@ -265,9 +265,6 @@ impl stream::Worker for Worker {
     }
 }
 
-/// Rows that a thread takes at a time of a table in memory.
-const PIECE_ROWS: usize = 1024;
-
 /// Counts the rows of a table in memory: its columns hold records of one shape, and `bucket`. Without a prompt column
 /// there is none. On rayon's current threads.
 ///
@@ -298,19 +295,6 @@ pub fn count_table(
     let mut tally = Tally::default();
     tallies.into_iter().for_each(|part| tally.merge(part));
     Ok(tally)
-}
-
-/// Slices of the batches, with the number of their first row.
-fn pieces(batches: &[RecordBatch]) -> Vec<(u64, RecordBatch)> {
-    let mut pieces = Vec::new();
-    let mut first = 0;
-    for batch in batches {
-        let rows = batch.num_rows();
-        let slice = |start| (first + start as u64, batch.slice(start, PIECE_ROWS.min(rows - start)));
-        pieces.extend((0..rows).step_by(PIECE_ROWS).map(slice));
-        first += rows as u64;
-    }
-    pieces
 }
 
 fn count_piece(

@@ -694,3 +694,19 @@ impl<'a> Node<'a> for Cell<'a> {
 fn float(value: f64, arena: &Bump) -> &str {
     bumpalo::format!(in arena, "{:?}", value).into_bump_str()
 }
+
+/// Rows that a thread takes at a time of a table in memory.
+const PIECE_ROWS: usize = 1024;
+
+/// Slices of a table in memory, with the number of their first row.
+pub(crate) fn pieces(batches: &[RecordBatch]) -> Vec<(u64, RecordBatch)> {
+    let mut pieces = Vec::new();
+    let mut first = 0;
+    for batch in batches {
+        let rows = batch.num_rows();
+        let slice = |start| (first + start as u64, batch.slice(start, PIECE_ROWS.min(rows - start)));
+        pieces.extend((0..rows).step_by(PIECE_ROWS).map(slice));
+        first += rows as u64;
+    }
+    pieces
+}

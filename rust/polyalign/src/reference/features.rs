@@ -3,6 +3,7 @@
 use super::Variant;
 use crate::features::bins::{Bins, Cut};
 use crate::features::{paper, registry};
+use crate::hash::hex;
 use sha2::{Digest, Sha256};
 use std::sync::LazyLock;
 
@@ -58,7 +59,7 @@ impl Set {
         for FeatureInfo { name, bins, scale, languages, .. } in &features {
             hash.update(format!("{name}\t{bins}\t{scale}\t{languages}\n"));
         }
-        let sha256 = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let sha256 = hex(&hash.finalize());
         Self { features, sha256 }
     }
 }

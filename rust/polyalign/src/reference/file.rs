@@ -2,13 +2,13 @@
 
 use super::cells::Indices;
 use super::{Reference, Variant, fixed, metadata};
-use crate::jobs::output::publish::{Claim, Kind, hex, publish};
+use crate::hash::hex;
 use crate::{Error, Result};
 use safetensors::tensor::{Dtype, SafeTensorError, View};
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::fs::{self, File, Permissions};
+use std::fs::{File, Permissions};
 use std::io;
 use std::path::Path;
 
@@ -59,34 +59,8 @@ impl Reference {
             .map_err(|e| Error::Output(format!("reference: {e}")))
     }
 
-    /// Writes the file. What was there before is replaced as a whole or, if anything fails, not at all.
-    ///
-    /// # Errors
-    /// A file that can't be written, or that another job is writing.
-    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        let claim = Claim::take(path.as_ref(), Kind::File, true)?;
-        self.write_to(&claim)?;
-        publish(&[&claim])
-    }
-
-    /// Writes the file that is claimed, which does not appear yet.
-    ///
-    /// # Errors
-    /// A file that can't be written.
-    pub fn write_to(&self, claim: &Claim) -> Result<()> {
-        // The library makes a file that its owner alone may read; this one is to be as any other. And it makes it under
-        // a name of its own first.
-        let permissions = claim.create()?.metadata().map(|meta| meta.permissions());
-        let write = || -> io::Result<()> {
-            let path = claim.scratch()?.join("reference");
-            self.write(&path, permissions?)?;
-            fs::rename(path, claim.work())
-        };
-        write().map_err(|e| claim.failed(e))
-    }
-
-    /// Tensor by tensor, so that the file is never in memory as a whole.
-    fn write(&self, path: &Path, permissions: Permissions) -> io::Result<()> {
+    /// Writes the file, tensor by tensor, so that it is never in memory as a whole.
+    pub(crate) fn write(&self, path: &Path, permissions: Permissions) -> io::Result<()> {
         let tensors = self.tensors();
         let named = tensors.iter().map(|(name, tensor)| (*name, tensor));
         safetensors::serialize_to_file(named, Some(self.metadata()), path).map_err(|e| match e {

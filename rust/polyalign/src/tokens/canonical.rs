@@ -8,6 +8,7 @@
 //! in its present form.
 
 use super::config::{AddedToken, ENCODE_SPECIAL_TOKENS, File, Text};
+use crate::hash::hex;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use std::io::Write;
@@ -101,7 +102,7 @@ struct Hashing {
 impl Hashing {
     fn finish(mut self) -> String {
         self.sha.update(&self.buffer);
-        self.sha.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&self.sha.finalize())
     }
 
     /// Members must come sorted.

@@ -5,7 +5,7 @@ use super::reading::{self, Reading};
 use super::table::{OwnColumns, with_plain_parts};
 use crate::buckets::{Assignment, BucketTable, Bucketer};
 use crate::records::shape::FieldSpec;
-use crate::records::table::TableRecords;
+use crate::records::table::{TableRecords, pieces};
 use crate::stream::Place;
 use crate::{Error, Result};
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, StringArray, UInt32Array};
@@ -15,9 +15,6 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-
-/// Rows that a thread takes at a time.
-const PIECE_ROWS: usize = 1024;
 
 /// Appends the assignment columns to a table, without copying its own columns.
 ///
@@ -45,7 +42,7 @@ pub fn assign_table(
     }
     let records = TableRecords::new(schema, &super::resolved(fields, bucketer, false))?;
     let labels = batches.iter().map(|batch| with_plain_parts(batch, bucketer.schema()));
-    let pieces = cut(&labels.collect::<Result<Vec<_>>>()?);
+    let pieces = pieces(&labels.collect::<Result<Vec<_>>>()?);
     let work = Work { records: &records, bucketer, ours: &made_anew(schema, bucketer) };
     let mut results = assign_all(&pieces, &work, worker_count(threads, pieces.len()))?;
     let mut reading = reading::Counts::default();
@@ -86,20 +83,6 @@ fn worker_count(threads: usize, pieces: usize) -> usize {
     crate::stream::thread_count(threads).clamp(1, pieces.max(1))
 }
 
-/// Slices of the batches, in order, and the number of their first row.
-fn cut(batches: &[RecordBatch]) -> Vec<(u64, RecordBatch)> {
-    let mut pieces = Vec::new();
-    let mut row = 0;
-    for batch in batches {
-        for start in (0..batch.num_rows()).step_by(PIECE_ROWS) {
-            let rows = PIECE_ROWS.min(batch.num_rows() - start);
-            pieces.push((row, batch.slice(start, rows)));
-            row += rows as u64;
-        }
-    }
-    pieces
-}
-
 /// A slice's assignments; buckets are numbered by its own table.
 #[derive(Default)]
 struct Assigned {
@@ -137,7 +120,7 @@ fn assign_all(
                 rows.push(record.map_err(|reject| reject.reason).and_then(|record| {
                     let place = Place { file: 0, row: first + row as u64, line: None, offset: None };
                     reading.add(&record, &place, ours, false);
-                    bucketer.assign(&record, table, &mut scratch)
+                    bucketer.assign(&record, table, &mut scratch).map_err(|unassigned| unassigned.reason)
                 }));
             });
             *result.lock().unwrap_or_else(PoisonError::into_inner) = read.map(|()| assigned);

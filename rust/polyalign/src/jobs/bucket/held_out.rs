@@ -3,16 +3,6 @@
 use crate::records::record::Record;
 use twox_hash::XxHash3_64;
 
-/// Where shards with the rows that train are, and those that are held out: a folder is put before it.
-pub const TRAIN: &str = "train";
-/// See [`TRAIN`].
-pub const TEST: &str = "test";
-
-/// Whether a file of an output, named with `/` between folders, holds what is held out.
-pub fn is_test(file: &str) -> bool {
-    file.rsplit('/').next().and_then(|name| name.strip_prefix(TEST)).is_some_and(|rest| rest.starts_with('-'))
-}
-
 /// A share of all groups, the same ones of any corpus.
 #[derive(Clone, Copy, Debug)]
 pub struct HeldOut {

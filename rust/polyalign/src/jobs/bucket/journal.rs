@@ -8,7 +8,7 @@
 use super::seen::Noted;
 use super::stats::Stats;
 use crate::buckets::BucketSchema;
-use crate::jobs::output::publish::hex;
+use crate::hash::hex;
 use crate::records::shape::FieldSpec;
 use crate::stream::block::Position;
 use crate::stream::input::{Input, Inputs};

@@ -20,13 +20,11 @@ mod worker;
 
 pub use crate::stream::input::Skipped;
 pub use assign::assign_table;
-pub(crate) use held_out::is_test;
 pub use reference::ReferenceOutput;
 pub use report::{
     BucketReport, Example, HeldOutRows, Met, Quantiles, Reading, Rejected, Repeat, Repeated, Report,
     Unreadable,
 };
-pub(crate) use worker::kind_of;
 
 pub use crate::stream::Progress;
 

@@ -1,13 +1,14 @@
 //! The output folder in the making: shards and rejects in order, and a journal of what is finished.
 
 use super::encode::{Encoded, Encoder};
-use super::held_out::TRAIN;
 use super::journal::{self, Entry, Header, Journal, Mark, Shard};
 use super::repeats::Repeats;
 use super::seen::{Noted, Seen};
 use super::stats::Stats;
 use super::worker::Done;
-use crate::jobs::output::publish::{Claim, Hashed, hex, sync_folder, sync_tree};
+use crate::hash::{Hashed, hex};
+use crate::jobs::output::publish::{Claim, sync_folder, sync_tree};
+use crate::jobs::output::shards::TRAIN;
 use crate::stream::block::Position;
 use crate::{Error, Result};
 use crossbeam_channel::{Receiver, Sender, bounded};

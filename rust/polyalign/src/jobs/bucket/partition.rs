@@ -1,6 +1,6 @@
 //! Hive-style folders: `language=en/family=qa`.
 
-use super::held_out::{TEST, TRAIN};
+use crate::jobs::output::shards::{TEST, TRAIN};
 use crate::{Error, Result};
 use arrow::array::{Array, ArrayRef, AsArray, UInt32Array};
 use arrow::datatypes::Int32Type;

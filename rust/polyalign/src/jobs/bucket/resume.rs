@@ -1,10 +1,10 @@
 //! What an interrupted run has left to go on with: as much as is as it was written.
 
-use super::held_out::is_test;
 use super::journal::{Entry, Journal, Shard};
 use super::seen;
 use super::stats::{BucketStats, Stats};
-use crate::jobs::output::publish::{Hashed, hex};
+use crate::hash::{Hashed, hex};
+use crate::jobs::output::shards::is_test;
 use crate::{Error, Result};
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::UInt32Type;

@@ -2,7 +2,7 @@
 
 use super::columns::{Columns, Layout};
 use super::encode::{Encoded, Encoder, RowGroup};
-use super::held_out::{HeldOut, TRAIN};
+use super::held_out::HeldOut;
 use super::partition::Partitions;
 use super::reference::Counting;
 use super::repeats;
@@ -11,7 +11,8 @@ use super::stats::{BucketStats, FileStats, Histogram, Stats};
 use super::table::{is_output, with_plain_parts};
 use crate::Result;
 use crate::buckets::language::is_programming;
-use crate::buckets::{self, Assignment, BucketTable, Bucketer, LengthHistograms};
+use crate::buckets::{self, Assignment, BucketTable, Bucketer, LengthHistograms, Unassigned};
+use crate::jobs::output::shards::TRAIN;
 use crate::records::record::{Record, Reject};
 use crate::records::shape::FieldSpec;
 use crate::records::turns::{Turns, replies};
@@ -165,11 +166,6 @@ impl stream::Worker for Worker {
     }
 }
 
-/// The kind of a reason that the bucketer gave: the axis at fault, if it is one of these.
-pub(crate) fn kind_of(reason: &str) -> &'static str {
-    ["language", "track", "ambiguous"].into_iter().find(|axis| reason.starts_with(axis)).unwrap_or("bucket")
-}
-
 /// A reason to reject a row, with which of its record's replies it is.
 fn of_reply(reply: Option<u64>, reason: &str) -> Cow<'_, str> {
     reply.map_or(Cow::Borrowed(reason), |number| format!("reply {number}: {reason}").into())
@@ -285,8 +281,8 @@ impl<'p> Sheet<'p> {
                 self.keep(record, place, &assignment, held_out.is_some());
                 true
             }
-            Err(reason) => {
-                self.reject(place, record.id, kind_of(&reason), &of_reply(reply, &reason));
+            Err(Unassigned { kind, reason }) => {
+                self.reject(place, record.id, kind, &of_reply(reply, &reason));
                 false
             }
         }

@@ -1,7 +1,7 @@
 //! Folders that a bucketing job made, among the inputs.
 
+use super::shards::is_test;
 use crate::buckets::{BucketSchema, LengthUnit};
-use crate::jobs::bucket::is_test;
 use crate::reference::Reference;
 use crate::{Error, Result};
 use serde::Deserialize;

@@ -2,4 +2,6 @@
 
 pub(crate) mod bucketed;
 pub mod publish;
+mod reference;
 pub mod rows;
+pub(crate) mod shards;

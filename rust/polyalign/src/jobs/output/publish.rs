@@ -14,9 +14,10 @@
 //! | `replaced` | what was at `OUT`, for as long as nothing is there |
 //! | `old` | what was at `OUT`, about to be removed |
 
+use crate::hash::{Hashed, hex};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
+use sha2::Digest;
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
@@ -634,41 +635,6 @@ fn identity(path: &Path) -> io::Result<String> {
     let mut hashed = Hashed::new(io::sink());
     io::copy(&mut File::open(path)?, &mut hashed)?;
     Ok(hex(&hashed.sha256.finalize()))
-}
-
-/// Counts and hashes what is written.
-pub(crate) struct Hashed<W> {
-    pub sink: W,
-    pub sha256: Sha256,
-    pub bytes: u64,
-}
-
-impl<W> Hashed<W> {
-    pub fn new(sink: W) -> Self {
-        Self { sink, sha256: Sha256::new(), bytes: 0 }
-    }
-}
-
-impl<W: Write> Write for Hashed<W> {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        let n = self.sink.write(buf)?;
-        self.sha256.update(&buf[..n]);
-        self.bytes += n as u64;
-        Ok(n)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.sink.flush()
-    }
-}
-
-/// Bytes in hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut out, byte| {
-        let _ = write!(out, "{byte:02x}");
-        out
-    })
 }
 
 /// What a folder's manifest says is in it.

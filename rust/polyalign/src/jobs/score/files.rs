@@ -2,8 +2,7 @@
 
 use super::join::Joined;
 use super::write::{Encoded, Format, Line, Lines, Sink};
-use crate::buckets::{self, Axis, BucketTable, Bucketer, LengthUnit, join_parts};
-use crate::jobs::bucket::kind_of;
+use crate::buckets::{self, Axis, BucketTable, Bucketer, LengthUnit, Unassigned, join_parts};
 use crate::jobs::build::{BLOCK, IN_FLIGHT, fields};
 use crate::jobs::output::bucketed::Bucketed;
 use crate::jobs::output::publish::{Claim, Kind};
@@ -274,7 +273,7 @@ impl Plan {
     ) -> Result<Arc<Target>, (&'static str, String)> {
         let mut inferred = || {
             let inferred = self.inferred(record, table, scratch);
-            inferred.map_err(|reason| (kind_of(&reason), reason))
+            inferred.map_err(|Unassigned { kind, reason }| (kind, reason))
         };
         let target = if self.own_length {
             told_by.own_length += 1;
@@ -298,7 +297,7 @@ impl Plan {
         record: &Record<'_>,
         table: &mut BucketTable,
         scratch: &mut Option<buckets::Scratch>,
-    ) -> Result<String, String> {
+    ) -> Result<String, Unassigned> {
         let (Some(bucketer), Some(scratch)) = (&self.bucketer, scratch) else { return Ok("*".into()) };
         // The custom column is the bucket's here, so the schema's own are not read.
         let assigned = bucketer.assign(&Record { custom: &[], ..*record }, table, scratch)?;
