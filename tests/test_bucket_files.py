@@ -25,7 +25,7 @@ import zstandard
 import small_tokenizers
 from conftest import clean_environment, conversation, write_jsonl
 from polyalign import Bucketer, BucketSchema, Reference, Report, TokenCounter
-from polyalign._reading import reading_lines
+from polyalign._text.reading import reading_lines
 
 SCHEMA = BucketSchema(languages=["en", "zh"], length_edges=(8, 20, 40), length_unit="words", families={"geo": "qa"})
 

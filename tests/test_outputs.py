@@ -18,7 +18,7 @@ import pytest
 import humans
 from conftest import Cli, clean_environment, write_jsonl
 from polyalign import Bucketer, Reference
-from polyalign._output import publishing
+from polyalign._io.output import publishing
 from polyalign.pairs import pair_files
 
 resource = pytest.importorskip("resource")

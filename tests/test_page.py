@@ -23,9 +23,11 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from conftest import ROOT
-from polyalign import _tables, _terminal, features
-from polyalign._histograms import QUANTILES, draw
-from polyalign._page import chinese_names, pair, render
+from polyalign import features
+from polyalign._text import tables
+from polyalign.reference import _terminal
+from polyalign.reference._histograms import QUANTILES, draw
+from polyalign.reference._page import chinese_names, pair, render
 
 Data = dict[str, Any]
 
@@ -403,7 +405,7 @@ def test_halves_go_up_as_on_the_page() -> None:
 def test_definitions_of_features_are_shown_at_any_width(width: int) -> None:
     out = io.StringIO()
     console = Console(file=out, width=width, highlight=False, color_system=None)
-    console.print(_tables.feature_table(features.registry(), width))
+    console.print(tables.feature_table(features.registry(), width))
     assert max(map(cell_len, out.getvalue().splitlines())) <= width
     assert "Standard deviation of the" in out.getvalue()
     assert ("school years" in out.getvalue(), "with known words" in out.getvalue()) == (width > 60, width > 80)

@@ -23,7 +23,8 @@ from hypothesis import strategies as st
 import humans
 import small_tokenizers
 from conftest import Cli, write_jsonl
-from polyalign import Bucketer, BucketSchema, Reference, _pair_data, _pairing, pairs
+from polyalign import Bucketer, BucketSchema, Reference, pairs
+from polyalign.pairs import _match, _read
 
 QA = "en|single|qa|short"
 
@@ -129,7 +130,7 @@ def test_each_fault_is_counted_with_its_place(kind: str) -> None:
     assert report.skipped_by_kind == {kind: 1} | ({"no_sample": 1} if kind == "unknown_id" else {})
     (first,) = (skip for skip in report.first_skips if skip["kind"] == kind)
     assert (first["file"], first["row"], first["id"]) == ("samples", 0, sample["id"])
-    assert first["reason"].startswith(_pairing.REASONS[kind])
+    assert first["reason"].startswith(_match.REASONS[kind])
     assert report.faults()["rejected"] == (kind not in ("exact_match", "no_sample"))
     assert f"skipped: 1 for {kind}, the first at samples, row 0 (id {sample['id']!r}): " in str(report)
     adds_up(report)
@@ -262,7 +263,7 @@ def test_pairs_are_those_found_the_slow_way(
     wanted, skipped = oracle(records, samples)
     data = [pa.Table.from_pylist(rows, schema) for rows, schema in ((records, RECORD_SCHEMA), (samples, SAMPLE_SCHEMA))]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_pair_data, "_BATCH_ROWS", batch_rows)
+        patch.setattr(_read, "_BATCH_ROWS", batch_rows)
         if not wanted:
             with pytest.raises(ValueError, match=r"^no pairs: "):
                 pairs.from_samples(*data, critic=Lengths())
@@ -281,8 +282,8 @@ def test_pairs_are_those_found_the_slow_way(
 @settings(max_examples=300, deadline=None)
 @given(st.text(st.sampled_from("ab \t\n\r\x1c\x85\xa0\u3000"), max_size=14))
 def test_normalise_is_the_papers(text: str) -> None:
-    assert _pairing.normalise(text) == paper_normalise(text)
-    assert _pairing.is_same(text, f" {text}\n")
+    assert _match.normalise(text) == paper_normalise(text)
+    assert _match.is_same(text, f" {text}\n")
 
 
 @settings(max_examples=200, deadline=None)
@@ -294,12 +295,12 @@ def test_messages_are_read_from_any_slice(rows: list[list[str] | None], data: st
     column = pa.array(messages, kind)[start:]
     large = column.cast(pa.large_list(kind.value_type))
     for read in (column, large):
-        found = _pair_data.texts("completion", read)
+        found = _read.texts("completion", read)
         kept = rows[start:]
         assert found.text.to_pylist() == [row[0] if row and len(row) == 1 else None for row in kept]
         assert found.several.tolist() == [bool(row) and len(row) > 1 for row in kept]
         wanted = [[part for text in row or [] for part in assistant(text)] for row in kept]
-        assert _pair_data.prompts("prompt", read).to_pylist() == wanted
+        assert _read.prompts("prompt", read).to_pylist() == wanted
 
 
 @pytest.mark.parametrize("kind", [pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())], ids=str)
@@ -375,7 +376,7 @@ def test_scores_are_the_support_distances(corpus: Path) -> None:
     assert bucket.rejected_further == pytest.approx((rejected > chosen).mean())
 
 
-@pytest.mark.parametrize("name", _pair_data.RESPONSE_FIELDS)
+@pytest.mark.parametrize("name", _read.RESPONSE_FIELDS)
 def test_the_response_is_found_by_its_name(corpus: Path, tmp_path: Path, name: str) -> None:
     # Beside a model's text, `completion` is the human's.
     human = {} if name == "completion" else {"completion": humans.records()[0]["completion"]}
@@ -588,8 +589,8 @@ def test_the_same_input_gives_the_same_bytes(corpus: Path, made: Path, threads: 
 
 def test_shards_are_bounded(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("_SHARD_BYTES", 1), ("_GROUP_ROWS", 100)):
-        monkeypatch.setattr(pairs, name, value)
-    monkeypatch.setattr(_pair_data, "_BATCH_ROWS", 60)
+        monkeypatch.setattr("polyalign.pairs._write." + name, value)
+    monkeypatch.setattr(_read, "_BATCH_ROWS", 60)
     report = pairs.pair_files(corpus / "bucketed", tmp_path / "pairs", samples=corpus / "samples.jsonl")
     shards = sorted((tmp_path / "pairs" / "data").iterdir())
     assert len(shards) > 2

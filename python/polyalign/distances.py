@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from polyalign import _core
-from polyalign._arrays import check_shape, doubles, first, floats, integers, singles
+from polyalign._io.arrays import check_shape, doubles, first, floats, integers, singles
 
 __all__ = [
     "energy_distance",

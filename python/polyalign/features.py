@@ -17,7 +17,8 @@ import json
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
-from polyalign import _core, _responses
+from polyalign import _core
+from polyalign._io import responses
 
 __all__ = ["GROUPS", "Feature", "extract", "registry"]
 
@@ -112,9 +113,9 @@ def extract(
     if groups is not None and not groups:
         raise ValueError(f"groups is empty: name some of {', '.join(GROUPS)}")
     return _core.extract_features(
-        _responses.texts("texts", texts),
+        responses.texts("texts", texts),
         languages,
-        _responses.prompts(prompts),
+        responses.prompts(prompts),
         list(GROUPS if groups is None else groups),
         variant,
         keep_thinking,

@@ -71,7 +71,7 @@ class TokenCounter:
     """
 
     def __init__(self, source: object, *, revision: str | None = None) -> None:
-        from polyalign._sources import tokenizer_json
+        from polyalign._io.sources import tokenizer_json
 
         self._json, origin = tokenizer_json(source, revision)
         try:

@@ -521,11 +521,11 @@ _SHOWN = 10
 
 def _report(weights: BucketWeights) -> str:
     """Say in words what the weights are, then in a table of the largest and the smallest."""
-    from polyalign import _tables
+    from polyalign._text import tables
 
     order = sorted(weights.weights, key=lambda bucket: (-weights.uncapped[bucket], bucket))
     lines = [_headline(weights), _spread(weights), *_notes(weights)]
-    return "\n".join([*lines, _tables.plain(_columns(weights, order), ("bucket", ""))])
+    return "\n".join([*lines, tables.plain(_columns(weights, order), ("bucket", ""))])
 
 
 def _headline(weights: BucketWeights) -> str:

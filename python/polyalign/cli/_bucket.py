@@ -251,17 +251,17 @@ def _schema(given: dict[str, Any]) -> BucketSchema:
 
 
 def _print(report: Report, seconds: float) -> None:
-    from polyalign import _tables
+    from polyalign._text import tables
 
-    console = _tables.console()
-    console.print(_tables.headline(report), style="bold")
-    console.print(f"{seconds:.1f} s, {_tables.size(int(report.bytes / max(seconds, 1e-3)))}/s")
+    console = tables.console()
+    console.print(tables.headline(report), style="bold")
+    console.print(f"{seconds:.1f} s, {tables.size(int(report.bytes / max(seconds, 1e-3)))}/s")
     for line in _reading(report):
         console.print(line, markup=False)
     if report.output is None:
         _print_examples(report, console)
     if report.buckets:
-        console.print(_tables.bucket_table(report.buckets, _tables.length_unit(report), console.width, _TABLE_ROWS))
+        console.print(tables.bucket_table(report.buckets, tables.length_unit(report), console.width, _TABLE_ROWS))
     for line in rejected(report.rejected_by_kind, report.first_rejects):
         console.print(line, markup=False)
     for skipped in report.skipped:
@@ -276,7 +276,7 @@ def _print(report: Report, seconds: float) -> None:
 
 def _reading(report: Report) -> list[str]:
     """Say how the records were read, and what of them stands there twice or is held out, a line each."""
-    from polyalign._reading import held_out_lines, reading_lines, repeated_lines
+    from polyalign._text.reading import held_out_lines, reading_lines, repeated_lines
 
     given = {name: path for name, path in report.fields.items() if path and name not in ("shape", "keep_extra")}
     fields = ", ".join(f"{name}: {_path(path)}" for name, path in given.items())

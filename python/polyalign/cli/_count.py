@@ -219,7 +219,7 @@ def _print(rows: list[_Row], *, as_json: bool) -> None:
     from rich import box
     from rich.table import Table
 
-    from polyalign import _tables
+    from polyalign._text import tables
 
     table = Table(header_style="bold", show_footer=len(rows) > 1, box=box.SIMPLE_HEAD)
     table.add_column("input", "total", overflow="fold")
@@ -228,4 +228,4 @@ def _print(rows: list[_Row], *, as_json: bool) -> None:
     table.add_column("tokens", f"{total['tokens']:,}", justify="right")
     for row in rows:
         table.add_row(row.file, row.kind, f"{row.texts:,}", f"{row.tokens:,}")
-    _tables.console().print(table)
+    tables.console().print(table)

@@ -104,9 +104,10 @@ def _rows(table: Any, *names: str) -> list[dict[str, Any]]:
 
 
 def _print(found: dict[str, Any], units: dict[str, str], min_count: int) -> None:
-    from polyalign import _tables, _terminal
+    from polyalign._text import tables
+    from polyalign.reference import _terminal
 
-    console = _tables.console()
+    console = tables.console()
     for side in "ab":
         of = found[side]
         line = f"{side.upper()}  {of['file']}: {of['rows']:,} humans in {of['buckets']:,} buckets"

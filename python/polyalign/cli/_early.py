@@ -13,8 +13,8 @@ from typing import Any
 
 import click
 
-from polyalign import _manifests
-from polyalign._sources import DATA_READERS, data_suffix, is_path
+from polyalign._io import manifests
+from polyalign._io.sources import DATA_READERS, data_suffix, is_path
 from polyalign.cli import _config
 from polyalign.cli._options import load_reference
 
@@ -192,7 +192,7 @@ def _check_reference(name: str | None, dataset: str | None) -> None:
     if name and Path(name).exists():
         reference = load_reference(name)
         if dataset:
-            _manifests.check_fits(dataset, reference)
+            manifests.check_fits(dataset, reference)
 
 
 def _check_output(command: str, given: Mapping[str, str]) -> None:

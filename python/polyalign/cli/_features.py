@@ -41,7 +41,7 @@ def features(groups: tuple[str, ...], variant: Any, json: bool) -> None:
     if json:
         click.echo(json_module.dumps([feature._asdict() for feature in chosen], ensure_ascii=False, indent=2))
         return
-    from polyalign import _tables
+    from polyalign._text import tables
 
-    console = _tables.console()
-    console.print(_tables.feature_table(chosen, console.width))
+    console = tables.console()
+    console.print(tables.feature_table(chosen, console.width))

@@ -112,13 +112,13 @@ def pairs(
 
 
 def _print(report: Report, seconds: float) -> None:
-    from polyalign import _tables
-    from polyalign.pairs import skip_lines
+    from polyalign._text import tables
+    from polyalign.pairs._report import skip_lines
 
-    console = _tables.console()
-    console.print(_tables.pairs_headline(report), style="bold")
+    console = tables.console()
+    console.print(tables.pairs_headline(report), style="bold")
     console.print(f"{seconds:.1f} s, {report.rows / max(seconds, 1e-3):,.0f} rows/s")
-    console.print(_tables.pairs_table(report, _TABLE_ROWS))
+    console.print(tables.pairs_table(report, _TABLE_ROWS))
     for line in skip_lines(report):
         console.print(f"skipped: {line}", markup=False)
     console.print(f"written to {report.output}", markup=False)

@@ -129,8 +129,8 @@ def build(
     INPUT is a folder that polyalign bucket made, a file or folder whose records have a bucket, or - for standard
     input. It is read once. The same rows give the same bytes, in any order, from any number of files and threads.
     """
-    from polyalign._output import publishing
-    from polyalign.reference import build_files
+    from polyalign._io.output import publishing
+    from polyalign.reference._reference import build_files
 
     path = options.reference_output(output, "'--out'", overwrite=overwrite)
     started = time.perf_counter()
@@ -180,7 +180,7 @@ def merge(files: tuple[str, ...], output: str, overwrite: bool, json: bool) -> N
 
     They must have the same schema, tokenizer, variant and sample size.
     """
-    from polyalign._output import publishing
+    from polyalign._io.output import publishing
 
     path = options.reference_output(output, "'--out'", overwrite=overwrite)
     _check_distinct(files)
@@ -242,7 +242,7 @@ def show(file: str, feature: str | None, bucket: str | None, html: Path | None, 
 
 def _page(shown: Reference, feature: str | None, bucket: str | None, rows: int | None) -> dict[str, Any]:
     """Return the description that tables are drawn from, with the buckets asked for, the largest first."""
-    from polyalign import _terminal
+    from polyalign.reference import _terminal
 
     data = shown._page()
     if bucket is not None:
@@ -261,7 +261,7 @@ def _json(
         found = summary(shown)
         found["buckets"] = sorted(found["buckets"], key=lambda known: -known["rows"])[:rows]
         return {"file": file, **found}
-    from polyalign import _terminal
+    from polyalign.reference import _terminal
 
     data = _page(shown, feature, bucket, rows)
     if feature is not None:
@@ -276,9 +276,10 @@ def _json(
 
 
 def _print_tables(shown: Reference, feature: str | None, bucket: str | None, rows: int | None) -> None:
-    from polyalign import _tables, _terminal
+    from polyalign._text import tables
+    from polyalign.reference import _terminal
 
-    console = _tables.console()
+    console = tables.console()
     limit = rows or _TABLE_ROWS
     if feature is not None:
         _terminal.feature_table(_page(shown, feature, bucket, limit), feature, console)
@@ -319,15 +320,15 @@ def _about(of: Reference) -> str:
 
 
 def _print_built(made: Reference, tally: Mapping[str, Any], path: Path, seconds: float) -> None:
-    from polyalign import _tables
+    from polyalign._text import tables
 
-    console = _tables.console()
+    console = tables.console()
     console.print(
-        f"{tally['rows']:,} rows ({_tables.size(tally['bytes'])}): {tally['used']:,} humans in {_count(made)}, "
+        f"{tally['rows']:,} rows ({tables.size(tally['bytes'])}): {tally['used']:,} humans in {_count(made)}, "
         f"{tally['rejected']:,} rejected",
         style="bold",
     )
-    console.print(f"{seconds:.1f} s, {_tables.size(int(tally['bytes'] / max(seconds, 1e-3)))}/s")
+    console.print(f"{seconds:.1f} s, {tables.size(int(tally['bytes'] / max(seconds, 1e-3)))}/s")
     for line in options.response_found(tally):
         console.print(line, markup=False)
     if tally["held_out"]:
@@ -335,16 +336,16 @@ def _print_built(made: Reference, tally: Mapping[str, Any], path: Path, seconds:
     _print_buckets(made, console)
     for line in rejected(tally["rejected_by_kind"], tally["first_rejects"].values()):
         console.print(line, markup=False)
-    console.print(f"written to {path} ({_tables.size(path.stat().st_size)})", markup=False)
+    console.print(f"written to {path} ({tables.size(path.stat().st_size)})", markup=False)
 
 
 def _print_reference(made: Reference, path: Path) -> None:
-    from polyalign import _tables
+    from polyalign._text import tables
 
-    console = _tables.console()
+    console = tables.console()
     console.print(f"{made.rows:,} humans in {_count(made)}", style="bold")
     _print_buckets(made, console)
-    console.print(f"written to {path} ({_tables.size(path.stat().st_size)})", markup=False)
+    console.print(f"written to {path} ({tables.size(path.stat().st_size)})", markup=False)
 
 
 def _count(made: Reference) -> str:
@@ -352,10 +353,10 @@ def _count(made: Reference) -> str:
 
 
 def _print_buckets(made: Reference, console: Any) -> None:
-    from polyalign import _tables
+    from polyalign._text import tables
 
     buckets = sorted(made._info["buckets"], key=lambda known: -known["rows"])
-    console.print(_tables.share_table({known["bucket"]: known["rows"] for known in buckets}, _TABLE_ROWS))
+    console.print(tables.share_table({known["bucket"]: known["rows"] for known in buckets}, _TABLE_ROWS))
     few = [known["bucket"] for known in buckets if known["rows"] < _MIN_COUNT]
     if few and made.variant == "default":
         alone = sum(made.resolve(bucket).served_by is None for bucket in few)

@@ -158,12 +158,12 @@ def _warnings(report: Mapping[str, Any], joined: bool) -> list[str]:
 
 def _print(report: Mapping[str, Any], warnings: Sequence[str], output: str | None, seconds: float) -> None:
     """Print the table; beside lines on standard output, to standard error."""
-    from polyalign import _tables
+    from polyalign._text import tables
 
-    console = _tables.console(sys.stderr if output == "-" else None)
+    console = tables.console(sys.stderr if output == "-" else None)
     tally = report["tally"]
     console.print(
-        f"{tally['rows']:,} rows ({_tables.size(tally['bytes'])}): {report['scored']:,} scored, "
+        f"{tally['rows']:,} rows ({tables.size(tally['bytes'])}): {report['scored']:,} scored, "
         f"{report['unscored']:,} without a score, {tally['rejected']:,} rejected",
         style="bold",
     )
@@ -173,7 +173,7 @@ def _print(report: Mapping[str, Any], warnings: Sequence[str], output: str | Non
     for warning in warnings:
         console.print(f"warning: {warning}", style="yellow", markup=False)
     if report["buckets"]:
-        console.print(_tables.score_table(report["buckets"], console.width, _TABLE_ROWS))
+        console.print(tables.score_table(report["buckets"], console.width, _TABLE_ROWS))
     for kind, rows in sorted(report["unscored_by_reason"].items(), key=lambda item: -item[1]):
         console.print(f"without a score: {rows:,} ({kind}): {report['unscored_examples'][kind]}", markup=False)
     for line in rejected(tally["rejected_by_kind"], tally["first_rejects"].values()):

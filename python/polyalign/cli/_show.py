@@ -45,9 +45,9 @@ def show(output: Path, bucket: str | None, rows: int, json: bool) -> None:
         for row in found:
             click.echo(json_module.dumps(row, ensure_ascii=False))
         return
-    from polyalign import _tables
+    from polyalign._text import tables
 
-    console = _tables.console()
+    console = tables.console()
     for row in found:
         _show_row(console, row)
 
@@ -90,7 +90,7 @@ def _show_buckets(manifest: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         click.echo(json_module.dumps(manifest["buckets"], ensure_ascii=False, indent=2))
         return
-    from polyalign import _tables
+    from polyalign._text import tables
     from polyalign.buckets import BucketSchema, BucketSummary
 
     schema = BucketSchema.from_json(json_module.dumps(manifest["schema"]))
@@ -102,8 +102,8 @@ def _show_buckets(manifest: dict[str, Any], *, as_json: bool) -> None:
     has_tokens = any(bucket.completion_tokens is not None for bucket in buckets)
     unit = schema.length_unit or ("tokens" if has_tokens else "words")
     buckets.sort(key=lambda bucket: -bucket.rows)
-    console = _tables.console()
-    console.print(_tables.bucket_table(buckets, unit, console.width))
+    console = tables.console()
+    console.print(tables.bucket_table(buckets, unit, console.width))
 
 
 def _show_row(console: Any, row: dict[str, Any]) -> None:

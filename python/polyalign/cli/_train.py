@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from polyalign._extras import training_module
+from polyalign._io.extras import training_module
 from polyalign.cli import _early
 from polyalign.cli._help import SETTINGS, Command
 

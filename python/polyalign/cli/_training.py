@@ -19,7 +19,7 @@ import transformers
 from accelerate import PartialState
 from transformers.trainer_utils import get_last_checkpoint
 
-from polyalign._manifests import check_fits
+from polyalign._io.manifests import check_fits
 from polyalign.cli import _early
 from polyalign.cli import _options as options
 from polyalign.critics import SupportCritic

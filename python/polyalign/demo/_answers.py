@@ -65,7 +65,7 @@ def print_scores(reference: Reference) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from polyalign import _tables
+    from polyalign._text import tables
 
     table = Table(box=box.SIMPLE_HEAD, header_style="bold")
     table.add_column("bucket", overflow="fold")
@@ -83,4 +83,4 @@ def print_scores(reference: Reference) -> None:
             found.outside[0].words if found.outside else "",
         ]
         table.add_row(*map(Text, cells), end_section=answer["id"].endswith("/assistant"))
-    _tables.console().print(table)
+    tables.console().print(table)

@@ -24,11 +24,11 @@ def distances(trained: Trained) -> dict[str, dict[str, float]]:
 
 def print_results(trained: Trained) -> None:
     """Print how far each model's answers are from humans, bucket by bucket, and some of the answers."""
-    from polyalign import _tables
+    from polyalign._text import tables
 
-    console = _tables.console()
+    console = tables.console()
     stages, buckets = (*trained.stages, trained.humans), _buckets(trained)
-    table = _tables.columns_table(_columns(stages, buckets, trained.sizes))
+    table = tables.columns_table(_columns(stages, buckets, trained.sizes))
     console.print("\nHow far answers to held-out prompts are from the humans of their bucket (0: among most of them):")
     console.print(table)
     left = len(trained.sizes) - len(buckets)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from polyalign._extras import training_module
+from polyalign._io.extras import training_module
 
 if TYPE_CHECKING:
     from polyalign.trainers.bucket_sft import BucketSFT as BucketSFT

@@ -9,7 +9,7 @@ from typing import Any
 
 import datasets
 
-from polyalign._sources import DATA_READERS, data_suffix, is_path
+from polyalign._io.sources import DATA_READERS, data_suffix, is_path
 from polyalign.critics import Critic, SupportCritic
 from polyalign.reference import Reference
 

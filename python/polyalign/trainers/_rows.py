@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from datasets import Value
 
-from polyalign import _core, _responses
+from polyalign import _core
+from polyalign._io import responses
 from polyalign.buckets import BucketSchema
 from polyalign.critics import Critic, ask
 from polyalign.trainers import _data
@@ -89,7 +90,7 @@ class Spread:
 def empty_response(row: Mapping[str, Any]) -> str | None:
     """Say which response of a pair is empty."""
     for name in ("chosen", "rejected"):
-        if not _core.answers(_responses.texts(name, [row[name]]))[0].strip():
+        if not _core.answers(responses.texts(name, [row[name]]))[0].strip():
             return f"an empty {name} response"
     return None
 
@@ -103,7 +104,7 @@ class ScorePairs:
     def __call__(self, rows: dict[str, list[Any]]) -> dict[str, Any]:
         found = {}
         for name in self.names:
-            texts = _responses.texts(name, rows[name.removesuffix("_score")])
+            texts = responses.texts(name, rows[name.removesuffix("_score")])
             found[name] = ask(self.critic, texts, rows["bucket"]).tolist()
         return found
 

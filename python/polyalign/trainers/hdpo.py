@@ -14,7 +14,7 @@ import torch
 from datasets import Value
 from torch import Tensor
 
-from polyalign._manifests import check_fits
+from polyalign._io.manifests import check_fits
 from polyalign.buckets import BucketSchema
 from polyalign.critics import SupportCritic, ask, check_scores
 from polyalign.reference import Reference

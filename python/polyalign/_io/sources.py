@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from polyalign._tokenizer_config import encoding_special, with_config
+from polyalign._io.tokenizer_config import encoding_special, with_config
 
 _TOKENIZER = "tokenizer.json"
 _DATASET_URL = "hf://datasets/"

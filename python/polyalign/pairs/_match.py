@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from polyalign import _core
-from polyalign._pair_data import (
+from polyalign.pairs._read import (
     Rows,
     Samples,
     Texts,

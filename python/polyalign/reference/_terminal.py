@@ -12,7 +12,7 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
-from polyalign._histograms import Axis, Histograms, draw
+from polyalign.reference._histograms import Axis, Histograms, draw
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -38,7 +38,7 @@ def reference_table(
     Parameters
     ----------
     data : mapping
-        The description of a reference, as :func:`polyalign._page.render` takes it.
+        The description of a reference, as :func:`polyalign.reference._page.render` takes it.
     console : rich.console.Console
         Where to print; features that don't fit into its width are left out.
     features : sequence of str, optional

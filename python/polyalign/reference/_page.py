@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from polyalign._histograms import QUANTILES, Axis, draw
+from polyalign.reference._histograms import QUANTILES, Axis, draw
 
 if TYPE_CHECKING:
     import numpy as np

@@ -1,170 +1,25 @@
-"""Critics: how far a response is from the humans of its bucket.
-
-Any object with ``score(responses, buckets) -> float32 [n]`` is one, lower being closer to human.
-
-Examples
---------
->>> import polyalign as pa
->>> critic = SupportCritic(pa.Reference.from_arrow(pa.reference.example_table()))
->>> buckets = ["en|single|qa|short", "en|single|qa|short", "fr|single|qa|short"]
->>> critic.score(["Yes, it does.", "", "Oui."], buckets).tolist()
-[0.0, 5.0, nan]
-"""
+"""A critic's scores by bucket, and what can't be right about them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from polyalign.reference import Reference
-
-__all__ = ["FURTHEST", "BucketScores", "Critic", "Diagnosis", "SupportCritic", "ask", "check_scores"]
-
-FURTHEST = 5.0
-"""The largest support distance, which a response has that can't be measured: saying nothing must not be a way out."""
 
 # So many scores of so many responses don't coincide.
 _MANY_SCORES = 50
+
+
 _MANY_RESPONSES = 20
+
+
 _SHOWN = 20
-
-
-@runtime_checkable
-class Critic(Protocol):
-    """Whatever scores responses against the humans of their buckets."""
-
-    def score(self, responses: Sequence[str], buckets: Sequence[str]) -> npt.NDArray[np.float32]:
-        """Score responses.
-
-        Parameters
-        ----------
-        responses : sequence of str, length n
-            Without their reasoning, unless the critic has an attribute ``keep_thinking`` that is true (:func:`ask`).
-        buckets : sequence of str, length n
-            The bucket of the human answer that each response stands in for.
-
-        Returns
-        -------
-        numpy.ndarray of float32, shape (n,)
-            0 or above, lower is closer to human; NaN: can't be scored.
-        """
-        ...
-
-
-class SupportCritic:
-    """The support distance as a critic: closed form, nothing to train.
-
-    Parameters
-    ----------
-    reference : Reference
-        The human reference.
-    support : (float, float), default (0.1, 0.9)
-        The quantiles of the band of most humans.
-    min_count : int, default 20
-        Fewer humans have no say: the bucket's nearest ancestor stands for it.
-    threads : int, optional
-        Default: ``POLYALIGN_NUM_THREADS``, else every core.
-
-    Raises
-    ------
-    TypeError
-        `reference` is none.
-
-    Examples
-    --------
-    >>> from polyalign.reference import Reference, example_table
-    >>> SupportCritic(Reference.from_arrow(example_table())).score(["About ten."], ["en|single|qa|short"]).tolist()
-    [0.0]
-    """
-
-    def __init__(
-        self,
-        reference: Reference,
-        *,
-        support: tuple[float, float] = (0.1, 0.9),
-        min_count: int = 20,
-        threads: int | None = None,
-    ) -> None:
-        if not hasattr(reference, "support_distance"):
-            raise TypeError(f"reference is a Reference, not {type(reference).__name__}: Reference.load reads a file")
-        self.reference = reference
-        self._asked: dict[str, Any] = {"support": support, "min_count": min_count, "threads": threads}
-        reference.support_distance([], [], **self._asked)  # settings that can't be used are said now
-
-    def score(self, responses: Sequence[str], buckets: Sequence[str | None]) -> npt.NDArray[np.float32]:
-        """Score responses: 0 among most humans, 5 (``FURTHEST``) the furthest off and what can't be measured.
-
-        NaN only where nobody can be asked: the bucket has no humans, or is no bucket under the reference's schema.
-        """
-        import numpy as np
-
-        named = [bucket or "" for bucket in buckets]  # a row that was rejected has none
-        distances = self.reference.support_distance(responses, named, warn=False, **self._asked)
-        missing = np.flatnonzero(np.isnan(distances)).tolist()
-        if missing:
-            texts, targets = [responses[at] for at in missing], [named[at] for at in missing]
-            served_by = self.reference.score(texts, targets, **self._asked)["served_by"].to_pylist()
-            distances[[at for at, humans in zip(missing, served_by, strict=True) if humans is not None]] = FURTHEST
-        return distances
-
-    @property
-    def keep_thinking(self) -> bool:
-        """Whether reasoning counts: as it did among the humans of the reference."""
-        return self.reference.keep_thinking
-
-    def __repr__(self) -> str:
-        return f"SupportCritic({self.reference!r})"
-
-
-def ask(critic: Critic, responses: Sequence[str], buckets: Sequence[str | None]) -> npt.NDArray[np.float32]:
-    """Return a critic's scores, one for each response; reasoning is left out, as everywhere.
-
-    Reasoning is a leading ``<think>…</think>``, or what stands before ``</think>`` alone; what does not end is all
-    reasoning, and so an empty answer.
-
-    Parameters
-    ----------
-    critic : Critic
-        One that has a true attribute ``keep_thinking`` is given the responses as they are.
-    responses : sequence of str, length n
-    buckets : sequence of str, length n
-        The bucket of the human answer that each response stands in for.
-
-    Returns
-    -------
-    numpy.ndarray of float32, shape (n,)
-
-    Raises
-    ------
-    ValueError
-        The critic returned another number of scores, or none.
-
-    Examples
-    --------
-    >>> import polyalign as pa
-    >>> critic = SupportCritic(pa.Reference.from_arrow(pa.reference.example_table()))
-    >>> responses = ["Yes, it does.", "<think>Does it?</think>Yes, it does.", "<think>Does it?"]
-    >>> ask(critic, responses, ["en|single|qa|short"] * 3).tolist()
-    [0.0, 0.0, 5.0]
-    """
-    import numpy as np
-
-    from polyalign import _core
-
-    kept = list(responses) if getattr(critic, "keep_thinking", False) else _core.answers(list(responses))
-    scores = np.asarray(critic.score(kept, buckets), dtype=np.float32)  # type: ignore[arg-type]
-    if scores.shape != (len(kept),):
-        raise ValueError(
-            f"{type(critic).__name__} gave scores of shape {list(scores.shape)} for {len(kept):,} responses: "
-            "one each is due"
-        )
-    return scores
 
 
 @dataclass(frozen=True)
@@ -198,7 +53,7 @@ class Diagnosis:
     """By bucket, in the order of the ids."""
 
     def __str__(self) -> str:
-        from polyalign import _tables
+        from polyalign._text import tables
 
         order = sorted(self.buckets, key=lambda bucket: (-self.buckets[bucket].count, bucket))
         shown = {bucket: self.buckets[bucket] for bucket in order[:_SHOWN]}
@@ -211,7 +66,7 @@ class Diagnosis:
             columns[name] = [_number(getattr(score, name)) for score in scores]
         columns[""] = ["all the same" if score.is_constant else "" for score in scores]
         more = f", the largest {_SHOWN} buckets of {len(order):,}" if len(order) > _SHOWN else ""
-        return f"Scores of {self.name}, lower is closer to human{more}\n{_tables.plain(columns, ('bucket', ''))}"
+        return f"Scores of {self.name}, lower is closer to human{more}\n{tables.plain(columns, ('bucket', ''))}"
 
     def __repr__(self) -> str:
         count = len(self.buckets)

@@ -1,4 +1,4 @@
-"""The human reference: how humans write in every bucket, and how far a response is from them."""
+"""The reference of a corpus: how each feature is distributed among the humans of every bucket."""
 
 from __future__ import annotations
 
@@ -7,131 +7,38 @@ import math
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from polyalign import _core, _responses
-from polyalign.buckets import BucketSchema, OnProgress, Shape, field_spec, source_labels
+from polyalign import _core
+from polyalign._io import responses
+from polyalign.buckets import BucketSchema
+from polyalign.buckets._fields import OnProgress, Shape, field_spec
+from polyalign.reference._explanation import Explanation, Outside, Resolved
+from polyalign.reference._inputs import (
+    SUPPORT,
+    Variant,
+    arrow_tables,
+    as_path,
+    as_paths,
+    as_query,
+    at_least_0,
+    check_folder,
+    check_used,
+    counted_under,
+    is_table,
+    peek,
+    warn_of_rejects,
+    with_progress,
+)
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-__all__ = ["Explanation", "Outside", "Reference", "Resolved", "example_table", "reference_schema"]
-
-Variant = Literal["default", "paper"]
 
 _FILE = "human.safetensors"
-_SUPPORT = (0.1, 0.9)
-
-
-def reference_schema() -> dict[str, str]:
-    """Return the columns that :meth:`Reference.from_arrow` reads, and what they hold.
-
-    Examples
-    --------
-    >>> list(reference_schema())
-    ['completion', 'bucket', 'prompt', 'language']
-    """
-    return {
-        "completion": "text, or a list of messages (role, content): the human response; required",
-        "bucket": "text: the bucket's id, as Bucketer.assign appends it; required",
-        "prompt": "text, or a list of messages: what it answers; features of interaction need it",
-        "language": "text: read where the schema has no language axis",
-    }
-
-
-def example_table() -> Any:
-    """Return a small made-up table that a reference can be built from, for examples and tests.
-
-    Examples
-    --------
-    >>> example_table().num_rows
-    48
-    """
-    from arro3.core import Array, DataType, Table
-
-    answers = {
-        "en|single|qa|short": ["Yes, it does.", "No, not that I know of.", "I think it is the blue one.", "About ten."],
-        "zh|single|qa|short": ["是的，可以。", "不，我不知道。", "我觉得是蓝色的。", "大概十个。"],
-    }
-    rows = [(answer, bucket) for bucket, texts in answers.items() for answer in texts for _ in range(6)]
-    columns = dict(zip(("completion", "bucket"), zip(*rows, strict=True), strict=True))
-    return Table.from_pydict({name: Array(values, type=DataType.string()) for name, values in columns.items()})
-
-
-@dataclass(frozen=True)
-class Resolved:
-    """Which humans stand for a target."""
-
-    target: str
-    """The target: a bucket's id, with ``*`` for all values of an axis."""
-    served_by: str | None
-    """The target itself, or its nearest ancestor with enough humans; ``None``: nobody."""
-    rows: int | None
-    """How many humans these are."""
-    reason: str | None
-    """Why nobody serves."""
-    backed_off: int
-    """How many features are served by an ancestor further off, for want of humans for whom they are defined."""
-    undefined: int
-    """How many features nobody serves."""
-    features: Mapping[str, str | None]
-    """By feature: which bucket, or buckets taken together, serve it."""
-
-
-@dataclass(frozen=True)
-class Outside:
-    """A feature that puts a response outside."""
-
-    feature: str
-    """Its name."""
-    value: float
-    """The response's value."""
-    low: float
-    """Where the band of most humans begins."""
-    high: float
-    """Where it ends."""
-    counts: float
-    """What it adds to the sum whose mean is the distance, 0 to 5."""
-    cdf: float
-    """The share of humans with a value that is not above the response's."""
-    share: float
-    """The share of humans that are strictly less far out on that side."""
-    words: str
-    """All of that in words."""
-
-
-@dataclass(frozen=True, repr=False)
-class Explanation:
-    """How far a response is from its bucket's humans, and why. ``print(explanation)`` says it in words."""
-
-    bucket: str
-    """The target it was scored against."""
-    served_by: str | None
-    """Whose humans served it."""
-    distance: float | None
-    """The support distance."""
-    percentile: float | None
-    """The share of humans that are closer."""
-    reason: str | None
-    """Why there is no distance."""
-    outside: tuple[Outside, ...]
-    """The features that put it outside, those that count most first."""
-
-    def __str__(self) -> str:
-        if self.distance is None:
-            return f"no distance from {self.bucket}: {self.reason}"
-        rank = "" if self.percentile is None else f", further out than {self.percentile:.0%} of humans"
-        served = "" if self.served_by == self.bucket else f" (served by {self.served_by})"
-        lines = [f"distance {self.distance:.3f} from {self.bucket}{served}{rank}"]
-        return "\n".join(lines + [f"  {outside.words}" for outside in self.outside])
-
-    def __repr__(self) -> str:
-        distance = "no distance" if self.distance is None else f"distance {self.distance:.3f}"
-        return f"<Explanation {self.bucket}: {distance}, {len(self.outside):,} named>"
 
 
 class Reference:
@@ -211,12 +118,12 @@ class Reference:
         ValueError
             Inputs that don't go together, values that can't be counted, or nothing that could be used.
         """
-        if _is_table(inputs) or isinstance(inputs, (str, os.PathLike)):
+        if is_table(inputs) or isinstance(inputs, (str, os.PathLike)):
             inputs = [inputs]
         # Tables are taken one by one, as they may come from far and be large.
-        first, rest = _peek(inputs)
-        if _is_table(first) or (first is None and isinstance(inputs, Iterator)):
-            given = _given(schema or BucketSchema(), sources, variant, sample_size)
+        first, rest = peek(inputs)
+        if is_table(first) or (first is None and isinstance(inputs, Iterator)):
+            given = counted_under(schema or BucketSchema(), sources, variant, sample_size)
             return cls._from_tables(rest, given, field_spec(None, shape, fields or {}, keep_thinking, roles), threads)
         reference, tally = build_files(
             rest,
@@ -234,7 +141,7 @@ class Reference:
             threads=threads,
             progress=progress,
         )
-        _warn_of_rejects(tally, stacklevel=3)
+        warn_of_rejects(tally, stacklevel=3)
         return reference
 
     @classmethod
@@ -258,9 +165,9 @@ class Reference:
         schema, sources, variant, sample_size, keep_thinking, threads
             As in :meth:`build`.
         """
-        if not _is_table(table):
+        if not is_table(table):
             raise TypeError(f"table must be an Arrow table (pyarrow, polars, DuckDB, …), not {type(table).__name__}")
-        given = _given(schema or BucketSchema(), sources, variant, sample_size)
+        given = counted_under(schema or BucketSchema(), sources, variant, sample_size)
         return cls._from_tables([table], given, field_spec(None, None, {}, keep_thinking), threads)
 
     @classmethod
@@ -270,7 +177,7 @@ class Reference:
         settings = {**given, "tokenizer": None, "keep_thinking": spec["keep_thinking"]}
         builder = _core.ReferenceBuilder(_dumps(settings))
         total: dict[str, Any] = {}
-        for table in chain.from_iterable(map(_tables, tables)):
+        for table in chain.from_iterable(map(arrow_tables, tables)):
             tally = json.loads(builder.add(table, _dumps(spec), threads))
             total["rows"] = total.get("rows", 0) + tally["rows"]
             total["used"] = total.get("used", 0) + tally["used"]
@@ -278,8 +185,8 @@ class Reference:
                 kinds = total.setdefault("rejected_by_kind", {})
                 kinds[kind] = kinds.get(kind, 0) + count
             total["first_rejects"] = {**tally["first_rejects"], **total.get("first_rejects", {})}
-        _check_used(total)
-        _warn_of_rejects(total, stacklevel=4)
+        check_used(total)
+        warn_of_rejects(total, stacklevel=4)
         return cls(builder.finish())
 
     @classmethod
@@ -318,7 +225,7 @@ class Reference:
             return cls.load(path)
         if text.count("/") != 1 or text.endswith(".safetensors"):
             raise FileNotFoundError(f"{text}: no such file; polyalign reference build makes one")
-        from polyalign._sources import hub_reference
+        from polyalign._io.sources import hub_reference
 
         return cls.load(hub_reference(os.fspath(name), _FILE, revision))
 
@@ -431,7 +338,7 @@ class Reference:
         ValueError
             A target that is none under the schema: the wrong number of parts, a length bin or track that is not there.
         """
-        return Resolved(**json.loads(self._core.resolve(target, _at_least_0("min_count", min_count))))
+        return Resolved(**json.loads(self._core.resolve(target, at_least_0("min_count", min_count))))
 
     def describe(self, *, threads: int | None = None) -> Any:
         """Return every feature of every bucket in numbers, an Arrow table.
@@ -459,16 +366,16 @@ class Reference:
 
         Exact for whole numbers below 128, else a bin's mean, within a sixty-fourth of it.
         """
-        values = self._core.quantile(target, feature, _floats(p), _at_least_0("min_count", min_count))
+        values = self._core.quantile(target, feature, _floats(p), at_least_0("min_count", min_count))
         return values if isinstance(p, Iterable) else float(values[0])
 
     def cdf(self, target: str, feature: str, x: float | Iterable[float], *, min_count: int = 20) -> Any:
         """Return the share of the humans that serve a target whose value is at most x; NaN where nobody does."""
-        values = self._core.cdf(target, feature, _floats(x), _at_least_0("min_count", min_count))
+        values = self._core.cdf(target, feature, _floats(x), at_least_0("min_count", min_count))
         return values if isinstance(x, Iterable) else float(values[0])
 
     def support(
-        self, target: str, feature: str, band: tuple[float, float] = _SUPPORT, *, min_count: int = 20
+        self, target: str, feature: str, band: tuple[float, float] = SUPPORT, *, min_count: int = 20
     ) -> tuple[float, float]:
         """Return the band between two quantiles that holds most humans."""
         low, high = self.quantile(target, feature, list(band), min_count=min_count)
@@ -510,10 +417,10 @@ class Reference:
         OSError
             The file can't be written.
         """
-        from polyalign._output import publishing
-        from polyalign._page import render
+        from polyalign._io.output import publishing
+        from polyalign.reference._page import render
 
-        _check_folder(path)
+        check_folder(path)
         with publishing(path, overwrite=True) as output:
             if against is None:
                 data = self._page(title, min_count, threads)
@@ -524,7 +431,7 @@ class Reference:
     def _pair(
         self, other: Reference, names: tuple[str, str] | None, title: str | None, min_count: int, threads: int | None
     ) -> dict[str, Any]:
-        from polyalign._page import pair
+        from polyalign.reference._page import pair
 
         table = self.diff(other, threads=threads)
         columns = ([value.as_py() for value in table[name]] for name in ("bucket", "feature", "wasserstein_scaled"))
@@ -552,7 +459,7 @@ class Reference:
         buckets: Any,
         *,
         prompts: Any = None,
-        support: tuple[float, float] = _SUPPORT,
+        support: tuple[float, float] = SUPPORT,
         min_count: int = 20,
         threads: int | None = None,
         warn: bool = True,
@@ -587,7 +494,7 @@ class Reference:
             is none under the schema, a response for which fewer than half of the features are defined (an empty one).
         """
         distances, reasons = self._core.support_distance(
-            *self._responses(texts, buckets, prompts), _asked(support, min_count), threads
+            *self._responses(texts, buckets, prompts), as_query(support, min_count), threads
         )
         if warn and reasons:
             missing = sum(count for _, count in reasons)
@@ -601,7 +508,7 @@ class Reference:
         buckets: Any,
         *,
         prompts: Any = None,
-        support: tuple[float, float] = _SUPPORT,
+        support: tuple[float, float] = SUPPORT,
         min_count: int = 20,
         threads: int | None = None,
     ) -> Any:
@@ -615,7 +522,7 @@ class Reference:
             ``bucket``, ``served_by`` (whose humans), ``distance``, ``percentile`` (the share of humans that are closer,
             from the bucket's sample), and ``reason`` where there is no distance.
         """
-        return self._core.score(*self._responses(texts, buckets, prompts), _asked(support, min_count), threads)
+        return self._core.score(*self._responses(texts, buckets, prompts), as_query(support, min_count), threads)
 
     def explain(
         self,
@@ -624,7 +531,7 @@ class Reference:
         *,
         prompt: Any = None,
         most: int = 10,
-        support: tuple[float, float] = _SUPPORT,
+        support: tuple[float, float] = SUPPORT,
         min_count: int = 20,
         threads: int | None = None,
     ) -> Explanation:
@@ -646,9 +553,9 @@ class Reference:
         distance ... from en|single|qa|short, further out than 100% of humans
           ...
         """
-        (text,), prompts = _responses.texts("texts", [text]), _responses.prompts([prompt])
-        asked = _asked(support, min_count)
-        found = json.loads(self._core.explain(text, bucket, prompts, asked, _at_least_0("most", most), threads))
+        (text,), prompts = responses.texts("texts", [text]), responses.prompts([prompt])
+        asked = as_query(support, min_count)
+        found = json.loads(self._core.explain(text, bucket, prompts, asked, at_least_0("most", most), threads))
         return Explanation(**{**found, "outside": tuple(Outside(**outside) for outside in found["outside"])})
 
     def score_files(
@@ -665,7 +572,7 @@ class Reference:
         shape: Shape | None = None,
         fields: Mapping[str, str] | None = None,
         roles: Mapping[str, str] | None = None,
-        support: tuple[float, float] = _SUPPORT,
+        support: tuple[float, float] = SUPPORT,
         min_count: int = 20,
         limit: int | None = None,
         max_record_bytes: int = 256 << 20,
@@ -716,23 +623,23 @@ class Reference:
         ValueError
             The settings or inputs can't be used as a whole.
         """
-        from polyalign._sources import local_inputs
+        from polyalign._io.sources import local_inputs
         from polyalign.tokens import TokenCounter
 
         if tokenizer is not None and not isinstance(tokenizer, TokenCounter):
             tokenizer = TokenCounter(tokenizer)
-        asked = _asked(support, min_count)
+        asked = as_query(support, min_count)
         if output not in (None, "-"):
-            _check_folder(output)
+            check_folder(output)
         job = {
-            "inputs": local_inputs(_paths(inputs)),
+            "inputs": local_inputs(as_paths(inputs)),
             "output": None if output is None else os.fspath(output),
             "overwrite": overwrite,
             "fields": field_spec(None, shape, fields or {}, self.keep_thinking, roles),
             "bucket_field": bucket_field,
-            "join": _paths(join),
+            "join": as_paths(join),
             "own_length": own_length,
-            "explain": _at_least_0("explain", explain),
+            "explain": at_least_0("explain", explain),
             "min_count": asked[0],
             "support": asked[1:],
             "max_record_bytes": max_record_bytes,
@@ -744,11 +651,11 @@ class Reference:
         def run(on_progress: OnProgress | None) -> str:
             return self._core.score_files(_dumps(job), counter, on_progress)
 
-        return dict(json.loads(_with_progress(run, progress)))
+        return dict(json.loads(with_progress(run, progress)))
 
     @staticmethod
     def _responses(texts: Any, buckets: Any, prompts: Any) -> tuple[Any, Any, Any]:
-        return _responses.texts("texts", texts), buckets, _responses.prompts(prompts)
+        return responses.texts("texts", texts), buckets, responses.prompts(prompts)
 
     # ------------------------------------------------------------------------------------------- the object
 
@@ -775,69 +682,6 @@ class Reference:
         )
 
 
-def _is_table(value: Any) -> bool:
-    return _responses.is_arrow(value) or _is_dataset(value)
-
-
-def _is_dataset(value: Any) -> bool:
-    """Whether it is of the package `datasets`."""
-    return hasattr(value, "with_format") and hasattr(value, "features")
-
-
-def _tables(item: Any) -> Iterable[Any]:
-    """Return what the engine takes of an input."""
-    if _is_dataset(item):
-        return item.with_format("arrow").iter(batch_size=10_000)  # type: ignore[no-any-return]
-    if not _is_table(item):
-        raise TypeError(_mixed(item))
-    return [item]
-
-
-def _peek(items: Iterable[Any]) -> tuple[Any, Iterable[Any]]:
-    """Return the first item, if there is one, and all of them."""
-    iterator = iter(items)
-    first = list(islice(iterator, 1))
-    return (first[0] if first else None), chain(first, iterator)
-
-
-def _mixed(item: Any) -> str:
-    return f"inputs must be all paths or all Arrow tables: one is a {type(item).__name__}"
-
-
-def _path(path: Any) -> str:
-    if not isinstance(path, (str, os.PathLike)):
-        raise TypeError(_mixed(path))
-    return os.fspath(path)
-
-
-def _paths(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[str]:
-    return [os.fspath(path) for path in ([paths] if isinstance(paths, (str, os.PathLike)) else paths)]
-
-
-def _at_least_0(name: str, value: int) -> int:
-    if value < 0:
-        raise ValueError(f"{name} is {value}: it must be at least 0")
-    return value
-
-
-def _asked(support: tuple[float, float], min_count: int) -> tuple[int, float, float]:
-    """Return how a reference is asked, as the engine takes it."""
-    try:
-        low, high = support
-    except (TypeError, ValueError):
-        raise ValueError(f"support is {support!r}: give two quantiles, such as {_SUPPORT}") from None
-    return _at_least_0("min_count", min_count), low, high
-
-
-def _with_progress(run: Callable[[OnProgress | None], Any], progress: bool | OnProgress) -> Any:
-    if progress is not True:
-        return run(progress or None)
-    from polyalign._progress import progress_bar
-
-    with progress_bar() as on_progress:
-        return run(on_progress)
-
-
 def build_files(
     inputs: Iterable[str | os.PathLike[str]],
     *,
@@ -860,62 +704,21 @@ def build_files(
     The rows are counted under ``rows``, ``used``, ``rejected``, ``rejected_by_kind``, ``first_rejects``, ``unreadable``
     and ``bytes``, of which nothing is warned.
     """
-    from polyalign._sources import local_inputs
+    from polyalign._io.sources import local_inputs
 
     job = {
-        **_given(schema, sources, variant, sample_size),
-        "inputs": local_inputs([_path(path) for path in inputs]),
+        **counted_under(schema, sources, variant, sample_size),
+        "inputs": local_inputs([as_path(path) for path in inputs]),
         "fields": field_spec(None, shape, fields or {}, keep_thinking, roles),
         "bucket_field": bucket_field,
         "max_record_bytes": max_record_bytes,
         "threads": threads or 0,
         "limit": limit,
     }
-    core, told = _with_progress(lambda on_progress: _core.Reference.build(_dumps(job), on_progress), progress)
+    core, told = with_progress(lambda on_progress: _core.Reference.build(_dumps(job), on_progress), progress)
     tally = dict(json.loads(told))
-    _check_used(tally)
+    check_used(tally)
     return Reference(core), tally
-
-
-def _given(schema: BucketSchema | None, sources: Iterable[str], variant: Variant, sample_size: int) -> dict[str, Any]:
-    """Return what a reference counts under, as the engine has it."""
-    if variant not in ("default", "paper"):
-        raise ValueError(f"variant is {variant!r}: it must be 'default' or 'paper'")
-    return {
-        "schema": None if schema is None else json.loads(schema.to_json()),
-        "variant": variant,
-        "sample_size": _at_least_0("sample_size", sample_size),
-        "sources": source_labels(sources),
-    }
-
-
-def _rejects(tally: Mapping[str, Any]) -> list[str]:
-    first = tally.get("first_rejects", {})
-    kinds = tally.get("rejected_by_kind", {})
-    return [f"{count:,} for {kind}, the first in {_place(first[kind])}" for kind, count in kinds.items()]
-
-
-def _check_used(tally: Mapping[str, Any]) -> None:
-    if not tally.get("used"):
-        raise ValueError("no humans to build a reference of: " + ("; ".join(_rejects(tally)) or "the input is empty"))
-
-
-def _check_folder(path: str | os.PathLike[str]) -> None:
-    """Refuse an output whose folder is not there, before work starts."""
-    folder = Path(path).parent
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{os.fspath(path)}: there is no folder {folder} to write it to")
-
-
-def _warn_of_rejects(tally: Mapping[str, Any], stacklevel: int) -> None:
-    told = _rejects(tally)
-    if told:
-        warnings.warn(f"not counted: {'; '.join(told)}", stacklevel=stacklevel)
-
-
-def _place(reject: Mapping[str, Any]) -> str:
-    where = f"{reject['file']}:{reject['line']}" if reject.get("line") else f"{reject['file']}, row {reject['row']}"
-    return f"{where}: {reject['reason']}"
 
 
 def _floats(value: float | Iterable[float]) -> list[float]:

@@ -12,15 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from polyalign import _core, _manifests
-from polyalign._responses import is_arrow
+from polyalign import _core
+from polyalign._io import manifests
+from polyalign._io.responses import is_arrow
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from polyalign._manifests import Manifest
-    from polyalign.buckets import OnProgress, Shape
+    from polyalign._io.manifests import Manifest
+    from polyalign.buckets._fields import OnProgress, Shape
 
 # Where a sample is looked for, what names a model's text most plainly first.
 RESPONSE_FIELDS: tuple[str, ...] = _core.RESPONSE_FIELDS
@@ -228,7 +229,7 @@ def _table(what: str, source: Any) -> Rows:
 
 
 def _parquet(what: str, paths: Sequence[str]) -> Rows:
-    from polyalign._sources import local_inputs
+    from polyalign._io.sources import local_inputs
 
     arrow()
     manifests, files = [], []
@@ -256,7 +257,7 @@ def _parquet(what: str, paths: Sequence[str]) -> Rows:
 
 def _manifest(path: Path) -> Manifest | None:
     """Return what a folder of ours says of itself; `None` of anything else."""
-    made = _manifests.read(path)
+    made = manifests.read(path)
     if made is None and (path / "manifest.json").is_file():
         raise ValueError(f"{path / 'manifest.json'}: not a manifest of polyalign bucket")
     if made is not None and made.settings.get("assignments_only"):
@@ -355,7 +356,7 @@ def open_samples(source: Any, reading: Reading, folder: Path | None) -> Samples:
 
 
 def _read_samples(paths: Sequence[str], target: Path, reading: Reading) -> Any:
-    from polyalign._sources import local_inputs
+    from polyalign._io.sources import local_inputs
 
     inputs = local_inputs(list(paths))
     reader = _sample_reader(reading)

@@ -1,141 +1,28 @@
-"""Preference pairs: a human response beside a model's, for the same prompt, with their scores.
-
-What :class:`polyalign.trainers.HDPO` trains on. Needs pyarrow: ``pip install 'polyalign[pairs]'``.
-
-Examples
---------
->>> import pyarrow
->>> records = pyarrow.table(
-...     {"id": ["a"], "bucket": ["en|single|qa|short"], "prompt": ["Where?"], "completion": ["In Paris."]}
-... )
->>> table, report = from_samples(records, pyarrow.table({"id": ["a"], "response": ["As an AI, I can't say."]}))
->>> table.drop_columns("bucket").to_pylist()
-[{'id': 'a', 'prompt': 'Where?', 'chosen': 'In Paris.', 'rejected': "As an AI, I can't say."}]
->>> report
-<Report in memory: 1 row, 1 pair in 1 bucket, 0 skipped>
-"""
+"""Pairs of records and samples, or of preferences that exist: in memory, or written as they come."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from polyalign import _manifests, _pair_data, _pairing
+from polyalign.pairs import _match, _read
+from polyalign.pairs._report import Pairs, Report, bucket_pairs, skip_lines
+from polyalign.pairs._write import write_manifest, write_shards
 
 if TYPE_CHECKING:
-    from polyalign._manifests import Manifest
-    from polyalign.buckets import BucketSchema, OnProgress, Shape
+    from polyalign._io.manifests import Manifest
+    from polyalign.buckets._fields import OnProgress, Shape
     from polyalign.critics import Critic
     from polyalign.reference import Reference
 
-__all__ = ["BucketPairs", "Pairs", "Report", "from_preferences", "from_samples", "pair_files"]
 
 _SUPPORT = (0.1, 0.9)
-_SHARD_BYTES = 128 << 20
-_GROUP_ROWS = 10_000
-
-
-@dataclass(frozen=True)
-class BucketPairs:
-    """The pairs of one bucket."""
-
-    bucket: str
-    """Its id."""
-    pairs: int
-    """How many there are."""
-    share: float
-    """Its part of all pairs, 0 to 1."""
-    chosen_score: float | None
-    """Mean score of the chosen responses; ``None`` without a critic."""
-    rejected_score: float | None
-    """Mean score of the rejected ones."""
-    rejected_further: float | None
-    """Share of the pairs whose rejected response is further from humans than the chosen one, 0 to 1."""
-
-
-@dataclass(frozen=True)
-class Report:
-    """What became of the input. ``rows == pairs + skipped``, always; ``print(report)`` shows a table.
-
-    A row is a sample with its record, a record without a sample, or a sample without a record; of preferences, a row of
-    them.
-    """
-
-    output: str | None
-    """The folder made; ``None``: in memory."""
-    records: int
-    """Records, or rows of preferences."""
-    samples: int | None
-    """Samples, with those that could not be read; ``None`` for preferences."""
-    rows: int
-    """What there was to pair."""
-    pairs: int
-    """What was paired."""
-    skipped: int
-    """What was not."""
-    skipped_by_kind: Mapping[str, int]
-    """Skipped rows by the kind of reason, most first."""
-    first_skips: tuple[Mapping[str, Any], ...]
-    """The first skipped rows of each kind: kind, file, row, id where there is one, reason."""
-    unreadable: tuple[Mapping[str, Any], ...]
-    """Files of samples whose rest could not be read: file, offset, reason."""
-    critic: Mapping[str, Any] | None
-    """What scored: its name, and of a human reference its hash and settings; ``None``: nothing did."""
-    schema: BucketSchema | None
-    """What made the buckets, where the records say so."""
-    tokenizer: str | None
-    """The SHA-256 of the tokenizer that lengths were counted with, where they were."""
-    buckets: tuple[BucketPairs, ...]
-    """The buckets, by descending pairs."""
-
-    def faults(self) -> dict[str, Any]:
-        """Return what was skipped for a fault, of what: ``rejected`` of ``rows``, and the ``unreadable`` files.
-
-        It is none that a record has no sample, or that a sample is the human response itself.
-        """
-        harmless = sum(self.skipped_by_kind.get(kind, 0) for kind in _pairing.HARMLESS)
-        rows = self.rows - self.skipped_by_kind.get("no_sample", 0)
-        return {"rows": rows, "rejected": self.skipped - harmless, "unreadable": self.unreadable}
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the report as plain data, ready for JSON."""
-        schema = None if self.schema is None else json.loads(self.schema.to_json())
-        tokenizer = None if self.tokenizer is None else {"sha256": self.tokenizer}
-        members = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        buckets = [dataclasses.asdict(bucket) for bucket in self.buckets]
-        return {**members, "schema": schema, "tokenizer": tokenizer, "buckets": buckets}
-
-    def to_json(self) -> str:
-        """Return the report as JSON."""
-        return json.dumps(self.to_dict(), ensure_ascii=False, indent=2)
-
-    def __repr__(self) -> str:
-        where = "in memory" if self.output is None else self.output
-        buckets = f"{len(self.buckets):,} bucket{'s'[: len(self.buckets) != 1]}"
-        pairs = f"{self.pairs:,} pair{'s'[: self.pairs != 1]} in {buckets}"
-        return f"<Report {where}: {self.rows:,} row{'s'[: self.rows != 1]}, {pairs}, {self.skipped:,} skipped>"
-
-    def __str__(self) -> str:
-        from polyalign._tables import pairs_text
-
-        return pairs_text(self, skip_lines(self))
-
-
-class Pairs(NamedTuple):
-    """Pairs in memory, and what became of the input."""
-
-    table: Any
-    """pyarrow.Table: ``id``, ``bucket``, ``prompt``, ``chosen``, ``rejected``, the records' ``group`` if they have one,
-    and with a critic ``chosen_score`` and ``rejected_score``. ``datasets.Dataset(table)`` takes it without a copy."""
-    report: Report
-    """What was paired, what was not, and why."""
 
 
 def from_samples(
@@ -189,7 +76,7 @@ def from_samples(
         A column is missing, buckets of another schema than the reference's, scores that can't be, or no pair at all.
     """
     given = _Given.of(reference, critic, support, min_count, threads)
-    reading = _pair_data.Reading(shape, fields or {}, roles or {}, threads, False)
+    reading = _read.Reading(shape, fields or {}, roles or {}, threads, False)
     with _job(records, samples, given, reading, folder=None) as job:
         return job.collect()
 
@@ -234,7 +121,7 @@ def from_preferences(
     (['No.'], {'exact_match': 1})
     """
     given = _Given.of(reference, critic, support, min_count, threads)
-    with _job(preferences, None, given, _pair_data.Reading(threads=threads), folder=None) as job:
+    with _job(preferences, None, given, _read.Reading(threads=threads), folder=None) as job:
         return job.collect()
 
 
@@ -283,8 +170,8 @@ def pair_files(
     OSError, ValueError
         As in :func:`from_samples`; another process writes the same folder.
     """
-    from polyalign._output import publishing
-    from polyalign._sources import local_output
+    from polyalign._io.output import publishing
+    from polyalign._io.sources import local_output
 
     target = Path(local_output(os.fspath(output)))
     given = _Given.of(reference, critic, support, min_count, threads)
@@ -296,15 +183,12 @@ def pair_files(
         folder = Path(made.work)
         folder.mkdir()
         with _job(
-            records, samples, given, _pair_data.Reading(shape, fields or {}, roles or {}, threads, progress), folder
+            records, samples, given, _read.Reading(shape, fields or {}, roles or {}, threads, progress), folder
         ) as job:
-            shards = _write(job.tables(), folder / "data")
+            shards = write_shards(job.tables(), folder / "data")
             report = dataclasses.replace(job.report(), output=os.fspath(output))
-        _write_manifest(folder / "manifest.json", report, shards)
+        write_manifest(folder / "manifest.json", report, shards)
     return report
-
-
-# ---------------------------------------------------------------------------------------------------- work
 
 
 @dataclass(frozen=True)
@@ -349,25 +233,25 @@ class _Given:
 class _Job:
     """One pass over records."""
 
-    def __init__(self, rows: _pair_data.Rows, samples: _pair_data.Samples | None, given: _Given, bar: Any) -> None:
+    def __init__(self, rows: _read.Rows, samples: _read.Samples | None, given: _Given, bar: Any) -> None:
         self._rows, self._samples, self._given = rows, samples, given
-        self._pairer = _pairing.Pairer(given.critic)
+        self._pairer = _match.Pairer(given.critic)
         self._on_rows = bar
         self._records = 0
 
     def tables(self) -> Iterator[Any]:
         """Give the pairs, batch by batch; an error if there are none."""
         if self._samples is None:
-            found = _pairing.from_preferences(self._rows, self._pairer, self._count)
+            found = _match.from_preferences(self._rows, self._pairer, self._count)
         else:
-            found = _pairing.from_samples(self._rows, self._samples, self._pairer, self._count)
+            found = _match.from_samples(self._rows, self._samples, self._pairer, self._count)
         yield from (table for table in found if len(table))
         if not self._pairer.tally.pairs:
             raise ValueError(f"no pairs: {self._why_none()}")
 
     def collect(self) -> Pairs:
         """Return all pairs in one table."""
-        pa = _pair_data.arrow()
+        pa = _read.arrow()
         return Pairs(pa.concat_tables(self.tables()), self.report())
 
     def report(self) -> Report:
@@ -387,7 +271,7 @@ class _Job:
             critic=self._given.told,
             schema=self._rows.bucketed.schema if self._rows.bucketed else None,
             tokenizer=self._rows.bucketed.tokenizer if self._rows.bucketed else None,
-            buckets=_bucket_pairs(tally),
+            buckets=bucket_pairs(tally),
         )
 
     def _count(self, rows: int) -> None:
@@ -403,48 +287,13 @@ class _Job:
         return "; ".join(skip_lines(report)) + ("" if report.samples is None else "; do the ids match?")
 
 
-def skip_lines(report: Report) -> list[str]:
-    """Say what was skipped: a line a kind, with the first of it."""
-    firsts: dict[str, Mapping[str, Any]] = {}
-    for skip in report.first_skips:
-        firsts.setdefault(skip["kind"], skip)
-    return [f"{count:,} for {kind}{_first(firsts.get(kind))}" for kind, count in report.skipped_by_kind.items()]
-
-
-def _first(skip: Mapping[str, Any] | None) -> str:
-    if skip is None:
-        return ""
-    where = f"{skip['file']}:{skip['line']}" if skip.get("line") else f"{skip['file']}, row {skip['row']}"
-    named = f" (id {skip['id']!r})" if skip.get("id") is not None else ""
-    return f", the first at {where}{named}: {skip['reason']}"
-
-
-def _bucket_pairs(tally: _pairing.Tally) -> tuple[BucketPairs, ...]:
-    order = sorted(tally.buckets.items(), key=lambda item: (-item[1]["pairs"], item[0]))
-
-    def mean(sums: Mapping[str, float], name: str) -> float | None:
-        return sums[name] / sums["pairs"] if name in sums else None
-
-    return tuple(
-        BucketPairs(
-            bucket=bucket,
-            pairs=int(sums["pairs"]),
-            share=sums["pairs"] / tally.pairs,
-            chosen_score=mean(sums, "chosen"),
-            rejected_score=mean(sums, "rejected"),
-            rejected_further=mean(sums, "further"),
-        )
-        for bucket, sums in order
-    )
-
-
 @contextmanager
-def _job(records: Any, samples: Any, given: _Given, reading: _pair_data.Reading, folder: Path | None) -> Iterator[_Job]:
-    rows = _pair_data.open_rows("preferences" if samples is None else "records", records)
+def _job(records: Any, samples: Any, given: _Given, reading: _read.Reading, folder: Path | None) -> Iterator[_Job]:
+    rows = _read.open_rows("preferences" if samples is None else "records", records)
     given.check(rows.bucketed)
     held = None
     if samples is not None:
-        held = _pair_data.open_samples(samples, reading, folder)
+        held = _read.open_samples(samples, reading, folder)
     with _row_bar(rows.count, reading.progress is True) as on_rows:
         yield _Job(rows, held, given, on_rows)
 
@@ -459,66 +308,3 @@ def _row_bar(total: int | None, shown: bool) -> Iterator[Callable[[int], object]
 
     with tqdm(total=total, unit=" rows", unit_scale=True, dynamic_ncols=True, leave=False, disable=None) as bar:
         yield bar.update
-
-
-# -------------------------------------------------------------------------------------------------- output
-
-
-def _write(tables: Iterator[Any], folder: Path) -> list[dict[str, Any]]:
-    """Write tables as Parquet, in files of a bounded size; return what they are."""
-    import pyarrow.parquet as pq
-
-    folder.mkdir()
-    shards: list[dict[str, Any]] = []
-    writer, size = None, 0
-    try:
-        for table in _groups(tables):
-            if writer is None:
-                path = folder / f"train-{len(shards):05}.parquet"
-                writer, size = pq.ParquetWriter(path, table.schema, compression="zstd"), 0
-                shards.append({"file": f"data/{path.name}", "rows": 0})
-            writer.write_table(table)
-            shards[-1]["rows"] += len(table)
-            size += table.nbytes
-            if size >= _SHARD_BYTES:
-                writer = writer.close()
-    finally:
-        if writer is not None:
-            writer.close()
-    return [{**shard, "sha256": _sha256(folder.parent / shard["file"])} for shard in shards]
-
-
-def _groups(tables: Iterator[Any]) -> Iterator[Any]:
-    """Bring small tables together, so that row groups are not tiny."""
-    pa = _pair_data.arrow()
-    waiting: list[Any] = []
-    for table in tables:
-        waiting.append(table)
-        if sum(map(len, waiting)) >= _GROUP_ROWS:
-            yield pa.concat_tables(waiting)
-            waiting = []
-    if waiting:
-        yield pa.concat_tables(waiting)
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def _write_manifest(path: Path, report: Report, shards: list[dict[str, Any]]) -> None:
-    """Write what the pairs are; it names no time, host or place, so the same input gives the same bytes."""
-    from polyalign import __version__
-
-    told = {name: value for name, value in report.to_dict().items() if name != "output"}
-    manifest = {
-        "format": _manifests.PAIRS,
-        "format_version": 1,
-        "polyalign_version": __version__,
-        **told,
-        "shards": shards,
-    }
-    path.write_text(json.dumps(manifest, ensure_ascii=False, indent=2) + "\n", "utf-8")

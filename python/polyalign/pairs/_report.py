@@ -1,0 +1,145 @@
+"""What was paired, what was not, and why."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from polyalign.pairs import _match
+
+if TYPE_CHECKING:
+    from polyalign.buckets import BucketSchema
+
+
+@dataclass(frozen=True)
+class BucketPairs:
+    """The pairs of one bucket."""
+
+    bucket: str
+    """Its id."""
+    pairs: int
+    """How many there are."""
+    share: float
+    """Its part of all pairs, 0 to 1."""
+    chosen_score: float | None
+    """Mean score of the chosen responses; ``None`` without a critic."""
+    rejected_score: float | None
+    """Mean score of the rejected ones."""
+    rejected_further: float | None
+    """Share of the pairs whose rejected response is further from humans than the chosen one, 0 to 1."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What became of the input. ``rows == pairs + skipped``, always; ``print(report)`` shows a table.
+
+    A row is a sample with its record, a record without a sample, or a sample without a record; of preferences, a row of
+    them.
+    """
+
+    output: str | None
+    """The folder made; ``None``: in memory."""
+    records: int
+    """Records, or rows of preferences."""
+    samples: int | None
+    """Samples, with those that could not be read; ``None`` for preferences."""
+    rows: int
+    """What there was to pair."""
+    pairs: int
+    """What was paired."""
+    skipped: int
+    """What was not."""
+    skipped_by_kind: Mapping[str, int]
+    """Skipped rows by the kind of reason, most first."""
+    first_skips: tuple[Mapping[str, Any], ...]
+    """The first skipped rows of each kind: kind, file, row, id where there is one, reason."""
+    unreadable: tuple[Mapping[str, Any], ...]
+    """Files of samples whose rest could not be read: file, offset, reason."""
+    critic: Mapping[str, Any] | None
+    """What scored: its name, and of a human reference its hash and settings; ``None``: nothing did."""
+    schema: BucketSchema | None
+    """What made the buckets, where the records say so."""
+    tokenizer: str | None
+    """The SHA-256 of the tokenizer that lengths were counted with, where they were."""
+    buckets: tuple[BucketPairs, ...]
+    """The buckets, by descending pairs."""
+
+    def faults(self) -> dict[str, Any]:
+        """Return what was skipped for a fault, of what: ``rejected`` of ``rows``, and the ``unreadable`` files.
+
+        It is none that a record has no sample, or that a sample is the human response itself.
+        """
+        harmless = sum(self.skipped_by_kind.get(kind, 0) for kind in _match.HARMLESS)
+        rows = self.rows - self.skipped_by_kind.get("no_sample", 0)
+        return {"rows": rows, "rejected": self.skipped - harmless, "unreadable": self.unreadable}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as plain data, ready for JSON."""
+        schema = None if self.schema is None else json.loads(self.schema.to_json())
+        tokenizer = None if self.tokenizer is None else {"sha256": self.tokenizer}
+        members = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        buckets = [dataclasses.asdict(bucket) for bucket in self.buckets]
+        return {**members, "schema": schema, "tokenizer": tokenizer, "buckets": buckets}
+
+    def to_json(self) -> str:
+        """Return the report as JSON."""
+        return json.dumps(self.to_dict(), ensure_ascii=False, indent=2)
+
+    def __repr__(self) -> str:
+        where = "in memory" if self.output is None else self.output
+        buckets = f"{len(self.buckets):,} bucket{'s'[: len(self.buckets) != 1]}"
+        pairs = f"{self.pairs:,} pair{'s'[: self.pairs != 1]} in {buckets}"
+        return f"<Report {where}: {self.rows:,} row{'s'[: self.rows != 1]}, {pairs}, {self.skipped:,} skipped>"
+
+    def __str__(self) -> str:
+        from polyalign._text.tables import pairs_text
+
+        return pairs_text(self, skip_lines(self))
+
+
+class Pairs(NamedTuple):
+    """Pairs in memory, and what became of the input."""
+
+    table: Any
+    """pyarrow.Table: ``id``, ``bucket``, ``prompt``, ``chosen``, ``rejected``, the records' ``group`` if they have one,
+    and with a critic ``chosen_score`` and ``rejected_score``. ``datasets.Dataset(table)`` takes it without a copy."""
+    report: Report
+    """What was paired, what was not, and why."""
+
+
+def skip_lines(report: Report) -> list[str]:
+    """Say what was skipped: a line a kind, with the first of it."""
+    firsts: dict[str, Mapping[str, Any]] = {}
+    for skip in report.first_skips:
+        firsts.setdefault(skip["kind"], skip)
+    return [f"{count:,} for {kind}{_first(firsts.get(kind))}" for kind, count in report.skipped_by_kind.items()]
+
+
+def _first(skip: Mapping[str, Any] | None) -> str:
+    if skip is None:
+        return ""
+    where = f"{skip['file']}:{skip['line']}" if skip.get("line") else f"{skip['file']}, row {skip['row']}"
+    named = f" (id {skip['id']!r})" if skip.get("id") is not None else ""
+    return f", the first at {where}{named}: {skip['reason']}"
+
+
+def bucket_pairs(tally: _match.Tally) -> tuple[BucketPairs, ...]:
+    order = sorted(tally.buckets.items(), key=lambda item: (-item[1]["pairs"], item[0]))
+
+    def mean(sums: Mapping[str, float], name: str) -> float | None:
+        return sums[name] / sums["pairs"] if name in sums else None
+
+    return tuple(
+        BucketPairs(
+            bucket=bucket,
+            pairs=int(sums["pairs"]),
+            share=sums["pairs"] / tally.pairs,
+            chosen_score=mean(sums, "chosen"),
+            rejected_score=mean(sums, "rejected"),
+            rejected_further=mean(sums, "further"),
+        )
+        for bucket, sums in order
+    )
