@@ -382,6 +382,9 @@ def test_mixture(run: Run, built: list[Any]) -> None:
     assert run(f"sft {given} no")[0] == 0
 
 
+WEIGHTED = "polyalign: buckets are weighted in the loss, rows are not drawn: the training data set streams\n"
+
+
 @pytest.mark.parametrize("counts", ["", "--bucket_counts bucketed", "--bucket_counts counts.json"])
 def test_a_stream_takes_the_counts_of_its_folder(counts: str, run: Run, built: list[Any]) -> None:
     manifest = json.loads(Path("bucketed/manifest.json").read_text())
@@ -389,8 +392,7 @@ def test_a_stream_takes_the_counts_of_its_folder(counts: str, run: Run, built: l
     Path("counts.json").write_text(json.dumps(expected))
     options = f"--dataset_streaming {counts} {FAST}"
     code, _, err = run(f"sft --model_name_or_path model --dataset_name bucketed --output_dir out {options}")
-    weighted = "polyalign: buckets are weighted in the loss, rows are not drawn: the training data set streams\n"
-    assert (code, err) == (0, weighted)
+    assert (code, err) == (0, WEIGHTED)
     assert built[0].bucket_weights.counts == expected
 
 
@@ -400,7 +402,7 @@ def test_a_stream_counts_nothing_that_is_held_out(run: Run, built: list[Any]) ->
     Bucketer(BucketSchema(axes=["language"])).bucket_files(path, Path("apart"), test_share=0.5)
     options = f"--dataset_streaming {FAST}"
     code, _, err = run(f"sft --model_name_or_path model --dataset_name apart --output_dir out {options}")
-    assert (code, err) == (0, "")
+    assert (code, err) == (0, WEIGHTED)
     trains = datasets.load_dataset("apart", split="train")["bucket"]
     assert 15 < len(trains) < 45
     assert built[0].bucket_weights.counts == {bucket: list(trains).count(bucket) for bucket in ("de", "en")}

@@ -61,6 +61,6 @@ def test_reprs_are_short_and_stable() -> None:
     explanation = reference.explain("As an AI, I can't!!!", "en|single|qa|short")
     diagnosis = check_scores([0.5, 1.0], ["en|single|qa|short"] * 2)
     assert repr(reference) == "<Reference: 48 humans in 2 buckets, 145 features>"
-    assert re.fullmatch(r"<BucketWeights: 2 buckets, 0\.833 to 2\.5, tau=0\.5>", repr(weights))
+    assert re.fullmatch(r"<BucketWeights: 2 buckets, 0\.932 to 1\.61, tau=0\.75>", repr(weights))
     assert re.fullmatch(r"<Explanation en\|single\|qa\|short: distance \d\.\d{3}, \d+ named>", repr(explanation))
     assert repr(diagnosis) == "<Diagnosis of critic: 2 scores in 1 bucket>"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from polyalign.buckets import HeldOut, Met, Reading, Repeated
+    from polyalign.buckets._report import HeldOut, Met, Reading, Repeated
 
 _EVENTS = {
     "system": "the record's own system message put first",

@@ -4,13 +4,28 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from polyalign import _core
 from polyalign.buckets._fields import Shape
 from polyalign.buckets._schema import BucketSchema, dumps, frozen
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_QUANTILES = ("min", "q10", "q25", "q50", "q75", "q90", "max")
+# What a narrow terminal does without, first things first.
+_DISPENSABLE = (
+    ("of responses",),
+    ("held out",),
+    ("q25", "q75"),
+    ("min", "max"),
+    ("q10", "q90"),
+    ("tokens",),
+    ("share",),
+)
 
 
 @dataclass(frozen=True)
@@ -217,6 +232,70 @@ class Report:
         )
 
     def __str__(self) -> str:
-        from polyalign._text.tables import report_text
+        from polyalign._text import tables
 
-        return report_text(self)
+        table = bucket_table(self.buckets, length_unit(self), tables.WIDE)
+        return tables.printed(headline(self), table)
+
+
+def length_unit(report: Report) -> str:
+    """Return the unit that lengths of a report are in."""
+    return report.schema.length_unit or ("words" if report.completion_tokens is None else "tokens")
+
+
+def headline(report: Report) -> str:
+    """One line: what went in and what became of it."""
+    from polyalign._text import tables
+
+    files = f"{report.files:,} file{'s'[: report.files != 1]}"
+    tokens = ""
+    if report.completion_tokens is not None:
+        total = report.completion_tokens + (report.prompt_tokens or 0)
+        tokens = f", {total:,} tokens"
+    records = "" if report.records == report.rows else f" of {report.records:,} record{'s'[: report.records != 1]}"
+    return (
+        f"{report.rows:,} rows{records} from {files} ({tables.size(report.bytes)} of {report.format}){tokens}: "
+        f"{report.bucketed:,} in {len(report.buckets):,} bucket{'s'[: len(report.buckets) != 1]}, "
+        f"{report.rejected:,} rejected"
+    )
+
+
+def bucket_table(buckets: Sequence[BucketSummary], unit: str, width: int, limit: int | None = None) -> Table:
+    """One line a bucket: rows, share, tokens, quantiles of its lengths; as many columns as fit into `width`."""
+    from polyalign._text import tables
+
+    columns = _columns(buckets if limit is None else buckets[:limit])
+    left = [] if limit is None else buckets[limit:]
+    if left:
+        rows, share = sum(bucket.rows for bucket in left), sum(bucket.share for bucket in left)
+        more = {"bucket": f"… {len(left):,} more", "rows": f"{rows:,}", "share": f"{share:.1%}"}
+        for name, cells in columns.items():
+            cells.append(more.get(name, ""))
+    tables.fit(columns, _DISPENSABLE, width)
+    table = tables.columns_table(columns)
+    table.caption = f"lengths in {unit}"
+    return table
+
+
+def _columns(buckets: Sequence[BucketSummary]) -> dict[str, list[str]]:
+    """Return the table's columns by name."""
+    columns = {
+        "bucket": [bucket.bucket for bucket in buckets],
+        "rows": [f"{bucket.rows:,}" for bucket in buckets],
+        "share": [f"{bucket.share:.1%}" for bucket in buckets],
+    }
+    if any(bucket.held_out for bucket in buckets):
+        columns["held out"] = [f"{bucket.held_out:,}" for bucket in buckets]
+    if any(bucket.completion_tokens is not None for bucket in buckets):
+        tokens = [_tokens(bucket.prompt_tokens, bucket.completion_tokens) for bucket in buckets]
+        columns["tokens"] = [whole for whole, _ in tokens]
+        columns["of responses"] = [completion for _, completion in tokens]
+    for name in _QUANTILES:
+        columns[name.replace("q50", "median")] = [f"{bucket.length[name]:,}" for bucket in buckets]
+    return columns
+
+
+def _tokens(prompt: int | None, completion: int | None) -> tuple[str, str]:
+    if completion is None:
+        return "", ""
+    return "" if prompt is None else f"{prompt + completion:,}", f"{completion:,}"

@@ -8,9 +8,9 @@ import os
 import sys
 import traceback
 
-__all__ = ["main"]
+from polyalign.cli._exit import ERROR, INTERRUPTED, USAGE, complain
 
-ERROR, USAGE, INTERRUPTED = 1, 2, 130
+__all__ = ["main"]
 
 
 def main() -> None:
@@ -80,8 +80,6 @@ def _report(error: BaseException, *, debug: bool) -> int:
             line += " (--debug shows where)"
     if debug:
         traceback.print_exception(error)
-    from polyalign.cli._exit import complain
-
     complain(line)
     return code
 

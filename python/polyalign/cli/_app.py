@@ -6,10 +6,10 @@ from typing import Any
 
 import click
 
-from polyalign.cli import INTERRUPTED
 from polyalign.cli import _options as options
 from polyalign.cli._bucket import bucket
 from polyalign.cli._count import count
+from polyalign.cli._exit import INTERRUPTED
 from polyalign.cli._features import features
 from polyalign.cli._help import SETTINGS, command, option, write_as_it_is
 from polyalign.cli._pairs import pairs

@@ -252,16 +252,17 @@ def _schema(given: dict[str, Any]) -> BucketSchema:
 
 def _print(report: Report, seconds: float) -> None:
     from polyalign._text import tables
+    from polyalign.buckets._report import bucket_table, headline, length_unit
 
     console = tables.console()
-    console.print(tables.headline(report), style="bold")
+    console.print(headline(report), style="bold")
     console.print(f"{seconds:.1f} s, {tables.size(int(report.bytes / max(seconds, 1e-3)))}/s")
     for line in _reading(report):
         console.print(line, markup=False)
     if report.output is None:
         _print_examples(report, console)
     if report.buckets:
-        console.print(tables.bucket_table(report.buckets, tables.length_unit(report), console.width, _TABLE_ROWS))
+        console.print(bucket_table(report.buckets, length_unit(report), console.width, _TABLE_ROWS))
     for line in rejected(report.rejected_by_kind, report.first_rejects):
         console.print(line, markup=False)
     for skipped in report.skipped:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from polyalign.buckets import Report
 
+ERROR, USAGE, INTERRUPTED = 1, 2, 130
 _UNREADABLE, _TOO_MANY_REJECTS = 3, 4
 
 

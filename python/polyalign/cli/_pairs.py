@@ -113,12 +113,12 @@ def pairs(
 
 def _print(report: Report, seconds: float) -> None:
     from polyalign._text import tables
-    from polyalign.pairs._report import skip_lines
+    from polyalign.pairs._report import bucket_table, headline, skip_lines
 
     console = tables.console()
-    console.print(tables.pairs_headline(report), style="bold")
+    console.print(headline(report), style="bold")
     console.print(f"{seconds:.1f} s, {report.rows / max(seconds, 1e-3):,.0f} rows/s")
-    console.print(tables.pairs_table(report, _TABLE_ROWS))
+    console.print(bucket_table(report, _TABLE_ROWS))
     for line in skip_lines(report):
         console.print(f"skipped: {line}", markup=False)
     console.print(f"written to {report.output}", markup=False)

@@ -92,6 +92,7 @@ def _show_buckets(manifest: dict[str, Any], *, as_json: bool) -> None:
         return
     from polyalign._text import tables
     from polyalign.buckets import BucketSchema, BucketSummary
+    from polyalign.buckets._report import bucket_table
 
     schema = BucketSchema.from_json(json_module.dumps(manifest["schema"]))
     rows = max(1, sum(members["rows"] for members in manifest["buckets"]))
@@ -103,7 +104,7 @@ def _show_buckets(manifest: dict[str, Any], *, as_json: bool) -> None:
     unit = schema.length_unit or ("tokens" if has_tokens else "words")
     buckets.sort(key=lambda bucket: -bucket.rows)
     console = tables.console()
-    console.print(tables.bucket_table(buckets, unit, console.width))
+    console.print(bucket_table(buckets, unit, console.width))
 
 
 def _show_row(console: Any, row: dict[str, Any]) -> None:

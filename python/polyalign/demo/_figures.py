@@ -27,7 +27,7 @@ def draw_lengths(report: Report, path: str | Path) -> None:
     """
     from matplotlib.patches import Patch
 
-    from polyalign._text.tables import length_unit
+    from polyalign.buckets._report import length_unit
 
     buckets = sorted(report.buckets[:_BARS], key=_by_parts_then_length, reverse=True)
     figure, axes = _figure(len(buckets))

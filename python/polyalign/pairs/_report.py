@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from polyalign.pairs import _match
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from polyalign.buckets import BucketSchema
 
 
@@ -95,9 +97,10 @@ class Report:
         return f"<Report {where}: {self.rows:,} row{'s'[: self.rows != 1]}, {pairs}, {self.skipped:,} skipped>"
 
     def __str__(self) -> str:
-        from polyalign._text.tables import pairs_text
+        from polyalign._text import tables
 
-        return pairs_text(self, skip_lines(self))
+        skipped = [f"skipped: {line}" for line in skip_lines(self)]
+        return tables.printed(headline(self), bucket_table(self, len(self.buckets)), *skipped)
 
 
 class Pairs(NamedTuple):
@@ -143,3 +146,44 @@ def bucket_pairs(tally: _match.Tally) -> tuple[BucketPairs, ...]:
         )
         for bucket, sums in order
     )
+
+
+def headline(report: Report) -> str:
+    """One line: what went in and what became of it."""
+    given = {"row" if report.samples is None else "record": report.records}
+    if report.samples is not None:
+        given["sample"] = report.samples
+    what = " and ".join(f"{count:,} {name}{'s'[: count != 1]}" for name, count in given.items())
+    return (
+        f"{what}: {report.pairs:,} pair{'s'[: report.pairs != 1]} in "
+        f"{len(report.buckets):,} bucket{'s'[: len(report.buckets) != 1]}, {report.skipped:,} skipped"
+    )
+
+
+def bucket_table(report: Report, limit: int) -> Table:
+    """One line a bucket of pairs: how many, and where there is a critic the means of its scores."""
+    from polyalign._text import tables
+
+    shown = report.buckets[:limit]
+    left = report.buckets[limit:]
+    columns = {
+        "bucket": [bucket.bucket for bucket in shown],
+        "pairs": [f"{bucket.pairs:,}" for bucket in shown],
+        "share": [f"{bucket.share:.1%}" for bucket in shown],
+    }
+    scores = {
+        "chosen": ([bucket.chosen_score for bucket in shown], ".3f"),
+        "rejected": ([bucket.rejected_score for bucket in shown], ".3f"),
+        "rejected further": ([bucket.rejected_further for bucket in shown], ".1%"),
+    }
+    if report.critic is not None:
+        columns |= {name: [tables.number(value, form) for value in values] for name, (values, form) in scores.items()}
+    if left:
+        pairs, share = sum(bucket.pairs for bucket in left), sum(bucket.share for bucket in left)
+        more = {"bucket": f"… {len(left):,} more", "pairs": f"{pairs:,}", "share": f"{share:.1%}"}
+        for name, cells in columns.items():
+            cells.append(more.get(name, ""))
+    table = tables.columns_table(columns)
+    if report.critic is not None:
+        table.caption = f"mean scores by {report.critic['name']}: lower is closer to humans"
+    return table
