@@ -8,9 +8,13 @@ import json
 import pickle
 from typing import Any
 
+import pyarrow
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from polyalign import Bucketer, BucketSchema
+from polyalign import Bucketer, BucketSchema, _core
+from polyalign.buckets import _ids
 
 SCHEMAS = [
     {},
@@ -106,3 +110,30 @@ def test_broken_json_says_where() -> None:
 def test_bucketers_refuse(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Bucketer(**arguments)
+
+
+def test_the_usual_axes_are_the_engines() -> None:
+    assert tuple(json.loads(_core.normalise_schema("{}"))["axes"]) == _ids.DEFAULT_AXES
+
+
+@given(
+    st.lists(
+        st.text(st.sampled_from("|%7CcÉz *\t\x1c\x1f\x85\u3000中") | st.characters(), max_size=6),
+        min_size=2,
+        max_size=2,
+    )
+)
+@example(["q|a", "100%"])
+@example(["a", "b\x1f"])
+def test_ids_that_the_engine_writes_are_read(values: list[str]) -> None:
+    schema = BucketSchema(axes=["language", "first", "second"])
+    record = {"prompt": "Why?", "response": "So.", "language": "en", "first": values[0], "second": values[1]}
+    table = pyarrow.Table.from_pylist([record])
+    (bucket,) = pyarrow.table(Bucketer(schema).assign(table))["bucket"].to_pylist()
+    if bucket is None:
+        assert any(value.isspace() or not value or value.strip() == "*" for value in values)
+        return
+    assert _ids.joined(_ids.checked_parts(bucket, schema.axes)) == bucket
+    said = _ids.named_parts(bucket, schema.axes)
+    for name, value in zip(("first", "second"), values, strict=True):
+        assert said[name].strip() == value.strip().lower()

@@ -21,6 +21,10 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from polyalign._text.words import counted
+from polyalign.buckets import _ids
+from polyalign.buckets._schema import axis_names
+
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
@@ -29,10 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = ["BucketWeights", "bucket_weights", "gaps", "language_counts", "language_of", "pair_weights"]
 
-_AXES = ("language", "track", "family", "length")
 # What is dropped after the custom axes, the reference's order: most features scale with length, so it goes last.
 _DROPPED = ("family", "track", "length")
-_ALL = "*"
 _MOST = 2**63
 
 #: Drawn by these weights, rows did better than plain SFT in less than an epoch and over some, where it was measured.
@@ -136,7 +138,7 @@ class BucketWeights:
     def __repr__(self) -> str:
         least, largest = min(self.weights.values()), max(self.weights.values())
         count = len(self.weights)
-        return f"<BucketWeights: {count:,} bucket{'s'[: count != 1]}, {least:.3g} to {largest:.3g}, tau={self.tau:g}>"
+        return f"<BucketWeights: {counted(count, 'bucket')}, {least:.3g} to {largest:.3g}, tau={self.tau:g}>"
 
 
 def bucket_weights(
@@ -249,7 +251,7 @@ def gaps(
     {'de': 1.0, 'en': 0.0, 'zh': 0.4304...}
     """
     _check_settings(0, min_count, 1, variant)
-    languages = schema is None and not any("|" in key for key in counts if isinstance(key, str))
+    languages = schema is None and not any(len(_ids.split(key)) > 1 for key in counts if isinstance(key, str))
     amounts = _Amounts(counts, None, schema, axes=("language",) if languages else None)
     even = sum(amounts.buckets.values()) / len(amounts.buckets)
     if variant == "paper":
@@ -283,10 +285,10 @@ def language_of(bucket: str, schema: BucketSchema | None = None) -> str:
     >>> language_of("zh|multi|qa|short")
     'zh'
     """
-    axes = _axis_names(schema)
+    axes = axis_names(schema)
     if "language" not in axes:
         return "und" if schema is None else schema.default_language
-    return _parts(bucket, axes)[axes.index("language")]
+    return _ids.checked_parts(bucket, axes)[axes.index("language")]
 
 
 def pair_weights(
@@ -368,12 +370,12 @@ class _Amounts:
         schema: BucketSchema | None,
         axes: Sequence[str] | None = None,
     ) -> None:
-        self.axes = tuple(axes or _axis_names(schema))
+        self.axes = tuple(axes or axis_names(schema))
         self.buckets = _checked("counts", counts)
         self.bucket_tokens = None if tokens is None else _checked("tokens", tokens)
         if self.bucket_tokens is not None:
             _check_same_buckets(self.buckets, self.bucket_tokens)
-        custom = [axis for axis in reversed(self.axes) if axis not in _AXES]
+        custom = [axis for axis in reversed(self.axes) if axis not in _ids.DEFAULT_AXES]
         dropped = [*custom, *(axis for axis in _DROPPED if axis in self.axes)]
         self._order = [self.axes.index(axis) for axis in dropped]
         self.counts = self._pooled(self.buckets)
@@ -381,11 +383,11 @@ class _Amounts:
 
     def targets(self, bucket: str) -> list[str]:
         """Return the bucket and its ancestors, nearest first."""
-        parts = _parts(bucket, self.axes)
+        parts = _ids.checked_parts(bucket, self.axes)
         found = [bucket]
         for axis in self._order:
-            parts[axis] = _ALL
-            found.append("|".join(parts))
+            parts[axis] = _ids.ALL
+            found.append(_ids.joined(parts))
         return found
 
     def serving(self, bucket: str, min_count: int) -> str:
@@ -404,36 +406,6 @@ class _Amounts:
             for target in self.targets(bucket):
                 found[target] += amount
         return dict(found)
-
-
-def _axis_names(schema: BucketSchema | None) -> tuple[str, ...]:
-    if schema is None:
-        return _AXES
-    if not hasattr(schema, "axes"):
-        raise TypeError(f"schema is a BucketSchema, not {type(schema).__name__}")
-    return tuple(axis if isinstance(axis, str) else axis["name"] for axis in schema.axes)
-
-
-def _parts(bucket: str, axes: Sequence[str]) -> list[str]:
-    """Split an id; ``ValueError`` unless it is one under the schema."""
-    if not isinstance(bucket, str):
-        raise ValueError(f"a bucket is a text, not {bucket!r}")
-    parts = bucket.split("|")
-    if len(parts) != len(axes):
-        found = f"{len(parts)} part{'s'[: len(parts) != 1]}"
-        raise ValueError(f"bucket {bucket!r} has {found}, not one for each of {', '.join(axes)}")
-    for part in parts:
-        if part == _ALL:
-            raise ValueError(f"bucket {bucket!r}: a part is `*`, which stands for all: count buckets, not their sums")
-        if not part or part != _normal(part):
-            raise ValueError(f"bucket {bucket!r}: part {part!r} is not as ids have them: trimmed, lower case, escaped")
-    return parts
-
-
-def _normal(part: str) -> str:
-    """Return a part as ids have it."""
-    text = part.replace("%7C", "|").replace("%25", "%").strip().lower()
-    return text.replace("%", "%25").replace("|", "%7C")
 
 
 def _checked(name: str, amounts: Mapping[str, int]) -> dict[str, int]:
@@ -608,4 +580,4 @@ def _why(weights: BucketWeights, bucket: str, capped: Container[str]) -> str:
 
 def _buckets(count: int, one: str = "", many: str = "") -> str:
     verb = one if count == 1 else many
-    return f"{count:,} bucket{'s'[: count != 1]}{' ' * bool(verb)}{verb}"
+    return f"{counted(count, 'bucket')}{' ' * bool(verb)}{verb}"

@@ -42,6 +42,11 @@ def is_arrow(value: Any) -> bool:
     return hasattr(value, "__arrow_c_stream__") or hasattr(value, "__arrow_c_array__")
 
 
+def is_dataset(value: Any) -> bool:
+    """Whether it is of the package `datasets`."""
+    return hasattr(value, "with_format") and hasattr(value, "features")
+
+
 def _items(name: str, column: Any) -> list[Any]:
     """Return the values of a column; arro3 panics, which is no `Exception`, at types that it has no Python for."""
     try:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from polyalign._text.words import counted
+
 if TYPE_CHECKING:
     from polyalign.buckets._report import HeldOut, Met, Reading, Repeated
 
@@ -28,7 +30,7 @@ def reading_lines(reading: Reading) -> list[str]:
     events = {event.name: event for event in reading.events}
     if earlier := events.pop("earlier_replies", None):
         replies = reading.earlier_replies
-        of = f"{replies:,} earlier {'reply' if replies == 1 else 'replies'} of {_records(earlier)}"
+        of = f"{counted(replies, 'earlier reply', 'earlier replies')} of {_records(earlier)}"
         are = "is part of the prompt" if replies == 1 else "are part of prompts"
         lines.append(f"left out: {of} {are} alone: --turns all makes each a row")
     lines += [f"read: {_EVENTS.get(name, name)}, in {_records(event)}" for name, event in events.items()]
@@ -70,7 +72,7 @@ def held_out_lines(held_out: HeldOut | None) -> list[str]:
     if held_out is None:
         return []
     rows, groups = held_out.rows, held_out.groups
-    said = f"held out: {rows:,} row{'s'[: rows != 1]} of {groups:,} group{'s'[: groups != 1]}"
+    said = f"held out: {counted(rows, 'row')} of {counted(groups, 'group')}"
     if held_out.shared_prompts:
         said += (
             f"; {held_out.shared_prompts:,} of their {held_out.prompts:,} prompts train too, in rows of another group "
@@ -89,4 +91,4 @@ def _named(title: str, names: Sequence[Met], say: Callable[[Met], str]) -> list[
 
 
 def _records(met: Met) -> str:
-    return f"{met.records:,} record{'s' * (met.records != 1)} (first: {met.file}, row {met.row})"
+    return f"{counted(met.records, 'record')} (first: {met.file}, row {met.row})"

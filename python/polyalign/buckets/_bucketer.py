@@ -9,9 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from polyalign import _core
+from polyalign._io import json_text
 from polyalign.buckets._fields import OnProgress, Shape, field_spec, source_labels
 from polyalign.buckets._report import Reading, Report
-from polyalign.buckets._schema import BucketSchema, dumps
+from polyalign.buckets._schema import BucketSchema
 from polyalign.tokens import TokenCounter
 
 
@@ -114,7 +115,7 @@ class Bucketer:
             raise TypeError(
                 f"table must be an Arrow table (pyarrow, polars, DuckDB, datasets, …), not {type(table).__name__}"
             )
-        assigned, told, doubts = self._core.assign(table, dumps(self._fields), threads)
+        assigned, told, doubts = self._core.assign(table, json_text.one_line(self._fields), threads)
         for doubt in doubts:
             warnings.warn(_core.in_words(doubt), stacklevel=2)
         return (assigned, Reading._of(json.loads(told))) if with_reading else assigned
@@ -221,7 +222,7 @@ class Bucketer:
                 "sample_size": sample_size,
             },
         }
-        return Report._from_json(self._run(dumps(job), progress))
+        return Report._from_json(self._run(json_text.one_line(job), progress))
 
     def _run(self, job: str, progress: bool | OnProgress) -> str:
         if progress is not True:

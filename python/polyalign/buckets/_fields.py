@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, get_args
 
-from polyalign.buckets._schema import DEFAULT_AXES, BucketSchema
+from polyalign.buckets._ids import DEFAULT_AXES
+from polyalign.buckets._schema import BucketSchema
 
 FIELD_NAMES = (
     *("messages", "prompt", "response", "rejected", "system"),

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from polyalign import _core
+from polyalign._io import json_text
+from polyalign._text.words import counted
 from polyalign.buckets._fields import Shape
-from polyalign.buckets._schema import BucketSchema, dumps, frozen
+from polyalign.buckets._schema import BucketSchema, frozen
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -202,7 +204,7 @@ class Report:
     @classmethod
     def _from_json(cls, text: str) -> Report:
         data = json.loads(text)
-        data["schema"] = BucketSchema.from_json(dumps(data["schema"]))
+        data["schema"] = BucketSchema.from_json(json_text.one_line(data["schema"]))
         data["reading"] = Reading._of(data["reading"])
         data["repeated"] = Repeated(**data["repeated"])
         data["held_out"] = None if data["held_out"] is None else HeldOut(**data["held_out"])
@@ -222,13 +224,13 @@ class Report:
 
     def to_json(self) -> str:
         """Return the report as JSON."""
-        return json.dumps(self.to_dict(), ensure_ascii=False, indent=2)
+        return json_text.indented(self.to_dict())
 
     def __repr__(self) -> str:
         where = "dry run" if self.output is None else self.output
         return (
-            f"<Report {where}: {self.rows:,} row{'s'[: self.rows != 1]}, {self.bucketed:,} in "
-            f"{len(self.buckets):,} bucket{'s'[: len(self.buckets) != 1]}, {self.rejected:,} rejected>"
+            f"<Report {where}: {counted(self.rows, 'row')}, {self.bucketed:,} in "
+            f"{counted(len(self.buckets), 'bucket')}, {self.rejected:,} rejected>"
         )
 
     def __str__(self) -> str:
@@ -247,15 +249,15 @@ def headline(report: Report) -> str:
     """One line: what went in and what became of it."""
     from polyalign._text import tables
 
-    files = f"{report.files:,} file{'s'[: report.files != 1]}"
+    files = f"{counted(report.files, 'file')}"
     tokens = ""
     if report.completion_tokens is not None:
         total = report.completion_tokens + (report.prompt_tokens or 0)
         tokens = f", {total:,} tokens"
-    records = "" if report.records == report.rows else f" of {report.records:,} record{'s'[: report.records != 1]}"
+    records = "" if report.records == report.rows else f" of {counted(report.records, 'record')}"
     return (
         f"{report.rows:,} rows{records} from {files} ({tables.size(report.bytes)} of {report.format}){tokens}: "
-        f"{report.bucketed:,} in {len(report.buckets):,} bucket{'s'[: len(report.buckets) != 1]}, "
+        f"{report.bucketed:,} in {counted(len(report.buckets), 'bucket')}, "
         f"{report.rejected:,} rejected"
     )
 

@@ -10,12 +10,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from polyalign import _core
+from polyalign._io import json_text
+from polyalign.buckets._ids import DEFAULT_AXES
 
 PAPER_EDGES = (40, 120, 240)
-
-
-DEFAULT_AXES = ("language", "track", "family", "length")
-
 
 LengthUnit = Literal["tokens", "words", "words-paper", "characters"]
 
@@ -79,7 +77,7 @@ class BucketSchema:
         if isinstance(given["languages"], str):
             raise TypeError('languages is a list of codes: ["en", "zh"]')
         try:
-            normal = json.loads(_core.normalise_schema(dumps(given)))
+            normal = json.loads(_core.normalise_schema(json_text.one_line(given)))
         except ValueError as error:
             # Settings given one by one have no lines and columns.
             raise ValueError(re.sub(r" at line \d+ column \d+$", "", str(error))) from None
@@ -93,7 +91,7 @@ class BucketSchema:
 
     def to_json(self) -> str:
         """Return the schema as one line of JSON; equal schemas give equal text."""
-        return _core.normalise_schema(dumps(dataclasses.asdict(self)))
+        return _core.normalise_schema(json_text.one_line(dataclasses.asdict(self)))
 
     def check_fits(self, reference: BucketSchema) -> None:
         """Refuse to compare buckets of this schema with a reference's, of the schema `reference`.
@@ -124,8 +122,13 @@ class BucketSchema:
         return f"BucketSchema({', '.join(shown)})"
 
 
-def dumps(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False)
+def axis_names(schema: BucketSchema | None) -> tuple[str, ...]:
+    """Return the names of a schema's axes; without one, the usual four."""
+    if schema is None:
+        return DEFAULT_AXES
+    if not hasattr(schema, "axes"):
+        raise TypeError(f"schema is a BucketSchema, not {type(schema).__name__}")
+    return tuple(axis if isinstance(axis, str) else axis["name"] for axis in schema.axes)
 
 
 def frozen(value: Any) -> Any:

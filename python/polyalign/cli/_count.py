@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import io
-import json as json_module
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import click
 
+from polyalign._io import json_text
 from polyalign.cli import _options as options
 from polyalign.cli._exit import exit_code
 from polyalign.cli._help import READING, command, flag
@@ -212,9 +212,7 @@ def _print(rows: list[_Row], *, as_json: bool) -> None:
         "rejected": sum(row.rejected for row in rows),
     }
     if as_json:
-        click.echo(
-            json_module.dumps({"files": [asdict(row) for row in rows], "total": total}, ensure_ascii=False, indent=2)
-        )
+        click.echo(json_text.indented({"files": [asdict(row) for row in rows], "total": total}))
         return
     from rich import box
     from rich.table import Table

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json as json_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from polyalign._io import json_text
 from polyalign.cli import _options as options
 from polyalign.cli._help import command, option
 
@@ -71,7 +71,7 @@ def diff(first: str, second: str, top: int, min_count: int, html: Path | None, t
         "differences": counted[:top],
     }
     if json:
-        click.echo(json_module.dumps(found, ensure_ascii=False, indent=2))
+        click.echo(json_text.indented(found))
     else:
         from polyalign.features import registry
 

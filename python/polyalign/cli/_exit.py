@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from polyalign._text.words import place
+
 if TYPE_CHECKING:
     from polyalign.buckets import Report
 
@@ -47,9 +49,8 @@ def rejected(by_kind: Mapping[str, int], firsts: Iterable[Mapping[str, Any]]) ->
     """Say which rows were rejected: a line a kind, with the first of it."""
     lines = []
     for first in firsts:
-        where = f"{first['file']}:{first['line']}" if first.get("line") else f"{first['file']}, row {first['row']}"
         kind = first["kind"]
-        lines.append(f"rejected: {by_kind[kind]:,} for {kind}, the first at {where}: {first['reason']}")
+        lines.append(f"rejected: {by_kind[kind]:,} for {kind}, the first at {place(first)}: {first['reason']}")
     return lines
 
 

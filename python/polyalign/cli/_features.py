@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json as json_module
 from typing import Any
 
 import click
 
+from polyalign._io import json_text
 from polyalign.cli import _options as options
 from polyalign.cli._help import command, option
 
@@ -39,7 +39,7 @@ def features(groups: tuple[str, ...], variant: Any, json: bool) -> None:
             raise click.BadParameter(f"{group!r} is not one of {', '.join(names)}", param_hint="'--group'")
     chosen = [feature for feature in known if not groups or feature.group in groups]
     if json:
-        click.echo(json_module.dumps([feature._asdict() for feature in chosen], ensure_ascii=False, indent=2))
+        click.echo(json_text.indented([feature._asdict() for feature in chosen]))
         return
     from polyalign._text import tables
 

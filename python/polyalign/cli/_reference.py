@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_module
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from polyalign._io import json_text
+from polyalign._text.words import counted
 from polyalign.cli import _options as options
 from polyalign.cli._diff import diff
 from polyalign.cli._exit import rejected, tally_exit_code
@@ -151,7 +152,7 @@ def build(
         )
         made._core.write_to(file)
     if json:
-        click.echo(_dumps({"output": output, **summary(made), "tally": tally}))
+        click.echo(json_text.indented({"output": output, **summary(made), "tally": tally}))
     else:
         _print_built(made, tally, path, time.perf_counter() - started)
     return tally_exit_code(tally, max_rejects)
@@ -194,7 +195,7 @@ def merge(files: tuple[str, ...], output: str, overwrite: bool, json: bool) -> N
                 raise ValueError(f"{files[0]} and {file}: {error}") from None
         merged._core.write_to(made)
     if json:
-        click.echo(_dumps({"output": output, **summary(merged), "merged": list(files)}))
+        click.echo(json_text.indented({"output": output, **summary(merged), "merged": list(files)}))
     else:
         _print_reference(merged, path)
 
@@ -232,7 +233,7 @@ def show(file: str, feature: str | None, bucket: str | None, html: Path | None, 
     if html is not None:
         shown.plot(html)
     if json:
-        click.echo(_dumps(_json(shown, file, feature, bucket, rows)))
+        click.echo(json_text.indented(_json(shown, file, feature, bucket, rows)))
         return
     if html is None or feature or bucket:
         _print_tables(shown, feature, bucket, rows)
@@ -324,8 +325,8 @@ def _print_built(made: Reference, tally: Mapping[str, Any], path: Path, seconds:
 
     console = tables.console()
     console.print(
-        f"{tally['rows']:,} rows ({tables.size(tally['bytes'])}): {tally['used']:,} humans in {_count(made)}, "
-        f"{tally['rejected']:,} rejected",
+        f"{tally['rows']:,} rows ({tables.size(tally['bytes'])}): {tally['used']:,} humans in "
+        f"{counted(len(made), 'bucket')}, {tally['rejected']:,} rejected",
         style="bold",
     )
     console.print(f"{seconds:.1f} s, {tables.size(int(tally['bytes'] / max(seconds, 1e-3)))}/s")
@@ -343,13 +344,9 @@ def _print_reference(made: Reference, path: Path) -> None:
     from polyalign._text import tables
 
     console = tables.console()
-    console.print(f"{made.rows:,} humans in {_count(made)}", style="bold")
+    console.print(f"{made.rows:,} humans in {counted(len(made), 'bucket')}", style="bold")
     _print_buckets(made, console)
     console.print(f"written to {path} ({tables.size(path.stat().st_size)})", markup=False)
-
-
-def _count(made: Reference) -> str:
-    return f"{len(made):,} bucket{'s'[: len(made) != 1]}"
 
 
 def _print_buckets(made: Reference, console: Any) -> None:
@@ -363,11 +360,7 @@ def _print_buckets(made: Reference, console: Any) -> None:
         stand = "larger groups stand for them" if alone < len(few) else "nobody stands for them"
         if 0 < alone < len(few):
             stand += f", nobody for {alone:,}"
-        console.print(f"{len(few):,} of {_count(made)} have fewer than {_MIN_COUNT} humans: {stand}")
-
-
-def _dumps(value: object) -> str:
-    return json_module.dumps(value, ensure_ascii=False, indent=2)
+        console.print(f"{len(few):,} of {counted(len(made), 'bucket')} have fewer than {_MIN_COUNT} humans: {stand}")
 
 
 for _command in (build, merge, show, diff):

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from polyalign._text.words import shortened
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -26,9 +28,8 @@ def print_row(console: Console, title: str, messages: Iterable[tuple[str, str]],
 
 
 def _shortened(text: str, longest: int) -> str:
-    if len(text) <= longest:
-        return text
-    return f"{text[:longest]}… ({len(text) - longest:,} more characters)"
+    more = f" ({len(text) - longest:,} more characters)" if len(text) > longest else ""
+    return shortened(text, longest) + more
 
 
 def _printable(text: str) -> str:

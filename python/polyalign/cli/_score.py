@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_module
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -10,6 +9,7 @@ from typing import Any
 
 import click
 
+from polyalign._io import json_text
 from polyalign.cli import _options as options
 from polyalign.cli._exit import complain, rejected, tally_exit_code
 from polyalign.cli._help import OUTPUT, REFERENCE, SCORES, command, flag, option
@@ -128,7 +128,7 @@ def score(
     )
     warnings = _warnings(report, bool(join))
     if json:
-        click.echo(json_module.dumps(report, ensure_ascii=False, indent=2))
+        click.echo(json_text.indented(report))
         for warning in warnings if join else ():
             complain(f"warning: {warning}")
     else:

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from polyalign._io import json_text
 from polyalign.cli import _options as options
 from polyalign.cli._help import command, option
 
@@ -43,7 +44,7 @@ def show(output: Path, bucket: str | None, rows: int, json: bool) -> None:
     found = _rows(output, bucket, rows)
     if json:
         for row in found:
-            click.echo(json_module.dumps(row, ensure_ascii=False))
+            click.echo(json_text.one_line(row))
         return
     from polyalign._text import tables
 
@@ -88,13 +89,13 @@ def _rows(output: Path, bucket: str, limit: int) -> list[dict[str, Any]]:
 
 def _show_buckets(manifest: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
-        click.echo(json_module.dumps(manifest["buckets"], ensure_ascii=False, indent=2))
+        click.echo(json_text.indented(manifest["buckets"]))
         return
     from polyalign._text import tables
     from polyalign.buckets import BucketSchema, BucketSummary
     from polyalign.buckets._report import bucket_table
 
-    schema = BucketSchema.from_json(json_module.dumps(manifest["schema"]))
+    schema = BucketSchema.from_json(json_text.one_line(manifest["schema"]))
     rows = max(1, sum(members["rows"] for members in manifest["buckets"]))
     buckets = [
         BucketSummary(**{**members, "parts": tuple(members["parts"].values()), "share": members["rows"] / rows})
@@ -114,7 +115,7 @@ def _show_row(console: Any, row: dict[str, Any]) -> None:
     messages = [message for name in _TEXTS for message in _messages(name, row.get(name))]
     extra = row.get("extra")
     if extra is not None:
-        messages.append(("extra", extra if isinstance(extra, str) else json_module.dumps(extra, ensure_ascii=False)))
+        messages.append(("extra", extra if isinstance(extra, str) else json_text.one_line(extra)))
     if not messages:  # written with --assignments-only, or from a table whose texts have names of their own
         messages = [(name, str(value)) for name, value in row.items() if name not in _IN_TITLE and value is not None]
     print_row(console, title, messages)

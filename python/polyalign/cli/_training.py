@@ -20,6 +20,7 @@ from accelerate import PartialState
 from transformers.trainer_utils import get_last_checkpoint
 
 from polyalign._io.manifests import check_fits
+from polyalign._text.words import counted
 from polyalign.cli import _early
 from polyalign.cli import _options as options
 from polyalign.critics import SupportCritic
@@ -360,7 +361,7 @@ def _train(trainer: Any, script: Any, resume: str | None) -> None:
     trainer.create_model_card(dataset_name=dataset_name)
     steps, seconds = output.global_step, time.perf_counter() - started
     trainer.accelerator.print(
-        f"{steps:,} step{'s'[: steps != 1]} in {seconds:,.0f} s, mean loss {output.training_loss:.4g}; "
+        f"{counted(steps, 'step')} in {seconds:,.0f} s, mean loss {output.training_loss:.4g}; "
         f"written to {args.output_dir}"
     )
     if args.push_to_hub:

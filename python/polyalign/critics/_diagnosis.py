@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from polyalign._text.words import counted
+
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
@@ -70,7 +72,7 @@ class Diagnosis:
 
     def __repr__(self) -> str:
         count = len(self.buckets)
-        return f"<Diagnosis of {self.name}: {self.overall.count:,} scores in {count:,} bucket{'s'[: count != 1]}>"
+        return f"<Diagnosis of {self.name}: {self.overall.count:,} scores in {counted(count, 'bucket')}>"
 
 
 def check_scores(
@@ -157,7 +159,7 @@ def _check_collapse(
         return
     different = len(scored) if responses is None else len({responses[at] for at in scored})
     if different >= _MANY_RESPONSES:
-        kinds = f"{different:,} different, in {_count(len({buckets[at] for at in scored}), 'bucket')}"
+        kinds = f"{different:,} different, in {counted(len({buckets[at] for at in scored}), 'bucket')}"
         raise ValueError(
             f"{name} has collapsed: {len(scored):,} responses ({kinds}) all have the score {values[scored[0]]:g}; "
             "check that the critic is trained, and that it is given the responses' texts"
@@ -173,10 +175,6 @@ def _summary(values: npt.NDArray[np.float64]) -> BucketScores:
         return BucketScores(len(values), missing, math.nan, math.nan, math.nan)
     mean = math.fsum(scored.tolist()) / len(scored)
     return BucketScores(len(values), missing, mean, float(scored.min()), float(scored.max()))
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'s'[: number != 1]}"
 
 
 def _number(value: float) -> str:

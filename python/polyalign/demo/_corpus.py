@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from polyalign._io import json_text
+
 __all__ = [
     "EDGES",
     "FAMILIES",
@@ -129,7 +131,7 @@ def _letters(text: str) -> str:
 
 def write_lines(path: Path, records: Iterable[dict[str, Any]]) -> None:
     """Write records as JSONL."""
-    path.write_text("".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records), "utf-8")
+    path.write_text("".join(json_text.one_line(record) + "\n" for record in records), "utf-8")
 
 
 def train_tokenizer(records: Iterable[dict[str, Any]]) -> Any:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from polyalign._text.words import shortened
+
 if TYPE_CHECKING:
     from polyalign.demo._training import Stage, Trained
 
@@ -85,5 +87,4 @@ def _print_answers(console: Any, trained: Trained) -> None:
 
 
 def _short(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"
+    return shortened(" ".join(text.split()), _LONGEST)

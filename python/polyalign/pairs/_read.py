@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from polyalign import _core
 from polyalign._io import manifests
-from polyalign._io.responses import is_arrow
+from polyalign._io.responses import is_arrow, is_dataset
 
 if TYPE_CHECKING:
     import numpy as np
@@ -188,14 +188,9 @@ class Rows:
 
 def open_rows(what: str, source: Any) -> Rows:
     """Open records: bucketed folders, Parquet, an Arrow table or a data set."""
-    if _is_dataset(source):
+    if is_dataset(source):
         return _dataset(what, source)
     return _table(what, source) if is_arrow(source) else _parquet(what, _paths(what, source))
-
-
-def _is_dataset(source: Any) -> bool:
-    """Whether it is of the package `datasets`."""
-    return hasattr(source, "with_format") and hasattr(source, "features")
 
 
 def _paths(what: str, source: Any) -> list[str]:
@@ -340,7 +335,7 @@ def open_samples(source: Any, reading: Reading, folder: Path | None) -> Samples:
     Files are read by the engine, into Parquet in a temporary folder below `folder`.
     """
     arrow()
-    if is_arrow(source) or _is_dataset(source):
+    if is_arrow(source) or is_dataset(source):
         return _sample_table(open_rows("samples", source), reading)
     paths = _paths("samples", source)
     with tempfile.TemporaryDirectory(dir=folder, prefix="samples-") as made:

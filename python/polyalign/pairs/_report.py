@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from polyalign._io import json_text
+from polyalign._text.words import counted, place
 from polyalign.pairs import _match
 
 if TYPE_CHECKING:
@@ -88,13 +90,13 @@ class Report:
 
     def to_json(self) -> str:
         """Return the report as JSON."""
-        return json.dumps(self.to_dict(), ensure_ascii=False, indent=2)
+        return json_text.indented(self.to_dict())
 
     def __repr__(self) -> str:
         where = "in memory" if self.output is None else self.output
-        buckets = f"{len(self.buckets):,} bucket{'s'[: len(self.buckets) != 1]}"
-        pairs = f"{self.pairs:,} pair{'s'[: self.pairs != 1]} in {buckets}"
-        return f"<Report {where}: {self.rows:,} row{'s'[: self.rows != 1]}, {pairs}, {self.skipped:,} skipped>"
+        buckets = f"{counted(len(self.buckets), 'bucket')}"
+        pairs = f"{counted(self.pairs, 'pair')} in {buckets}"
+        return f"<Report {where}: {counted(self.rows, 'row')}, {pairs}, {self.skipped:,} skipped>"
 
     def __str__(self) -> str:
         from polyalign._text import tables
@@ -124,9 +126,8 @@ def skip_lines(report: Report) -> list[str]:
 def _first(skip: Mapping[str, Any] | None) -> str:
     if skip is None:
         return ""
-    where = f"{skip['file']}:{skip['line']}" if skip.get("line") else f"{skip['file']}, row {skip['row']}"
     named = f" (id {skip['id']!r})" if skip.get("id") is not None else ""
-    return f", the first at {where}{named}: {skip['reason']}"
+    return f", the first at {place(skip)}{named}: {skip['reason']}"
 
 
 def bucket_pairs(tally: _match.Tally) -> tuple[BucketPairs, ...]:
@@ -153,10 +154,10 @@ def headline(report: Report) -> str:
     given = {"row" if report.samples is None else "record": report.records}
     if report.samples is not None:
         given["sample"] = report.samples
-    what = " and ".join(f"{count:,} {name}{'s'[: count != 1]}" for name, count in given.items())
+    what = " and ".join(counted(count, name) for name, count in given.items())
     return (
-        f"{what}: {report.pairs:,} pair{'s'[: report.pairs != 1]} in "
-        f"{len(report.buckets):,} bucket{'s'[: len(report.buckets) != 1]}, {report.skipped:,} skipped"
+        f"{what}: {counted(report.pairs, 'pair')} in "
+        f"{counted(len(report.buckets), 'bucket')}, {report.skipped:,} skipped"
     )
 
 

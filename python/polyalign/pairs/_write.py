@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from polyalign._io import manifests
+from polyalign._io import json_text, manifests
 from polyalign.pairs import _read
 from polyalign.pairs._report import Report
 
@@ -75,4 +74,4 @@ def write_manifest(path: Path, report: Report, shards: list[dict[str, Any]]) -> 
         **told,
         "shards": shards,
     }
-    path.write_text(json.dumps(manifest, ensure_ascii=False, indent=2) + "\n", "utf-8")
+    path.write_text(json_text.indented(manifest) + "\n", "utf-8")

@@ -10,7 +10,8 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal
 
-from polyalign._io import responses
+from polyalign._io.responses import is_arrow, is_dataset
+from polyalign._text.words import place
 from polyalign.buckets import BucketSchema
 from polyalign.buckets._fields import OnProgress, source_labels
 
@@ -21,12 +22,7 @@ SUPPORT = (0.1, 0.9)
 
 
 def is_table(value: Any) -> bool:
-    return responses.is_arrow(value) or is_dataset(value)
-
-
-def is_dataset(value: Any) -> bool:
-    """Whether it is of the package `datasets`."""
-    return hasattr(value, "with_format") and hasattr(value, "features")
+    return is_arrow(value) or is_dataset(value)
 
 
 def arrow_tables(item: Any) -> Iterable[Any]:
@@ -100,7 +96,10 @@ def counted_under(
 def _rejects(tally: Mapping[str, Any]) -> list[str]:
     first = tally.get("first_rejects", {})
     kinds = tally.get("rejected_by_kind", {})
-    return [f"{count:,} for {kind}, the first in {_place(first[kind])}" for kind, count in kinds.items()]
+    return [
+        f"{count:,} for {kind}, the first in {place(first[kind])}: {first[kind]['reason']}"
+        for kind, count in kinds.items()
+    ]
 
 
 def check_used(tally: Mapping[str, Any]) -> None:
@@ -119,8 +118,3 @@ def warn_of_rejects(tally: Mapping[str, Any], stacklevel: int) -> None:
     told = _rejects(tally)
     if told:
         warnings.warn(f"not counted: {'; '.join(told)}", stacklevel=stacklevel)
-
-
-def _place(reject: Mapping[str, Any]) -> str:
-    where = f"{reject['file']}:{reject['line']}" if reject.get("line") else f"{reject['file']}, row {reject['row']}"
-    return f"{where}: {reject['reason']}"

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polyalign import _core
-from polyalign._io import responses
+from polyalign._io import json_text, responses
+from polyalign._text.words import counted
 from polyalign.buckets import BucketSchema
 from polyalign.buckets._fields import OnProgress, Shape, field_spec
 from polyalign.reference._explanation import Explanation, Outside, Resolved
@@ -175,10 +176,10 @@ class Reference:
         cls, tables: Iterable[Any], given: dict[str, Any], spec: dict[str, Any], threads: int | None
     ) -> Reference:
         settings = {**given, "tokenizer": None, "keep_thinking": spec["keep_thinking"]}
-        builder = _core.ReferenceBuilder(_dumps(settings))
+        builder = _core.ReferenceBuilder(json_text.one_line(settings))
         total: dict[str, Any] = {}
         for table in chain.from_iterable(map(arrow_tables, tables)):
-            tally = json.loads(builder.add(table, _dumps(spec), threads))
+            tally = json.loads(builder.add(table, json_text.one_line(spec), threads))
             total["rows"] = total.get("rows", 0) + tally["rows"]
             total["used"] = total.get("used", 0) + tally["used"]
             for kind, count in tally["rejected_by_kind"].items():
@@ -285,7 +286,7 @@ class Reference:
     @property
     def schema(self) -> BucketSchema:
         """What makes its buckets."""
-        return BucketSchema.from_json(_dumps(self._info["schema"]))
+        return BucketSchema.from_json(json_text.one_line(self._info["schema"]))
 
     @property
     def tokenizer(self) -> str | None:
@@ -649,7 +650,7 @@ class Reference:
         counter = None if tokenizer is None else tokenizer._core
 
         def run(on_progress: OnProgress | None) -> str:
-            return self._core.score_files(_dumps(job), counter, on_progress)
+            return self._core.score_files(json_text.one_line(job), counter, on_progress)
 
         return dict(json.loads(with_progress(run, progress)))
 
@@ -677,7 +678,7 @@ class Reference:
     def __repr__(self) -> str:
         variant = "" if self.variant == "default" else f", variant {self.variant!r}"
         return (
-            f"<Reference: {self.rows:,} humans in {len(self):,} bucket{'s'[: len(self) != 1]}, "
+            f"<Reference: {self.rows:,} humans in {counted(len(self), 'bucket')}, "
             f"{len(self.features):,} features{variant}>"
         )
 
@@ -715,7 +716,9 @@ def build_files(
         "threads": threads or 0,
         "limit": limit,
     }
-    core, told = with_progress(lambda on_progress: _core.Reference.build(_dumps(job), on_progress), progress)
+    core, told = with_progress(
+        lambda on_progress: _core.Reference.build(json_text.one_line(job), on_progress), progress
+    )
     tally = dict(json.loads(told))
     check_used(tally)
     return Reference(core), tally
@@ -723,7 +726,3 @@ def build_files(
 
 def _floats(value: float | Iterable[float]) -> list[float]:
     return [float(number) for number in value] if isinstance(value, Iterable) else [float(value)]
-
-
-def _dumps(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False)

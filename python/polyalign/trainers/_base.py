@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from datasets import ClassLabel
+from datasets import ClassLabel, Value
 from torch import Tensor
 
 from polyalign.trainers import _data
@@ -159,11 +159,13 @@ class BucketTrainer:
             return dataset
         agree()  # on the model
         with agreed():
-            dataset = self._prepared_dataset(dataset, *args)
+            columns, skips = _data.columns_of(dataset), _data.Skips(dataset, args[-1])
+            dataset = self._prepared_dataset(dataset, columns, skips, *args)
         self._is_any_prepared = True
         return self._remember(dataset)
 
-    def _prepared_dataset(self, dataset: Any, *args: Any) -> Any:
+    def _prepared_dataset(self, dataset: Any, columns: list[str], skips: _data.Skips, *args: Any) -> Any:
+        """Return a data set as the trainer takes it, given its columns and what TRL gives; its name is the last."""
         raise NotImplementedError
 
     def _prepared_by_trl(self, dataset: Any, unfit: Unfit | None, skips: _data.Skips, *args: Any) -> Any:
@@ -199,6 +201,11 @@ class BucketTrainer:
     def _register_all(self, dataset: Any) -> None:
         """Give every bucket of a data set a number; of a stream those that were not counted share one."""
         self._register([_data.OTHER] if _data.is_streaming(dataset) else _data.buckets_of(dataset))
+
+    def _attached(self, dataset: Any, attach: _data.Attach) -> Any:
+        """Give every row of a data set its bucket's number and its weight."""
+        types = {"bucket": _data.bucket_type(dataset, self._bucket_names), "weight": Value("float64")}
+        return _data.extended(dataset, attach, attach.columns, types)
 
     def _tell_own_weights(self) -> None:
         told = "bucket_counts are not used" if self._counts_given else "weights are not computed"

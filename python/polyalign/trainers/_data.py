@@ -13,6 +13,7 @@ import pyarrow as pa
 from datasets import ClassLabel, Dataset, Features, IterableDataset, concatenate_datasets
 
 from polyalign.buckets import BucketSchema
+from polyalign.buckets._ids import DEFAULT_AXES, suggested_axes
 from polyalign.trainers._logs import get_logger
 from polyalign.trainers._trl import get_dataset_column_names
 from polyalign.weights import BucketWeights
@@ -21,7 +22,6 @@ logger = get_logger(__name__)
 
 #: Stands for the buckets that a stream has beyond those that were counted.
 OTHER = "other"
-_AXES = ("language", "track", "family", "length")
 _BATCH, _ROWS = 10_000, 1000
 _TOLD = 10
 
@@ -55,22 +55,18 @@ def batches(dataset: Dataset, columns: Sequence[str]) -> Iterable[Mapping[str, A
 
 
 def schema_of(bucket: str) -> BucketSchema | None:
-    """Return the schema that a bucket's parts suggest, where they are not the usual four.
-
-    Further parts are custom axes; of fewer only the first, the language, is known.
-    """
-    parts = bucket.count("|") + 1
-    if parts == len(_AXES):
-        return None
-    known = _AXES if parts > len(_AXES) else _AXES[:1]
-    return BucketSchema(axes=[*known, *(f"axis {at}" for at in range(len(known) + 1, parts + 1))])
+    """Return the schema that a bucket's parts suggest, where they are not the usual four."""
+    axes = suggested_axes(bucket)
+    return None if axes == DEFAULT_AXES else BucketSchema(axes=axes)
 
 
 class Skips:
     """Rows that do not train: how many, why, and the first of each kind. Said once, before the first step."""
 
-    def __init__(self, dataset_name: str) -> None:
+    def __init__(self, dataset: Any, dataset_name: str) -> None:
         self.dataset_name = dataset_name
+        #: The rows there were; None of a stream, of which that is not known.
+        self.total = None if is_streaming(dataset) else len(dataset)
         self.counts: Counter[str] = Counter()
         self.firsts: dict[str, int] = {}
         #: Where the rows that are left were at first; None: there.
@@ -86,12 +82,12 @@ class Skips:
         places = np.asarray(kept, dtype=np.int64)
         self._places = places if self._places is None else self._places[places]
 
-    def check(self, total: int | None) -> None:
-        """Raise a ValueError where nothing is left; `total` is None of a stream, which is not known yet."""
-        if total is not None and self.counts and self.counts.total() >= total:
-            raise ValueError(self._told(total))
+    def check(self) -> None:
+        """Raise a ValueError where nothing is left."""
+        if self.total is not None and self.counts and self.counts.total() >= self.total:
+            raise ValueError(self._told(self.total))
 
-    def say(self, total: int | None) -> None:
+    def say(self) -> None:
         """Log what was skipped.
 
         Raises
@@ -99,9 +95,9 @@ class Skips:
         ValueError
             Nothing is left.
         """
-        self.check(total)
-        if total is not None and self.counts:
-            logger.warning(self._told(total))
+        self.check()
+        if self.total is not None and self.counts:
+            logger.warning(self._told(self.total))
 
     def _told(self, total: int) -> str:
         reasons = "; ".join(
@@ -141,13 +137,23 @@ def sift(dataset: Any, reason_of: Reason, columns: Sequence[str], skips: Skips) 
     return dataset.select(kept)
 
 
-def say_cut(
-    dataset: Dataset, most: int, part: str, dataset_name: str, lost: Reason, columns: Sequence[str], what: str = "rows"
-) -> None:
-    """Log the buckets whose rows are cut to the longest length, those that lose the most rows first.
+def sift_cut(dataset: Any, args: Any, skips: Skips, lost: Any, by_length: Reason, what: str) -> Any:
+    """Leave out the rows of which `lost` says that nothing is left to train; say first which are cut, and how many.
 
-    `lost` says of a row that is cut why it does not train, from these columns.
+    `by_length` says it of rows that are cut; `lost.columns` are what both are told from.
     """
+    if args.max_length is not None and skips.total is not None:
+        part = "start" if args.truncation_mode == "keep_end" else "end"
+        _say_cut(dataset, args.max_length, part, skips.dataset_name, by_length, lost.columns, what)
+    dataset = sift(dataset, lost, lost.columns, skips)
+    skips.check()
+    return dataset
+
+
+def _say_cut(
+    dataset: Dataset, most: int, part: str, dataset_name: str, lost: Reason, columns: Sequence[str], what: str
+) -> None:
+    """Log the buckets whose rows are cut to the longest length, those that lose the most rows first."""
     rows, cut, emptied = Counter[str](), Counter[str](), Counter[str]()
     for batch in batches(dataset, list(dict.fromkeys(("bucket", "truncated", *columns)))):
         buckets, is_cut = batch["bucket"].astype(str), batch["truncated"].astype(bool)
@@ -293,22 +299,37 @@ def buckets_of(dataset: Dataset) -> set[str]:
 
 
 class Attach:
-    """Gives a row its bucket's number, and its weight over the mean weight.
+    """Gives a row its bucket's number, and its weight.
 
     Parameters
     ----------
     ids : mapping of str to int
         The buckets' numbers.
-    weights : BucketWeights or None
-        None: the row has its weight.
-    mean : float
+    missing : float
+        The weight of rows that have none, as an evaluation's where those that train brought theirs.
+    weights : BucketWeights, optional
+        Where weights are from; None: the row has its own.
+    mean : float, default 1.0
         What weights are divided by.
-    most : float
-        The largest that a bucket's weight is then.
+    most : float, default inf
+        The largest that a weight is then.
+    names : bool, default False
+        Whether the bucket's name stays, as ``bucket_name``: not all buckets of a stream have a number of their own.
     """
 
-    def __init__(self, ids: Mapping[str, int], weights: BucketWeights | None, mean: float, most: float) -> None:
-        self.ids, self.mean, self.most = ids, mean, most
+    columns = ("bucket", "weight")
+
+    def __init__(
+        self,
+        ids: Mapping[str, int],
+        *,
+        missing: float,
+        weights: BucketWeights | None = None,
+        mean: float = 1.0,
+        most: float = math.inf,
+        names: bool = False,
+    ) -> None:
+        self.ids, self.missing, self.mean, self.most, self.names = ids, missing, mean, most, names
         self.source = weights
         self.known = {bucket: weight_of(weights, bucket) for bucket in ids} if weights else {}
 
@@ -325,15 +346,17 @@ class Attach:
         return weight_of(self.source, bucket)
 
     def __call__(self, rows: dict[str, list[Any]]) -> dict[str, Any]:
-        """Return the two, of a batch."""
+        """Return the columns of a batch."""
         buckets = rows["bucket"]
         if self.source is None:
-            # An evaluation's rows may have none where those that train brought theirs.
-            weights = rows.get("weight", [self.mean] * len(buckets))
+            weights = rows.get("weight", [self.missing] * len(buckets))
         else:
             weights = [self._weight(bucket) for bucket in buckets]
-        numbers = [self.ids.get(bucket, self.ids.get(OTHER)) for bucket in buckets]
-        return {"bucket": numbers, "weight": [min(float(weight) / self.mean, self.most) for weight in weights]}
+        made = {
+            "bucket": [self.ids.get(bucket, self.ids.get(OTHER)) for bucket in buckets],
+            "weight": [min(float(weight) / self.mean, self.most) for weight in weights],
+        }
+        return {**made, "bucket_name": buckets} if self.names else made
 
 
 def weight_of(weights: BucketWeights, bucket: str) -> float | None:

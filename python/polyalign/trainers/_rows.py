@@ -12,7 +12,6 @@ from polyalign import _core
 from polyalign._io import responses
 from polyalign.buckets import BucketSchema
 from polyalign.critics import Critic, ask
-from polyalign.trainers import _data
 from polyalign.trainers._collator import ResponseCollator
 from polyalign.trainers.bucket_sft_config import BucketSFTConfig
 from polyalign.trainers.conditioning import condition, system_line, template_fields
@@ -200,22 +199,3 @@ class WeighPairs:
             bucket_gap, language_gap, chosen_scores, rejected_scores, rows.get("pair_type", zeros), **self.settings
         )
         return {"weight": weights.tolist()}
-
-
-class NumberPairs:
-    """Gives pairs their buckets' numbers, and a weight where they have none."""
-
-    columns = ("bucket", "weight")
-
-    def __init__(self, ids: Mapping[str, int], mean_weight: float, *, names: bool) -> None:
-        self.ids, self.mean_weight, self.names = ids, mean_weight, names
-
-    def __call__(self, rows: dict[str, list[Any]]) -> dict[str, Any]:
-        buckets = rows["bucket"]
-        made = {
-            "bucket": [self.ids.get(bucket, self.ids.get(_data.OTHER)) for bucket in buckets],
-            # An evaluation's rows have no weight where those that train brought theirs in a stream.
-            "weight": rows.get("weight", [self.mean_weight] * len(buckets)),
-        }
-        # Not all buckets of a stream have a number of their own, and the critic asks for their names.
-        return {**made, "bucket_name": buckets} if self.names else made

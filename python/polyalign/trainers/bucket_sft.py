@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from datasets import Value
 from torch import Tensor
 
 from polyalign.trainers import _data, losses
@@ -138,12 +137,18 @@ class BucketSFT(BucketTrainer, SFTTrainer):
     # --------------------------------------------------------------------------------------------------- data
 
     def _prepared_dataset(
-        self, dataset: Any, processing_class: Any, args: Any, packing: bool, formatting_func: Any, dataset_name: str
+        self,
+        dataset: Any,
+        columns: list[str],
+        skips: _data.Skips,
+        processing_class: Any,
+        args: Any,
+        packing: bool,
+        formatting_func: Any,
+        dataset_name: str,
     ) -> Any:
-        columns = _data.columns_of(dataset)
         _check_columns(columns, args, dataset_name)
-        total = None if _data.is_streaming(dataset) else len(dataset)
-        skips, num_proc = _data.Skips(dataset_name), args.dataset_num_proc
+        num_proc = args.dataset_num_proc
         unfit = self._unfit(columns, args)
         with main_first():
             dataset = _data.sift(dataset, _data.no_bucket, ["bucket"], skips)
@@ -152,7 +157,7 @@ class BucketSFT(BucketTrainer, SFTTrainer):
             if unfit is not None and args.conditioning is not None:
                 dataset = _data.mapped(dataset, Condition(args.conditioning), num_proc, "Conditioning")
                 dataset = _data.sift(dataset, unfit, unfit.columns, skips)  # a template may take no system message
-        skips.check(total)
+        skips.check()
         # TRL would truncate and drop without a word.
         untouched = copy.copy(args)
         untouched.max_length, untouched.shuffle_dataset = None, False
@@ -161,16 +166,12 @@ class BucketSFT(BucketTrainer, SFTTrainer):
         with main_first():
             dataset = _data.mapped(dataset, FitResponse(args), num_proc, f"Truncating {dataset_name}")
             lost = NoResponse(args.max_length)
-            if args.max_length is not None and total is not None:
-                part = "start" if args.truncation_mode == "keep_end" else "end"
-                _data.say_cut(dataset, args.max_length, part, dataset_name, lost, lost.columns)
-            dataset = _data.sift(dataset, lost, lost.columns, skips)
-            skips.check(total)
+            dataset = _data.sift_cut(dataset, args, skips, lost, lost, "rows")
             if dataset_name == "train" and not self._is_weighed:
                 self._ends.add_labels(_data.some_rows(dataset, ROWS, ["input_ids", "labels", "truncated"]))
                 self._weigh(dataset, args, weighs="weight" in columns)
             dataset = self._attach(dataset, skips, weighs="weight" in columns)
-            skips.say(total)
+            skips.say()
             if args.shuffle_dataset:
                 dataset = dataset.shuffle(seed=args.seed)
             if packing:
@@ -272,11 +273,11 @@ class BucketSFT(BucketTrainer, SFTTrainer):
                 f"no row of {', '.join(sorted(unseen)[:5])} trains: not part of eval_loss, but logged by bucket"
             )
         weights = None if weighs else self.bucket_weights
-        attach = _data.Attach(dict(self._bucket_ids), weights, self.weight_mean, self._most)
+        mean = self.weight_mean
+        attach = _data.Attach(dict(self._bucket_ids), missing=mean, weights=weights, mean=mean, most=self._most)
         if not weighs and self.bucket_weights is not None:
             dataset = _data.sift(dataset, attach.no_weight, ["bucket"], skips)
-        types = {"bucket": _data.bucket_type(dataset, self._bucket_names), "weight": Value("float64")}
-        return _data.extended(dataset, attach, ["bucket", "weight"], types)
+        return self._attached(dataset, attach)
 
     def _pack(self, dataset: Any, args: BucketSFTConfig, dataset_name: str) -> Any:
         """Pack rows, each token with its weight w_i/(w̄·T_i) (by token: w_i/w̄) and its bucket."""

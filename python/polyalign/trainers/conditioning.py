@@ -6,9 +6,9 @@ import string
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["condition", "system_line", "template_fields"]
+from polyalign.buckets._ids import DEFAULT_AXES, named_parts
 
-_AXES = ("language", "track", "family", "length")
+__all__ = ["condition", "system_line", "template_fields"]
 
 
 def template_fields(template: str) -> tuple[str, ...]:
@@ -34,7 +34,7 @@ def template_fields(template: str) -> tuple[str, ...]:
 
 
 def system_line(
-    template: str, bucket: str, columns: Mapping[str, Any] | None = None, axes: Sequence[str] = _AXES
+    template: str, bucket: str, columns: Mapping[str, Any] | None = None, axes: Sequence[str] = DEFAULT_AXES
 ) -> str:
     """Fill a bucket's parts into a template.
 
@@ -61,10 +61,7 @@ def system_line(
     >>> system_line("{family}, {length} answer, {language}", "en|single|qa|short")
     'qa, short answer, en'
     """
-    parts = [part.replace("%7C", "|").replace("%25", "%") for part in bucket.split("|")]
-    # Of fewer parts only the first is known, the language.
-    named = axes if len(parts) >= len(axes) else axes[:1]
-    known = {**(columns or {}), **dict(zip(named, parts, strict=False))}
+    known = {**(columns or {}), **named_parts(bucket, axes)}
     for name in template_fields(template):
         if not isinstance(known.get(name), str):
             raise ValueError(f"conditioning: {{{name}}} is no part of {bucket!r} and no column of texts")

@@ -28,7 +28,6 @@ from polyalign.trainers._online import Samples, noise, sample
 from polyalign.trainers._rows import (
     SCORES,
     MeasurePairs,
-    NumberPairs,
     ScorePairs,
     UnfitPair,
     WeighPairs,
@@ -208,11 +207,11 @@ class HDPO(BucketTrainer, DPOTrainer):
 
     # --------------------------------------------------------------------------------------------------- data
 
-    def _prepared_dataset(self, dataset: Any, processing_class: Any, args: Any, dataset_name: str) -> Any:
-        columns = _data.columns_of(dataset)
+    def _prepared_dataset(
+        self, dataset: Any, columns: list[str], skips: _data.Skips, processing_class: Any, args: Any, dataset_name: str
+    ) -> Any:
         _check_columns(columns, dataset_name)
-        weighs, total = "weight" in columns, None if _data.is_streaming(dataset) else len(dataset)
-        skips, num_proc = _data.Skips(dataset_name), args.dataset_num_proc
+        weighs, num_proc = "weight" in columns, args.dataset_num_proc
         if args.eos_token is not None:  # with which TRL ends texts
             set_end(None, self._tokenizer, args.eos_token)
         responses = ("chosen", "rejected")
@@ -220,16 +219,16 @@ class HDPO(BucketTrainer, DPOTrainer):
         with main_first():
             dataset = _data.sift(dataset, _data.no_bucket, ["bucket"], skips)
             dataset = _data.sift(dataset, unfit, unfit.columns, skips)
-            skips.check(total)
+            skips.check()
             if "prompt" not in columns:
                 dataset = _data.mapped(dataset, extract_prompt, num_proc, "Extracting prompts of")
                 unfit = Unfit(self._tokenizer, [*columns, "prompt"], responses, without_template=_WITHOUT_TEMPLATE)
                 dataset = _data.sift(dataset, unfit, unfit.columns, skips)
             dataset = _data.sift(dataset, empty_response, ["chosen", "rejected"], skips)
-            skips.check(total)
+            skips.check()
             self._check_schema(dataset)
             dataset = self._score(dataset, args, columns, dataset_name, skips)
-        skips.check(total)
+        skips.check()
         # TRL would drop without a word.
         untouched = copy.copy(args)
         untouched.max_length = None
@@ -238,11 +237,7 @@ class HDPO(BucketTrainer, DPOTrainer):
             measure = MeasurePairs(args)
             dataset = _data.extended(dataset, measure, measure.columns, measure.types)
             lost = UnfitPair(args)
-            if args.max_length is not None and total is not None:
-                part = "start" if args.truncation_mode == "keep_end" else "end"
-                _data.say_cut(dataset, args.max_length, part, dataset_name, lost.by_length, lost.columns, "pairs")
-            dataset = _data.sift(dataset, lost, lost.columns, skips)
-            skips.check(total)
+            dataset = _data.sift_cut(dataset, args, skips, lost, lost.by_length, "pairs")
             if dataset_name == "train" and not self._is_weighed:
                 for row in _data.some_rows(dataset, ROWS, ["chosen_ids"]):
                     self._ends.add(row["chosen_ids"])
@@ -252,12 +247,12 @@ class HDPO(BucketTrainer, DPOTrainer):
                 dataset = _data.sift(dataset, _data.bad_weight, ["weight"], skips)
             elif self._weigher is not None:
                 dataset = _data.extended(dataset, self._weigher, self._weigher.columns, {"weight": Value("float64")})
-            skips.say(total)
+            skips.say()
             if dataset_name == "train" and not self._is_weighed:
                 self._weigh(dataset, args)
-            number = NumberPairs(dict(self._bucket_ids), self.weight_mean, names=_data.is_streaming(dataset))
-            types = {"bucket": _data.bucket_type(dataset, self._bucket_names), "weight": Value("float64")}
-            return _data.extended(dataset, number, number.columns, types)
+            # The critic asks for the names of a stream's buckets.
+            attach = _data.Attach(dict(self._bucket_ids), missing=self.weight_mean, names=_data.is_streaming(dataset))
+            return self._attached(dataset, attach)
 
     @property
     def _references(self) -> list[Reference]:
