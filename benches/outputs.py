@@ -26,8 +26,21 @@ _BATCH_ROWS = 10_000
 def digests(corpus: Path, folder: Path, tokenizer: Path | None, *, content: bool) -> dict[str, str]:
     """Make every output of `corpus` below `folder`; return the SHA-256 of each file, by its path there."""
     make(corpus, folder, tokenizer)
-    digest = content_digest if content else raw_digest
-    return {str(path.relative_to(folder)): digest(path) for path in sorted(folder.rglob("*")) if path.is_file()}
+    return content_digests(folder) if content else raw_digests(folder)
+
+
+def raw_digests(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of each file below a folder, by its path there."""
+    return {path.relative_to(folder).as_posix(): raw_digest(path) for path in _files(folder)}
+
+
+def content_digests(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of what each file below a folder says, by its path there."""
+    return {path.relative_to(folder).as_posix(): content_digest(path) for path in _files(folder)}
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 def make(corpus: Path, folder: Path, tokenizer: Path | None) -> None:
@@ -61,8 +74,7 @@ def _samples(bucketed: Path) -> Iterator[str]:
 
 def raw_digest(path: Path) -> str:
     """Return the SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def content_digest(path: Path) -> str:
