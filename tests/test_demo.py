@@ -102,7 +102,7 @@ def test_demo_trains(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypa
     for name in ("BucketSFT", "HDPO"):
         monkeypatch.setattr(_training, name, remembered(getattr(_training, name), trainers))
     recipe = _training.Recipe(
-        hidden_size=32, layers=1, heads=2, batch=16, most_rows=80, max_steps=12, max_length=256, online_every=6,
+        hidden_size=32, layers=1, heads=2, batch=16, most_rows=80, max_steps=12, max_length=64, online_every=6,
         online_prompts=4, max_new_tokens=16, answers=1,
     )  # fmt: skip
     with warnings.catch_warnings():
@@ -112,8 +112,7 @@ def test_demo_trains(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypa
     out, err = capfd.readouterr()
     # No bars, and of two trainings on the same rows one note.
     noted = [
-        rf"polyalign: max_length=256 cuts the end of [1-9]\d* of \d+ {what} of the train data set: .*\n"
-        for what in WHAT
+        rf"polyalign: max_length=64 cuts the end of [1-9]\d* of \d+ {what} of the train data set: .*\n" for what in WHAT
     ]
     assert re.fullmatch("".join(noted), err)
     (trained,) = made

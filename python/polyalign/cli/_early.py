@@ -67,7 +67,6 @@ def check(command: str, arguments: Sequence[str]) -> None:
 # ------------------------------------------------------------------------------------------------------- the options
 
 
-@cache
 def options() -> frozenset[str] | None:
     """Return the names of all options, read from the sources that declare them; ``None`` if these are not there."""
     paths = [_ROOT / name for name in _OWN]
@@ -77,6 +76,11 @@ def options() -> frozenset[str] | None:
         paths += [Path(folder) / name for folder in folders for name in names]
     if len(paths) < len(_OWN) + sum(map(len, _THEIRS.values())) or not all(path.is_file() for path in paths):
         return None
+    return _declared(tuple(paths))
+
+
+@cache
+def _declared(paths: tuple[Path, ...]) -> frozenset[str]:
     return frozenset(name for path in paths for name in _fields(path))
 
 

@@ -61,7 +61,7 @@ def ask(critic: Critic, responses: Sequence[str], buckets: Sequence[str | None])
     Examples
     --------
     >>> import polyalign as pa
-    >>> critic = SupportCritic(pa.Reference.from_arrow(pa.reference.example_table()))
+    >>> critic = pa.critics.SupportCritic(pa.Reference.from_arrow(pa.reference.example_table()))
     >>> responses = ["Yes, it does.", "<think>Does it?</think>Yes, it does.", "<think>Does it?"]
     >>> ask(critic, responses, ["en|single|qa|short"] * 3).tolist()
     [0.0, 0.0, 5.0]

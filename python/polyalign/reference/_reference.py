@@ -51,7 +51,8 @@ class Reference:
 
     Examples
     --------
-    >>> reference = Reference.from_arrow(example_table())
+    >>> import polyalign as pa
+    >>> reference = Reference.from_arrow(pa.reference.example_table())
     >>> reference
     <Reference: 48 humans in 2 buckets, 145 features>
     >>> reference.support_distance(["Perhaps twelve."], ["en|single|qa|short"], warn=False).dtype
@@ -549,7 +550,8 @@ class Reference:
 
         Examples
         --------
-        >>> reference = Reference.from_arrow(example_table())
+        >>> import polyalign as pa
+        >>> reference = Reference.from_arrow(pa.reference.example_table())
         >>> print(reference.explain("As an AI language model, I can't!!!", "en|single|qa|short", most=1))
         distance ... from en|single|qa|short, further out than 100% of humans
           ...
