@@ -27,11 +27,7 @@ datasets.disable_progress_bars()
 gc.freeze()  # as in tiny
 
 SETTINGS = {
-    "use_cpu": True,
-    "bf16": False,
-    "report_to": "none",
-    "save_strategy": "no",
-    "disable_tqdm": True,
+    **tiny.QUIET,
     "logging_steps": 1,
     "per_device_train_batch_size": 2,
     "gradient_accumulation_steps": 2,

@@ -66,9 +66,9 @@ def models(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("trl", reason="trl is not installed: pip install 'polyalign[train]'")
     import datasets
 
-    import small_hub
+    import tiny
 
-    small_hub.make(workplace)
+    tiny.hub(workplace)
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(workplace / "cache"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("transformers.training_args.is_torch_bf16_gpu_available", lambda: True)

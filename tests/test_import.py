@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import os
 import subprocess
 import sys
@@ -64,18 +63,6 @@ def test_stub_has_what_the_engine_has() -> None:
     for cls in (_core.TokenCounter, _core.Bucketer, _core.Reference, _core.ReferenceBuilder):
         for name in vars(cls):
             assert name.startswith("__") or f"def {name}(" in stub
-
-
-def test_trl_is_imported_in_one_file() -> None:
-    folder = Path(polyalign.__file__).parent
-    importing = set()
-    for path in folder.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            if any(name.split(".")[0] == "trl" for name in names):
-                importing.add(path.relative_to(folder).as_posix())
-    assert importing == {"trainers/_trl.py"}
 
 
 def test_fewer_instructions_may_be_used() -> None:

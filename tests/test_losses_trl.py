@@ -80,34 +80,13 @@ class Pairs:
         assert (gradients[0] - gradients[1]).abs().max() <= 1e-4 * largest
 
 
-def model(vocabulary: int, seed: int) -> Any:
-    from transformers import Qwen2Config, Qwen2ForCausalLM
-
-    torch.manual_seed(seed)
-    # Weights large enough for log-ratios of several nats, on both sides of 0.
-    config = Qwen2Config(
-        vocab_size=vocabulary,
-        hidden_size=16,
-        intermediate_size=32,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        initializer_range=0.5,
-        tie_word_embeddings=False,
-    )
-    return Qwen2ForCausalLM(config)
-
-
 def trainer(folder: Path, **options: Any) -> Any:
     from datasets import Dataset
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
     from trl import DPOConfig, DPOTrainer
 
-    vocabulary = {word: place for place, word in enumerate(["<pad>", "<eos>", "<unk>", *dict.fromkeys(WORDS)])}
-    words = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-    words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, pad_token="<pad>", eos_token="<eos>")
+    import tiny
+
+    tokenizer = tiny.tokenizer(list(dict.fromkeys(WORDS)))
     rows = [{"prompt": p, "chosen": f" {c} ", "rejected": f" {r} "} for p, c, r in PAIRS]
     config = DPOConfig(
         str(folder),
@@ -117,14 +96,12 @@ def trainer(folder: Path, **options: Any) -> Any:
         max_length=16,
         per_device_train_batch_size=len(rows),
         gradient_checkpointing=False,
-        report_to="none",
-        use_cpu=True,
-        bf16=False,
-        disable_tqdm=True,
+        **tiny.QUIET,
     )
     return DPOTrainer(
-        model(len(vocabulary), 0),
-        model(len(vocabulary), 1),
+        # Their weights are large enough for log-ratios of several nats, on both sides of 0.
+        tiny.model(0, vocab_size=len(tokenizer)),
+        tiny.model(1, vocab_size=len(tokenizer)),
         args=config,
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,

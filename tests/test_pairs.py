@@ -626,11 +626,7 @@ def test_hdpo_trains_on_pairs(made: Path, tmp_path: Path, conversational: bool) 
         max_length=64,
         lambda_online=0.0,
         logging_steps=1,
-        save_strategy="no",
-        report_to="none",
-        use_cpu=True,
-        bf16=False,
-        disable_tqdm=True,
+        **tiny.QUIET,
     )
     data = datasets.Dataset(table)
     # No critic: the scores are there.

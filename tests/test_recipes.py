@@ -19,7 +19,7 @@ pytest.importorskip("trl", reason="trl is not installed: pip install 'polyalign[
 
 import datasets
 
-import small_hub
+import tiny
 from polyalign.cli import _training
 
 pytestmark = pytest.mark.slow
@@ -36,7 +36,7 @@ FAST = (
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what the recipes name: models, a bucketed corpus, a reference, pairs."""
     folder = tmp_path_factory.mktemp("recipes")
-    small_hub.make(folder)
+    tiny.hub(folder)
     records = [conversation(at, ("en", "zh")[at % 2], words=1 + at % 4) for at in range(80)]
     samples = [{"id": f"r{at}", "response": f"Great question! It is Paris, {at}."} for at in range(80)]
     write_jsonl(folder / "corpus.jsonl", records)

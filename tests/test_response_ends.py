@@ -12,28 +12,27 @@ pytest.importorskip("trl", reason="training needs polyalign[train]")
 import transformers
 
 import polyalign.trainers._online as online_module
-import small_hub
 import tiny
 import training
 from polyalign.trainers import HDPO, BucketSFT, BucketSFTConfig, HDPOConfig
 from polyalign.trainers._ends import ResponseEnds
 
 END, TEXT_END = "<|im_end|>", "<|endoftext|>"
-OWN_END = small_hub.TEMPLATE.replace(END, "{{ eos_token }}")
-NO_END = small_hub.TEMPLATE.replace(END, "")
+OWN_END = tiny.CHAT_TEMPLATE.replace(END, "{{ eos_token }}")
+NO_END = tiny.CHAT_TEMPLATE.replace(END, "")
 # As Qwen's, but for the mark of what the assistant says, which leaves the end out.
-MASKED = small_hub.TEMPLATE.replace("{{ message.content }}", "{% generation %}{{ message.content }}{% endgeneration %}")
+MASKED = tiny.CHAT_TEMPLATE.replace("{{ message.content }}", "{% generation %}{{ message.content }}{% endgeneration %}")
 TRAINED = MASKED.replace("{% endgeneration %}<|im_end|>", "<|im_end|>{% endgeneration %}")
 ONLINE = {"online_every": 1, "num_online_samples": 2, "max_new_tokens": 4}
 
 
 @pytest.fixture(scope="module")
 def parts() -> tuple[Any, Any]:
-    tokenizer = small_hub.tokenizer()
-    return tokenizer, small_hub.model(len(tokenizer))
+    tokenizer = tiny.chat_tokenizer()
+    return tokenizer, tiny.chat_model(len(tokenizer))
 
 
-def made(kind: str, parts: Any, folder: Path, template: str = small_hub.TEMPLATE, rows: Any = None, **settings: Any):
+def made(kind: str, parts: Any, folder: Path, template: str = tiny.CHAT_TEMPLATE, rows: Any = None, **settings: Any):
     """A trainer for a tokenizer that ends a text otherwise than its template ends a turn, as Qwen2.5's does."""
     tokenizer, model = parts
     tokenizer.eos_token, tokenizer.chat_template = TEXT_END, template
@@ -45,7 +44,7 @@ def made(kind: str, parts: Any, folder: Path, template: str = small_hub.TEMPLATE
     rows = tiny.pairs(6) if rows is None else rows
     return HDPO(
         model,
-        small_hub.model(len(tokenizer)),
+        tiny.chat_model(len(tokenizer)),
         HDPOConfig(str(folder), **given),
         train_dataset=rows,
         processing_class=tokenizer,
@@ -82,11 +81,11 @@ def test_the_end_of_the_responses_is_taken(
 
 
 @pytest.mark.parametrize("kind", ["sft", "hdpo"])
-@pytest.mark.parametrize("template", [small_hub.TEMPLATE, OWN_END])
+@pytest.mark.parametrize("template", [tiny.CHAT_TEMPLATE, OWN_END])
 def test_where_they_end_alike_nothing_is_said(
     kind: str, template: str, parts: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    settings = {"eos_token": END} if template == small_hub.TEMPLATE else {}
+    settings = {"eos_token": END} if template == tiny.CHAT_TEMPLATE else {}
     trainer = made(kind, parts, tmp_path, template, **settings)
     assert trainer._tokenizer.eos_token == (END if settings else TEXT_END)
     assert "sampl" not in caplog.text
@@ -96,7 +95,7 @@ def test_where_they_end_alike_nothing_is_said(
 @pytest.mark.parametrize(
     "case",
     [
-        (small_hub.TEMPLATE, TEXT_END, "those that train end in '<|im_end|>': set eos_token to what ends a response"),
+        (tiny.CHAT_TEMPLATE, TEXT_END, "those that train end in '<|im_end|>': set eos_token to what ends a response"),
         (NO_END, None, "those that train end in no special token: the chat template should end them in eos_token"),
     ],
 )

@@ -20,7 +20,7 @@ pytest.importorskip("trl", reason="trl is not installed: pip install 'polyalign[
 
 import torch
 
-import small_hub
+import tiny
 
 pytestmark = pytest.mark.slow
 
@@ -28,8 +28,8 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random Qwen2 of a few thousand weights and its tokenizer."""
-    folder, tokenizer = tmp_path_factory.mktemp("model"), small_hub.tokenizer()
-    small_hub.model(len(tokenizer)).save_pretrained(folder)
+    folder, tokenizer = tmp_path_factory.mktemp("model"), tiny.chat_tokenizer()
+    tiny.chat_model(len(tokenizer)).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 
@@ -67,11 +67,7 @@ def test_grpo_trains_on_the_reward(model_folder: Path, table: pa.Table, tmp_path
         max_completion_length=16,
         learning_rate=1e-2,
         logging_steps=1,
-        save_strategy="no",
-        report_to="none",
-        use_cpu=True,
-        bf16=False,
-        disable_tqdm=True,
+        **tiny.QUIET,
     )
     trainer = GRPOTrainer(str(model_folder), reward_funcs=watched, args=config, train_dataset=Dataset.from_list(rows))
     trainer.train()

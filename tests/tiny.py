@@ -1,4 +1,4 @@
-"""A tokenizer and models of a few thousand weights, and made-up data sets, for the tests of training."""
+"""Tokenizers and models of a few thousand weights, and made-up data sets, for the tests of training."""
 
 from __future__ import annotations
 
@@ -13,8 +13,18 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from datasets import Dataset
-from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import LlamaConfig, LlamaForCausalLM, MixtralConfig, MixtralForCausalLM, PreTrainedTokenizerFast
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    MixtralConfig,
+    MixtralForCausalLM,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
+
+import small_tokenizers
 
 # Every training begins with a collection of garbage, which need not look through all that was imported.
 gc.freeze()
@@ -27,12 +37,22 @@ TEMPLATE = (
     "{% else %}{{ message['content'] }}{% endif %}"
     "{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
+#: As chat models' templates are: every message ends in a token of its own, and nothing is marked.
+CHAT_TEMPLATE = (
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
 BUCKETS = ("en|single|qa|short", "en|single|qa|medium", "en|multi|dialogue|short", "zh|single|qa|short")
 
 
-def tokenizer() -> PreTrainedTokenizerFast:
+#: Settings of a training on the CPU that says and saves nothing.
+QUIET = {"bf16": False, "use_cpu": True, "report_to": "none", "save_strategy": "no", "disable_tqdm": True}
+
+
+def tokenizer(words: Sequence[str] = WORDS) -> PreTrainedTokenizerFast:
+    """A token a word."""
     special = ["<pad>", "<eos>", "<unk>", "<|user|>", "<|assistant|>", "<|system|>"]
-    vocabulary = {token: at for at, token in enumerate([*special, *WORDS])}
+    vocabulary = {token: at for at, token in enumerate([*special, *words])}
     made = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     made.pre_tokenizer = pre_tokenizers.Whitespace()
     made.add_special_tokens(special)
@@ -66,6 +86,34 @@ def experts(seed: int = 0, **settings: object) -> MixtralForCausalLM:
     torch.manual_seed(seed)
     mixture = {"num_local_experts": 4, "num_experts_per_tok": 2, "router_aux_loss_coef": 0.5}
     return MixtralForCausalLM(MixtralConfig(**{**SIZES, **mixture, "output_router_logits": True, **settings}))
+
+
+def chat_tokenizer(template: str | None = CHAT_TEMPLATE) -> PreTrainedTokenizerFast:
+    """A byte-level tokenizer, for texts of any words."""
+    end = "<|endoftext|>"
+    backend = small_tokenizers.build("qwen2")
+    backend.decoder = decoders.ByteLevel()
+    made = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token=end, pad_token=end, chat_template=template)
+    special = ["<|im_start|>", "<|im_end|>", "<|finetune_right_pad_id|>"]
+    made.add_special_tokens({"additional_special_tokens": special})
+    return made
+
+
+def chat_model(vocabulary: int) -> Qwen2ForCausalLM:
+    torch.manual_seed(0)
+    sizes = {**SIZES, "max_position_embeddings": 4096, "initializer_range": 0.02, "pad_token_id": None}
+    return Qwen2ForCausalLM(Qwen2Config(**{**sizes, "vocab_size": vocabulary, "eos_token_id": 0}))
+
+
+def hub(folder: Path) -> None:
+    """Make the models that recipes and documentation name: they find these as folders, and run as written."""
+    for name, template in (("Qwen/Qwen2.5-1.5B", CHAT_TEMPLATE), ("meta-llama/Llama-3.2-3B", None)):
+        made = chat_tokenizer(template)
+        chat_model(len(made)).save_pretrained(folder / name)
+        made.save_pretrained(folder / name)
+    instruct = chat_tokenizer()
+    instruct.eos_token = "<|im_end|>"
+    instruct.save_pretrained(folder / "meta-llama" / "Llama-3.2-3B-Instruct")
 
 
 def save(folder: Path, model: Any) -> Path:

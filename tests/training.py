@@ -18,11 +18,7 @@ import tiny
 datasets.disable_progress_bars()
 
 ARGUMENTS = {
-    "bf16": False,
-    "use_cpu": True,
-    "report_to": "none",
-    "save_strategy": "no",
-    "disable_tqdm": True,
+    **tiny.QUIET,
     "optim": "sgd",
     "learning_rate": 1.0,
     "lr_scheduler_type": "constant",
