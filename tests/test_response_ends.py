@@ -15,7 +15,7 @@ import polyalign.trainers._online as online_module
 import tiny
 import training
 from polyalign.trainers import HDPO, BucketSFT, BucketSFTConfig, HDPOConfig
-from polyalign.trainers._ends import ResponseEnds
+from polyalign.trainers._prepare.ends import ResponseEnds
 
 END, TEXT_END = "<|im_end|>", "<|endoftext|>"
 OWN_END = tiny.CHAT_TEMPLATE.replace(END, "{{ eos_token }}")

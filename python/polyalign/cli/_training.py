@@ -25,10 +25,10 @@ from polyalign.cli import _early
 from polyalign.cli import _options as options
 from polyalign.critics import SupportCritic
 from polyalign.trainers import HDPO, BucketSFT, BucketSFTConfig, HDPOConfig
-from polyalign.trainers._held_out import count_held_out, hold_out
-from polyalign.trainers._inputs import load
 from polyalign.trainers._logs import printing
-from polyalign.trainers._together import agreed
+from polyalign.trainers._prepare.given import load
+from polyalign.trainers._prepare.held_out import count_held_out, hold_out
+from polyalign.trainers._processes import agreed
 from polyalign.trainers._trl import (
     DatasetMixtureConfig,
     ModelConfig,

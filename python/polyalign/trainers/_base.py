@@ -12,13 +12,13 @@ import torch
 from datasets import ClassLabel, Value
 from torch import Tensor
 
-from polyalign.trainers import _data
-from polyalign.trainers._ends import ResponseEnds
-from polyalign.trainers._inputs import as_dataset
 from polyalign.trainers._logs import BucketFile, get_logger, shorten_console
 from polyalign.trainers._metrics import BucketTable
-from polyalign.trainers._together import agree, agreed, main_first, released, tell
-from polyalign.trainers._unfit import Unfit
+from polyalign.trainers._prepare import preparing
+from polyalign.trainers._prepare.ends import ResponseEnds
+from polyalign.trainers._prepare.given import as_dataset
+from polyalign.trainers._prepare.unfit import Unfit
+from polyalign.trainers._processes import agree, agreed, main_first, released, tell
 from polyalign.weights import BucketWeights
 
 if TYPE_CHECKING:
@@ -130,14 +130,14 @@ class BucketTrainer:
         args.accelerator_config.dispatch_batches = False
         train, evaluation = as_dataset(data[0], "train_dataset"), as_dataset(data[1], "eval_dataset")
         if train is not None:
-            refuse_vision(name, processing_class, _data.columns_of(train))
+            refuse_vision(name, processing_class, preparing.columns_of(train))
         self._bucket_names: list[str] = []
         self._bucket_ids: dict[str, int] = {}
         self._prepared: set[str] = set()
         self._prepared_streams: weakref.WeakSet[Any] = weakref.WeakSet()
         self._tables: dict[str, BucketTable] = {}
         self._ends = ResponseEnds()
-        self._counts_given = _data.counts_given(bucket_counts)
+        self._counts_given = preparing.counts_given(bucket_counts)
         self._counts: dict[str, int] = {}
         self._is_weighed = False
         self.weight_mean = 1.0
@@ -159,16 +159,16 @@ class BucketTrainer:
             return dataset
         agree()  # on the model
         with agreed():
-            columns, skips = _data.columns_of(dataset), _data.Skips(dataset, args[-1])
+            columns, skips = preparing.columns_of(dataset), preparing.Skips(dataset, args[-1])
             dataset = self._prepared_dataset(dataset, columns, skips, *args)
         self._is_any_prepared = True
         return self._remember(dataset)
 
-    def _prepared_dataset(self, dataset: Any, columns: list[str], skips: _data.Skips, *args: Any) -> Any:
+    def _prepared_dataset(self, dataset: Any, columns: list[str], skips: preparing.Skips, *args: Any) -> Any:
         """Return a data set as the trainer takes it, given its columns and what TRL gives; its name is the last."""
         raise NotImplementedError
 
-    def _prepared_by_trl(self, dataset: Any, unfit: Unfit | None, skips: _data.Skips, *args: Any) -> Any:
+    def _prepared_by_trl(self, dataset: Any, unfit: Unfit | None, skips: preparing.Skips, *args: Any) -> Any:
         """Return a data set as TRL prepares it."""
         if getattr(dataset, "format", None) and dataset.format["type"] == "custom":
             raise ValueError(
@@ -179,12 +179,12 @@ class BucketTrainer:
             with agreed(), released():
                 return self._trl_prepare(dataset, *args)
         except Exception:
-            if unfit is None or unfit.exact or _data.is_streaming(dataset):
+            if unfit is None or unfit.exact or preparing.is_streaming(dataset):
                 raise
             # A template that objects to a text itself: each row is asked.
             unfit.exact = True
             with main_first():
-                sifted = _data.sift(dataset, unfit, unfit.columns, skips)
+                sifted = preparing.sift(dataset, unfit, unfit.columns, skips)
             if sifted is dataset:
                 raise
         return self._prepared_by_trl(sifted, unfit, skips, *args)
@@ -200,12 +200,12 @@ class BucketTrainer:
 
     def _register_all(self, dataset: Any) -> None:
         """Give every bucket of a data set a number; of a stream those that were not counted share one."""
-        self._register([_data.OTHER] if _data.is_streaming(dataset) else _data.buckets_of(dataset))
+        self._register([preparing.OTHER] if preparing.is_streaming(dataset) else preparing.buckets_of(dataset))
 
-    def _attached(self, dataset: Any, attach: _data.Attach) -> Any:
+    def _attached(self, dataset: Any, attach: preparing.Attach) -> Any:
         """Give every row of a data set its bucket's number and its weight."""
-        types = {"bucket": _data.bucket_type(dataset, self._bucket_names), "weight": Value("float64")}
-        return _data.extended(dataset, attach, attach.columns, types)
+        types = {"bucket": preparing.bucket_type(dataset, self._bucket_names), "weight": Value("float64")}
+        return preparing.extended(dataset, attach, attach.columns, types)
 
     def _tell_own_weights(self) -> None:
         told = "bucket_counts are not used" if self._counts_given else "weights are not computed"
@@ -213,7 +213,7 @@ class BucketTrainer:
 
     def _is_prepared(self, dataset: Any) -> bool:
         """Whether a data set is one that was prepared here, or a part of one."""
-        if _data.is_streaming(dataset):
+        if preparing.is_streaming(dataset):
             return dataset in self._prepared_streams
         label = dataset.features.get("bucket")
         if isinstance(label, ClassLabel) and "response_tokens" in dataset.features:
@@ -221,7 +221,7 @@ class BucketTrainer:
         return dataset._fingerprint in self._prepared
 
     def _remember(self, dataset: Any) -> Any:
-        if _data.is_streaming(dataset):
+        if preparing.is_streaming(dataset):
             self._prepared_streams.add(dataset)
         else:
             self._prepared.add(dataset._fingerprint)
@@ -330,7 +330,7 @@ class BucketTrainer:
                     if bucket in by_bucket[name]:
                         logs[f"{prefix}{self._prefix}/{name}/{self._bucket_names[bucket]}"] = by_bucket[name][bucket]
                 if name in pooled:
-                    logs[f"{prefix}{self._prefix}/{name}/{_data.OTHER}"] = pooled[name]
+                    logs[f"{prefix}{self._prefix}/{name}/{preparing.OTHER}"] = pooled[name]
         self._write_buckets(prefix.removesuffix("_") or mode, by_bucket)
         logs.update({f"{prefix}{name}": overall[name] for name in self._trl_metrics if name in overall})
         if "num_tokens" in self._trl_metrics:
@@ -343,8 +343,8 @@ class BucketTrainer:
     def _shown_buckets(self) -> tuple[list[int], list[int]]:
         """Return the numbers of the buckets that are logged by name, the largest, and of the rest."""
         names, counts = self._bucket_names, self._counts
-        order = sorted(range(len(names)), key=lambda at: (names[at] == _data.OTHER, -counts.get(names[at], 0), at))
-        shown = [at for at in order[: self.args.log_buckets] if names[at] != _data.OTHER]
+        order = sorted(range(len(names)), key=lambda at: (names[at] == preparing.OTHER, -counts.get(names[at], 0), at))
+        shown = [at for at in order[: self.args.log_buckets] if names[at] != preparing.OTHER]
         return sorted(shown), sorted(set(order) - set(shown))
 
     def _write_buckets(self, split: str, by_bucket: Mapping[str, Mapping[int, float]]) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig
 
-from polyalign.trainers._ends import stop_tokens
+from polyalign.trainers._prepare.ends import stop_tokens
 from polyalign.trainers._trl import DistributedBackend, pad, unwrap_model_for_generation
 
 __all__ = ["Samples", "noise", "sample"]

@@ -11,16 +11,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from polyalign.trainers import _data, losses
+from polyalign.trainers import losses
 from polyalign.trainers._base import PAPER, BucketTrainer, card_table, refuse_sequence_parallelism
-from polyalign.trainers._collator import ResponseCollator
-from polyalign.trainers._ends import ROWS
+from polyalign.trainers._collate import ResponseCollator
 from polyalign.trainers._logs import get_logger
-from polyalign.trainers._rows import Condition, FitResponse, NoResponse, Spread
+from polyalign.trainers._prepare import preparing
+from polyalign.trainers._prepare.columns import Condition, FitResponse, NoResponse, Spread
+from polyalign.trainers._prepare.ends import ROWS
+from polyalign.trainers._prepare.unfit import Unfit
+from polyalign.trainers._processes import agreed, main_first
 from polyalign.trainers._sampler import DrawnBatches, WeightedSampler
-from polyalign.trainers._together import agreed, main_first
 from polyalign.trainers._trl import SFTTrainer, pack_dataset
-from polyalign.trainers._unfit import Unfit
 from polyalign.trainers.bucket_sft_config import BucketSFTConfig
 from polyalign.weights import BucketWeights, bucket_weights, scale_to_mean_1
 
@@ -140,7 +141,7 @@ class BucketSFT(BucketTrainer, SFTTrainer):
         self,
         dataset: Any,
         columns: list[str],
-        skips: _data.Skips,
+        skips: preparing.Skips,
         processing_class: Any,
         args: Any,
         packing: bool,
@@ -151,12 +152,12 @@ class BucketSFT(BucketTrainer, SFTTrainer):
         num_proc = args.dataset_num_proc
         unfit = self._unfit(columns, args)
         with main_first():
-            dataset = _data.sift(dataset, _data.no_bucket, ["bucket"], skips)
+            dataset = preparing.sift(dataset, preparing.no_bucket, ["bucket"], skips)
             if unfit is not None:
-                dataset = _data.sift(dataset, unfit, unfit.columns, skips)
+                dataset = preparing.sift(dataset, unfit, unfit.columns, skips)
             if unfit is not None and args.conditioning is not None:
-                dataset = _data.mapped(dataset, Condition(args.conditioning), num_proc, "Conditioning")
-                dataset = _data.sift(dataset, unfit, unfit.columns, skips)  # a template may take no system message
+                dataset = preparing.mapped(dataset, Condition(args.conditioning), num_proc, "Conditioning")
+                dataset = preparing.sift(dataset, unfit, unfit.columns, skips)  # a template may take no system message
         skips.check()
         # TRL would truncate and drop without a word.
         untouched = copy.copy(args)
@@ -164,11 +165,11 @@ class BucketSFT(BucketTrainer, SFTTrainer):
         prepared = processing_class, untouched, False, formatting_func, dataset_name
         dataset = self._prepared_by_trl(dataset, unfit, skips, *prepared)
         with main_first():
-            dataset = _data.mapped(dataset, FitResponse(args), num_proc, f"Truncating {dataset_name}")
+            dataset = preparing.mapped(dataset, FitResponse(args), num_proc, f"Truncating {dataset_name}")
             lost = NoResponse(args.max_length)
-            dataset = _data.sift_cut(dataset, args, skips, lost, lost, "rows")
+            dataset = preparing.sift_cut(dataset, args, skips, lost, lost, "rows")
             if dataset_name == "train" and not self._is_weighed:
-                self._ends.add_labels(_data.some_rows(dataset, ROWS, ["input_ids", "labels", "truncated"]))
+                self._ends.add_labels(preparing.some_rows(dataset, ROWS, ["input_ids", "labels", "truncated"]))
                 self._weigh(dataset, args, weighs="weight" in columns)
             dataset = self._attach(dataset, skips, weighs="weight" in columns)
             skips.say()
@@ -196,8 +197,8 @@ class BucketSFT(BucketTrainer, SFTTrainer):
         """Find every bucket's weight, and the mean weight of the rows that train."""
         self._is_weighed = True
         by_token = args.reduction == "token"
-        tally = _data.Tally()
-        if _data.is_streaming(dataset):
+        tally = preparing.Tally()
+        if preparing.is_streaming(dataset):
             if self.balance == "sample":
                 raise ValueError("the training data set streams: rows of a stream can't be drawn, use balance='weight'")
             if not weighs and self._counts_given is None:
@@ -222,7 +223,7 @@ class BucketSFT(BucketTrainer, SFTTrainer):
         given: dict[str, Any] = {
             "min_count": args.min_count,
             "tokens": self._tokens(tally, counts) if by_token else None,
-            "schema": _data.schema_of(next(iter(counts))),
+            "schema": preparing.schema_of(next(iter(counts))),
             "variant": args.variant,
         }
         self.bucket_weights = bucket_weights(counts, tau=args.tau, max_weight=args.max_weight, **given)
@@ -247,26 +248,26 @@ class BucketSFT(BucketTrainer, SFTTrainer):
                 f"{args.tau:g}) or a smaller max_weight ({args.max_weight:g}) makes less noise"
             )
 
-    def _tokens(self, tally: _data.Tally, counts: Mapping[str, int]) -> dict[str, int]:
+    def _tokens(self, tally: preparing.Tally, counts: Mapping[str, int]) -> dict[str, int]:
         if set(counts) != set(tally.tokens):
             raise ValueError("reduction='token' counts the data set's own tokens: leave bucket_counts out")
         return dict(tally.tokens)
 
-    def _mean_weight(self, tally: _data.Tally, *, by_token: bool) -> float:
+    def _mean_weight(self, tally: preparing.Tally, *, by_token: bool) -> float:
         assert self.bucket_weights is not None
         if not tally.rows:
             return self.bucket_weights.mean
         sizes = tally.tokens if by_token else tally.rows
-        weights = {bucket: _data.weight_of(self.bucket_weights, bucket) for bucket in sizes}
+        weights = {bucket: preparing.weight_of(self.bucket_weights, bucket) for bucket in sizes}
         weighed = {bucket: weight for bucket, weight in weights.items() if weight is not None}
         return 1 / scale_to_mean_1(weighed, sizes, self.bucket_weights.max_weight) if weighed else 1.0
 
-    def _attach(self, dataset: Any, skips: _data.Skips, *, weighs: bool) -> Any:
+    def _attach(self, dataset: Any, skips: preparing.Skips, *, weighs: bool) -> Any:
         """Give every row its bucket's number and its weight over w̄."""
         self._register_all(dataset)
         if weighs:  # those of a data set that trains are known to be right
-            dataset = _data.sift(dataset, _data.bad_weight, ["weight"], skips)
-        unseen = set(self._bucket_ids) - set(self._counts) - {_data.OTHER}
+            dataset = preparing.sift(dataset, preparing.bad_weight, ["weight"], skips)
+        unseen = set(self._bucket_ids) - set(self._counts) - {preparing.OTHER}
         if unseen and self._loss_shares and not self._told_unseen:
             self._told_unseen = True
             logger.warning(
@@ -274,19 +275,19 @@ class BucketSFT(BucketTrainer, SFTTrainer):
             )
         weights = None if weighs else self.bucket_weights
         mean = self.weight_mean
-        attach = _data.Attach(dict(self._bucket_ids), missing=mean, weights=weights, mean=mean, most=self._most)
+        attach = preparing.Attach(dict(self._bucket_ids), missing=mean, weights=weights, mean=mean, most=self._most)
         if not weighs and self.bucket_weights is not None:
-            dataset = _data.sift(dataset, attach.no_weight, ["bucket"], skips)
+            dataset = preparing.sift(dataset, attach.no_weight, ["bucket"], skips)
         return self._attached(dataset, attach)
 
     def _pack(self, dataset: Any, args: BucketSFTConfig, dataset_name: str) -> Any:
         """Pack rows, each token with its weight w_i/(w̄·T_i) (by token: w_i/w̄) and its bucket."""
         if args.max_length is None:
             raise ValueError("packing needs max_length, the length of a packed row")
-        spread = _data.mapped(dataset, Spread(args.reduction == "token"), args.dataset_num_proc, "Weighing tokens")
+        spread = preparing.mapped(dataset, Spread(args.reduction == "token"), args.dataset_num_proc, "Weighing tokens")
         columns = ["input_ids", "labels", *ResponseCollator.packed_columns]
         packed = pack_dataset(spread.select_columns(columns), args.max_length, args.packing_strategy)
-        if dataset_name == "train" and not _data.is_streaming(dataset):
+        if dataset_name == "train" and not preparing.is_streaming(dataset):
             self._examples_per_row = len(dataset) / len(packed)
         return packed.shuffle(seed=args.seed) if args.shuffle_dataset else packed
 
@@ -420,9 +421,9 @@ def _balance(args: BucketSFTConfig, train_dataset: Any) -> tuple[str, str | None
     """Return how buckets get their weight; and where rows could not be drawn by themselves, why not."""
     if args.balance != "auto":
         return args.balance, None
-    columns = [] if train_dataset is None else _data.columns_of(train_dataset)
+    columns = [] if train_dataset is None else preparing.columns_of(train_dataset)
     reasons = {
-        "the training data set streams": _data.is_streaming(train_dataset),
+        "the training data set streams": preparing.is_streaming(train_dataset),
         "packing=True fixes which rows are together": args.packing,
         f"train_sampling_strategy={args.train_sampling_strategy!r} has its own order": (
             args.train_sampling_strategy not in _DRAWN

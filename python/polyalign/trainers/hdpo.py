@@ -18,14 +18,13 @@ from polyalign._io.manifests import check_fits
 from polyalign.buckets import BucketSchema
 from polyalign.critics import SupportCritic, ask, check_scores
 from polyalign.reference import Reference
-from polyalign.trainers import _data, losses
+from polyalign.trainers import losses
 from polyalign.trainers._base import PAPER, BucketTrainer, card_table, refuse_sequence_parallelism
-from polyalign.trainers._collator import PairCollator
-from polyalign.trainers._ends import ROWS, set_end
-from polyalign.trainers._inputs import as_critic, as_reference
+from polyalign.trainers._collate import PairCollator
 from polyalign.trainers._logs import get_logger
 from polyalign.trainers._online import Samples, noise, sample
-from polyalign.trainers._rows import (
+from polyalign.trainers._prepare import preparing
+from polyalign.trainers._prepare.columns import (
     SCORES,
     MeasurePairs,
     ScorePairs,
@@ -34,9 +33,12 @@ from polyalign.trainers._rows import (
     empty_response,
     no_score,
 )
-from polyalign.trainers._together import agreed, main_first
+from polyalign.trainers._prepare.ends import ROWS, set_end
+from polyalign.trainers._prepare.given import as_critic, as_reference
+from polyalign.trainers._prepare.preparing import Skips
+from polyalign.trainers._prepare.unfit import Unfit
+from polyalign.trainers._processes import agreed, main_first
 from polyalign.trainers._trl import DPOTrainer, extract_prompt
-from polyalign.trainers._unfit import Unfit
 from polyalign.trainers.hdpo_config import HDPOConfig
 from polyalign.weights import BucketWeights
 
@@ -208,7 +210,13 @@ class HDPO(BucketTrainer, DPOTrainer):
     # --------------------------------------------------------------------------------------------------- data
 
     def _prepared_dataset(
-        self, dataset: Any, columns: list[str], skips: _data.Skips, processing_class: Any, args: Any, dataset_name: str
+        self,
+        dataset: Any,
+        columns: list[str],
+        skips: Skips,
+        processing_class: Any,
+        args: Any,
+        dataset_name: str,
     ) -> Any:
         _check_columns(columns, dataset_name)
         weighs, num_proc = "weight" in columns, args.dataset_num_proc
@@ -217,14 +225,14 @@ class HDPO(BucketTrainer, DPOTrainer):
         responses = ("chosen", "rejected")
         unfit = Unfit(self._tokenizer, columns, responses, without_template=_WITHOUT_TEMPLATE)
         with main_first():
-            dataset = _data.sift(dataset, _data.no_bucket, ["bucket"], skips)
-            dataset = _data.sift(dataset, unfit, unfit.columns, skips)
+            dataset = preparing.sift(dataset, preparing.no_bucket, ["bucket"], skips)
+            dataset = preparing.sift(dataset, unfit, unfit.columns, skips)
             skips.check()
             if "prompt" not in columns:
-                dataset = _data.mapped(dataset, extract_prompt, num_proc, "Extracting prompts of")
+                dataset = preparing.mapped(dataset, extract_prompt, num_proc, "Extracting prompts of")
                 unfit = Unfit(self._tokenizer, [*columns, "prompt"], responses, without_template=_WITHOUT_TEMPLATE)
-                dataset = _data.sift(dataset, unfit, unfit.columns, skips)
-            dataset = _data.sift(dataset, empty_response, ["chosen", "rejected"], skips)
+                dataset = preparing.sift(dataset, unfit, unfit.columns, skips)
+            dataset = preparing.sift(dataset, empty_response, ["chosen", "rejected"], skips)
             skips.check()
             self._check_schema(dataset)
             dataset = self._score(dataset, args, columns, dataset_name, skips)
@@ -235,23 +243,27 @@ class HDPO(BucketTrainer, DPOTrainer):
         dataset = self._prepared_by_trl(dataset, unfit, skips, processing_class, untouched, dataset_name)
         with main_first():
             measure = MeasurePairs(args)
-            dataset = _data.extended(dataset, measure, measure.columns, measure.types)
+            dataset = preparing.extended(dataset, measure, measure.columns, measure.types)
             lost = UnfitPair(args)
-            dataset = _data.sift_cut(dataset, args, skips, lost, lost.by_length, "pairs")
+            dataset = preparing.sift_cut(dataset, args, skips, lost, lost.by_length, "pairs")
             if dataset_name == "train" and not self._is_weighed:
-                for row in _data.some_rows(dataset, ROWS, ["chosen_ids"]):
+                for row in preparing.some_rows(dataset, ROWS, ["chosen_ids"]):
                     self._ends.add(row["chosen_ids"])
                 self._count(dataset, args, weighs=weighs)
             self._register_all(dataset)
             if weighs:  # those of a data set that trains are known to be right
-                dataset = _data.sift(dataset, _data.bad_weight, ["weight"], skips)
+                dataset = preparing.sift(dataset, preparing.bad_weight, ["weight"], skips)
             elif self._weigher is not None:
-                dataset = _data.extended(dataset, self._weigher, self._weigher.columns, {"weight": Value("float64")})
+                dataset = preparing.extended(
+                    dataset, self._weigher, self._weigher.columns, {"weight": Value("float64")}
+                )
             skips.say()
             if dataset_name == "train" and not self._is_weighed:
                 self._weigh(dataset, args)
             # The critic asks for the names of a stream's buckets.
-            attach = _data.Attach(dict(self._bucket_ids), missing=self.weight_mean, names=_data.is_streaming(dataset))
+            attach = preparing.Attach(
+                dict(self._bucket_ids), missing=self.weight_mean, names=preparing.is_streaming(dataset)
+            )
             return self._attached(dataset, attach)
 
     @property
@@ -270,10 +282,10 @@ class HDPO(BucketTrainer, DPOTrainer):
         """Raise a ValueError for a bucket that is none under a reference's schema."""
         if dataset is None or not self._references or self._is_prepared(dataset):
             return
-        if _data.is_streaming(dataset):
+        if preparing.is_streaming(dataset):
             buckets = set(self._counts_given or {})
         else:
-            buckets = _data.buckets_of(dataset) if "bucket" in dataset.column_names else set()
+            buckets = preparing.buckets_of(dataset) if "bucket" in dataset.column_names else set()
         try:
             for bucket in sorted(bucket for bucket in buckets if isinstance(bucket, str) and bucket):
                 for reference in self._references:
@@ -281,7 +293,7 @@ class HDPO(BucketTrainer, DPOTrainer):
         except ValueError as error:
             raise ValueError(f"the data set and the reference are of different schemas: {error}") from None
 
-    def _score(self, dataset: Any, args: HDPOConfig, columns: list[str], dataset_name: str, skips: _data.Skips) -> Any:
+    def _score(self, dataset: Any, args: HDPOConfig, columns: list[str], dataset_name: str, skips: Skips) -> Any:
         """Give every pair its scores, where a term needs them."""
         needed = args.lambda_offline > 0 or (args.beta_w > 0 and "weight" not in columns)
         missing = [name for name in SCORES if name not in columns]
@@ -297,16 +309,16 @@ class HDPO(BucketTrainer, DPOTrainer):
                     "lambda_offline=0 and beta_w=0"
                 )
             dataset = _batched(dataset, ScorePairs(self.critic, missing), None, f"Scoring {dataset_name}")
-        if not _data.is_streaming(dataset):
+        if not preparing.is_streaming(dataset):
             found = [_arrays(dataset, name) for name in (*SCORES, "bucket")]
             scores, buckets = np.concatenate(found[:2]), np.concatenate([found[2], found[2]])
             check_scores(scores, buckets.tolist(), name="critic" if missing else f"columns {' and '.join(SCORES)}")
-        return _data.sift(dataset, no_score, [*SCORES, "bucket"], skips)
+        return preparing.sift(dataset, no_score, [*SCORES, "bucket"], skips)
 
     def _count(self, dataset: Any, args: HDPOConfig, *, weighs: bool) -> None:
         """Find how rare every bucket is."""
-        tally = _data.Tally()
-        if not _data.is_streaming(dataset):
+        tally = preparing.Tally()
+        if not preparing.is_streaming(dataset):
             tally.add_all(dataset, weighs=weighs)
             longest = int(_arrays(dataset, "prompt_tokens").max())
             self._longest_prompt = longest if args.max_length is None else min(longest, args.max_length)
@@ -322,12 +334,12 @@ class HDPO(BucketTrainer, DPOTrainer):
             self._tell_own_weights()
 
     def _schema(self) -> BucketSchema | None:
-        return _data.schema_of(next(iter(self._counts))) if self.reference is None else self.reference.schema
+        return preparing.schema_of(next(iter(self._counts))) if self.reference is None else self.reference.schema
 
     def _weigh(self, dataset: Any, args: HDPOConfig) -> None:
         """Find the mean weight of the pairs that train."""
         self._is_weighed = True
-        weights = None if _data.is_streaming(dataset) else _arrays(dataset, "weight")
+        weights = None if preparing.is_streaming(dataset) else _arrays(dataset, "weight")
         self.weight_mean = args.weight_mean or (1.0 if weights is None else float(weights.mean()))
         sorts = [loss_type for loss_type in args.loss_type if loss_type.startswith("aot")]
         if sorts and (weights is None or weights.min() != weights.max()):
@@ -731,7 +743,7 @@ def _some_rows(dataset: Any, count: int, seed: int) -> list[dict[str, Any]]:
     """Return rows of a data set, always the same; of a stream the first."""
     # A stream's share of a process stands for the stream.
     dataset = dataset if hasattr(dataset, "__getitem__") else getattr(dataset, "dataset", dataset)
-    if _data.is_streaming(dataset):
+    if preparing.is_streaming(dataset):
         return list(dataset.take(count))
     chosen = np.random.default_rng(seed).permutation(len(dataset))[:count]
     return [dataset[at] for at in sorted(chosen.tolist())]
@@ -758,10 +770,10 @@ def _check_columns(columns: list[str], dataset_name: str) -> None:
 
 
 def _arrays(dataset: Any, column: str) -> Any:
-    return np.concatenate([np.asarray(batch[column]) for batch in _data.batches(dataset, [column])])
+    return np.concatenate([np.asarray(batch[column]) for batch in preparing.batches(dataset, [column])])
 
 
 def _batched(dataset: Any, function: Any, num_proc: int | None, desc: str) -> Any:
-    if _data.is_streaming(dataset):
+    if preparing.is_streaming(dataset):
         return dataset.map(function, batched=True)
     return dataset.map(function, batched=True, num_proc=num_proc, desc=f"{desc} dataset")

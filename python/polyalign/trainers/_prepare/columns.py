@@ -12,7 +12,7 @@ from polyalign import _core
 from polyalign._io import responses
 from polyalign.buckets import BucketSchema
 from polyalign.critics import Critic, ask
-from polyalign.trainers._collator import ResponseCollator
+from polyalign.trainers._collate import ResponseCollator
 from polyalign.trainers.bucket_sft_config import BucketSFTConfig
 from polyalign.trainers.conditioning import condition, system_line, template_fields
 from polyalign.trainers.hdpo_config import HDPOConfig
