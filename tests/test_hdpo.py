@@ -30,6 +30,7 @@ from polyalign.critics import SupportCritic
 from polyalign.pairs import pair_files
 from polyalign.trainers import HDPO, HDPOConfig, losses
 from polyalign.trainers._online import Samples
+from polyalign.trainers.losses import _online as online_term
 
 SPLITS = [(4, 1), (2, 2), (1, 4)]
 MARGINS = ["policy", "reward", "policy_per_token", "reward_per_token"]
@@ -294,9 +295,9 @@ def normalised_by_micro_batch(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(HDPO, "compute_loss", wrong)
 
 
-def replaced(name: str, wrong: Any) -> Any:
+def replaced(name: str, wrong: Any, module: Any = losses) -> Any:
     def apply(patch: pytest.MonkeyPatch) -> None:
-        patch.setattr(losses, name, wrong)
+        patch.setattr(module, name, wrong)
 
     return apply
 
@@ -325,7 +326,7 @@ DEFECTS = {
     "online twice": times("online_surrogate", 2.0),
     "online missing": times("online_surrogate", 0.0),
     "online, a sum over samples": times("online_surrogate", 3.0),
-    "no baseline": replaced("advantages", lambda scores: scores.detach()),
+    "no baseline": replaced("advantages", lambda scores: scores.detach(), online_term),
 }
 
 
