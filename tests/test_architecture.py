@@ -123,6 +123,30 @@ def test_no_circle_of_jobs():
     assert circles({name: others - {name} for name, others in graph.items()}) == []
 
 
+def neighbours(folder: Path) -> dict[str, set[str]]:
+    """Return which files of a folder of the engine use which others; a folder in it counts as one file."""
+    graph: dict[str, set[str]] = {}
+    for file in folder.rglob("*.rs"):
+        parts = file.relative_to(folder).parts
+        code = re.sub(r"//.*", "", file.read_text(encoding="utf-8")).split("#[cfg(test)]\nmod tests")[0]
+        # From a file its folder is `super`, from one a folder below `super::super`.
+        up = r"(?<!super::)\b" + "super::" * (len(parts) - (parts[-1] == "mod.rs"))
+        path = "::".join(("crate", *folder.relative_to(ENGINE).parts))
+        names = re.findall(rf"(?:{up}|\b{path}::)([a-z_]+)\b", code)
+        for group in re.findall(rf"{up}{{(.*?)}};", code, re.S):
+            names += re.findall(r"(?:^|,)\s*([a-z_]+)\b", group)
+        graph.setdefault(parts[0].removesuffix(".rs"), set()).update(names)
+    del graph["mod"]
+    return {name: (others & set(graph)) - {name} for name, others in graph.items()}
+
+
+@pytest.mark.parametrize("folder", ["text", "tokens", "tokens/pretokens", "distance", "distance/embedding"])
+def test_no_circle_of_files(folder):
+    graph = neighbours(ENGINE / folder)
+    assert any(graph.values())
+    assert circles(graph) == []
+
+
 # ----------------------------------------------------------------------------------------------------- page
 
 

@@ -1,6 +1,7 @@
 //! The token counter against the `tokenizers` crate: texts under every family, and tokenizer.json files
 //! that are almost right.
 
+use polyalign::cpu::{Level, at_most};
 use polyalign::tokens::{Engine, TokenCounter};
 use serde_json::{Value, json};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -61,7 +62,13 @@ pub fn check(case: &[u8], counters: &mut Counters) -> [bool; 2] {
     let Some((&which, rest)) = case.split_first() else { return [false; 2] };
     match counters.0.get_mut(usize::from(which)) {
         Some(pair) => {
-            pair.check(&String::from_utf8_lossy(rest));
+            let text = String::from_utf8_lossy(rest);
+            let (expected, found) = pair.counts(&text);
+            assert_eq!(found, expected, "{text:?}");
+            for level in [Level::Portable, Level::Avx2] {
+                let found = at_most(level, || pair.counter.count(&text, &mut pair.scratch));
+                assert_eq!(found.ok(), Some(expected), "{text:?}, {level:?}");
+            }
             [false; 2]
         }
         None => [true, check_file(rest)],

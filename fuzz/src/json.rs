@@ -1,7 +1,8 @@
 //! The JSON reader against a strict parser: a record is accepted if and only if it is UTF-8 and one
 //! RFC 8259 object within our limits; and no reader of any shape panics or accepts what is not.
 
-use polyalign::records::json::{JsonRecords, Reject, Scratch, field_names};
+use polyalign::cpu::{Level, at_most};
+use polyalign::records::json::{JsonRecords, JsonScratch, Reject, field_names};
 use polyalign::records::shape::{FieldSpec, Shape};
 
 #[path = "../../rust/polyalign/tests/oracle/json.rs"]
@@ -10,7 +11,7 @@ mod oracle;
 /// Readers of every shape, and their working memory.
 pub struct Readers {
     readers: Vec<JsonRecords>,
-    scratch: Scratch,
+    scratch: JsonScratch,
 }
 
 impl Default for Readers {
@@ -23,7 +24,7 @@ impl Default for Readers {
             let custom = vec!["meta.x.y".to_owned(), "n".to_owned()];
             JsonRecords::new(&FieldSpec { custom, keep_extra: true, ..spec }).expect("a usable spec")
         };
-        Self { readers: specs.into_iter().map(new).collect(), scratch: Scratch::default() }
+        Self { readers: specs.into_iter().map(new).collect(), scratch: JsonScratch::default() }
     }
 }
 
@@ -41,6 +42,7 @@ pub fn check(data: &[u8], readers: &mut Readers) -> Outcome {
     let strict = oracle::accepts(data);
     let names = field_names(data);
     assert_eq!(names.is_ok(), strict, "{names:?}");
+    assert_eq!(at_most(Level::Portable, || field_names(data)).is_ok(), strict, "{names:?}, without AVX2");
     let serde =
         serde_json::from_slice::<serde::de::IgnoredAny>(data).is_ok() && std::str::from_utf8(data).is_ok();
     let object = data.iter().find(|byte| !b" \t\r\n".contains(byte)) == Some(&b'{');

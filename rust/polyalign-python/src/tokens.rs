@@ -7,7 +7,7 @@ use crate::{arrow_in, errors, interrupt, threads};
 use arrow::array::{Array, ArrayRef, AsArray, UInt32Array};
 use arrow::datatypes::{DataType, Field};
 use numpy::PyArray1;
-use polyalign::tokens::{Engine, Scratch};
+use polyalign::tokens::{Engine, TokenScratch};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
@@ -27,7 +27,7 @@ const SLOW_BATCH_BYTES: usize = 2 << 20;
 pub struct TokenCounter {
     pub counter: polyalign::tokens::TokenCounter,
     /// Working memory of earlier calls, kept for later ones.
-    scratches: Mutex<Vec<Scratch>>,
+    scratches: Mutex<Vec<TokenScratch>>,
 }
 
 #[pymethods]

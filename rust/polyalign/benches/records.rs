@@ -1,7 +1,7 @@
 //! Reading records of about 1 KB from JSON, beside validating UTF-8 alone and serde_json.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use polyalign::records::json::{JsonRecords, Scratch};
+use polyalign::records::json::{JsonRecords, JsonScratch};
 use polyalign::records::shape::{FieldSpec, Shape};
 use std::hint::black_box;
 
@@ -26,7 +26,7 @@ fn corpus(text: &str, line_break: &str) -> String {
     lines
 }
 
-fn read(records: &JsonRecords, scratch: &mut Scratch, lines: &str) -> usize {
+fn read(records: &JsonRecords, scratch: &mut JsonScratch, lines: &str) -> usize {
     let read = |line| records.parse(line, scratch).map_or(0, |record| record.response.content.len());
     lines.lines().map(read).sum()
 }
@@ -45,7 +45,7 @@ fn bench(criterion: &mut Criterion) {
         for (what, keep_extra) in [("parse", false), ("parse, extra kept", true)] {
             let spec = FieldSpec { shape: Some(Shape::Messages), keep_extra, ..FieldSpec::default() };
             let records = JsonRecords::new(&spec).expect("a usable spec");
-            let mut scratch = Scratch::default();
+            let mut scratch = JsonScratch::default();
             group.bench_function(what, |b| b.iter(|| read(&records, &mut scratch, black_box(&lines))));
         }
         group.bench_function("serde_json::Value", |b| {

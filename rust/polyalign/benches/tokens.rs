@@ -1,6 +1,8 @@
-//! Counting tokens under small tokenizers of each family: one text again and again, and texts that are all new.
+//! Counting tokens under small tokenizers of each family: one text again and again, and texts that are all new,
+//! with the widest instructions of this processor and with those that any has.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use polyalign::cpu::{Level, at_most};
 use polyalign::tokens::TokenCounter;
 use std::hint::black_box;
 
@@ -34,8 +36,11 @@ fn bench(criterion: &mut Criterion) {
             for (kind, text) in [("repeated", text.repeat(1_000_000 / text.len())), ("new", shuffled(text))] {
                 let mut scratch = counter.scratch();
                 group.throughput(Throughput::Bytes(text.len() as u64));
-                group.bench_function(format!("{language}, {kind}"), |bencher| {
-                    bencher.iter(|| counter.count(black_box(&text), &mut scratch));
+                let mut count = || counter.count(black_box(&text), &mut scratch);
+                group.bench_function(format!("{language}, {kind}"), |bencher| bencher.iter(&mut count));
+                at_most(Level::Portable, || {
+                    let name = format!("{language}, {kind}, any processor");
+                    group.bench_function(name, |bencher| bencher.iter(&mut count));
                 });
             }
         }

@@ -1,7 +1,7 @@
 //! Records as other projects' documentation has them, in JSON and in tables: read as meant, or refused in words.
 
 use crate::records_support::{Flavour, batch};
-use polyalign::records::json::{JsonRecords, Scratch, decide_fields};
+use polyalign::records::json::{JsonRecords, JsonScratch, decide_fields};
 use polyalign::records::record::{Record, Reject};
 use polyalign::records::shape::{FieldSpec, Shape};
 use polyalign::records::table::TableRecords;
@@ -50,7 +50,7 @@ fn from_json(record: &Value, spec: &FieldSpec) -> String {
         Err(error) => return format!("error: {error}"),
     };
     match JsonRecords::new(&fields) {
-        Ok(records) => outcome(records.parse(&text, &mut Scratch::default())),
+        Ok(records) => outcome(records.parse(&text, &mut JsonScratch::default())),
         Err(error) => format!("error: {error}"),
     }
 }
@@ -422,7 +422,7 @@ fn what_is_left_of_exchanges_is_kept() {
     let spec = FieldSpec { messages: Some("log".into()), keep_extra: true, ..FieldSpec::default() };
     let extra = |log: Value| {
         let text = json!({"log": log}).to_string();
-        let mut scratch = Scratch::default();
+        let mut scratch = JsonScratch::default();
         JsonRecords::new(&spec).unwrap().parse(&text, &mut scratch).unwrap().extra.map(str::to_owned)
     };
     assert_eq!(extra(json!([{"human": "Q", "assistant": "A"}])), None);

@@ -1,6 +1,6 @@
 //! Every record shape, label and reject of single JSON records, on small examples.
 
-use polyalign::records::json::{JsonRecords, Reject, Scratch, decide_fields, field_names};
+use polyalign::records::json::{JsonRecords, JsonScratch, Reject, decide_fields, field_names};
 use polyalign::records::record::Record;
 use polyalign::records::shape::{FieldSpec, Shape};
 
@@ -10,7 +10,7 @@ fn spec(shape: Shape) -> FieldSpec {
 
 /// Runs `check` on the record that `json` is under `spec`.
 fn with<T>(spec: &FieldSpec, json: &str, check: impl FnOnce(Result<Record<'_>, Reject>) -> T) -> T {
-    let mut scratch = Scratch::default();
+    let mut scratch = JsonScratch::default();
     check(JsonRecords::new(spec).unwrap().parse(json, &mut scratch))
 }
 
@@ -629,7 +629,7 @@ fn text_that_is_not_unicode() {
     );
     is(&spec, r#"{"prompt":"\ud83d\ude00","completion":"C"}"#, "user: 😀 | > assistant: C", None);
     let records = JsonRecords::new(&spec).unwrap();
-    let mut scratch = Scratch::default();
+    let mut scratch = JsonScratch::default();
     let reject = records.parse_bytes(b"{\"prompt\":\"\xff\"}", &mut scratch).unwrap_err();
     assert_eq!((reject.kind, reject.offset), ("utf8", 11));
     assert!(records.parse_bytes(r#"{"prompt":"é","completion":"ü"}"#.as_bytes(), &mut scratch).is_ok());
@@ -638,7 +638,7 @@ fn text_that_is_not_unicode() {
 #[test]
 fn working_memory_is_reused_and_never_mixed_up() {
     let records = JsonRecords::new(&spec(Shape::Messages)).unwrap();
-    let mut scratch = Scratch::default();
+    let mut scratch = JsonScratch::default();
     for n in [1usize, 200_000, 3, 50_000, 2] {
         let text = "\\u00e9x".repeat(n);
         let json = format!(
@@ -658,7 +658,7 @@ fn one_working_memory_serves_readers_of_several_shapes() {
     other.custom = ["instruction", "x", "y", "z"].map(str::to_owned).to_vec();
     let other = JsonRecords::new(&other).unwrap();
     let json = r#"{"instruction":"I","prompt":"P","z":"Z","output":"O","completion":"C"}"#;
-    let mut scratch = Scratch::default();
+    let mut scratch = JsonScratch::default();
     for _ in 0..3 {
         let record = other.parse(json, &mut scratch).unwrap();
         assert_eq!(record.custom, [Some("I"), None, None, Some("Z")]);

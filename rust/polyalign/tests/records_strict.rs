@@ -1,7 +1,7 @@
 //! What is accepted as a record: exactly UTF-8 and one RFC 8259 object, checked against a slow,
 //! obvious parser and against serde_json.
 
-use polyalign::records::json::{JsonRecords, Scratch, field_names};
+use polyalign::records::json::{JsonRecords, JsonScratch, field_names};
 use polyalign::records::shape::FieldSpec;
 use proptest::prelude::*;
 
@@ -126,7 +126,7 @@ fn refused() {
         assert!(reject.reason.contains(reason), "{record}: {reject:?}");
         agree(record.as_bytes());
         // The same when every value goes on the tape.
-        let mut scratch = Scratch::default();
+        let mut scratch = JsonScratch::default();
         let read = reader().parse(record, &mut scratch).expect_err(record);
         assert_eq!(read, reject);
     }
@@ -259,7 +259,7 @@ proptest! {
         let inner = record.trim_start_matches('{');
         let comma = if inner.trim_start().starts_with('}') { "" } else { "," };
         let record = format!("{{\"a\":{prompt},\"d\":{meta},\"b\":\"x\"{comma}{inner}");
-        let mut scratch = Scratch::default();
+        let mut scratch = JsonScratch::default();
         let records = reader();
         match records.parse(&record, &mut scratch) {
             Ok(read) => {
@@ -279,7 +279,7 @@ proptest! {
     #[test]
     fn text_says_what_serde_json_says(text in string()) {
         let record = format!("{{\"a\":\"p\",\"b\":{text},\"c\":{text}}}");
-        let mut scratch = Scratch::default();
+        let mut scratch = JsonScratch::default();
         match (serde_json::from_str::<String>(&text), reader().parse(&record, &mut scratch)) {
             (Ok(theirs), Ok(ours)) => prop_assert_eq!(ours.response.content, theirs),
             (Ok(theirs), Err(reject)) => {

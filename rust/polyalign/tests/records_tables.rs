@@ -3,7 +3,7 @@
 use crate::records_support::{FLAVOURS, Flavour, batch, field_and_array};
 use arrow::array::*;
 use arrow::datatypes::{DataType, Field, Schema, UInt64Type};
-use polyalign::records::json::{JsonRecords, Reject, Scratch};
+use polyalign::records::json::{JsonRecords, JsonScratch, Reject};
 use polyalign::records::shape::{FieldSpec, Shape};
 use polyalign::records::table::TableRecords;
 use serde_json::{Value, json};
@@ -38,7 +38,7 @@ fn from_tables(batch: &RecordBatch, spec: &FieldSpec) -> Vec<String> {
 
 fn from_json(rows: &[Value], spec: &FieldSpec) -> Vec<String> {
     let records = JsonRecords::new(spec).unwrap();
-    let mut scratch = Scratch::default();
+    let mut scratch = JsonScratch::default();
     rows.iter().map(|row| outcome(records.parse(&row.to_string(), &mut scratch))).collect()
 }
 

@@ -46,16 +46,16 @@ pub struct Assignment {
 }
 
 /// Per-thread working memory of a [`Bucketer`].
-pub struct Scratch {
-    tokens: Option<tokens::Scratch>,
-    detector: detect::Scratch,
+pub struct BucketerScratch {
+    tokens: Option<tokens::TokenScratch>,
+    detector: detect::DetectorScratch,
     languages: RawCache<&'static str>,
     families: RawCache<Box<str>>,
     custom: Vec<RawCache<Box<str>>>,
     key: Vec<u32>,
 }
 
-/// Assigns records to buckets. Cheap to clone; shared by threads, each with its [`Scratch`].
+/// Assigns records to buckets. Cheap to clone; shared by threads, each with its [`BucketerScratch`].
 #[derive(Clone)]
 pub struct Bucketer {
     rules: Arc<Rules>,
@@ -121,10 +121,10 @@ impl Bucketer {
     }
 
     /// Fresh working memory for one thread.
-    pub fn scratch(&self) -> Scratch {
-        Scratch {
+    pub fn scratch(&self) -> BucketerScratch {
+        BucketerScratch {
             tokens: self.counter.as_ref().map(TokenCounter::scratch),
-            detector: detect::Scratch::default(),
+            detector: detect::DetectorScratch::default(),
             languages: RawCache::default(),
             families: RawCache::default(),
             custom: self.rules.schema.custom_axes().map(|_| RawCache::default()).collect(),
@@ -140,7 +140,7 @@ impl Bucketer {
         &self,
         record: &Record<'_>,
         table: &mut BucketTable,
-        scratch: &mut Scratch,
+        scratch: &mut BucketerScratch,
     ) -> Result<Assignment, Unassigned> {
         let rules = &*self.rules;
         let LengthEdges::Fixed { default, languages } = &rules.schema.length_edges else {
@@ -205,7 +205,7 @@ impl Bucketer {
         &self,
         record: &Record<'_>,
         histograms: &mut LengthHistograms,
-        scratch: &mut Scratch,
+        scratch: &mut BucketerScratch,
     ) -> Result<(), Unassigned> {
         let language = self.rules.language(record, scratch)?;
         let length = self.length(record.answer(), &mut scratch.tokens)?;
@@ -228,7 +228,11 @@ impl Bucketer {
         Self { rules, counter: self.counter.clone(), count_prompt: self.count_prompt }
     }
 
-    fn count(&self, record: &Record<'_>, scratch: &mut Option<tokens::Scratch>) -> Result<Counts, String> {
+    fn count(
+        &self,
+        record: &Record<'_>,
+        scratch: &mut Option<tokens::TokenScratch>,
+    ) -> Result<Counts, String> {
         let completion_tokens = self.tokens(record.response.content, scratch)?;
         let mut prompt_tokens = None;
         if self.count_prompt && self.counter.is_some() {
@@ -245,7 +249,7 @@ impl Bucketer {
         Ok(Counts { length, prompt_tokens, completion_tokens })
     }
 
-    fn length(&self, answer: &str, scratch: &mut Option<tokens::Scratch>) -> Result<u32, String> {
+    fn length(&self, answer: &str, scratch: &mut Option<tokens::TokenScratch>) -> Result<u32, String> {
         Ok(match self.rules.unit {
             LengthUnit::Tokens => self.tokens(answer, scratch)?.unwrap_or(0),
             LengthUnit::Words => text::count_words(answer),
@@ -254,7 +258,7 @@ impl Bucketer {
         })
     }
 
-    fn tokens(&self, text: &str, scratch: &mut Option<tokens::Scratch>) -> Result<Option<u32>, String> {
+    fn tokens(&self, text: &str, scratch: &mut Option<tokens::TokenScratch>) -> Result<Option<u32>, String> {
         match (&self.counter, scratch) {
             (Some(counter), Some(scratch)) => {
                 counter.count(text, scratch).map(Some).map_err(|e| e.to_string())
@@ -285,7 +289,7 @@ impl Rules {
 
     /// Refuses a record whose bucket depends on what its unknown roles are.
     #[cold]
-    fn check_roles(&self, record: &Record<'_>, scratch: &mut Scratch) -> Result<(), Unassigned> {
+    fn check_roles(&self, record: &Record<'_>, scratch: &mut BucketerScratch) -> Result<(), Unassigned> {
         let mut parts = |role: &'static str| -> Result<[(&'static str, String); 2], Unassigned> {
             let mut prompt = record.prompt.to_vec();
             prompt
@@ -312,7 +316,11 @@ impl Rules {
     }
 
     /// The record's language: what it says, else detected, else the default.
-    fn language(&self, record: &Record<'_>, scratch: &mut Scratch) -> Result<&'static str, Unassigned> {
+    fn language(
+        &self,
+        record: &Record<'_>,
+        scratch: &mut BucketerScratch,
+    ) -> Result<&'static str, Unassigned> {
         let refused = |reason| Err(Unassigned { kind: "language", reason });
         if !self.uses_language {
             return Ok(self.default_language);

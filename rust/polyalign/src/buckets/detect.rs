@@ -127,7 +127,7 @@ static ANYTHING: LazyLock<Candidates<MANY>> =
 
 /// Working memory of one [`Detector`].
 #[derive(Default)]
-pub(super) struct Scratch {
+pub(super) struct DetectorScratch {
     sample: String,
     few: Words<FEW>,
     many: Words<MANY>,
@@ -146,7 +146,7 @@ impl Detector {
     }
 
     /// The response's language, if its prose or its conversation tells.
-    pub(super) fn detect(&self, record: &Record<'_>, scratch: &mut Scratch) -> Option<&'static str> {
+    pub(super) fn detect(&self, record: &Record<'_>, scratch: &mut DetectorScratch) -> Option<&'static str> {
         let answer = record.answer();
         let mut counts = ScriptCounts::default();
         let plain = is_plain(answer.as_bytes());
@@ -200,7 +200,7 @@ impl Detector {
         texts: impl Iterator<Item = &'a str>,
         record: &Record<'_>,
         plain: bool,
-        scratch: &mut Scratch,
+        scratch: &mut DetectorScratch,
     ) -> Option<&'static str> {
         match (script, &self.latin) {
             (Script::Latin, Latin::One(language)) => return Some(language),

@@ -17,7 +17,7 @@ mod table;
 pub mod track;
 
 pub use backoff::{ancestors, drop_order};
-pub use bucketer::{Assignment, Bucketer, Scratch, Unassigned};
+pub use bucketer::{Assignment, Bucketer, BucketerScratch, Unassigned};
 pub use key::{SEPARATOR, join_parts, normalise_part, split_id, unescape_part};
 pub use length::{LengthHistograms, bin};
 pub use schema::{

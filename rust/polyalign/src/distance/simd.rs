@@ -31,61 +31,24 @@ macro_rules! vectorised {
             fn portable$(<$T: $bound>)?($($arg: $type),*) -> $result $body
 
             #[cfg(target_arch = "x86_64")]
-            #[target_feature(enable = "avx2")]
-            fn avx2$(<$T: $bound>)?($($arg: $type),*) -> $result {
-                portable($($arg),*)
+            if let Some(machine) = $crate::cpu::Avx512::get() {
+                return machine.run(
+                    #[inline(always)]
+                    move || portable($($arg),*),
+                );
             }
-
             #[cfg(target_arch = "x86_64")]
-            #[target_feature(enable = "avx512f,avx512dq,avx512vl")]
-            fn avx512$(<$T: $bound>)?($($arg: $type),*) -> $result {
-                portable($($arg),*)
-            }
-
-            #[cfg(target_arch = "x86_64")]
-            match $crate::distance::simd::level() {
-                // SAFETY: the processor has these parts of AVX-512.
-                $crate::distance::simd::Level::Avx512 => return unsafe { avx512($($arg),*) },
-                // SAFETY: the processor has AVX2.
-                $crate::distance::simd::Level::Avx2 => return unsafe { avx2($($arg),*) },
-                $crate::distance::simd::Level::Portable => {}
+            if let Some(machine) = $crate::cpu::Avx2::get() {
+                return machine.run(
+                    #[inline(always)]
+                    move || portable($($arg),*),
+                );
             }
             portable($($arg),*)
         }
     };
 }
 pub(super) use vectorised;
-
-/// The widest instructions that are used.
-#[cfg(target_arch = "x86_64")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
-pub(super) enum Level {
-    Portable,
-    Avx2,
-    Avx512,
-}
-
-/// Those that the processor has.
-#[cfg(target_arch = "x86_64")]
-#[inline]
-pub(super) fn level() -> Level {
-    #[cfg(test)]
-    let most = tests::MOST.load(std::sync::atomic::Ordering::Relaxed);
-    #[cfg(not(test))]
-    let most = Level::Avx512 as u8;
-    let has_avx512 = crate::cpu::allows(crate::cpu::Level::Avx512)
-        && std::arch::is_x86_feature_detected!("avx512f")
-        && std::arch::is_x86_feature_detected!("avx512dq")
-        && std::arch::is_x86_feature_detected!("avx512vl");
-    match most {
-        2.. if has_avx512 => Level::Avx512,
-        1.. if crate::cpu::allows(crate::cpu::Level::Avx2) && std::arch::is_x86_feature_detected!("avx2") => {
-            Level::Avx2
-        }
-        _ => Level::Portable,
-    }
-}
 
 /// Natural logarithm of each lane; 0 for 0, so that x ln x is 0 there. Within 2 ulp; lanes must be
 /// at least 0 and finite, and those under the smallest normal number count as that.
@@ -128,12 +91,11 @@ pub(super) fn ln(x: Lanes) -> Lanes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cpu::{Level, at_most};
     use crate::distance::histogram::{Distance, Histograms};
     use crate::distance::support::Bands;
-    use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-
-    /// The widest instructions that may be used. Other tests may run meanwhile: their results are the same.
-    pub(super) static MOST: AtomicU8 = AtomicU8::new(2);
+    use proptest::prelude::*;
+    use std::sync::atomic::AtomicBool;
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
@@ -162,15 +124,11 @@ mod tests {
                 all
             };
             let widest = measure();
-            for most in 0..2 {
-                MOST.store(most, Ordering::Relaxed);
-                let found = measure();
-                MOST.store(2, Ordering::Relaxed);
-                prop_assert_eq!(&found, &widest, "at most {}", most);
+            for level in [Level::Portable, Level::Avx2] {
+                prop_assert_eq!(&at_most(level, measure), &widest, "{:?}", level);
             }
         }
     }
-    use proptest::prelude::*;
 
     proptest! {
         #[test]

@@ -19,7 +19,7 @@ use std::sync::atomic::AtomicBool;
 
 /// Working memory.
 #[derive(Default)]
-pub(super) struct Scratch {
+pub(super) struct InteractionScratch {
     /// The response's words, where they are not those of the analysis.
     sequence: Sequence,
     met: Vec<u8>,
@@ -66,7 +66,7 @@ pub(super) fn fill(
     text: &str,
     of: &mut Analysis,
     (language, prompt, long): (Language, &[Message<'_>], bool),
-    scratch: &mut Scratch,
+    scratch: &mut InteractionScratch,
     row: &mut Row<'_>,
     stop: &AtomicBool,
 ) -> Result<()> {
@@ -165,8 +165,8 @@ struct Meeting<'a> {
 }
 
 impl<'a> Meeting<'a> {
-    fn new(response: &'a Sequence, types: usize, scratch: &'a mut Scratch) -> Self {
-        let Scratch { met, copied, .. } = scratch;
+    fn new(response: &'a Sequence, types: usize, scratch: &'a mut InteractionScratch) -> Self {
+        let InteractionScratch { met, copied, .. } = scratch;
         met.clear();
         met.resize(types, 0);
         copied.clear();
@@ -216,7 +216,7 @@ fn compare(
     response: &Sequence,
     vocabulary: &mut Vocabulary,
     prompt: &Prompt<'_>,
-    scratch: &mut Scratch,
+    scratch: &mut InteractionScratch,
 ) -> Met {
     let mut lines = std::mem::take(&mut vocabulary.lines);
     let mut meeting = Meeting::new(response, response.counts.len(), scratch);
@@ -239,7 +239,7 @@ fn compare(
 fn compare_long(
     all: &Sequence,
     prompt: &Prompt<'_>,
-    scratch: &mut Scratch,
+    scratch: &mut InteractionScratch,
     stop: &AtomicBool,
 ) -> Result<Met> {
     let types = all.types.iter().max().map_or(0, |last| last + 1);

@@ -14,12 +14,17 @@ const WINDOW: usize = 50;
 
 /// Working memory.
 #[derive(Default)]
-pub(super) struct Scratch {
+pub(super) struct LexicalScratch {
     triples: Numbering,
     window: Vec<u8>,
 }
 
-pub(super) fn fill(of: &Analysis, scratch: &mut Scratch, row: &mut Row<'_>, stop: &AtomicBool) -> Result<()> {
+pub(super) fn fill(
+    of: &Analysis,
+    scratch: &mut LexicalScratch,
+    row: &mut Row<'_>,
+    stop: &AtomicBool,
+) -> Result<()> {
     characters(of, row);
     if of.words.all == 0 {
         row.count(Id::type_count, 0);
@@ -96,7 +101,12 @@ fn types(sequence: &Sequence, row: &mut Row<'_>) {
     row.set(Id::yule_k, 1e4 * (squares - u64::from(n)) as f64 / (words * words));
 }
 
-fn diversity(of: &Analysis, scratch: &mut Scratch, row: &mut Row<'_>, stop: &AtomicBool) -> Result<()> {
+fn diversity(
+    of: &Analysis,
+    scratch: &mut LexicalScratch,
+    row: &mut Row<'_>,
+    stop: &AtomicBool,
+) -> Result<()> {
     let sequence = &of.sequence;
     let n = sequence.len() as u32;
     row.set(Id::mattr_50, moving_average(sequence, &mut scratch.window));

@@ -67,8 +67,8 @@ const LONG: usize = 1 << 20;
 pub struct Extractor {
     groups: Vec<Group>,
     analysis: Analysis,
-    lexical: lexical::Scratch,
-    interaction: interaction::Scratch,
+    lexical: lexical::LexicalScratch,
+    interaction: interaction::InteractionScratch,
     vader: Vader,
     /// [`LONG`], but in tests.
     long: usize,
@@ -80,8 +80,8 @@ impl Extractor {
         Self {
             groups: Group::ALL.into_iter().filter(|group| groups.contains(group)).collect(),
             analysis: Analysis::new(),
-            lexical: lexical::Scratch::default(),
-            interaction: interaction::Scratch::default(),
+            lexical: lexical::LexicalScratch::default(),
+            interaction: interaction::InteractionScratch::default(),
             vader: Vader::new(),
             long: LONG,
         }

@@ -98,14 +98,14 @@ pub struct Unreadable {
 /// Reads records on one thread.
 pub struct Reader {
     records: Records,
-    json: json::Scratch,
+    json: json::JsonScratch,
     cancel: Arc<AtomicBool>,
 }
 
 impl Reader {
     /// A reader of these records, which stops when `cancel` is set.
     pub fn new(records: Records, cancel: Arc<AtomicBool>) -> Self {
-        Self { records, json: json::Scratch::default(), cancel }
+        Self { records, json: json::JsonScratch::default(), cancel }
     }
 
     /// Reads all records of a block; what the reader could not hand on is rejected in its place.

@@ -94,17 +94,13 @@ impl ScriptCounts {
     /// ```
     pub fn add(&mut self, text: &str) {
         #[cfg(target_arch = "x86_64")]
-        if crate::cpu::allows(crate::cpu::Level::Avx2) && std::arch::is_x86_feature_detected!("popcnt") {
-            // SAFETY: the processor has POPCNT.
-            return unsafe { self.add_popcnt(text) };
+        if let Some(machine) = crate::cpu::Avx2::get() {
+            // With the instruction that counts bits.
+            return machine.run(
+                #[inline(always)]
+                || self.add_blocks(text),
+            );
         }
-        self.add_blocks(text);
-    }
-
-    /// With the instruction that counts bits.
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "popcnt")]
-    fn add_popcnt(&mut self, text: &str) {
         self.add_blocks(text);
     }
 

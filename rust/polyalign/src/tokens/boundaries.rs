@@ -1,6 +1,12 @@
 //! Where a pre-token may be cut because no token holds what lies on both sides.
+//!
+//! BPE never merges across such a place, so that what lies on each side is counted alone, and found again in caches. In
+//! Chinese, where a pre-token may be a whole clause, that is most of the gain. Say the vocabulary has the tokens `好的`,
+//! `的` with the byte E4, and the byte 84 with `你`. Then `好的` is joined (the first token), the `的你` (E7 9A 84, E4 BD A0)
+//! twice: for the second token `的` is joined with all that begin with E4, for the third all characters that end with 84
+//! are joined with `你`. `的好` (E5 A5 BD) is cut.
 
-use super::triples::code;
+use super::codes::code;
 use super::unicode::{decode, is_continuation};
 
 /// A hashed bit for each pair of neighbouring characters that some token spans: a collision only joins two
@@ -98,7 +104,7 @@ impl Boundaries {
         self.partial.leads[end as usize & 63] >> (lead & 15) & 1 != 0
     }
 
-    /// The pairs for [`Triples`](super::triples::Triples), out of here; `None` if they are too many.
+    /// The pairs for Han, out of here; `None` if they are too many.
     pub(super) fn take_pairs(&mut self) -> Option<Vec<(u32, bool)>> {
         Some(std::mem::take(&mut self.coded)).filter(|pairs| pairs.len() < MAX_CODED)
     }
@@ -198,5 +204,25 @@ fn each_completion(part: &[u8], each: &mut impl FnMut(u32)) {
     let (first, _) = decode(&bytes[..char_len(part[0])], 0);
     for c in first..first + (1 << (6 * missing)) {
         each(c);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_opening_comment_holds() {
+        let spanned = |tokens: &[&[u8]], [left, right]: [char; 2]| {
+            let mut boundaries = Boundaries::new();
+            tokens.iter().for_each(|token| boundaries.add(token));
+            boundaries.spanned(left as u32, right as u32)
+        };
+        let [whole, ends_within, begins_within] =
+            ["好的".as_bytes(), b"\xe7\x9a\x84\xe4", b"\x84\xe4\xbd\xa0"];
+        assert!(spanned(&[whole], ['好', '的']) && !spanned(&[ends_within, begins_within], ['好', '的']));
+        assert!(spanned(&[ends_within], ['的', '你']) && spanned(&[begins_within], ['的', '你']));
+        assert!(!spanned(&[whole], ['的', '你']));
+        assert!(!spanned(&[whole, ends_within, begins_within], ['的', '好']));
     }
 }

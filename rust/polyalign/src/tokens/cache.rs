@@ -1,7 +1,7 @@
 //! Counts of pieces already seen, kept inline in two fixed tables: one that stays in the nearest processor caches,
 //! and one for what falls out of it.
 
-use super::bpe::hash_bytes;
+use super::hash::{hash_bytes, prefetch};
 
 /// Longest key, in bytes.
 pub(super) const MAX_KEY: usize = 15;
@@ -131,8 +131,8 @@ pub(super) struct Cache {
     far: Box<[Set; 1 << FAR_BITS]>,
 }
 
-impl Cache {
-    pub(super) fn new() -> Self {
+impl Default for Cache {
+    fn default() -> Self {
         let far: Box<[Set]> = zeroed(1 << FAR_BITS);
         let near: Box<[Set]> = zeroed(1 << NEAR_BITS);
         Self {
@@ -141,7 +141,9 @@ impl Cache {
             long: zeroed(1 << LONG_BITS),
         }
     }
+}
 
+impl Cache {
     /// The count of a piece longer than [`MAX_KEY`], made by `count` if it is not kept.
     pub(super) fn long(&mut self, piece: &[u8], count: impl FnOnce() -> u32) -> u32 {
         if piece.len() > MAX_LONG {
@@ -203,17 +205,4 @@ fn far_set(key: Key) -> usize {
 /// Empty entries, without a copy of them on the stack.
 fn zeroed<T: Copy + Default>(n: usize) -> Box<[T]> {
     vec![T::default(); n].into_boxed_slice()
-}
-
-/// Has a place in memory fetched that will be read soon.
-#[inline(always)]
-pub(super) fn prefetch<T>(place: &T) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: the processor has SSE, as all of its kind do; a prefetch reads nothing.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(place).cast()) };
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = place;
 }

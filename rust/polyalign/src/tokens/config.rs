@@ -39,7 +39,7 @@ impl<'de> Deserialize<'de> for Text<'de> {
 /// A tokenizer.json whose BPE tables are typed; everything else stays as it stood.
 pub(super) struct File<'a> {
     pub(super) added_tokens: Vec<AddedToken>,
-    pub(super) model: Model<'a>,
+    pub(super) model: ModelConfig<'a>,
     /// All other members.
     pub(super) rest: Map<String, Value>,
 }
@@ -57,7 +57,7 @@ pub(super) struct AddedToken {
 }
 
 /// The `model` member.
-pub(super) struct Model<'a> {
+pub(super) struct ModelConfig<'a> {
     pub(super) vocab: Vec<(Text<'a>, u32)>,
     pub(super) merges: Vec<(Text<'a>, Text<'a>)>,
     /// All other members.
@@ -97,15 +97,15 @@ impl<'de> Deserialize<'de> for File<'de> {
     }
 }
 
-impl<'de> Deserialize<'de> for Model<'de> {
+impl<'de> Deserialize<'de> for ModelConfig<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct ModelVisitor;
         impl<'de> Visitor<'de> for ModelVisitor {
-            type Value = Model<'de>;
+            type Value = ModelConfig<'de>;
             fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
                 f.write_str("a model object")
             }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Model<'de>, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ModelConfig<'de>, A::Error> {
                 let (mut vocab, mut merges, mut rest) = (None, None, Map::new());
                 while let Some(key) = map.next_key::<String>()? {
                     match key.as_str() {
@@ -116,7 +116,7 @@ impl<'de> Deserialize<'de> for Model<'de> {
                 }
                 let vocab = vocab.ok_or_else(|| A::Error::missing_field("vocab"))?;
                 let merges = merges.ok_or_else(|| A::Error::missing_field("merges"))?;
-                Ok(Model { vocab, merges, rest })
+                Ok(ModelConfig { vocab, merges, rest })
             }
         }
         deserializer.deserialize_map(ModelVisitor)

@@ -5,23 +5,27 @@
 
 mod added;
 mod boundaries;
-mod bpe;
+mod byte_level;
 mod cache;
-mod canonical;
+mod codes;
 mod config;
+mod count;
 mod fallback;
-mod fast;
-mod hot;
+mod han;
+mod hash;
+mod identity;
+mod merges;
+mod model;
 mod normalise;
 mod pieces;
 mod pretokens;
-mod triples;
 mod unicode;
 mod unicode_table;
 
 use crate::{Error, Result};
+use byte_level::ByteLevel;
 use config::File;
-use fast::{Fast, FastScratch};
+use pieces::CountScratch;
 use rayon::prelude::*;
 use serde_json::Value;
 use std::path::Path;
@@ -49,25 +53,25 @@ struct Inner {
     sha256: String,
     path: CountingPath,
     /// Working memory of [`TokenCounter::count_batch`], kept between calls.
-    idle: Mutex<Vec<Scratch>>,
+    idle: Mutex<Vec<TokenScratch>>,
 }
 
 enum CountingPath {
-    Fast(Box<Fast>),
+    Fast(Box<ByteLevel>),
     Tokenizers(Box<tokenizers::Tokenizer>),
 }
 
 /// Per-thread working memory of a [`TokenCounter`]: caches and buffers.
-pub struct Scratch {
+pub struct TokenScratch {
     serial: u64,
-    fast: Option<Box<FastScratch>>,
+    fast: Option<Box<CountScratch>>,
 }
 
-impl Scratch {
+impl TokenScratch {
     /// Has counting end with [`Error::Interrupted`] soon after the flag is set, if there is one.
     fn stop_when(&mut self, stop: Option<Arc<AtomicBool>>) {
         if let Some(fast) = &mut self.fast {
-            fast.bpe.stop = stop;
+            fast.merging.stop = stop;
         }
     }
 }
@@ -106,8 +110,8 @@ impl TokenCounter {
         match File::parse(json) {
             Ok(file) => {
                 refuse_dropout(file.model.rest.get("dropout"))?;
-                let sha256 = canonical::hash(&file);
-                match Fast::build(file) {
+                let sha256 = identity::hash(&file);
+                match ByteLevel::build(file) {
                     Ok(fast) => Ok(Self::fast(fast, sha256)),
                     Err(reason) => Self::slow(json, reason, sha256),
                 }
@@ -134,10 +138,10 @@ impl TokenCounter {
             .map_err(|e| Error::Tokenizer(format!("not a usable tokenizer.json: {e}")))?;
         refuse_dropout(value.get("model").and_then(|m| m.get("dropout")))?;
         let kind = value["model"]["type"].as_str().unwrap_or("without a type");
-        Self::slow(json, format!("model {kind}"), canonical::hash_value(&value))
+        Self::slow(json, format!("model {kind}"), identity::hash_value(&value))
     }
 
-    fn fast(fast: Fast, sha256: String) -> Self {
+    fn fast(fast: ByteLevel, sha256: String) -> Self {
         let engine = Engine::Fast { pre_tokenizer: fast.family.name().into() };
         Self::new(engine, CountingPath::Fast(Box::new(fast)), sha256)
     }
@@ -167,12 +171,12 @@ impl TokenCounter {
     }
 
     /// Fresh working memory for one thread.
-    pub fn scratch(&self) -> Scratch {
+    pub fn scratch(&self) -> TokenScratch {
         let fast = match &self.0.path {
-            CountingPath::Fast(_) => Some(Box::new(FastScratch::new())),
+            CountingPath::Fast(_) => Some(Box::new(CountScratch::default())),
             CountingPath::Tokenizers(_) => None,
         };
-        Scratch { serial: self.0.serial, fast }
+        TokenScratch { serial: self.0.serial, fast }
     }
 
     /// `len(tokenizer.encode(text, add_special_tokens=False).ids)`, truncation and padding off.
@@ -181,7 +185,7 @@ impl TokenCounter {
     ///
     /// # Errors
     /// [`Error::Tokenizer`] for a text over 512 MiB, and where `tokenizers` itself fails on the text.
-    pub fn count(&self, text: &str, scratch: &mut Scratch) -> Result<u32> {
+    pub fn count(&self, text: &str, scratch: &mut TokenScratch) -> Result<u32> {
         if text.len() > MAX_TEXT {
             let size = text.len() >> 20;
             return Err(Error::Tokenizer(format!(
@@ -189,14 +193,14 @@ impl TokenCounter {
             )));
         }
         if scratch.serial != self.0.serial {
-            let stop = scratch.fast.take().and_then(|fast| fast.bpe.stop);
+            let stop = scratch.fast.take().and_then(|fast| fast.merging.stop);
             *scratch = self.scratch();
             scratch.stop_when(stop);
         }
         match (&self.0.path, &mut scratch.fast) {
             (CountingPath::Fast(fast), Some(scratch)) => {
                 let count = fast.count(text, scratch);
-                if scratch.bpe.is_stopped() { Err(Error::Interrupted) } else { Ok(count) }
+                if scratch.merging.is_stopped() { Err(Error::Interrupted) } else { Ok(count) }
             }
             (CountingPath::Tokenizers(tokenizer), _) => fallback::count(tokenizer, text),
             (CountingPath::Fast(_), None) => unreachable!("working memory has its counter's path"),
@@ -242,7 +246,7 @@ impl TokenCounter {
         Ok(())
     }
 
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Scratch>> {
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<TokenScratch>> {
         self.0.idle.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }

@@ -16,16 +16,12 @@ pub(super) fn is_nfc(text: &str) -> bool {
 /// Whether some character is neither ASCII nor of the ranges that Chinese, Japanese and most Latin text is made of.
 fn may_hold_suspects(text: &[u8]) -> bool {
     #[cfg(target_arch = "x86_64")]
-    if crate::cpu::allows(crate::cpu::Level::Avx2) && is_x86_feature_detected!("avx2") {
-        // SAFETY: the processor has the feature.
-        return unsafe { may_hold_suspects_avx2(text) };
+    if let Some(machine) = crate::cpu::Avx2::get() {
+        return machine.run(
+            #[inline(always)]
+            || any_suspect_start(text),
+        );
     }
-    any_suspect_start(text)
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2")]
-fn may_hold_suspects_avx2(text: &[u8]) -> bool {
     any_suspect_start(text)
 }
 

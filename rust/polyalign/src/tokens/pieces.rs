@@ -1,9 +1,9 @@
-//! Pieces found but not yet counted. They are looked up in groups, so that the look-ups overlap and only rare
-//! pieces wait for memory or take a branch of their own.
+//! Pieces of text found but not yet counted, and counting them. They are looked up in groups, so that the look-ups
+//! overlap and only rare pieces wait for memory or take a branch of their own.
 
-use super::cache::{Key, MAX_KEY};
-use super::fast::FastScratch;
-use super::hot::Hot;
+use super::cache::{Cache, Key, MAX_KEY};
+use super::merges::MergeScratch;
+use super::model::Model;
 use super::pretokens::{Machine, ROOM};
 
 /// Pieces that are kept before they are looked up; a block may add [`ROOM`] to them.
@@ -71,11 +71,19 @@ fn room(places: &mut [u32; GROUP + ROOM], n: usize) -> &mut [u32; ROOM] {
     places[n..].first_chunk_mut().expect("counted when full")
 }
 
-impl Hot<'_> {
+/// Working memory of counting: pieces that wait, and what is known of those before them.
+#[derive(Default)]
+pub(super) struct CountScratch {
+    cache: Cache,
+    pub(super) merging: MergeScratch,
+    pub(super) pieces: Pieces,
+}
+
+impl CountScratch {
     /// Counts the pieces that wait, and makes room for others.
     #[inline(always)]
-    pub(super) fn count_pieces(self, text: &[u8], scratch: &mut FastScratch) -> u32 {
-        let FastScratch { cache, pieces, .. } = scratch;
+    pub(super) fn count_pieces(&mut self, model: &Model, text: &[u8]) -> u32 {
+        let Self { cache, pieces, .. } = self;
         let (mut count, mut missed) = (0, 0);
         for i in 0..pieces.n {
             let kept = cache.near(pieces.key(text, i));
@@ -99,23 +107,23 @@ impl Hot<'_> {
             }
         }
         for i in 0..rare {
-            count += self.rare(text, scratch.pieces.missed[i] as usize, scratch);
+            count += self.rare(model, text, self.pieces.missed[i] as usize);
         }
-        scratch.pieces.n = 0;
+        self.pieces.n = 0;
         count
     }
 
     /// A piece in neither table.
     #[inline(never)]
-    fn rare(self, text: &[u8], i: usize, scratch: &mut FastScratch) -> u32 {
-        let FastScratch { cache, pieces, bpe } = scratch;
+    fn rare(&mut self, model: &Model, text: &[u8], i: usize) -> u32 {
+        let Self { cache, pieces, merging } = self;
         let (at, len, whole) = (pieces.at[i] as usize, pieces.len[i] & !WHOLE, pieces.len[i] & WHOLE != 0);
         let piece = &text[at..at + len as usize];
         if piece.len() > MAX_KEY {
-            if whole && self.bpe.is_whole(piece) {
+            if whole && model.is_whole(piece) {
                 return 1;
             }
-            return cache.long(piece, || self.bpe.count(piece, bpe));
+            return cache.long(piece, || model.count(piece, merging));
         }
         let key = pieces.key(text, i);
         // It may have come twice since.
@@ -123,8 +131,8 @@ impl Hot<'_> {
         if kept > 0 {
             return kept;
         }
-        let count = self.bpe.count(piece, bpe);
-        if count > 1 && self.bpe.is_whole(piece) {
+        let count = model.count(piece, merging);
+        if count > 1 && model.is_whole(piece) {
             // One token as a whole pre-token, several as a part of one: not for the cache.
             return if whole { 1 } else { count };
         }

@@ -1,6 +1,7 @@
 //! Character classes, as the regular-expression engine of `tokenizers` (Oniguruma) sees them.
 
 use super::unicode_table::RUNS;
+use crate::text::class::ClassTable;
 use std::sync::LazyLock;
 
 /// Neither letter, mark, number, punctuation, symbol nor white space: controls, format characters, unassigned.
@@ -26,44 +27,18 @@ pub(super) const UNCASED: u8 = 8;
 pub(super) const NFC_SUSPECT: u8 = 0x80;
 const CLASS: u8 = 0x0f;
 
-const BLOCK: usize = 128;
-
-/// Two-stage table: a block number per 128 code points, and the blocks, each kept once.
-pub(super) struct Table {
-    index: Box<[u16]>,
-    blocks: Vec<[u8; BLOCK]>,
-}
+/// Class and flag of every character.
+pub(super) struct Table(ClassTable);
 
 /// The table of all code points, expanded from its runs on first use.
-pub(super) static TABLE: LazyLock<Table> = LazyLock::new(Table::expand);
+pub(super) static TABLE: LazyLock<Table> =
+    LazyLock::new(|| Table(ClassTable::from_runs(RUNS.iter().map(|&run| (run >> 8, run as u8)))));
 
 impl Table {
-    fn expand() -> Self {
-        let mut flat = vec![0u8; 0x110000];
-        for (i, &run) in RUNS.iter().enumerate() {
-            let end = RUNS.get(i + 1).map_or(flat.len(), |next| (next >> 8) as usize);
-            flat[(run >> 8) as usize..end].fill(run as u8);
-        }
-        let mut seen = std::collections::HashMap::new();
-        let mut blocks = Vec::new();
-        let index = flat
-            .chunks_exact(BLOCK)
-            .map(|chunk| {
-                let block: [u8; BLOCK] = chunk.try_into().expect("chunks are of this size");
-                *seen.entry(block).or_insert_with(|| {
-                    blocks.push(block);
-                    blocks.len() as u16 - 1
-                })
-            })
-            .collect();
-        Self { index, blocks }
-    }
-
     /// Class and flag of a code point.
     #[inline(always)]
     pub(super) fn byte(&self, c: u32) -> u8 {
-        let block = self.index[c as usize / BLOCK];
-        self.blocks[block as usize][c as usize % BLOCK]
+        self.0.of_code(c)
     }
 
     /// Class of a code point.

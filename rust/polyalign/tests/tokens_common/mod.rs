@@ -3,7 +3,7 @@
 
 pub mod families;
 
-use polyalign::tokens::{Engine, Scratch, TokenCounter};
+use polyalign::tokens::{Engine, TokenCounter, TokenScratch};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -36,7 +36,7 @@ pub fn cases(short: u32) -> u32 {
 pub struct Pair {
     pub counter: TokenCounter,
     pub crate_tokenizer: Tokenizer,
-    pub scratch: Scratch,
+    pub scratch: TokenScratch,
 }
 
 impl Pair {

@@ -101,7 +101,7 @@ pub struct Worker {
 
 /// What records are worked on with.
 struct Scratch {
-    buckets: buckets::Scratch,
+    buckets: buckets::BucketerScratch,
     counting: Option<Counting>,
 }
 

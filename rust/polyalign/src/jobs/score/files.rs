@@ -268,7 +268,7 @@ impl Plan {
         &self,
         record: &Record<'_>,
         table: &mut BucketTable,
-        scratch: &mut Option<buckets::Scratch>,
+        scratch: &mut Option<buckets::BucketerScratch>,
         told_by: &mut ToldBy,
     ) -> Result<Arc<Target>, (&'static str, String)> {
         let mut inferred = || {
@@ -296,7 +296,7 @@ impl Plan {
         &self,
         record: &Record<'_>,
         table: &mut BucketTable,
-        scratch: &mut Option<buckets::Scratch>,
+        scratch: &mut Option<buckets::BucketerScratch>,
     ) -> Result<String, Unassigned> {
         let (Some(bucketer), Some(scratch)) = (&self.bucketer, scratch) else { return Ok("*".into()) };
         // The custom column is the bucket's here, so the schema's own are not read.
@@ -324,7 +324,7 @@ struct State {
     cancel: Arc<AtomicBool>,
     values: Values,
     table: BucketTable,
-    scratch: Option<buckets::Scratch>,
+    scratch: Option<buckets::BucketerScratch>,
     lines: Lines,
     totals: Totals,
 }

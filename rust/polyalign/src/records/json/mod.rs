@@ -26,12 +26,12 @@ use tape::{MAX_BYTES, Tape};
 /// Reads records of one shape from JSON objects.
 ///
 /// ```
-/// use polyalign::records::json::{JsonRecords, Scratch};
+/// use polyalign::records::json::{JsonRecords, JsonScratch};
 /// use polyalign::records::shape::{FieldSpec, Shape};
 ///
 /// let fields = FieldSpec { shape: Some(Shape::PromptCompletion), ..FieldSpec::default() };
 /// let records = JsonRecords::new(&fields)?;
-/// let mut scratch = Scratch::default();
+/// let mut scratch = JsonScratch::default();
 /// let record = records.parse(r#"{"prompt": "Tea?", "completion": "Yes,\nplease."}"#, &mut scratch).unwrap();
 /// assert_eq!(record.prompt[0].content, "Tea?");
 /// assert_eq!(record.response.content, "Yes,\nplease.");
@@ -44,7 +44,7 @@ pub struct JsonRecords {
 
 /// Per-thread working memory of [`JsonRecords`]: what a record borrows beside the input.
 #[derive(Default)]
-pub struct Scratch {
+pub struct JsonScratch {
     arena: Bump,
     tape: Tape,
     folder: Folder,
@@ -61,7 +61,7 @@ struct Folder {
     names: u64,
 }
 
-impl Scratch {
+impl JsonScratch {
     /// Ready for the next record; memory that a huge record needed is given back.
     fn clear(&mut self) {
         const KEPT: usize = 4 << 20;
@@ -84,7 +84,7 @@ impl JsonRecords {
     }
 
     /// The records that follow are of a file with these keys.
-    pub fn enter(&self, keys: &[Key], scratch: &mut Scratch) {
+    pub fn enter(&self, keys: &[Key], scratch: &mut JsonScratch) {
         let folder = &mut scratch.folder;
         if folder.keys == keys && folder.names == self.plan.names.id() {
             return;
@@ -105,10 +105,10 @@ impl JsonRecords {
     ///
     /// # Errors
     /// The reason to reject the record.
-    pub fn parse<'a>(&self, record: &'a str, scratch: &'a mut Scratch) -> Result<Record<'a>, Reject> {
+    pub fn parse<'a>(&self, record: &'a str, scratch: &'a mut JsonScratch) -> Result<Record<'a>, Reject> {
         scratch.clear();
         read(&mut scratch.tape, record, &self.plan.names)?;
-        let Scratch { arena, tape, folder } = scratch;
+        let JsonScratch { arena, tape, folder } = scratch;
         let (tape, arena) = (&*tape, &*arena);
         let json: &JsonRecord<'_> = arena.alloc(tape.of(record));
         let folder: Option<&JsonRecord<'_>> = match folder.keys.is_empty() {
@@ -127,7 +127,11 @@ impl JsonRecords {
     ///
     /// # Errors
     /// The reason to reject the record.
-    pub fn parse_bytes<'a>(&self, record: &'a [u8], scratch: &'a mut Scratch) -> Result<Record<'a>, Reject> {
+    pub fn parse_bytes<'a>(
+        &self,
+        record: &'a [u8],
+        scratch: &'a mut JsonScratch,
+    ) -> Result<Record<'a>, Reject> {
         self.parse(utf8(record)?, scratch)
     }
 }

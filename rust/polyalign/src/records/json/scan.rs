@@ -3,6 +3,9 @@
 //! Three ways to find it, tested equal: 16 bytes at a time (SSE2, always there on x86-64; else
 //! words), 64 at a time where the machine has AVX2, and the obvious loop for the last bytes.
 
+#[cfg(target_arch = "x86_64")]
+use crate::cpu::Avx2;
+
 /// Whether a byte ends a run of plain string bytes.
 #[inline(always)]
 const fn stops(byte: u8) -> bool {
@@ -39,7 +42,7 @@ fn tail(bytes: &[u8], from: usize) -> usize {
 #[inline(never)]
 fn long(bytes: &[u8], from: usize) -> usize {
     #[cfg(target_arch = "x86_64")]
-    if crate::cpu::allows(crate::cpu::Level::Avx2) && std::arch::is_x86_feature_detected!("avx2") {
+    if Avx2::get().is_some() {
         // SAFETY: the processor has AVX2.
         return unsafe { long_avx2(bytes, from) };
     }

@@ -1,34 +1,13 @@
 //! The masks by AVX-512.
 
-use super::super::triples::Pairs;
+use super::super::han::Pairs;
 use super::blocks::{BLOCK, Masks};
-use super::wide::{MOST_TRIPLES, Machine, ROOM, WINDOW, Wide};
+use super::wide::{MOST_CODED, Machine, ROOM, WINDOW, Wide};
+use crate::cpu::Avx512Vbmi2;
 use std::arch::x86_64::*;
 
-/// Proof that the processor has AVX-512 as of Ice Lake and Zen 4.
-#[derive(Clone, Copy)]
-pub(in super::super) struct Avx512(());
-
-impl Avx512 {
-    /// The proof, on such a processor.
-    pub(in super::super) fn detect() -> Option<Self> {
-        let has = crate::cpu::allows(crate::cpu::Level::Avx512)
-            && is_x86_feature_detected!("avx512f")
-            && is_x86_feature_detected!("avx512bw")
-            && is_x86_feature_detected!("avx512dq")
-            && is_x86_feature_detected!("avx512vl")
-            && is_x86_feature_detected!("avx512vbmi")
-            && is_x86_feature_detected!("avx512vbmi2")
-            && is_x86_feature_detected!("bmi1")
-            && is_x86_feature_detected!("bmi2")
-            && is_x86_feature_detected!("lzcnt")
-            && is_x86_feature_detected!("popcnt");
-        has.then_some(Self(()))
-    }
-}
-
 // SAFETY of all calls below: `self` proves that the processor has the features they are compiled for.
-impl Machine for Avx512 {
+impl Machine for Avx512Vbmi2 {
     const WIDE: bool = true;
     #[inline(always)]
     fn masks(self, block: &[u8; BLOCK]) -> Masks {
@@ -46,7 +25,7 @@ impl Machine for Avx512 {
         unsafe { codes(window) }
     }
     #[inline(always)]
-    fn found(self, flags: &[u32; MOST_TRIPLES]) -> [u64; 3] {
+    fn found(self, flags: &[u32; MOST_CODED]) -> [u64; 3] {
         // SAFETY: see above.
         unsafe { found(flags) }
     }
@@ -62,14 +41,7 @@ impl Machine for Avx512 {
     }
     #[inline(always)]
     fn run<R>(self, code: impl FnOnce() -> R) -> R {
-        #[target_feature(
-            enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vbmi2,bmi1,bmi2,lzcnt,popcnt"
-        )]
-        fn compiled<R>(code: impl FnOnce() -> R) -> R {
-            code()
-        }
-        // SAFETY: see above.
-        unsafe { compiled(code) }
+        Avx512Vbmi2::run(self, code)
     }
 }
 
@@ -163,7 +135,7 @@ fn codes(window: &[u8; WINDOW]) -> [u16; BLOCK] {
 
 #[target_feature(enable = "avx512f,avx512vl")]
 #[inline]
-fn found(flags: &[u32; MOST_TRIPLES]) -> [u64; 3] {
+fn found(flags: &[u32; MOST_CODED]) -> [u64; 3] {
     let mut found = [0; 3];
     // Eight at a time, as they have been stored, so that the loads need not wait.
     for (i, flags) in flags.as_chunks::<8>().0.iter().enumerate() {

@@ -1,6 +1,6 @@
 //! Which pre-tokenizer a tokenizer.json asks for.
 
-use super::Family;
+use super::scan::Family;
 use serde_json::Value;
 
 const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";

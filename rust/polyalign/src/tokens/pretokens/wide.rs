@@ -1,13 +1,28 @@
 //! Masks of text that mixes ASCII with Han and the common punctuation of three bytes, one bit per character.
+//!
+//! The rules of [`blocks`](super::blocks) are about neighbouring characters, so the masks of bytes are gathered to one
+//! bit a character, and the starts that are found so are spread to the bytes again. As cl100k cuts:
+//!
+//! ```text
+//! text          好 的 ， ok       three bytes each, and two
+//! leads         1..1..1..11      bytes that start a character
+//! han           1..1.......
+//! punctuation   ......1....
+//! gathered      11...            Han, the bits at `leads` alone (PEXT)
+//! found         1.1..            starts, by character: 好的|，ok
+//! starts        1.....1....      the same at `leads` (PDEP)
+//! ```
 
-use super::super::triples::Pairs;
+use super::super::han::Pairs;
 use super::blocks::{BLOCK, Masks, below};
+#[cfg(target_arch = "x86_64")]
+use crate::cpu::Avx2;
 
 /// A block and enough beyond it to load 16 bytes from each of its positions.
 pub(in super::super) const WINDOW: usize = BLOCK + 16;
 
 /// As many characters of three bytes as start in a block, and a few more.
-pub(in super::super) const MOST_TRIPLES: usize = 24;
+pub(in super::super) const MOST_CODED: usize = 24;
 
 /// What [`Machine::stretches`] may write to.
 pub(in super::super) const ROOM: usize = BLOCK + 16;
@@ -19,7 +34,7 @@ pub(in super::super) struct Wide {
     /// The bytes that start a character; the other masks are of such bytes too.
     pub leads: u64,
     /// Han and common punctuation: characters of three bytes.
-    pub triples: u64,
+    pub coded: u64,
     pub han: u64,
     pub ascii: u64,
 }
@@ -30,11 +45,11 @@ pub(in super::super) trait Machine: Copy {
     const WIDE: bool;
     fn masks(self, block: &[u8; BLOCK]) -> Masks;
     fn wide(self, masks: &Masks, window: &[u8; WINDOW]) -> Wide;
-    /// The number ([`code`](super::super::triples::code)) of the character that starts at each byte, where it is
+    /// The number ([`code`](super::super::codes::code)) of the character that starts at each byte, where it is
     /// one of those that have one.
     fn codes(self, window: &[u8; WINDOW]) -> [u16; BLOCK];
     /// Of what [`Pairs::find`] gave: which are there, which are [`Pairs::ONE`], which are [`Pairs::ODD`].
-    fn found(self, flags: &[u32; MOST_TRIPLES]) -> [u64; 3];
+    fn found(self, flags: &[u32; MOST_CODED]) -> [u64; 3];
     /// Puts the lowest bits where `places` has its bits.
     fn spread(self, bits: u64, places: u64) -> u64;
     /// Where the stretches between the bits of `starts` begin, and their lengths; returns how many there are. The
@@ -80,7 +95,7 @@ impl Machine for Portable {
         unreachable!("asked for only where WIDE is set")
     }
     #[inline(always)]
-    fn found(self, _: &[u32; MOST_TRIPLES]) -> [u64; 3] {
+    fn found(self, _: &[u32; MOST_CODED]) -> [u64; 3] {
         unreachable!("asked for only where WIDE is set")
     }
     #[inline(always)]
@@ -90,25 +105,6 @@ impl Machine for Portable {
     #[inline(always)]
     fn run<R>(self, code: impl FnOnce() -> R) -> R {
         code()
-    }
-}
-
-/// Proof that the processor has AVX2 and BMI2.
-#[cfg(target_arch = "x86_64")]
-#[derive(Clone, Copy)]
-pub(in super::super) struct Avx2(());
-
-#[cfg(target_arch = "x86_64")]
-impl Avx2 {
-    /// The proof, on such a processor.
-    pub(in super::super) fn detect() -> Option<Self> {
-        let has = crate::cpu::allows(crate::cpu::Level::Avx2)
-            && is_x86_feature_detected!("avx2")
-            && is_x86_feature_detected!("bmi1")
-            && is_x86_feature_detected!("bmi2")
-            && is_x86_feature_detected!("lzcnt")
-            && is_x86_feature_detected!("popcnt");
-        has.then_some(Self(()))
     }
 }
 
@@ -131,7 +127,7 @@ impl Machine for Avx2 {
         unsafe { codes_avx2(window) }
     }
     #[inline(always)]
-    fn found(self, flags: &[u32; MOST_TRIPLES]) -> [u64; 3] {
+    fn found(self, flags: &[u32; MOST_CODED]) -> [u64; 3] {
         // SAFETY: `self` proves that the processor has AVX2.
         unsafe { found_avx2(flags) }
     }
@@ -142,12 +138,7 @@ impl Machine for Avx2 {
     }
     #[inline(always)]
     fn run<R>(self, code: impl FnOnce() -> R) -> R {
-        #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
-        fn compiled<R>(code: impl FnOnce() -> R) -> R {
-            code()
-        }
-        // SAFETY: `self` proves that the processor has these features.
-        unsafe { compiled(code) }
+        Avx2::run(self, code)
     }
 }
 
@@ -168,7 +159,7 @@ impl Wide {
     #[target_feature(enable = "bmi2")]
     #[inline]
     pub(super) fn of(m: &Masks, leads: u64, han: u64, punctuation: u64) -> Self {
-        let triples = han | punctuation;
+        let coded = han | punctuation;
         let by_char = |bytes: u64| std::arch::x86_64::_pext_u64(bytes, leads);
         let masks = Masks {
             upper: by_char(m.upper),
@@ -180,11 +171,11 @@ impl Wide {
             newline: by_char(m.newline),
             apostrophe: 0,
             control: by_char(m.control),
-            wide: by_char(m.wide & !triples | m.apostrophe),
+            wide: by_char(m.wide & !coded | m.apostrophe),
             han: by_char(han),
             marks: by_char(punctuation),
         };
-        Self { masks, leads, triples, han, ascii: !m.wide }
+        Self { masks, leads, coded, han, ascii: !m.wide }
     }
 
     /// Leads, Han and punctuation among 32 bytes that two more follow.
@@ -250,7 +241,7 @@ fn codes_avx2(window: &[u8; WINDOW]) -> [u16; BLOCK] {
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
 #[inline]
-fn found_avx2(flags: &[u32; MOST_TRIPLES]) -> [u64; 3] {
+fn found_avx2(flags: &[u32; MOST_CODED]) -> [u64; 3] {
     use std::arch::x86_64::*;
     let mut found = [0; 3];
     for (i, flags) in flags.as_chunks::<8>().0.iter().enumerate() {
@@ -267,17 +258,17 @@ fn found_avx2(flags: &[u32; MOST_TRIPLES]) -> [u64; 3] {
 
 #[cfg(all(test, target_arch = "x86_64"))]
 mod tests {
-    use super::super::super::triples::code;
+    use super::super::super::codes::code;
     use super::super::super::unicode::{PUNCTUATION, TABLE, UNCASED};
-    use super::super::Avx512;
     use super::*;
+    use crate::cpu::Avx512Vbmi2;
 
     #[test]
     fn classes_of_three_bytes_agree_with_the_table() {
-        if let Some(machine) = Avx2::detect() {
+        if let Some(machine) = Avx2::get() {
             classes_agree(machine);
         }
-        if let Some(machine) = Avx512::detect() {
+        if let Some(machine) = Avx512Vbmi2::get() {
             classes_agree(machine);
         }
     }
@@ -295,9 +286,9 @@ mod tests {
                 if let Some(code) = code(c as u32) {
                     assert_eq!(machine.codes(&window)[before] as u32, code, "{c:?}");
                 }
-                assert!(!at(wide.triples) || code(c as u32).is_some(), "{c:?}");
+                assert!(!at(wide.coded) || code(c as u32).is_some(), "{c:?}");
                 assert!(at(wide.leads) && at(wide.masks.wide | wide.masks.han | wide.masks.marks), "{c:?}");
-                assert_eq!(at(wide.masks.han | wide.masks.marks), at(wide.triples), "{c:?}");
+                assert_eq!(at(wide.masks.han | wide.masks.marks), at(wide.coded), "{c:?}");
                 let class = TABLE.class(c as u32);
                 if at(wide.masks.han) {
                     assert!(class == UNCASED && ('\u{4e00}'..='\u{9fa5}').contains(&c), "{c:?}");

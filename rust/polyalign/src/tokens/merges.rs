@@ -1,24 +1,24 @@
-//! Byte-level BPE: the number of tokens of one pre-token.
+//! Byte-level BPE and nothing else: the number of tokens of a piece of text by merging its bytes.
+//!
+//! Of all neighbours in a piece those are merged first whose merge has the lowest rank, until no two have a merge. With
+//! the merges `t h` (rank 0), `h e` (1) and `th e` (2), `hethe` goes h·e·t·h·e, h·e·th·e, he·th·e, he·the: two tokens.
+//!
+//! Up to [`SHORT`] bytes the lowest rank is found by looking at all of them, beyond that by a heap, and beyond
+//! [`WINDOW`] bytes a window at a time.
 
-use super::boundaries::Boundaries;
-use super::cache::prefetch;
-use super::config::Model;
-use super::triples::{Char, Triples};
+use super::config::ModelConfig;
+use super::hash::{hash_bytes, prefetch};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// A BPE model over bytes.
-pub(super) struct Bpe {
-    merges: Merges,
+/// The merges of a model, over bytes.
+pub(super) struct Merges {
+    ranks: Ranks,
     /// With `ignore_merges`, the byte strings that are one token whatever the merges say.
     whole: Option<ByteSet>,
-    /// Where no token spans.
-    pub(super) boundaries: Boundaries,
-    /// What is known of Han, if it is not too much for tables.
-    pub(super) triples: Option<Triples>,
     /// Whether what a merge makes is never merged by an earlier one: then merges by rank and merges as they come are
     /// the same, and those of one character don't depend on what surrounds it.
     pub(super) ordered: bool,
@@ -26,7 +26,7 @@ pub(super) struct Bpe {
 
 /// Working memory for long pre-tokens.
 #[derive(Default)]
-pub(super) struct BpeScratch {
+pub(super) struct MergeScratch {
     symbols: Vec<Symbol>,
     /// Rank and place of the merges that may come next, as one number each.
     heap: BinaryHeap<Reverse<u64>>,
@@ -46,18 +46,24 @@ struct Symbol {
 /// No token, no merge.
 pub(super) const NONE: u32 = u32::MAX;
 /// Up to this many bytes merges are found by scanning, beyond it by a heap.
-const SHORT: usize = 32;
+pub(super) const SHORT: usize = 32;
 /// Bytes of a long pre-token that are merged at a time: symbols and heap stay in the processor's caches.
 const WINDOW: usize = 32 << 10;
 /// Tokens of the window before that are merged again with what follows, at first.
 const AGAIN: usize = 4;
 
-impl Bpe {
+impl Merges {
     /// The tables of a model, or why the fast path can't stand for it. Whatever is wrong with the model itself
     /// is also only a reason: the `tokenizers` crate then says what.
     ///
     /// Tokens are known by numbers of our own here, see [`Ids`].
-    pub(super) fn build(model: &Model, vocab: &Vocab, ignore_merges: bool) -> Result<Self, String> {
+    /// `each` is given the bytes of every token that a piece may come to.
+    pub(super) fn build(
+        model: &ModelConfig,
+        vocab: &Vocab,
+        ignore_merges: bool,
+        mut each: impl FnMut(&[u8]),
+    ) -> Result<Self, String> {
         if model.vocab.len() + model.merges.len() + 256 > 1 << ID_BITS {
             return Err("more than two million tokens and merges".into());
         }
@@ -72,8 +78,7 @@ impl Bpe {
             let place = vocab.get(c.encode_utf8(&mut [0; 4]));
             bytes[byte as usize] = place.ok_or_else(|| format!("no token for the byte {byte:#04x}"))?;
         }
-        let mut merges = Merges::with_capacity(model.merges.len());
-        let mut boundaries = Boundaries::new();
+        let mut ranks = Ranks::with_capacity(model.merges.len());
         let mut ids = Ids::new(&bytes, model);
         let (mut joined, mut decoded) = (String::new(), Vec::new());
         let (mut merged, mut ordered) = (vec![false; model.vocab.len()], true);
@@ -89,28 +94,25 @@ impl Bpe {
             merged[a as usize] = true;
             merged[b as usize] = true;
             let (a, b) = (ids.operand(a), ids.operand(b));
-            merges.made.push(ids.made(new, rank));
+            ranks.made.push(ids.made(new, rank));
             // Other tokens can't come of bytes.
             if alphabet.decode(&joined, &mut decoded) {
-                boundaries.add(&decoded);
-                merges.insert(a, b, rank as u32);
+                each(&decoded);
+                ranks.insert(a, b, rank as u32);
             }
         }
-        merges.index_bytes();
+        ranks.index_bytes();
         let whole = ignore_merges.then(|| {
             let mut whole = ByteSet::with_capacity(model.vocab.len());
             for (token, _) in &model.vocab {
                 if alphabet.decode(&token.0, &mut decoded) {
-                    boundaries.add(&decoded);
+                    each(&decoded);
                     whole.insert(&decoded);
                 }
             }
             whole
         });
-        let pairs = boundaries.take_pairs();
-        let mut bpe = Self { merges, whole, boundaries, triples: None, ordered };
-        bpe.triples = pairs.and_then(|pairs| Triples::build(&bpe, &bpe.boundaries, pairs));
-        Ok(bpe)
+        Ok(Self { ranks, whole, ordered })
     }
 
     /// Whether the pre-token is one token whatever the merges say.
@@ -120,14 +122,7 @@ impl Bpe {
     }
 
     /// The number of tokens of a pre-token, or of a part of it that no token crosses. `is_whole` comes first.
-    pub(super) fn count(&self, piece: &[u8], scratch: &mut BpeScratch) -> u32 {
-        let mut symbols = Symbols::default();
-        let ascii = piece.last().is_none_or(u8::is_ascii);
-        if let Some(triples) = self.triples.as_ref().filter(|_| !ascii && piece.len() <= 3 * SHORT)
-            && triples.symbols(self, piece, &mut symbols)
-        {
-            return self.merge(&mut symbols);
-        }
+    pub(super) fn count(&self, piece: &[u8], scratch: &mut MergeScratch) -> u32 {
         if piece.len() > SHORT {
             return self.count_long(piece, scratch);
         }
@@ -139,18 +134,23 @@ impl Bpe {
         let mut symbols = Symbols { n: piece.len(), ..Symbols::default() };
         for (i, &byte) in piece.iter().enumerate() {
             symbols.ids[i] = byte as u32;
-            symbols.ranks[i] = piece.get(i + 1).map_or(NONE, |&next| self.merges.rank_of_bytes(byte, next));
+            symbols.ranks[i] = piece.get(i + 1).map_or(NONE, |&next| self.ranks.rank_of_bytes(byte, next));
         }
         (self.merge(&mut symbols), symbols.ids[0])
     }
 
     /// The rank of the merge of two tokens, or [`NONE`].
     pub(super) fn rank(&self, left: u32, right: u32) -> u32 {
-        self.merges.rank(left, right)
+        self.ranks.rank(left, right)
+    }
+
+    /// The rank of the merge of two bytes, or [`NONE`].
+    pub(super) fn rank_of_bytes(&self, a: u8, b: u8) -> u32 {
+        self.ranks.rank_of_bytes(a, b)
     }
 
     /// Merges until nothing can be merged, and returns how many tokens are left.
-    fn merge(&self, Symbols { ids, ranks, n }: &mut Symbols) -> u32 {
+    pub(super) fn merge(&self, Symbols { ids, ranks, n }: &mut Symbols) -> u32 {
         let mut n = *n;
         while n > 1 {
             let (mut best, mut lowest) = (0, ranks[0]);
@@ -163,24 +163,24 @@ impl Bpe {
                 break;
             }
             n -= 1;
-            ids[best] = self.merges.made(lowest);
+            ids[best] = self.ranks.made(lowest);
             for i in best + 1..n {
                 ids[i] = ids[i + 1];
                 ranks[i] = ranks[i + 1];
             }
             if best + 1 < n {
-                self.merges.prefetch(ids[best], ids[best + 1]);
+                self.ranks.prefetch(ids[best], ids[best + 1]);
             }
             if best > 0 {
-                ranks[best - 1] = self.merges.rank(ids[best - 1], ids[best]);
+                ranks[best - 1] = self.ranks.rank(ids[best - 1], ids[best]);
             }
-            ranks[best] = if best + 1 < n { self.merges.rank(ids[best], ids[best + 1]) } else { NONE };
+            ranks[best] = if best + 1 < n { self.ranks.rank(ids[best], ids[best + 1]) } else { NONE };
         }
         n as u32
     }
 
     /// The number of tokens of a piece of any length, in memory of a window's size.
-    fn count_long(&self, piece: &[u8], scratch: &mut BpeScratch) -> u32 {
+    fn count_long(&self, piece: &[u8], scratch: &mut MergeScratch) -> u32 {
         if piece.len() <= WINDOW {
             return self.merge_all(piece, scratch);
         }
@@ -203,7 +203,7 @@ impl Bpe {
         &self,
         piece: &[u8],
         window: usize,
-        scratch: &mut BpeScratch,
+        scratch: &mut MergeScratch,
     ) -> Option<u32> {
         let (mut before, mut to) = (0, 0);
         scratch.starts.clear();
@@ -235,7 +235,7 @@ impl Bpe {
     }
 
     /// Whether the token from `left` on and the first of those just merged, from `right` on, are what their text gives.
-    fn is_apart(&self, piece: &[u8], left: usize, right: usize, scratch: &mut BpeScratch) -> bool {
+    fn is_apart(&self, piece: &[u8], left: usize, right: usize, scratch: &mut MergeScratch) -> bool {
         let end = right + scratch.symbols[0].next as usize;
         let merged = std::mem::take(&mut scratch.symbols);
         self.merge_all(&piece[left..end], scratch);
@@ -246,8 +246,8 @@ impl Bpe {
     }
 
     /// Merges until nothing can be merged. Tokens are the symbols that are left, from the first on; returns how many.
-    fn merge_all(&self, piece: &[u8], scratch: &mut BpeScratch) -> u32 {
-        let BpeScratch { symbols, heap, stop, .. } = scratch;
+    fn merge_all(&self, piece: &[u8], scratch: &mut MergeScratch) -> u32 {
+        let MergeScratch { symbols, heap, stop, .. } = scratch;
         let len = piece.len() as u32;
         symbols.clear();
         heap.clear();
@@ -257,7 +257,7 @@ impl Bpe {
             next: i as u32 + 1,
         }));
         let push = |heap: &mut BinaryHeap<_>, at: u32, a: u32, b: u32| {
-            let rank = self.merges.rank(a, b);
+            let rank = self.ranks.rank(a, b);
             if rank != NONE {
                 heap.push(Reverse((rank as u64) << 32 | at as u64));
             }
@@ -265,7 +265,7 @@ impl Bpe {
         // Filled at once, in linear time.
         let mut first = std::mem::take(heap).into_vec();
         first.extend(symbols.windows(2).enumerate().filter_map(|(i, pair)| {
-            let rank = self.merges.rank(pair[0].id, pair[1].id);
+            let rank = self.ranks.rank(pair[0].id, pair[1].id);
             (rank != NONE).then_some(Reverse((rank as u64) << 32 | i as u64))
         }));
         *heap = BinaryHeap::from(first);
@@ -282,10 +282,10 @@ impl Bpe {
             }
             let right = symbols[symbol.next as usize];
             // An entry whose symbols have changed since it was pushed.
-            if self.merges.rank(symbol.id, right.id) != rank {
+            if self.ranks.rank(symbol.id, right.id) != rank {
                 continue;
             }
-            let new = self.merges.made(rank);
+            let new = self.ranks.made(rank);
             symbols[symbol.next as usize].id = NONE;
             symbols[at as usize] = Symbol { id: new, next: right.next, ..symbol };
             count -= 1;
@@ -301,7 +301,7 @@ impl Bpe {
     }
 }
 
-impl BpeScratch {
+impl MergeScratch {
     /// Whether counting is to stop: what it comes to then means nothing.
     pub(super) fn is_stopped(&self) -> bool {
         is_set(&self.stop)
@@ -335,36 +335,6 @@ impl Default for Symbols {
     }
 }
 
-impl Symbols {
-    /// From the characters of a piece; false if they are too many.
-    pub(super) fn fill(&mut self, bpe: &Bpe, piece: &[u8], chars: &[Char]) -> bool {
-        let bytes = |c: &Char| if c.place == NONE { c.len as usize } else { 1 };
-        if chars.iter().map(bytes).sum::<usize>() > SHORT {
-            return false;
-        }
-        let mut n = 0;
-        for (i, c) in chars.iter().enumerate() {
-            if c.place != NONE {
-                let alone = chars.get(i + 1).is_none_or(|next| next.place == NONE);
-                (self.ids[n], self.ranks[n]) = (c.place, if alone { NONE } else { c.rank });
-                n += 1;
-                continue;
-            }
-            let end = (c.at + c.len) as usize;
-            // No token holds a whole character and the beginning of the next.
-            let follows = chars.get(i + 1).is_some_and(|next| next.place == NONE);
-            for at in c.at as usize..end {
-                self.ids[n] = piece[at] as u32;
-                let next = if at + 1 < end || follows { piece.get(at + 1) } else { None };
-                self.ranks[n] = next.map_or(NONE, |&next| bpe.merges.rank_of_bytes(piece[at], next));
-                n += 1;
-            }
-        }
-        self.n = n;
-        true
-    }
-}
-
 /// Numbers tokens so that what a merge makes need not be looked up: a byte's own token is the byte, and what a
 /// merge makes for the first time is 256 and the rank of the merge.
 struct Ids {
@@ -374,7 +344,7 @@ struct Ids {
 }
 
 impl Ids {
-    fn new(bytes: &[u32; 256], model: &Model) -> Self {
+    fn new(bytes: &[u32; 256], model: &ModelConfig) -> Self {
         let mut by_place = vec![NONE; model.vocab.len()];
         for (byte, &place) in bytes.iter().enumerate().filter(|(_, place)| **place != NONE) {
             by_place[place as usize] = byte as u32;
@@ -407,7 +377,7 @@ pub(super) struct Vocab<'a>(HashMap<&'a str, u32, BuildHasherDefault<StrHasher>>
 
 impl<'a> Vocab<'a> {
     /// The places of a model's tokens, a repeated one at its last; an error if two tokens share an id.
-    pub(super) fn new(model: &'a Model) -> Result<Self, String> {
+    pub(super) fn new(model: &'a ModelConfig) -> Result<Self, String> {
         let mut places = HashMap::with_capacity_and_hasher(model.vocab.len(), BuildHasherDefault::default());
         for (place, (token, _)) in model.vocab.iter().enumerate() {
             places.insert(&*token.0, place as u32);
@@ -449,8 +419,8 @@ impl Hasher for StrHasher {
 const ID_BITS: u32 = 21;
 const RANK_BITS: u32 = 22;
 
-/// Merges by pair: open addressing, at most two thirds full. A slot holds both ids and the rank.
-struct Merges {
+/// The ranks of merges by pair: open addressing, at most two thirds full. A slot holds both ids and the rank.
+struct Ranks {
     slots: Vec<u64>,
     shift: u32,
     /// The token that the merge of each rank makes.
@@ -463,7 +433,7 @@ struct Merges {
 
 const EMPTY: u64 = u64::MAX;
 
-impl Merges {
+impl Ranks {
     fn with_capacity(n: usize) -> Self {
         let bits = (n.max(4) * 3 / 2).next_power_of_two().trailing_zeros();
         Self {
@@ -566,19 +536,6 @@ impl ByteSet {
     fn contains(&self, string: &[u8]) -> bool {
         self.slots[self.slot(string)].1 != 0
     }
-}
-
-/// A hash of a byte string, good in all its bits.
-pub(super) fn hash_bytes(bytes: &[u8]) -> u64 {
-    let (words, tail) = bytes.as_chunks::<8>();
-    let mut last = [0; 8];
-    last[..tail.len()].copy_from_slice(tail);
-    let mut hash = bytes.len() as u64;
-    for word in words.iter().chain([&last]) {
-        let mixed = (hash ^ u64::from_le_bytes(*word)) as u128 * 0x9e37_79b9_7f4a_7c15;
-        hash = (mixed >> 64) as u64 ^ mixed as u64;
-    }
-    hash
 }
 
 /// The characters that stand for bytes in a byte-level vocabulary.

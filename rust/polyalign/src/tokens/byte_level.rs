@@ -1,40 +1,28 @@
-//! The fast path: byte-level BPE with a known pre-tokenizer.
+//! The fast path: byte-level BPE with a known pre-tokenizer. Which tokenizer.json it covers, and a text's way through
+//! it: added tokens are cut out, what lies between is normalised, and counted ([`Counting`]).
 
 use super::added::{Matcher, matchers};
-use super::bpe::{Bpe, BpeScratch, Vocab};
-use super::cache::Cache;
 use super::config::{File, encodes_special_tokens};
-use super::hot::Hot;
+use super::count::Counting;
+use super::merges::Vocab;
+use super::model::Model;
 use super::normalise::{is_nfc, nfc};
-use super::pieces::Pieces;
+use super::pieces::CountScratch;
 use super::pretokens::{Family, recognise};
 use serde_json::Value;
 use std::convert::Infallible;
 
 /// Counts with our own code.
-pub(super) struct Fast {
+pub(super) struct ByteLevel {
     raw: Matcher,
     normalised: Matcher,
     nfc: bool,
     pub(super) family: Family,
     prefix_space: bool,
-    bpe: Bpe,
+    model: Model,
 }
 
-/// Working memory of [`Fast`].
-pub(super) struct FastScratch {
-    pub(super) cache: Cache,
-    pub(super) bpe: BpeScratch,
-    pub(super) pieces: Pieces,
-}
-
-impl FastScratch {
-    pub(super) fn new() -> Self {
-        Self { cache: Cache::new(), bpe: BpeScratch::default(), pieces: Pieces::default() }
-    }
-}
-
-impl Fast {
+impl ByteLevel {
     /// The fast path for a tokenizer, or why it has none.
     pub(super) fn build(file: File) -> Result<Self, String> {
         let File { added_tokens, model, rest } = file;
@@ -47,16 +35,16 @@ impl Fast {
         check_model(&model.rest)?;
         let flag = |name: &str| model.rest.get(name).and_then(Value::as_bool).unwrap_or(false);
         let vocab = Vocab::new(&model)?;
-        let bpe = Bpe::build(&model, &vocab, flag("ignore_merges"))?;
+        let tables = Model::build(&model, &vocab, flag("ignore_merges"))?;
         let id_of = |token: &str| vocab.get(token).map(|place| model.vocab[place as usize].1);
         let normalise = |s: &str| if nfc_on { nfc(s) } else { s.to_owned() };
         let encode_special = encodes_special_tokens(&rest);
         let (raw, normalised) = matchers(added_tokens, id_of, vocab.len(), normalise, encode_special)?;
-        Ok(Self { raw, normalised, nfc: nfc_on, family, prefix_space, bpe })
+        Ok(Self { raw, normalised, nfc: nfc_on, family, prefix_space, model: tables })
     }
 
     /// The number of tokens of a text.
-    pub(super) fn count(&self, text: &str, scratch: &mut FastScratch) -> u32 {
+    pub(super) fn count(&self, text: &str, scratch: &mut CountScratch) -> u32 {
         let mut count = 0;
         let found = self.raw.split(text, |part| {
             count += self.count_raw(part, scratch);
@@ -66,7 +54,7 @@ impl Fast {
     }
 
     /// A stretch without raw added tokens.
-    fn count_raw(&self, text: &str, scratch: &mut FastScratch) -> u32 {
+    fn count_raw(&self, text: &str, scratch: &mut CountScratch) -> u32 {
         if self.nfc && !is_nfc(text) {
             self.count_normalised(&nfc(text), scratch)
         } else {
@@ -74,7 +62,7 @@ impl Fast {
         }
     }
 
-    fn count_normalised(&self, text: &str, scratch: &mut FastScratch) -> u32 {
+    fn count_normalised(&self, text: &str, scratch: &mut CountScratch) -> u32 {
         let mut count = 0;
         let found = self.normalised.split(text, |part| {
             count += self.count_plain(part, scratch);
@@ -84,8 +72,8 @@ impl Fast {
     }
 
     /// A normalised stretch without added tokens.
-    fn count_plain(&self, text: &str, scratch: &mut FastScratch) -> u32 {
-        let counter = Hot { family: self.family, bpe: &self.bpe };
+    fn count_plain(&self, text: &str, scratch: &mut CountScratch) -> u32 {
+        let counter = Counting { family: self.family, model: &self.model };
         if self.prefix_space && !text.starts_with(' ') {
             counter.count(format!(" {text}").as_bytes(), scratch)
         } else {

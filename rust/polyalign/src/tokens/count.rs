@@ -1,19 +1,38 @@
-//! The hot loop: from text to pre-tokens, from pre-tokens to counts.
+//! The hot loop: from text to pre-tokens, from pre-tokens to pieces, from pieces to counts.
+//!
+//! Masks tell where pre-tokens start. Within them, characters that have a number ([`codes`](super::codes)) are cut
+//! where no token spans the two, and those that come to lie alone or in pairs are counted from tables at once; other
+//! pieces wait to be looked up ([`pieces`](super::pieces)). If 好的 is a token, and no other spans two of these
+//! characters:
+//!
+//! ```text
+//! text          好 的 ， ok
+//! coded         1..1..1.....     characters that have a number
+//! starts        1.....1....1     of pre-tokens, 好的|，ok, and the end
+//! second        ...1..1.....     coded & coded << 3: with one before them
+//! one           ...1........     of those, with which the two are one token
+//! cuts          ......1..1..     second, but for what a token spans; and ASCII that no token joins with what is before
+//! ends          1.....1..1.1     starts | cuts
+//! lone          ......1.....     coded & ends & ends >> 3: ， is one token
+//! pair          1...........     coded & ends & !(ends >> 3) & ends >> 6: 好的 is one
+//! ```
+//!
+//! `ok` is left, and waits.
 
-use super::bpe::Bpe;
-use super::fast::FastScratch;
-use super::pieces::Pieces;
-#[cfg(target_arch = "x86_64")]
-use super::pretokens::{Avx2, Avx512};
-use super::pretokens::{BLOCK, Family, MOST_TRIPLES, Machine, Portable, WINDOW, Wide, below, starts, stops};
-use super::triples::{NO_CODE, Triples};
+use super::codes::NO_CODE;
+use super::han::Han;
+use super::model::Model;
+use super::pieces::{CountScratch, Pieces};
+use super::pretokens::{BLOCK, Family, MOST_CODED, Machine, Portable, WINDOW, Wide, below, starts, stops};
 use super::unicode::{TABLE, decode, is_continuation};
+#[cfg(target_arch = "x86_64")]
+use crate::cpu::{Avx2, Avx512Vbmi2};
 
 /// What the loop reads.
 #[derive(Clone, Copy)]
-pub(super) struct Hot<'a> {
+pub(super) struct Counting<'a> {
     pub(super) family: Family,
-    pub(super) bpe: &'a Bpe,
+    pub(super) model: &'a Model,
 }
 
 /// The pre-token and the piece of it that the loop is in: they begin before, or at, where the loop is.
@@ -62,44 +81,29 @@ fn may_begin_block<M: Machine>(_: M, text: &[u8]) -> bool {
     }
 }
 
-impl Hot<'_> {
+impl Counting<'_> {
     /// The number of tokens of a text below 2 GiB that holds no added tokens and needs no normalising.
-    pub(super) fn count(self, text: &[u8], scratch: &mut FastScratch) -> u32 {
+    pub(super) fn count(self, text: &[u8], scratch: &mut CountScratch) -> u32 {
         #[cfg(target_arch = "x86_64")]
-        if let Some(machine) = Avx512::detect() {
-            // SAFETY: the processor has these features.
-            return unsafe { self.count_avx512(machine, text, scratch) };
+        if let Some(machine) = Avx512Vbmi2::get() {
+            return machine.run(
+                #[inline(always)]
+                || self.each_family(machine, text, scratch),
+            );
         }
         #[cfg(target_arch = "x86_64")]
-        if let Some(machine) = Avx2::detect() {
-            // SAFETY: the processor has these features.
-            return unsafe { self.count_avx2(machine, text, scratch) };
+        if let Some(machine) = Avx2::get() {
+            return machine.run(
+                #[inline(always)]
+                || self.each_family(machine, text, scratch),
+            );
         }
-        self.count_portable(text, scratch)
-    }
-
-    /// The loop as any processor runs it.
-    pub(super) fn count_portable(self, text: &[u8], scratch: &mut FastScratch) -> u32 {
         self.each_family(Portable, text, scratch)
-    }
-
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(
-        enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vbmi2,bmi1,bmi2,lzcnt,popcnt"
-    )]
-    fn count_avx512(self, machine: Avx512, text: &[u8], scratch: &mut FastScratch) -> u32 {
-        self.each_family(machine, text, scratch)
-    }
-
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
-    fn count_avx2(self, machine: Avx2, text: &[u8], scratch: &mut FastScratch) -> u32 {
-        self.each_family(machine, text, scratch)
     }
 
     /// One copy of the loop for each family.
     #[inline(always)]
-    fn each_family(self, machine: impl Machine, text: &[u8], scratch: &mut FastScratch) -> u32 {
+    fn each_family(self, machine: impl Machine, text: &[u8], scratch: &mut CountScratch) -> u32 {
         match self.family {
             Family::Gpt2 => self.run(Family::Gpt2, machine, text, scratch),
             Family::Cl100k => self.run(Family::Cl100k, machine, text, scratch),
@@ -111,7 +115,7 @@ impl Hot<'_> {
     }
 
     #[inline(always)]
-    fn run(self, family: Family, machine: impl Machine, text: &[u8], scratch: &mut FastScratch) -> u32 {
+    fn run(self, family: Family, machine: impl Machine, text: &[u8], scratch: &mut CountScratch) -> u32 {
         let table = &*TABLE;
         let (mut count, mut at, mut open) = (0, 0, Open::at(0));
         while at < text.len() {
@@ -134,10 +138,10 @@ impl Hot<'_> {
 
     /// One copy of the look-ups for each machine.
     #[inline(never)]
-    fn drain<M: Machine>(self, machine: M, text: &[u8], scratch: &mut FastScratch) -> u32 {
+    fn drain<M: Machine>(self, machine: M, text: &[u8], scratch: &mut CountScratch) -> u32 {
         machine.run(
             #[inline(always)]
-            || self.count_pieces(text, scratch),
+            || scratch.count_pieces(self.model, text),
         )
     }
 
@@ -185,7 +189,7 @@ impl Hot<'_> {
         open: &mut Open,
         pieces: &mut Pieces,
     ) -> Option<Step> {
-        let triples = self.bpe.triples.as_ref()?;
+        let han = self.model.han.as_ref()?;
         let chars = (wide.leads & below(len)).count_ones() as usize;
         // Apostrophes stop the masks, and slashes after newlines are taken for granted.
         let found = starts(family, &wide.masks, &[b'/'; BLOCK], chars, end)?;
@@ -200,16 +204,15 @@ impl Hot<'_> {
         let inside = starts >> last & 1 == 0;
         let starts = starts & !(open.inside as u64);
         let codes = machine.codes(window);
-        let cuts = self.cuts(machine, triples, wide, &codes, window, open.left, known)?;
+        let cuts = self.cuts(machine, han, wide, &codes, window, open.left, known)?;
         let ends = (starts | cuts.all) & below(last) | (!inside as u64) << last;
-        let left =
-            if inside && wide.triples << 3 >> last & 1 != 0 { codes[last - 3] as u32 } else { NO_CODE };
+        let left = if inside && wide.coded << 3 >> last & 1 != 0 { codes[last - 3] as u32 } else { NO_CODE };
         let mut tokens = 0;
         if ends != 0 {
             let (first, top) = (ends.trailing_zeros() as usize, 63 - ends.leading_zeros() as usize);
             let whole = open.from == open.pre_token && starts >> first & 1 != 0;
             pieces.add_if(at + first > open.from, open.from, at + first - open.from, whole);
-            tokens = wide_pieces(triples, wide, &cuts, ends, starts, &codes, at, pieces);
+            tokens = wide_pieces(han, wide, &cuts, ends, starts, &codes, at, pieces);
             open.from = at + top;
         }
         let started = starts & (below(last) | (!inside as u64) << last);
@@ -226,7 +229,7 @@ impl Hot<'_> {
     fn cuts(
         self,
         machine: impl Machine,
-        triples: &Triples,
+        han: &Han,
         wide: &Wide,
         codes: &[u16; BLOCK],
         window: &[u8; WINDOW],
@@ -234,18 +237,18 @@ impl Hot<'_> {
         known: usize,
     ) -> Option<Cuts> {
         let end = if left == NO_CODE { None } else { Some(left) };
-        let places = wide.triples & below(known);
+        let places = wide.coded & below(known);
         // Only where the character before is of three bytes too.
-        let second = places & (wide.triples << 3 | (left != NO_CODE) as u64);
-        let mut flags = [u32::MAX; MOST_TRIPLES];
+        let second = places & (wide.coded << 3 | (left != NO_CODE) as u64);
+        let mut flags = [u32::MAX; MOST_CODED];
         let (mut bits, mut special) = (places, 0);
         // Eight at a time, so that the number of rounds is easy to predict: those beyond the last are not read.
         for (round, flags) in flags.as_chunks_mut::<8>().0.iter_mut().enumerate() {
             for (i, flags) in flags.iter_mut().enumerate() {
                 let right = codes[bits.trailing_zeros() as usize & (BLOCK - 1)];
                 bits &= bits.wrapping_sub(1);
-                special |= ((triples.of(right) != Triples::SIMPLE) as u64) << (8 * round + i);
-                *flags = triples.pairs.find(left, right as u32);
+                special |= ((han.of(right) != Han::SIMPLE) as u64) << (8 * round + i);
+                *flags = han.pairs.find(left, right as u32);
                 left = right as u32;
             }
             if bits == 0 {
@@ -259,33 +262,33 @@ impl Hot<'_> {
         while bits != 0 {
             let at = bits.trailing_zeros() as usize;
             bits &= bits - 1;
-            let of = triples.of(codes[at & (BLOCK - 1)]);
-            if of & Triples::ODD != 0 {
+            let of = han.of(codes[at & (BLOCK - 1)]);
+            if of & Han::ODD != 0 {
                 return None;
             }
-            if of & Triples::JOINED != 0 {
+            if of & Han::JOINED != 0 {
                 let end = if at > 0 { Some(window[at - 1] as u32) } else { end };
                 let (right, _) = decode(window, at);
-                let joined = end.is_some_and(|end| self.bpe.boundaries.begins_within(end, right));
+                let joined = end.is_some_and(|end| self.model.boundaries.begins_within(end, right));
                 cut &= !((joined as u64) << at);
             }
         }
-        if triples.leads {
+        if han.leads {
             let mut bits = cut;
             while bits != 0 {
                 let at = bits.trailing_zeros() as usize;
                 bits &= bits - 1;
                 let end = if at > 0 { Some(window[at - 1] as u32) } else { end };
-                let joined = end.is_some_and(|end| self.bpe.boundaries.lead_joined(end as u8, window[at]));
+                let joined = end.is_some_and(|end| self.model.boundaries.lead_joined(end as u8, window[at]));
                 cut &= !((joined as u64) << at);
             }
         }
-        let mut bits = wide.triples << 3 & wide.ascii & below(known);
+        let mut bits = wide.coded << 3 & wide.ascii & below(known);
         while bits != 0 {
             let at = bits.trailing_zeros() as usize;
             bits &= bits - 1;
             let (left, _) = decode(window, at - 3);
-            cut |= (!self.bpe.boundaries.spanned(left, window[at] as u32) as u64) << at;
+            cut |= (!self.model.boundaries.spanned(left, window[at] as u32) as u64) << at;
         }
         let known = second & joined & !odd;
         Some(Cuts { all: cut, one: known & one, two: known & !one, special })
@@ -300,7 +303,7 @@ impl Hot<'_> {
         open: Open,
         start: usize,
         to: usize,
-        scratch: &mut FastScratch,
+        scratch: &mut CountScratch,
     ) -> u32 {
         let (mut from, mut count) = (open.from, 0);
         let before =
@@ -312,7 +315,7 @@ impl Hot<'_> {
                 count += self.drain(machine, text, scratch);
             }
             let (right, len) = decode(text, at);
-            let apart = !self.bpe.boundaries.spanned(left, right);
+            let apart = !self.model.boundaries.spanned(left, right);
             scratch.pieces.add_if(apart, from, at - from, false);
             from = if apart { at } else { from };
             (left, at) = (right, at + len);
@@ -326,7 +329,7 @@ impl Hot<'_> {
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
 fn wide_pieces(
-    triples: &Triples,
+    han: &Han,
     wide: &Wide,
     cuts: &Cuts,
     ends: u64,
@@ -335,15 +338,15 @@ fn wide_pieces(
     at: usize,
     pieces: &mut Pieces,
 ) -> u32 {
-    let first = wide.triples & ends;
+    let first = wide.coded & ends;
     let lone = first & ends >> 3;
     let pair = first & !(ends >> 3) & ends >> 6;
     let [one, two] = [pair & cuts.one >> 3, pair & cuts.two >> 3];
     let mut count = lone.count_ones() + one.count_ones() + 2 * two.count_ones();
     let mut bits = lone & cuts.special;
     while bits != 0 {
-        let of = triples.of(codes[bits.trailing_zeros() as usize & (BLOCK - 1)]);
-        count += (of & Triples::COUNT) as u32 - 1;
+        let of = han.of(codes[bits.trailing_zeros() as usize & (BLOCK - 1)]);
+        count += (of & Han::COUNT) as u32 - 1;
         bits &= bits - 1;
     }
     let mut bits = ends & !lone & !one & !two & !(1 << (63 - ends.leading_zeros()));
@@ -359,9 +362,10 @@ fn wide_pieces(
 
 #[cfg(test)]
 mod tests {
-    use super::super::bpe::Vocab;
     use super::super::config::File;
+    use super::super::merges::Vocab;
     use super::*;
+    use crate::cpu::{Level, at_most};
     use proptest::prelude::*;
     use proptest::test_runner::{Config, TestRunner};
     use serde_json::{Value, json};
@@ -431,12 +435,16 @@ mod tests {
     }
 
     /// Pre-token by pre-token, without masks, cuts or caches.
-    fn plainly(hot: Hot, text: &[u8], scratch: &mut FastScratch) -> u32 {
+    fn plainly(counting: Counting, text: &[u8], scratch: &mut CountScratch) -> u32 {
         let (mut at, mut count) = (0, 0);
         while at < text.len() {
-            let to = hot.family.next(text, &TABLE, at);
+            let to = counting.family.next(text, &TABLE, at);
             let piece = &text[at..to];
-            count += if hot.bpe.is_whole(piece) { 1 } else { hot.bpe.count(piece, &mut scratch.bpe) };
+            count += if counting.model.is_whole(piece) {
+                1
+            } else {
+                counting.model.count(piece, &mut scratch.merging)
+            };
             at = to;
         }
         count
@@ -449,16 +457,21 @@ mod tests {
         let vocab = Vocab::new(&file.model).unwrap();
         let cases = std::env::var("POLYALIGN_LONG").ok().and_then(|n| n.parse().ok()).unwrap_or(300);
         for ignore_merges in [false, true] {
-            let bpe = Bpe::build(&file.model, &vocab, ignore_merges).unwrap();
+            let model = Model::build(&file.model, &vocab, ignore_merges).unwrap();
             for family in FAMILIES {
-                let hot = Hot { family, bpe: &bpe };
-                let scratches = std::cell::RefCell::new([FastScratch::new(), FastScratch::new()]);
+                let counting = Counting { family, model: &model };
+                let scratches = std::cell::RefCell::new([CountScratch::default(), CountScratch::default()]);
                 let config = Config { cases, failure_persistence: None, ..Config::default() };
                 let agree = |text: String| {
                     let [here, portable] = &mut *scratches.borrow_mut();
-                    let plain = plainly(hot, text.as_bytes(), here);
-                    prop_assert_eq!(hot.count(text.as_bytes(), here), plain, "{:?}", family);
-                    prop_assert_eq!(hot.count_portable(text.as_bytes(), portable), plain, "{:?}", family);
+                    let plain = plainly(counting, text.as_bytes(), here);
+                    prop_assert_eq!(counting.count(text.as_bytes(), here), plain, "{:?}", family);
+                    prop_assert_eq!(
+                        at_most(Level::Portable, || counting.count(text.as_bytes(), portable)),
+                        plain,
+                        "{:?}",
+                        family
+                    );
                     Ok(())
                 };
                 TestRunner::new(config).run(&texts(), agree).unwrap();
@@ -530,19 +543,21 @@ mod tests {
             let json = model_of(&merges);
             let file = File::parse(json.as_bytes()).unwrap();
             let vocab = Vocab::new(&file.model).unwrap();
-            let bpe = Bpe::build(&file.model, &vocab, ignore_merges).unwrap();
-            let in_windows = |piece: &[u8], window: usize, scratch: &mut FastScratch| {
+            let model = Model::build(&file.model, &vocab, ignore_merges).unwrap();
+            let in_windows = |piece: &[u8], window: usize, scratch: &mut CountScratch| {
                 let mut sizes = (0..).map(|growth| window << growth);
-                sizes.find_map(|size| bpe.count_in_windows(piece, size, &mut scratch.bpe)).unwrap()
+                sizes
+                    .find_map(|size| model.merges.count_in_windows(piece, size, &mut scratch.merging))
+                    .unwrap()
             };
-            ordered.set(ordered.get() + bpe.ordered as u32);
-            let hot = Hot { family: Family::Qwen2, bpe: &bpe };
-            let (mut here, mut portable) = (FastScratch::new(), FastScratch::new());
+            ordered.set(ordered.get() + model.merges.ordered as u32);
+            let counting = Counting { family: Family::Qwen2, model: &model };
+            let (mut here, mut portable) = (CountScratch::default(), CountScratch::default());
             for text in texts {
                 let text = text.as_bytes();
                 let (mut at, mut slow) = (0, 0);
                 while at < text.len() {
-                    let to = hot.family.next(text, &TABLE, at);
+                    let to = counting.family.next(text, &TABLE, at);
                     let whole = ignore_merges && vocab.get(&spell(&text[at..to])).is_some();
                     let merged = merge_slowly(&merges, &text[at..to]);
                     for window in [1, 7, 24, 60] {
@@ -551,8 +566,8 @@ mod tests {
                     slow += if whole { 1 } else { merged };
                     at = to;
                 }
-                prop_assert_eq!(hot.count(text, &mut here), slow);
-                prop_assert_eq!(hot.count_portable(text, &mut portable), slow);
+                prop_assert_eq!(counting.count(text, &mut here), slow);
+                prop_assert_eq!(at_most(Level::Portable, || counting.count(text, &mut portable)), slow);
             }
             Ok(())
         };
@@ -565,11 +580,76 @@ mod tests {
     #[test]
     fn masks_of_any_processor_are_the_same() {
         #[cfg(target_arch = "x86_64")]
-        if let Some(machine) = Avx2::detect() {
+        if let Some(machine) = Avx2::get() {
             for shift in 0..=u8::MAX {
                 let block = std::array::from_fn(|i| (i as u8).wrapping_add(shift));
                 assert_eq!(machine.masks(&block), Portable.masks(&block));
             }
+        }
+    }
+
+    /// A row of bits in an opening comment.
+    #[cfg(target_arch = "x86_64")]
+    fn row(source: &str, name: &str) -> u64 {
+        let row =
+            source.lines().find_map(|line| line.strip_prefix("//! ")?.strip_prefix(name)?.strip_prefix("  "));
+        let bits = row.unwrap().trim().split("  ").next().unwrap();
+        bits.bytes().enumerate().fold(0, |mask, (i, byte)| mask | u64::from(byte == b'1') << i)
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn comments_hold(machine: impl Machine) {
+        let characters = ["好", "的", "，"].map(str::as_bytes);
+        let pair = |left: &[u8], right: &[u8]| [left.to_vec(), right.to_vec()];
+        let of_bytes = characters.iter().flat_map(|c| [pair(&c[..1], &c[1..2]), pair(&c[..2], &c[2..])]);
+        let merges: Vec<_> = of_bytes.chain([pair(characters[0], characters[1])]).collect();
+        let json = model_of(&merges);
+        let file = File::parse(json.as_bytes()).unwrap();
+        let model = Model::build(&file.model, &Vocab::new(&file.model).unwrap(), false).unwrap();
+        let counting = Counting { family: Family::Cl100k, model: &model };
+
+        let (text, len) = ("好的，ok", 11);
+        let mut window = [b' '; WINDOW];
+        window[..len].copy_from_slice(text.as_bytes());
+        let wide = machine.wide(&machine.masks(window.first_chunk().unwrap()), &window);
+        let in_wide = |name| row(include_str!("pretokens/wide.rs"), name);
+        assert_eq!(in_wide("leads"), wide.leads & below(len));
+        assert_eq!(in_wide("han"), wide.han);
+        assert_eq!(in_wide("punctuation"), wide.coded & !wide.han);
+        assert_eq!(in_wide("gathered"), wide.masks.han);
+        let found = starts(Family::Cl100k, &wide.masks, &[b'/'; BLOCK], 5, true).unwrap();
+        assert_eq!(in_wide("found"), found & below(5));
+        let starts = machine.spread(found, wide.leads);
+        assert_eq!(in_wide("starts"), starts & below(len));
+
+        let here = |name| row(include_str!("count.rs"), name);
+        assert_eq!((here("coded"), here("starts")), (wide.coded, starts));
+        let codes = machine.codes(&window);
+        let han = model.han.as_ref().unwrap();
+        let cuts = counting.cuts(machine, han, &wide, &codes, &window, NO_CODE, len).unwrap();
+        assert_eq!(here("second"), wide.coded & wide.coded << 3);
+        assert_eq!((here("one"), here("cuts"), cuts.two), (cuts.one, cuts.all, 0));
+        let ends = starts | cuts.all;
+        assert_eq!(here("ends"), ends);
+        assert_eq!(here("lone"), wide.coded & ends & ends >> 3);
+        assert_eq!(here("pair"), wide.coded & ends & !(ends >> 3) & ends >> 6);
+
+        // 好的 and ， are counted at once; ok, of two tokens, waits.
+        let (mut open, mut scratch) = (Open::at(0), CountScratch::default());
+        let step =
+            counting.block(Family::Cl100k, machine, text.as_bytes(), 0, &mut open, &mut scratch.pieces);
+        assert_eq!(step.map(|step| (step.tokens, step.bytes)), Some((2, len)));
+        assert_eq!(scratch.count_pieces(&model, text.as_bytes()), 2);
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn the_opening_comments_hold() {
+        if let Some(machine) = Avx2::get() {
+            comments_hold(machine);
+        }
+        if let Some(machine) = Avx512Vbmi2::get() {
+            comments_hold(machine);
         }
     }
 }

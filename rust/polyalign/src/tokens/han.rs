@@ -1,30 +1,13 @@
-//! What is known of the characters of three bytes that Chinese is made of: alone, and in pairs.
+//! What merging makes of the characters that Chinese is made of, worked out when a model is loaded: of each alone, and
+//! of each pair that some token spans. Most Chinese is counted from these tables without merging anything.
 
 use super::boundaries::Boundaries;
-use super::bpe::{Bpe, NONE, Symbols};
+use super::codes::{CODES, NO_CODE, code, coded, decode, utf8};
+use super::merges::{Merges, NONE, SHORT, Symbols};
 use super::unicode;
 
-const CODES: usize = 1 << 15;
-/// No character has this number.
-pub(super) const NO_CODE: u32 = CODES as u32 - 1;
-
-/// The number, below 2¹⁵, of a code point: Han, and the marks that come with it.
-#[inline]
-pub(super) fn code(c: u32) -> Option<u32> {
-    match c {
-        0x2010..=0x2027 | 0x3001..=0x3011 | 0x4e00..=0x9f7f => Some(c - 0x2000),
-        0xff01..=0xff20 => Some(c & 0xff | 0x100),
-        _ => None,
-    }
-}
-
-/// The code points that have a number.
-pub(super) fn coded() -> impl Iterator<Item = (u32, u32)> {
-    (0x2000..=0xffff).filter_map(|c| Some((c, code(c)?)))
-}
-
-/// Tables by the numbers of [`code`].
-pub(super) struct Triples {
+/// Tables by the numbers of [`code`], of Han and of the marks that come with it.
+pub(super) struct Han {
     /// Flags, and the tokens of a character that is cut off from its neighbours.
     of: Box<[u8; CODES]>,
     /// The token that a character is, or [`NONE`].
@@ -34,7 +17,7 @@ pub(super) struct Triples {
     pub(super) leads: bool,
 }
 
-impl Triples {
+impl Han {
     /// Joined with some characters because tokens begin within them.
     pub(super) const JOINED: u8 = 0x80;
     /// One token alone, but several beside others: not for tables.
@@ -56,25 +39,30 @@ impl Triples {
     /// The tables of a model; `None` if they would be too large.
     ///
     /// `pairs` are all that some token spans, each with whether a token does that is not of whole characters.
-    pub(super) fn build(bpe: &Bpe, boundaries: &Boundaries, pairs: Vec<(u32, bool)>) -> Option<Self> {
-        let mut triples = Self::empty();
+    pub(super) fn build(merges: &Merges, boundaries: &Boundaries, pairs: Vec<(u32, bool)>) -> Option<Self> {
+        let mut han = Self::empty();
         for (c, code) in coded() {
             let (bytes, at) = (utf8(c), code as usize);
-            let (count, place) = bpe.encode_short(&bytes);
-            let odd = if count > 1 && bpe.is_whole(&bytes) { Self::ODD } else { 0 };
+            let (count, place) = merges.encode_short(&bytes);
+            let odd = if count > 1 && merges.is_whole(&bytes) { Self::ODD } else { 0 };
             let joined = if boundaries.joined(c as u16) { Self::JOINED } else { 0 };
-            triples.of[at] = count as u8 | odd | joined;
-            if triples.of[at] & !Self::JOINED == Self::SIMPLE {
-                triples.places[at] = place;
+            han.of[at] = count as u8 | odd | joined;
+            if han.of[at] & !Self::JOINED == Self::SIMPLE {
+                han.places[at] = place;
             }
         }
-        triples.leads = boundaries.has_leads();
-        triples.pairs = Pairs::build(&triples.with_ranks(bpe, boundaries, pairs))?;
-        Some(triples)
+        han.leads = boundaries.has_leads();
+        han.pairs = Pairs::build(&han.with_ranks(merges, boundaries, pairs))?;
+        Some(han)
     }
 
     /// The pairs, each once, with what is known of a piece that is only the two, and the rank of their merge.
-    fn with_ranks(&self, bpe: &Bpe, boundaries: &Boundaries, mut pairs: Vec<(u32, bool)>) -> Vec<(u32, u32)> {
+    fn with_ranks(
+        &self,
+        merges: &Merges,
+        boundaries: &Boundaries,
+        mut pairs: Vec<(u32, bool)>,
+    ) -> Vec<(u32, u32)> {
         // Of two that are the same the one with the flag comes first.
         pairs.sort_unstable_by_key(|&(key, partial)| (key, !partial));
         pairs.dedup_by_key(|pair| pair.0);
@@ -82,11 +70,11 @@ impl Triples {
             let codes = [key >> 15, key & 0x7fff];
             let [left, right] = codes.map(|code| self.places[code as usize]);
             let partial = partial || boundaries.begins_within(codes[0], decode(codes[1]));
-            if !bpe.ordered || partial || left == NONE || right == NONE {
+            if !merges.ordered || partial || left == NONE || right == NONE {
                 return (key << 2 | Pairs::ODD, NONE);
             }
-            let rank = bpe.rank(left, right);
-            let whole = || bpe.is_whole(codes.map(|code| utf8(decode(code))).as_flattened());
+            let rank = merges.rank(left, right);
+            let whole = || merges.is_whole(codes.map(|code| utf8(decode(code))).as_flattened());
             let flags = match rank {
                 NONE if whole() => Pairs::ODD,
                 NONE => 0,
@@ -108,7 +96,13 @@ impl Triples {
     ///
     /// If merges are ordered and no token that spans a character's two ends holds only a part of it, its bytes are merged
     /// with one another before any of them is merged with others: merging may begin with the character.
-    pub(super) fn symbols(&self, bpe: &Bpe, piece: &[u8], symbols: &mut Symbols) -> bool {
+    pub(super) fn symbols(
+        &self,
+        merges: &Merges,
+        boundaries: &Boundaries,
+        piece: &[u8],
+        symbols: &mut Symbols,
+    ) -> bool {
         let mut chars = [Char::default(); MOST];
         let (mut n, mut at, mut left) = (0, 0, NO_CODE);
         while at < piece.len() {
@@ -123,8 +117,8 @@ impl Triples {
                 match self.pairs.find_rank(left, right) {
                     (Pairs::ONE, rank) => chars[n - 1].rank = rank,
                     (0, _) => {}
-                    (4.., _)
-                        if left != NO_CODE && right != NO_CODE && !bpe.boundaries.begins_within(left, c) => {}
+                    (4.., _) if left != NO_CODE && right != NO_CODE && !boundaries.begins_within(left, c) => {
+                    }
                     _ => {
                         chars[n - 1].place = NONE;
                         chars[n].place = NONE;
@@ -133,7 +127,7 @@ impl Triples {
             }
             (n, at, left) = (n + 1, at + len, right);
         }
-        symbols.fill(bpe, piece, &chars[..n])
+        fill(symbols, merges, piece, &chars[..n])
     }
 }
 
@@ -142,26 +136,45 @@ const MOST: usize = 32;
 
 /// A character of a piece.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Char {
-    pub(super) at: u8,
-    pub(super) len: u8,
+struct Char {
+    at: u8,
+    len: u8,
     /// The token that it is before anything is merged, or [`NONE`].
-    pub(super) place: u32,
+    place: u32,
     /// The rank of the merge with the next, or [`NONE`].
-    pub(super) rank: u32,
+    rank: u32,
+}
+
+/// The symbols of a piece from its characters; false if they are too many.
+fn fill(symbols: &mut Symbols, merges: &Merges, piece: &[u8], chars: &[Char]) -> bool {
+    let bytes = |c: &Char| if c.place == NONE { c.len as usize } else { 1 };
+    if chars.iter().map(bytes).sum::<usize>() > SHORT {
+        return false;
+    }
+    let mut n = 0;
+    for (i, c) in chars.iter().enumerate() {
+        if c.place != NONE {
+            let alone = chars.get(i + 1).is_none_or(|next| next.place == NONE);
+            (symbols.ids[n], symbols.ranks[n]) = (c.place, if alone { NONE } else { c.rank });
+            n += 1;
+            continue;
+        }
+        let end = (c.at + c.len) as usize;
+        // No token holds a whole character and the beginning of the next.
+        let follows = chars.get(i + 1).is_some_and(|next| next.place == NONE);
+        for at in c.at as usize..end {
+            symbols.ids[n] = piece[at] as u32;
+            let next = if at + 1 < end || follows { piece.get(at + 1) } else { None };
+            symbols.ranks[n] = next.map_or(NONE, |&next| merges.rank_of_bytes(piece[at], next));
+            n += 1;
+        }
+    }
+    symbols.n = n;
+    true
 }
 
 fn filled<T: Copy, const N: usize>(value: T) -> Box<[T; N]> {
     vec![value; N].try_into().unwrap_or_else(|_| unreachable!("made with this length"))
-}
-
-/// The code point of a number.
-fn decode(code: u32) -> u32 {
-    if (0x101..=0x120).contains(&code) { code & 0xff | 0xff00 } else { code + 0x2000 }
-}
-
-fn utf8(c: u32) -> [u8; 3] {
-    [0xe0 | c >> 12, 0x80 | c >> 6 & 0x3f, 0x80 | c & 0x3f].map(|byte| byte as u8)
 }
 
 /// Pairs of neighbouring characters in a perfect hash: one probe says whether a pair is there.
@@ -272,16 +285,6 @@ impl Pairs {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn codes_are_distinct_and_decode() {
-        let mut seen = std::collections::HashSet::new();
-        for (c, code) in coded() {
-            assert!(code < 0x7fff && seen.insert(code));
-            assert_eq!(decode(code), c);
-            assert_eq!(utf8(c), *char::from_u32(c).unwrap().to_string().as_bytes());
-        }
-    }
 
     #[test]
     fn pairs_are_found_and_others_are_not() {

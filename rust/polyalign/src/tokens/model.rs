@@ -1,0 +1,45 @@
+//! A BPE model as counting uses it: its merges, where pieces may be cut because no token lies across, and what is known
+//! of Chinese beforehand.
+
+use super::boundaries::Boundaries;
+use super::config::ModelConfig;
+use super::han::Han;
+use super::merges::{MergeScratch, Merges, SHORT, Symbols, Vocab};
+
+/// A BPE model over bytes.
+pub(super) struct Model {
+    pub(super) merges: Merges,
+    /// Where no token spans.
+    pub(super) boundaries: Boundaries,
+    /// What is known of Han, if it is not too much for tables.
+    pub(super) han: Option<Han>,
+}
+
+impl Model {
+    /// The tables of a model, or why the fast path can't stand for it, as [`Merges::build`].
+    pub(super) fn build(model: &ModelConfig, vocab: &Vocab, ignore_merges: bool) -> Result<Self, String> {
+        let mut boundaries = Boundaries::new();
+        let merges = Merges::build(model, vocab, ignore_merges, |token| boundaries.add(token))?;
+        let pairs = boundaries.take_pairs();
+        let han = pairs.and_then(|pairs| Han::build(&merges, &boundaries, pairs));
+        Ok(Self { merges, boundaries, han })
+    }
+
+    /// Whether the pre-token is one token whatever the merges say.
+    #[inline]
+    pub(super) fn is_whole(&self, piece: &[u8]) -> bool {
+        self.merges.is_whole(piece)
+    }
+
+    /// The number of tokens of a pre-token, or of a part of it that no token crosses. `is_whole` comes first.
+    pub(super) fn count(&self, piece: &[u8], scratch: &mut MergeScratch) -> u32 {
+        let ascii = piece.last().is_none_or(u8::is_ascii);
+        if let Some(han) = self.han.as_ref().filter(|_| !ascii && piece.len() <= 3 * SHORT) {
+            let mut symbols = Symbols::default();
+            if han.symbols(&self.merges, &self.boundaries, piece, &mut symbols) {
+                return self.merges.merge(&mut symbols);
+            }
+        }
+        self.merges.count(piece, scratch)
+    }
+}
