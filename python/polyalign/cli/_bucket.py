@@ -99,9 +99,7 @@ _reading_options = options.together(
         help="Rows of a conversation: its last reply (last, the default), or every reply with its history (all).",
     ),
     options.keep_thinking,
-    options.limit,
-    options.max_record_bytes,
-    options.max_rejects,
+    options.limits,
 )
 
 _reference_options = options.together(
@@ -125,7 +123,7 @@ _output_options = options.together(
         help="Folder to make.",
     ),
     flag("--dry-run", "Show shape, fields, buckets and three rows; write nothing.", OUTPUT),
-    flag("--overwrite", "Replace an existing output.", OUTPUT),
+    options.overwrite("output"),
     flag("--assignments-only", "Write no texts, only ids, buckets and lengths.", OUTPUT),
     option("--partition-by", panel=OUTPUT, metavar="AXIS,…", help="Hive-style folders by these axes."),
     option(
@@ -141,6 +139,7 @@ _output_options = options.together(
         "--chunk-bytes",
         panel=OUTPUT,
         metavar="SIZE",
+        type=options.byte_count,
         default="64MiB",
         help="Decompressed input per output file. Default: 64MiB.",
     ),
@@ -155,10 +154,7 @@ _output_options = options.together(
 @options.count
 @_schema_options
 @_reading_options
-@options.threads
-@options.json_
-@options.config
-@options.debug
+@options.running
 def bucket(
     inputs: tuple[str, ...],
     output: str | None,
@@ -167,14 +163,14 @@ def bucket(
     turns: Any,
     keep_thinking: bool,
     limit: int | None,
-    max_record_bytes: str,
+    max_record_bytes: int,
     max_rejects: float,
     dry_run: bool,
     overwrite: bool,
     assignments_only: bool,
     partition_by: str | None,
     test_share: float,
-    chunk_bytes: str,
+    chunk_bytes: int,
     reference: str | None,
     sources: tuple[str, ...],
     sample_size: int,
@@ -214,8 +210,8 @@ def bucket(
         partition_by=options.words(partition_by) or [],
         test_share=test_share,
         limit=limit,
-        chunk_bytes=options.byte_count(chunk_bytes, "--chunk-bytes"),
-        max_record_bytes=options.byte_count(max_record_bytes, "--max-record-bytes"),
+        chunk_bytes=chunk_bytes,
+        max_record_bytes=max_record_bytes,
         threads=threads,
         progress=True,
         reference=reference,

@@ -55,13 +55,8 @@ class _Row:
 @flag("--lines", "Every line is a text of its own, whatever the input's name.", READING)
 @options.records
 @options.keep_thinking
-@options.limit
-@options.max_record_bytes
-@options.max_rejects
-@options.threads
-@options.json_
-@options.config
-@options.debug
+@options.limits
+@options.running
 def count(
     inputs: tuple[str, ...],
     tokenizer: str,
@@ -70,7 +65,7 @@ def count(
     lines: bool,
     keep_thinking: bool,
     limit: int | None,
-    max_record_bytes: str,
+    max_record_bytes: int,
     max_rejects: float,
     threads: int | None,
     json: bool,
@@ -95,14 +90,13 @@ def count(
         keep_thinking=keep_thinking,
         **options.reading(rest),
     )
-    largest = options.byte_count(max_record_bytes, "--max-record-bytes")
     forced: Kind | None = "text" if text else "lines" if lines else None
     rows = []
     code = 0
     for file in _files(inputs):
         kind = forced or _kind(file)
         if kind == "records":
-            report = _read_records(bucketer, file, limit=limit, max_record_bytes=largest, threads=threads)
+            report = _read_records(bucketer, file, limit=limit, max_record_bytes=max_record_bytes, threads=threads)
             row = _records_row(file, report)
             code = _worse(code, exit_code(report, max_rejects))
         else:

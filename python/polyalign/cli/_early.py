@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import difflib
 import importlib.util
 import os
@@ -20,9 +21,7 @@ from polyalign.cli._options import load_reference
 
 __all__ = ["check", "config_keys", "near", "normal"]
 
-_ROOT = Path(__file__).parent.parent
-#: Where the options of both commands are declared.
-_OWN = ("cli/_training.py", "trainers/bucket_sft_config.py", "trainers/hdpo_config.py")
+#: The sources that declare the options of both commands which are not ours; importing them takes seconds.
 _THEIRS = {
     "trl": (
         "scripts/utils.py",
@@ -68,20 +67,26 @@ def check(command: str, arguments: Sequence[str]) -> None:
 
 
 def options() -> frozenset[str] | None:
-    """Return the names of all options, read from the sources that declare them; ``None`` if these are not there."""
-    paths = [_ROOT / name for name in _OWN]
+    """Return the names of all options, TRL's from the sources that declare them; ``None`` if these are not there."""
+    paths: list[Path] = []
     for package, names in _THEIRS.items():
         spec = importlib.util.find_spec(package)
         folders = (spec.submodule_search_locations if spec else None) or []
         paths += [Path(folder) / name for folder in folders for name in names]
-    if len(paths) < len(_OWN) + sum(map(len, _THEIRS.values())) or not all(path.is_file() for path in paths):
+    if len(paths) < sum(map(len, _THEIRS.values())) or not all(path.is_file() for path in paths):
         return None
     return _declared(tuple(paths))
 
 
 @cache
 def _declared(paths: tuple[Path, ...]) -> frozenset[str]:
-    return frozenset(name for path in paths for name in _fields(path))
+    """Return the names that sources declare, and our own."""
+    from polyalign.cli._script import HDPOOptions
+    from polyalign.trainers._settings import BucketSFTSettings, HDPOSettings
+
+    declared = (HDPOOptions, BucketSFTSettings, HDPOSettings)
+    own = {field.name for settings in declared for field in dataclasses.fields(settings)}
+    return frozenset(own.union(*map(_fields, paths)))
 
 
 def _fields(path: Path) -> Iterable[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from polyalign.cli._config import load_config
-from polyalign.cli._help import READING, REFERENCE, SCORES, TOKENS, flag, option
+from polyalign.cli._help import OUTPUT, READING, REFERENCE, SCORES, TOKENS, flag, option
 
 if TYPE_CHECKING:
     from polyalign.reference import Reference
@@ -18,6 +18,34 @@ if TYPE_CHECKING:
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 SHAPES = ("messages", "prompt_completion", "sharegpt", "alpaca", "polyalign", "preference")
+
+
+def band(text: str) -> tuple[float, float]:
+    """``"0.1,0.9"`` as two rising quantiles."""
+    try:
+        low, high = map(float, text.split(","))
+    except ValueError:
+        low, high = 1.0, 0.0
+    if not 0 <= low < high <= 1:
+        raise click.BadParameter(f"{text!r} is not two rising shares such as 0.1,0.9", param_hint="'--support'")
+    return low, high
+
+
+def byte_count(text: str) -> int:
+    """``"67108864"``, ``"64MiB"`` or ``"1.5GB"`` as bytes."""
+    units = {"": 1, "b": 1}
+    for power, prefix in enumerate("kmgt", start=1):
+        units |= {prefix: 1024**power, f"{prefix}ib": 1024**power, f"{prefix}b": 1000**power}
+    digits = text.strip().lower().rstrip("abcdefghijklmnopqrstuvwxyz ")
+    unit = text.strip().lower()[len(digits) :].strip()
+    try:
+        count = int(float(digits) * units[unit])
+    except (ValueError, KeyError, OverflowError):
+        raise click.BadParameter(f"{text!r} is not a size such as 64MiB") from None
+    if count < 1:
+        raise click.BadParameter("must be at least one byte")
+    return count
+
 
 inputs = click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
 config = option(
@@ -71,14 +99,25 @@ count = option(
 limit = option(
     "--limit", panel=READING, metavar="N", type=click.IntRange(min=1), help="Stop after this many rows of input."
 )
-max_rejects = option(
-    "--max-rejects",
-    panel=READING,
-    metavar="SHARE",
-    type=click.FloatRange(0, 1),
-    default=0.01,
-    help="Exit with 4 if more than this part of the rows is rejected. Default: 0.01.",
-)
+
+
+def max_rejects(what: str) -> Callable[[_F], _F]:
+    """Give a command ``--max-rejects``."""
+    return option(
+        "--max-rejects",
+        panel=READING,
+        metavar="SHARE",
+        type=click.FloatRange(0, 1),
+        default=0.01,
+        help=f"Exit with 4 if more than this part of {what}. Default: 0.01.",
+    )
+
+
+def overwrite(what: str) -> Callable[[_F], _F]:
+    """Give a command ``--overwrite``."""
+    return flag("--overwrite", f"Replace an existing {what}.", OUTPUT)
+
+
 keep_thinking = flag("--keep-thinking", "Count reasoning as part of the response.", READING)
 
 
@@ -100,6 +139,7 @@ support = option(
     "--support",
     panel=SCORES,
     metavar="LOW,HIGH",
+    type=band,
     default="0.1,0.9",
     help="The quantiles between which humans are inside. Default: 0.1,0.9.",
 )
@@ -115,6 +155,7 @@ max_record_bytes = option(
     "--max-record-bytes",
     panel=READING,
     metavar="SIZE",
+    type=byte_count,
     default="256MiB",
     help="Larger records are rejected without being held. Default: 256MiB.",
 )
@@ -147,6 +188,10 @@ def together(*options: Callable[[_F], _F]) -> Callable[[_F], _F]:
     return decorate
 
 
+#: How much is read, and what of it may be rejected.
+limits = together(limit, max_record_bytes, max_rejects("the rows is rejected"))
+#: How a job over files runs, and what it prints.
+running = together(threads, json_, config, debug)
 #: How prompt and response are found in a record: the same in every command that reads records.
 records = together(
     option(
@@ -237,33 +282,6 @@ def edges(text: str) -> Any:
 
 def _numbers(text: str) -> list[int]:
     return [int(number) for number in text.split(",")]
-
-
-def band(text: str) -> tuple[float, float]:
-    """``"0.1,0.9"`` as two rising quantiles."""
-    try:
-        low, high = map(float, text.split(","))
-    except ValueError:
-        low, high = 1.0, 0.0
-    if not 0 <= low < high <= 1:
-        raise click.BadParameter(f"{text!r} is not two rising shares such as 0.1,0.9", param_hint="'--support'")
-    return low, high
-
-
-def byte_count(text: str, flag: str) -> int:
-    """``"67108864"``, ``"64MiB"`` or ``"1.5GB"`` as bytes."""
-    units = {"": 1, "b": 1}
-    for power, prefix in enumerate("kmgt", start=1):
-        units |= {prefix: 1024**power, f"{prefix}ib": 1024**power, f"{prefix}b": 1000**power}
-    digits = text.strip().lower().rstrip("abcdefghijklmnopqrstuvwxyz ")
-    unit = text.strip().lower()[len(digits) :].strip()
-    try:
-        count = int(float(digits) * units[unit])
-    except (ValueError, KeyError, OverflowError):
-        raise click.BadParameter(f"{text!r} is not a size such as 64MiB", param_hint=flag) from None
-    if count < 1:
-        raise click.BadParameter("must be at least one byte", param_hint=flag)
-    return count
 
 
 def response_found(tally: Mapping[str, Any]) -> list[str]:

@@ -9,7 +9,7 @@ import click
 
 from polyalign.cli import _options as options
 from polyalign.cli._exit import complain, tally_exit_code
-from polyalign.cli._help import OUTPUT, READING, SCORES, command, flag, option
+from polyalign.cli._help import OUTPUT, READING, SCORES, command, option
 
 if TYPE_CHECKING:
     from polyalign.pairs import Report
@@ -25,21 +25,11 @@ Exit codes: 0 fine, 1 error, 2 usage, 3 part of the samples could not be read, 4
 130 interrupted.
 """
 
-_max_rejects = option(
-    "--max-rejects",
-    panel=READING,
-    metavar="SHARE",
-    type=click.FloatRange(0, 1),
-    default=0.01,
-    help="Exit with 4 if more than this part of the samples, or preferences, can't be used. Those equal to the "
-    "human response don't count. Default: 0.01.",
-)
-
 
 @command(_EXAMPLES)
 @click.argument("records", nargs=-1, required=True, metavar="RECORDS...")
 @option("--out", "-o", "output", panel=OUTPUT, metavar="DIR", required=True, help="Folder to make.")
-@flag("--overwrite", "Replace an existing folder of pairs.", OUTPUT)
+@options.overwrite("folder of pairs")
 @option(
     "--samples",
     "-s",
@@ -60,18 +50,15 @@ _max_rejects = option(
 @options.support
 @options.min_count
 @options.records
-@_max_rejects
-@options.threads
-@options.json_
-@options.config
-@options.debug
+@options.max_rejects("the samples, or preferences, can't be used. Those equal to the human response don't count")
+@options.running
 def pairs(
     records: tuple[str, ...],
     output: str,
     overwrite: bool,
     samples: tuple[str, ...],
     reference: str | None,
-    support: str,
+    support: tuple[float, float],
     min_count: int,
     max_rejects: float,
     threads: int | None,
@@ -94,7 +81,7 @@ def pairs(
         output,
         samples=samples or None,
         reference=None if reference is None else options.load_reference(reference),
-        support=options.band(support),
+        support=support,
         min_count=min_count,
         **options.reading(rest),
         overwrite=overwrite,

@@ -14,7 +14,7 @@ from polyalign._text.words import counted
 from polyalign.cli import _options as options
 from polyalign.cli._diff import diff
 from polyalign.cli._exit import rejected, tally_exit_code
-from polyalign.cli._help import OUTPUT, READING, REFERENCE, SETTINGS, command, flag, option, write_as_it_is
+from polyalign.cli._help import OUTPUT, READING, REFERENCE, SETTINGS, command, option, write_as_it_is
 
 if TYPE_CHECKING:
     from polyalign.buckets import BucketSchema
@@ -74,7 +74,7 @@ def reference(context: click.Context) -> None:
 
 
 _output = option("--out", "-o", "output", panel=OUTPUT, metavar="FILE", required=True, help="The .safetensors to make.")
-_overwrite = flag("--overwrite", "Replace an existing file.", OUTPUT)
+_overwrite = options.overwrite("file")
 
 
 @command(_BUILD)
@@ -101,13 +101,8 @@ _overwrite = flag("--overwrite", "Replace an existing file.", OUTPUT)
 @options.records
 @options.language_field
 @options.keep_thinking
-@options.limit
-@options.max_record_bytes
-@options.max_rejects
-@options.threads
-@options.json_
-@options.config
-@options.debug
+@options.limits
+@options.running
 def build(
     inputs: tuple[str, ...],
     output: str,
@@ -119,7 +114,7 @@ def build(
     bucket_field: str | None,
     keep_thinking: bool,
     limit: int | None,
-    max_record_bytes: str,
+    max_record_bytes: int,
     max_rejects: float,
     threads: int | None,
     json: bool,
@@ -146,7 +141,7 @@ def build(
             bucket_field=bucket_field,
             keep_thinking=keep_thinking,
             limit=limit,
-            max_record_bytes=options.byte_count(max_record_bytes, "--max-record-bytes"),
+            max_record_bytes=max_record_bytes,
             threads=threads,
             progress=True,
         )

@@ -36,7 +36,7 @@ Exit codes: 0 fine, 1 error, 2 usage, 3 part of the input could not be read, 4 t
     metavar="FILE",
     help="A line a response: scores.jsonl, scores.parquet, or - for JSON lines on standard output.",
 )
-@flag("--overwrite", "Replace an existing file.", OUTPUT)
+@options.overwrite("file")
 @option(
     "--explain",
     panel=OUTPUT,
@@ -70,13 +70,8 @@ Exit codes: 0 fine, 1 error, 2 usage, 3 part of the input could not be read, 4 t
 @options.track_field
 @options.family_field
 @options.source_field
-@options.limit
-@options.max_record_bytes
-@options.max_rejects
-@options.threads
-@options.json_
-@options.config
-@options.debug
+@options.limits
+@options.running
 def score(
     inputs: tuple[str, ...],
     output: str | None,
@@ -86,11 +81,11 @@ def score(
     join: tuple[str, ...],
     own_length: bool,
     tokenizer: str | None,
-    support: str,
+    support: tuple[float, float],
     min_count: int,
     bucket_field: str | None,
     limit: int | None,
-    max_record_bytes: str,
+    max_record_bytes: int,
     max_rejects: float,
     threads: int | None,
     json: bool,
@@ -119,10 +114,10 @@ def score(
         explain=explain,
         bucket_field=bucket_field,
         **options.reading(rest),
-        support=options.band(support),
+        support=support,
         min_count=min_count,
         limit=limit,
-        max_record_bytes=options.byte_count(max_record_bytes, "--max-record-bytes"),
+        max_record_bytes=max_record_bytes,
         threads=threads,
         progress=True,
     )

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -13,8 +12,6 @@ from polyalign._io.extras import training_module
 from polyalign.cli import _early
 from polyalign.cli._help import SETTINGS, Command
 
-_ROOT = Path(__file__).parent.parent
-_OWN = _ROOT / "cli" / "_training.py"
 _TRL = {
     "--config FILE": "YAML file of options by their names; flags override it.",
     "--model_name_or_path NAME": "The model: a folder (an adapter's, too, which then trains on) or a name on the hub.",
@@ -64,9 +61,9 @@ Examples:
 class _Script(Command):
     """A command that hands its arguments over as they are."""
 
-    def __init__(self, *arguments: Any, settings: dict[Path, Sequence[str]], config: str, **rest: Any) -> None:
+    def __init__(self, *arguments: Any, config: str, **rest: Any) -> None:
         super().__init__(*arguments, **rest)
-        self.settings, self.config = settings, config
+        self.config = config
         self.made_by = {"sft": "polyalign bucket", "hdpo": "polyalign pairs"}[self.name or ""]
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -102,34 +99,20 @@ class _Script(Command):
 
     def own_options(self) -> Iterator[tuple[str, str]]:
         """Give the options that are ours, and what they are."""
-        for path, names in self.settings.items():
-            yield from _settings(path, names)
+        from polyalign.cli._script import HDPOOptions, SFTOptions
+        from polyalign.trainers._settings import BucketSFTSettings, HDPOSettings
+
+        declared = {"sft": (BucketSFTSettings, SFTOptions), "hdpo": (HDPOOptions, HDPOSettings)}
+        for settings in declared[self.name or ""]:
+            yield from map(_record, dataclasses.fields(settings))
 
 
-def _settings(path: Path, names: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Give the fields of dataclasses as flags, with their help; from the source, since importing it takes seconds."""
-    body = ast.parse(path.read_text("utf-8")).body
-    constants = {ast.unparse(node.targets[0]): node.value for node in body if isinstance(node, ast.Assign)}
-    for node in body:
-        if isinstance(node, ast.ClassDef) and node.name in names:
-            for line in node.body:
-                if isinstance(line, ast.AnnAssign) and isinstance(line.value, ast.Call):
-                    words = {str(word.arg): word.value for word in line.value.keywords}
-                    yield _record(ast.unparse(line.target), words, constants)
-
-
-def _record(name: str, words: dict[str, ast.expr], constants: dict[str, ast.expr]) -> tuple[str, str]:
-    metadata = words["metadata"]
-    assert isinstance(metadata, ast.Dict)
-    told = {ast.literal_eval(key): value for key, value in zip(metadata.keys, metadata.values, strict=True) if key}
-    text, default, choices = ast.literal_eval(told["help"]), ast.literal_eval(words["default"]), ""
-    if "choices" in told:  # list(NAME)
-        named = told["choices"]
-        assert isinstance(named, ast.Call)
-        choices = " " + "|".join(ast.literal_eval(constants[ast.unparse(named.args[0])]))
-    if default is not None and "Default:" not in text:
-        text += f" Default: {default}."
-    return f"--{name}{choices}", text
+def _record(field: dataclasses.Field[Any]) -> tuple[str, str]:
+    text = field.metadata["help"]
+    choices = f" {'|'.join(field.metadata['choices'])}" if "choices" in field.metadata else ""
+    if field.default is not None and "Default:" not in text:
+        text += f" Default: {field.default}."
+    return f"--{field.name}{choices}", text
 
 
 def _training() -> Any:
@@ -142,7 +125,6 @@ def _training() -> Any:
     epilog=_SFT_EXAMPLES,
     context_settings=SETTINGS,
     config="SFTConfig",
-    settings={_ROOT / "trainers" / "bucket_sft_config.py": ["BucketSFTConfig"], _OWN: ["SFTArguments"]},
 )
 def sft(arguments: list[str]) -> None:
     """Fine-tune a model on human responses, every bucket with its say.
@@ -160,10 +142,6 @@ def sft(arguments: list[str]) -> None:
     epilog=_HDPO_EXAMPLES,
     context_settings=SETTINGS,
     config="DPOConfig",
-    settings={
-        _OWN: ["SFTArguments", "HDPOArguments"],
-        _ROOT / "trainers" / "hdpo_config.py": ["HDPOConfig"],
-    },
 )
 def hdpo(arguments: list[str]) -> None:
     """Train a model to prefer human responses, and towards the humans of every bucket.

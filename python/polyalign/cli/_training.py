@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -23,6 +23,7 @@ from polyalign._io.manifests import check_fits
 from polyalign._text.words import counted
 from polyalign.cli import _early
 from polyalign.cli import _options as options
+from polyalign.cli._script import HDPOOptions, SFTOptions
 from polyalign.critics import SupportCritic
 from polyalign.trainers import HDPO, BucketSFT, BucketSFTConfig, HDPOConfig
 from polyalign.trainers._logs import printing
@@ -44,49 +45,13 @@ __all__ = ["HDPOArguments", "SFTArguments", "make_parser", "train_hdpo", "train_
 
 
 @dataclass
-class SFTArguments(ScriptArguments):
+class SFTArguments(SFTOptions, ScriptArguments):
     """What ``polyalign sft`` takes beside the settings of the trainer and of the model."""
-
-    bucket_counts: str | None = field(
-        default=None,
-        metadata={
-            "help": "Rows by bucket of the corpus, for data that stream: a manifest.json, its folder, or a JSON object "
-            "of counts. Default: the manifest of a folder that streams."
-        },
-    )
-    test_share: float = field(
-        default=0.0,
-        metadata={
-            "help": "Hold out this share of the groups (of the prompts, where rows have no group), for evaluation: the "
-            "rows that polyalign bucket --test-share holds out."
-        },
-    )
-    overwrite: bool = field(
-        default=False,
-        metadata={"help": "Replace the model that an earlier run left in --output_dir."},
-    )
 
 
 @dataclass
-class HDPOArguments(SFTArguments):
+class HDPOArguments(HDPOOptions, SFTArguments):
     """What ``polyalign hdpo`` takes beside the settings of the trainer and of the model."""
-
-    reference: str | None = field(
-        default=None,
-        metadata={"help": "The human reference: a file, a folder with one, or a data set on the hub."},
-    )
-    ref_model: str | None = field(
-        default=None,
-        metadata={"help": "The model that DPO stays close to. Default: the one that is trained, as it was."},
-    )
-    support: str = field(
-        default="0.1,0.9",
-        metadata={"help": "The quantiles between which humans are inside, as polyalign pairs had them."},
-    )
-    min_count: int = field(
-        default=20,
-        metadata={"help": "A bucket with fewer humans is served by a larger group, when responses are scored."},
-    )
 
 
 def train_sft(arguments: Sequence[str]) -> None:

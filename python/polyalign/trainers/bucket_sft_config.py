@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from polyalign.trainers._settings import bf16_explained, check_choice, check_number
+from polyalign.trainers._settings import (
+    BALANCES,
+    REDUCTIONS,
+    VARIANTS,
+    BucketSFTSettings,
+    bf16_explained,
+    check_choice,
+    check_number,
+)
 from polyalign.trainers._trl import SFTConfig
 from polyalign.weights import DEFAULT_TAU
 
 __all__ = ["BucketSFTConfig"]
 
-REDUCTIONS = ("example", "token")
-BALANCES = ("auto", "sample", "weight")
-VARIANTS = ("default", "paper")
-
 
 @dataclass
-class BucketSFTConfig(SFTConfig):
+class BucketSFTConfig(BucketSFTSettings, SFTConfig):
     r"""
     Settings of [`BucketSFT`]: TRL's [`~trl.SFTConfig`] and what follows.
 
@@ -62,54 +66,6 @@ class BucketSFTConfig(SFTConfig):
     >>> BucketSFTConfig(output_dir="out", bf16=False).tau
     0.75
     """
-
-    tau: float | None = field(
-        default=None,
-        metadata={
-            # As text: --help reads it from here.
-            "help": "Buckets are weighted by n_b ** (tau - 1): 0 weighs all alike, 1 is plain SFT. "
-            "Default: 0.75; with variant='paper' 0."
-        },
-    )
-    reduction: str = field(
-        default="example",
-        metadata={
-            "help": "Whether an example counts by the mean loss of its response tokens, or each token counts alike.",
-            "choices": list(REDUCTIONS),
-        },
-    )
-    balance: str = field(
-        default="auto",
-        metadata={
-            "help": "How buckets get their weight: by how often their rows are drawn (sample), or in the loss (weight)."
-            " Default: by drawing; in the loss with packing, streams, a column 'weight', and with a "
-            "train_sampling_strategy other than random and batch_rebalance.",
-            "choices": list(BALANCES),
-        },
-    )
-    min_count: int = field(
-        default=20,
-        metadata={"help": "A bucket with fewer rows is weighted as its nearest ancestor that has them."},
-    )
-    max_weight: float = field(
-        default=10.0, metadata={"help": "The most that an example counts, relative to plain SFT's."}
-    )
-    weight_mean: float | None = field(
-        default=None,
-        metadata={"help": "The mean weight that weights are divided by. Default: that of the rows that train."},
-    )
-    conditioning: str | None = field(
-        default=None,
-        metadata={"help": "A system line for every prompt, as '{family}, {length} answer, {language}'."},
-    )
-    log_buckets: int = field(
-        default=20,
-        metadata={"help": "So many buckets are logged by name, the others together; bucket_log.csv has all."},
-    )
-    variant: str = field(
-        default="default",
-        metadata={"help": "'paper' weighs and normalises as the paper does.", "choices": list(VARIANTS)},
-    )
 
     def __post_init__(self) -> None:
         with bf16_explained():

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from polyalign.trainers._settings import bf16_explained, check_choice, check_number
+from polyalign.trainers._settings import (
+    MARGINS,
+    VARIANTS,
+    HDPOSettings,
+    bf16_explained,
+    check_choice,
+    check_number,
+)
 from polyalign.trainers._trl import DPOConfig
 
 __all__ = ["HDPOConfig"]
 
-MARGINS = ("policy", "reward", "policy_per_token", "reward_per_token")
-VARIANTS = ("default", "paper")
 # What κ is for margins per token: with β they would stay between .46 and .54.
 _PER_TOKEN_BETA = 2.0
 _EVAL_PROMPTS = 32
 
 
 @dataclass
-class HDPOConfig(DPOConfig):
+class HDPOConfig(HDPOSettings, DPOConfig):
     r"""
     Settings of [`HDPO`]: TRL's [`~trl.DPOConfig`] and what follows.
 
@@ -78,69 +83,6 @@ class HDPOConfig(DPOConfig):
     >>> HDPOConfig(output_dir="out", margin="reward", bf16=False).kappa
     0.1
     """
-
-    eos_token: str | None = field(
-        default=None,
-        metadata={
-            "help": "The token that ends a response. Default: the tokenizer's; where the chosen responses all end in "
-            "another, that."
-        },
-    )
-    lambda_offline: float = field(
-        default=0.1, metadata={"help": "Weight of the expected score of a pair's two responses (lambda)."}
-    )
-    margin: str = field(
-        default="policy",
-        metadata={
-            "help": "Of what the preference p is made: the policy's or the reward's margin, in sums or per token.",
-            "choices": list(MARGINS),
-        },
-    )
-    margin_beta: float | None = field(
-        default=None, metadata={"help": "Factor of the margin (kappa). Default: beta for sums, 2 per token."}
-    )
-    lambda_online: float = field(
-        default=0.05, metadata={"help": "Weight of the expected score of the model's own responses."}
-    )
-    online_every: int = field(default=10, metadata={"help": "Responses are sampled every so many optimizer steps."})
-    num_online_samples: int = field(default=4, metadata={"help": "Sampled responses a prompt, 2 or more."})
-    online_prompts: int | None = field(
-        default=None, metadata={"help": "At most so many prompts a sampling step. Default: those of all pairs."}
-    )
-    online_batch_size: int = field(
-        default=128, metadata={"help": "So many responses are generated at once on a process."}
-    )
-    max_new_tokens: int = field(default=256, metadata={"help": "The longest sampled response, in tokens."})
-    eval_online_prompts: int | None = field(
-        default=None,
-        metadata={
-            "help": "So many prompts, always the same, are answered at every evaluation. Default: 32 where responses "
-            "are sampled in training, else 0."
-        },
-    )
-    gamma: float = field(default=0.05, metadata={"help": "Weight of the mean NLL of the chosen response's tokens."})
-    alpha: float = field(default=0.5, metadata={"help": "How much the rarity of its bucket adds to a pair's weight."})
-    beta_w: float = field(
-        default=1.0, metadata={"help": "How much the rejected response's extra distance adds to a pair's weight."}
-    )
-    gamma_l: float = field(
-        default=0.25, metadata={"help": "How much the rarity of its language adds to a pair's weight."}
-    )
-    eta: float = field(default=0.25, metadata={"help": "How much the column pair_type adds to a pair's weight."})
-    weight_min: float = field(default=0.5, metadata={"help": "The smallest weight of a pair."})
-    weight_max: float = field(default=3.0, metadata={"help": "The largest weight of a pair."})
-    weight_mean: float | None = field(
-        default=None,
-        metadata={"help": "The mean weight that weights are divided by. Default: that of the pairs that train."},
-    )
-    log_buckets: int = field(
-        default=20,
-        metadata={"help": "So many buckets are logged by name, the others together; bucket_log.csv has all."},
-    )
-    variant: str = field(
-        default="default",
-        metadata={"help": "'paper' weighs and normalises as the paper does.", "choices": list(VARIANTS)},
-    )
 
     def __post_init__(self) -> None:
         with bf16_explained():

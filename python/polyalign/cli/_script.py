@@ -1,0 +1,54 @@
+"""What ``polyalign sft`` and ``polyalign hdpo`` take beside the settings of the trainer and of the model.
+
+Apart from what runs them, which imports torch and TRL: ``--help`` shows them in no time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass
+class SFTOptions:
+    """Of both commands."""
+
+    bucket_counts: str | None = field(
+        default=None,
+        metadata={
+            "help": "Rows by bucket of the corpus, for data that stream: a manifest.json, its folder, or a JSON object "
+            "of counts. Default: the manifest of a folder that streams."
+        },
+    )
+    test_share: float = field(
+        default=0.0,
+        metadata={
+            "help": "Hold out this share of the groups (of the prompts, where rows have no group), for evaluation: the "
+            "rows that polyalign bucket --test-share holds out."
+        },
+    )
+    overwrite: bool = field(
+        default=False,
+        metadata={"help": "Replace the model that an earlier run left in --output_dir."},
+    )
+
+
+@dataclass
+class HDPOOptions(SFTOptions):
+    """Of ``polyalign hdpo``."""
+
+    reference: str | None = field(
+        default=None,
+        metadata={"help": "The human reference: a file, a folder with one, or a data set on the hub."},
+    )
+    ref_model: str | None = field(
+        default=None,
+        metadata={"help": "The model that DPO stays close to. Default: the one that is trained, as it was."},
+    )
+    support: str = field(
+        default="0.1,0.9",
+        metadata={"help": "The quantiles between which humans are inside, as polyalign pairs had them."},
+    )
+    min_count: int = field(
+        default=20,
+        metadata={"help": "A bucket with fewer humans is served by a larger group, when responses are scored."},
+    )
