@@ -1,18 +1,33 @@
 //! The dictionary as the segmenter reads it: a double array over small codes of characters.
 
 use super::hmm::{self, Emissions};
-use super::lexicon::{LONGEST, Lexicon};
+use super::lexicon::{Files, LONGEST, Lexicon};
 use std::sync::LazyLock;
 
-/// Stored by `write_dictionary` in `tests.rs`.
-pub(super) static LEXICON: &[u8] = include_bytes!("dictionary.bin");
-pub(super) static MODEL: &[u8] = include_bytes!("hmm.bin");
+// Stored by `write_dictionary` in `tests.rs`.
+static WORDS: &[u8] = include_bytes!("words.txt.zst");
+static FREQUENCIES: &[u8] = include_bytes!("frequencies.txt.zst");
+static LOGARITHMS: &str = include_str!("logarithms.txt");
+static MODEL: &[u8] = include_bytes!("hmm.txt.zst");
 
 static DICTIONARY: LazyLock<Dictionary> = LazyLock::new(|| {
-    let lexicon = Lexicon::read(LEXICON).expect("dictionary.bin is whole");
-    let model = hmm::Model::read(MODEL).expect("hmm.bin is whole");
+    let lexicon = Lexicon::read(&lexicon_files()).expect("the dictionary's files are whole");
+    let model = hmm::Model::read(&model_file()).expect("hmm.txt.zst is whole");
     Dictionary::new(&lexicon, &model)
 });
+
+pub(super) fn lexicon_files() -> Files {
+    Files { words: unpack(WORDS), frequencies: unpack(FREQUENCIES), logarithms: LOGARITHMS.to_owned() }
+}
+
+pub(super) fn model_file() -> String {
+    unpack(MODEL)
+}
+
+fn unpack(packed: &[u8]) -> String {
+    let text = zstd::decode_all(packed).expect("the dictionary's files are zstd");
+    String::from_utf8(text).expect("the dictionary's files are text")
+}
 
 /// What a character is to the dictionary, by which tables are indexed.
 pub(super) type Code = u16;

@@ -1,15 +1,22 @@
-//! The words of the dictionary as a tree of characters, and how it is stored.
-
-use super::coder::{Bit, Coder, Decoder, Number, Sets};
+//! The words of the dictionary as a tree of characters, and how it is stored: as text, compressed with zstd.
+//!
+//! Nodes come in level order, a line each; the first is the empty word, and a node's children are neighbours. In
+//! `words.txt.zst` a node's line has the characters that follow; in `frequencies.txt.zst` how often the word is seen
+//! that ends there, and nothing if none does. So 中 (seen three times), 中国 (twice), 中文 (twice) and 大 (once) are
+//!
+//! ```text
+//! node            .     中    大    中国  中文
+//! words           中大  国文
+//! frequencies           3     1     2     2
+//! ```
+//!
+//! That takes 1.1 MB. The list of words with their frequencies would take 1.5 MB in zstd, an `fst` 2.1 MB.
 
 /// No word of the dictionary is longer, in characters.
 pub(super) const LONGEST: usize = 16;
 
-/// More nodes than the dictionary has.
-const MAX_NODES: usize = 1 << 20;
-
 /// The words, as a tree in level order: node 0 is the empty word, and a node's children are neighbours.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, PartialEq)]
 pub(super) struct Lexicon {
     /// The characters of all words, ascending.
     pub characters: Vec<u16>,
@@ -25,147 +32,88 @@ pub(super) struct Lexicon {
     pub logarithms: Vec<f64>,
 }
 
+/// What a [`Lexicon`] is read from, each a text.
+#[derive(Debug, PartialEq)]
+pub(super) struct Files {
+    /// By node: the characters that may follow.
+    pub words: String,
+    /// By node: the frequency of the word that ends there, if one does.
+    pub frequencies: String,
+    /// The numbers whose logarithm is a unit in the last place more than `libm` says, then those whose is less.
+    pub logarithms: String,
+}
+
 impl Lexicon {
-    /// Reads what [`Lexicon::code`] wrote.
-    pub fn read(bytes: &[u8]) -> Option<Lexicon> {
-        let mut lexicon = Lexicon::default();
-        lexicon.code(&mut Decoder::new(bytes), false)?;
-        Some(lexicon)
-    }
-
-    /// Codes the whole; `known` says whether it is there already.
-    fn code(&mut self, coder: &mut impl Coder, known: bool) -> Option<()> {
-        self.code_characters(coder);
-        let mut model = Model::new(self.characters.len());
-        if !known {
-            self.symbols.push(0);
-            self.children.push(1);
+    /// Reads texts; `None` if they don't fit together.
+    pub fn read(files: &Files) -> Option<Lexicon> {
+        let (characters, symbols, children) = tree(&files.words)?;
+        let frequencies = files.frequencies.lines().map(|line| match line {
+            "" => Some(0),
+            number => number.parse().ok(),
+        });
+        let frequencies: Vec<u32> = frequencies.collect::<Option<_>>()?;
+        if frequencies.len() != symbols.len() {
+            return None;
         }
-        let mut parents = vec![Parent { depth: 0, fanout: 0, frequency: 0 }];
-        let mut node = 0;
-        while node < parents.len() {
-            let parent = parents[node];
-            let (mut fanout, mut frequency) = (0, 0);
-            if known {
-                fanout = self.children[node + 1] - self.children[node];
-                frequency = self.frequencies[node];
-            }
-            (fanout, frequency) = model.node(coder, parent, fanout, frequency)?;
-            let first = self.children[node] as usize;
-            let end = first.saturating_add(fanout as usize);
-            if end > MAX_NODES || parent.depth == LONGEST && fanout > 0 {
-                return None;
-            }
-            if !known {
-                self.frequencies.push(frequency);
-                self.children.push(end as u32);
-                self.symbols.resize(end, 0);
-            }
-            model.sets[parent.depth.min(3)].code(coder, &mut self.symbols[first..end])?;
-            parents.resize(end, Parent { depth: parent.depth + 1, fanout, frequency });
-            node += 1;
-        }
-        self.code_logarithms(coder, known);
-        self.symbols.iter().all(|&symbol| usize::from(symbol) < self.characters.len()).then_some(())
-    }
-
-    /// One logarithm in 65 of `libm` is a unit in the last place off what jieba works with, the C
-    /// library's; ties hang on it. So whether it is off, and where to, is stored.
-    fn code_logarithms(&mut self, coder: &mut impl Coder, known: bool) {
-        self.distinct = self.frequencies.iter().copied().filter(|&frequency| frequency > 0).collect();
-        self.distinct.sort_unstable();
-        self.distinct.dedup();
-        let total = self.frequencies.iter().map(|&frequency| u64::from(frequency)).sum::<u64>();
-        let (mut off, mut up) = (Bit::NEW, Bit::NEW);
-        for i in 0..=self.distinct.len() {
-            let number = self.distinct.get(i).map_or(total as f64, |&frequency| f64::from(frequency));
-            let near = libm::log(number);
-            let exact = if known { self.logarithms[i] } else { near };
-            let mut exact_bits = near.to_bits();
-            if off.code(coder, exact != near) {
-                let up = up.code(coder, exact > near);
-                exact_bits = exact_bits.wrapping_add_signed(if up { 1 } else { -1 });
-            }
-            if !known {
-                self.logarithms.push(f64::from_bits(exact_bits));
-            }
-        }
-    }
-
-    fn code_characters(&mut self, coder: &mut impl Coder) {
-        let mut models = [Bit::NEW; 4];
-        let mut last = 0;
-        let mut known = std::mem::take(&mut self.characters).into_iter().peekable();
-        for character in 0..0xFFFF {
-            let bit = models[last].code(coder, known.next_if_eq(&character).is_some());
-            if bit {
-                self.characters.push(character);
-            }
-            last = last << 1 & 3 | usize::from(bit);
-        }
+        let mut distinct: Vec<u32> = frequencies.iter().copied().filter(|&frequency| frequency > 0).collect();
+        distinct.sort_unstable();
+        distinct.dedup();
+        let total = frequencies.iter().map(|&frequency| u64::from(frequency)).sum();
+        let logarithms = logarithms(&files.logarithms, &distinct, total)?;
+        Some(Lexicon { characters, symbols, frequencies, children, distinct, logarithms })
     }
 }
 
-/// What is known of a node before it is read.
-#[derive(Clone, Copy)]
-struct Parent {
-    /// Of the node itself.
-    depth: usize,
-    fanout: u32,
-    frequency: u32,
+/// The characters, symbols and children of a [`Lexicon`].
+fn tree(words: &str) -> Option<(Vec<u16>, Vec<u16>, Vec<u32>)> {
+    let followers = || words.lines().flat_map(str::chars).map(|character| u16::try_from(character).ok());
+    let mut symbol_of = vec![0; usize::from(u16::MAX) + 1];
+    for character in followers() {
+        symbol_of[usize::from(character?)] = 1;
+    }
+    let characters: Vec<u16> = (0..=u16::MAX).filter(|&c| symbol_of[usize::from(c)] == 1).collect();
+    for (symbol, &character) in (0..).zip(&characters) {
+        symbol_of[usize::from(character)] = symbol;
+    }
+    let mut symbols = vec![0];
+    symbols.extend(followers().flatten().map(|character| symbol_of[usize::from(character)]));
+    let mut children = vec![1];
+    let mut end = 1;
+    for line in words.lines() {
+        end += line.chars().count() as u32;
+        children.push(end);
+    }
+    (children.len() == symbols.len() + 1).then_some((characters, symbols, children))
 }
 
-/// What has been learned of the tree so far.
-struct Model {
-    fanouts: Vec<Number>,
-    frequencies: Vec<Number>,
-    sets: [Sets; 4],
-}
-
-/// Up to how many bits a number of the context is told apart by.
-const CONTEXT: usize = 8;
-
-fn class(number: u32, classes: usize) -> usize {
-    ((32 - number.leading_zeros()) as usize).min(classes - 1)
-}
-
-impl Model {
-    fn new(characters: usize) -> Self {
-        Model {
-            fanouts: vec![Number::new(14); 5 * CONTEXT * CONTEXT],
-            frequencies: vec![Number::new(20); 5 * CONTEXT * 4],
-            sets: std::array::from_fn(|_| Sets::new(characters)),
+/// One logarithm in 65 of `libm` is a unit in the last place off what jieba works with, the C library's; ties hang
+/// on it. So those are listed.
+fn logarithms(off: &str, distinct: &[u32], total: u64) -> Option<Vec<f64>> {
+    let mut lines = off.lines().map(|line| line.split(' ').map(str::parse).collect::<Result<Vec<u64>, _>>());
+    let [more, less] = [lines.next()?.ok()?, lines.next()?.ok()?];
+    let numbers = distinct.iter().map(|&frequency| u64::from(frequency)).chain([total]);
+    let logarithm = |number: u64| {
+        let near = libm::log(number as f64);
+        match number {
+            _ if more.contains(&number) => near.next_up(),
+            _ if less.contains(&number) => near.next_down(),
+            _ => near,
         }
-    }
-
-    /// The number of children and the frequency.
-    fn node(
-        &mut self,
-        coder: &mut impl Coder,
-        parent: Parent,
-        fanout: u32,
-        frequency: u32,
-    ) -> Option<(u32, u32)> {
-        let depth = parent.depth.min(4);
-        let (family, usage) = (class(parent.fanout, CONTEXT), class(parent.frequency, CONTEXT));
-        let fanouts = &mut self.fanouts[(depth * CONTEXT + family) * CONTEXT + usage];
-        let fanout = fanouts.code(coder, fanout)?;
-        let frequencies = &mut self.frequencies[(depth * CONTEXT + usage) * 4 + class(fanout, 4)];
-        Some((fanout, frequencies.code(coder, frequency)?))
-    }
+    };
+    Some(numbers.map(logarithm).collect())
 }
 
 #[cfg(test)]
 pub(super) mod write {
-    use super::super::coder::Encoder;
-    use super::Lexicon;
+    use super::{Files, Lexicon};
+    use std::fmt::Write as _;
 
     /// The tree of words, given ascending and once each, with their frequencies.
     pub fn lexicon(words: &[(Vec<u16>, u32)]) -> Lexicon {
         let mut characters: Vec<u16> = words.iter().flat_map(|(word, _)| word).copied().collect();
         characters.sort_unstable();
         characters.dedup();
-        let mut lexicon = Lexicon { characters, symbols: vec![0], children: vec![1], ..Lexicon::default() };
+        let (mut symbols, mut children, mut frequencies) = (vec![0], vec![1], Vec::new());
         let mut level = vec![words];
         for depth in 0.. {
             let mut next = Vec::new();
@@ -176,34 +124,55 @@ pub(super) mod write {
                 {
                     (longer, frequency) = (&words[1..], *own);
                 }
-                lexicon.frequencies.push(frequency);
+                frequencies.push(frequency);
                 for family in longer.chunk_by(|(a, _), (b, _)| a[depth] == b[depth]) {
-                    let symbol = lexicon.characters.binary_search(&family[0].0[depth]);
-                    lexicon.symbols.push(symbol.expect("gathered above") as u16);
+                    let symbol = characters.binary_search(&family[0].0[depth]);
+                    symbols.push(symbol.expect("gathered above") as u16);
                     next.push(family);
                 }
-                lexicon.children.push(lexicon.symbols.len() as u32);
+                children.push(symbols.len() as u32);
             }
             if next.is_empty() {
                 break;
             }
             level = next;
         }
-        let mut numbers: Vec<u32> = words.iter().map(|&(_, frequency)| frequency).collect();
-        let total = numbers.iter().map(|&frequency| u64::from(frequency)).sum::<u64>();
-        numbers.sort_unstable();
-        numbers.dedup();
-        lexicon.logarithms = numbers.iter().map(|&frequency| f64::from(frequency).ln()).collect();
-        lexicon.logarithms.push((total as f64).ln());
-        lexicon
+        let mut distinct: Vec<u32> = words.iter().map(|&(_, frequency)| frequency).collect();
+        let total = distinct.iter().map(|&frequency| u64::from(frequency)).sum::<u64>();
+        distinct.sort_unstable();
+        distinct.dedup();
+        let logarithms = distinct.iter().map(|&frequency| f64::from(frequency)).chain([total as f64]);
+        let logarithms = logarithms.map(f64::ln).collect();
+        Lexicon { characters, symbols, frequencies, children, distinct, logarithms }
     }
 
     impl Lexicon {
-        /// The tree, stored.
-        pub fn write(&mut self) -> Vec<u8> {
-            let mut encoder = Encoder::new();
-            self.code(&mut encoder, true).expect("a tree of words");
-            encoder.finish()
+        /// The texts that the tree is read from.
+        pub fn write(&self) -> Files {
+            let (mut words, mut frequencies) = (String::new(), String::new());
+            for (children, &frequency) in self.children.windows(2).zip(&self.frequencies) {
+                let children = children[0] as usize..children[1] as usize;
+                let followers =
+                    self.symbols[children].iter().map(|&symbol| self.characters[usize::from(symbol)]);
+                words.extend(followers.map(|c| char::from_u32(c.into()).expect("a character")).chain(['\n']));
+                match frequency {
+                    0 => frequencies.push('\n'),
+                    _ => writeln!(frequencies, "{frequency}").expect("a string takes all"),
+                }
+            }
+            Files { words, frequencies, logarithms: self.write_logarithms() }
+        }
+
+        fn write_logarithms(&self) -> String {
+            let total = self.frequencies.iter().map(|&frequency| u64::from(frequency)).sum();
+            let numbers = self.distinct.iter().map(|&frequency| u64::from(frequency)).chain([total]);
+            let numbers = || numbers.clone().zip(&self.logarithms);
+            let near = |number: u64| libm::log(number as f64);
+            let more = numbers().filter(|&(number, &exact)| exact > near(number));
+            let less = numbers().filter(|&(number, &exact)| exact < near(number));
+            let line = |numbers: Vec<String>| numbers.join(" ") + "\n";
+            line(more.map(|(number, _)| number.to_string()).collect())
+                + &line(less.map(|(number, _)| number.to_string()).collect())
         }
     }
 }

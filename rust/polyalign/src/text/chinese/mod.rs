@@ -1,7 +1,6 @@
 //! Words of Chinese, as [jieba](https://github.com/fxsjy/jieba) cuts them: a dictionary's words along the
 //! most likely path, and what it leaves as single characters joined by a hidden Markov model.
 
-mod coder;
 mod common;
 mod dictionary;
 mod hmm;

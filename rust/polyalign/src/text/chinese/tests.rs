@@ -1,4 +1,4 @@
-use super::lexicon::{self, LONGEST, Lexicon};
+use super::lexicon::{self, Files, LONGEST, Lexicon};
 use super::{Segmenter, dictionary, hmm};
 use jieba_rs::Jieba;
 use proptest::prelude::*;
@@ -12,7 +12,7 @@ static JIEBA: LazyLock<Jieba> =
 
 /// All words of the dictionary, with their frequencies.
 pub(super) static WORDS: LazyLock<Vec<(String, u32)>> = LazyLock::new(|| {
-    let lexicon = Lexicon::read(dictionary::LEXICON).expect("the dictionary");
+    let lexicon = Lexicon::read(&dictionary::lexicon_files()).expect("the dictionary");
     let mut prefixes = vec![String::new()];
     for node in 0..lexicon.symbols.len() {
         for child in lexicon.children[node]..lexicon.children[node + 1] {
@@ -155,27 +155,29 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(20))]
 
     #[test]
-    fn damaged_files_do_no_harm(
-        place in 0..1000usize,
-        bytes in proptest::collection::vec(any::<u8>(), 0..2000),
-    ) {
-        for whole in [dictionary::LEXICON, dictionary::MODEL] {
-            let damaged = [&whole[..place], &bytes].concat();
-            let _ = Lexicon::read(&damaged);
-            let _ = hmm::Model::read(&damaged);
+    fn damaged_files_do_no_harm(place in 0..1000_usize, other in "([一-三]{0,3}|[0-9 \t\n]){0,200}") {
+        let damaged = |file: &str| file.chars().take(place).chain(other.chars()).collect::<String>();
+        let Files { words, frequencies, logarithms } = dictionary::lexicon_files();
+        for files in [
+            Files { words: damaged(&words), frequencies: frequencies.clone(), logarithms: logarithms.clone() },
+            Files { words: words.clone(), frequencies: damaged(&frequencies), logarithms: logarithms.clone() },
+            Files { words: damaged(&words), frequencies: damaged(&frequencies), logarithms },
+        ] {
+            prop_assert_eq!(Lexicon::read(&files), None);
         }
+        prop_assert_eq!(hmm::Model::read(&damaged(&dictionary::model_file())), None);
     }
 }
 
 #[test]
 fn files_read_and_written_are_the_same() {
-    let mut lexicon = Lexicon::read(dictionary::LEXICON).expect("the dictionary");
-    assert!(lexicon.write() == dictionary::LEXICON);
-    let mut model = hmm::Model::read(dictionary::MODEL).expect("the model");
-    assert!(model.write() == dictionary::MODEL);
+    let files = dictionary::lexicon_files();
+    assert!(Lexicon::read(&files).expect("the dictionary").write() == files);
+    let model = dictionary::model_file();
+    assert!(hmm::Model::read(&model).expect("the model").write() == model);
 }
 
-/// Writes `dictionary.bin` and `hmm.bin` anew: needs jieba's `dict.txt` (of the crate jieba-rs, in `src/data`)
+/// Writes the files of the dictionary and of the model anew: needs jieba's `dict.txt` (of the crate jieba-rs, in `src/data`)
 /// and `hmm.model` (of jieba-macros, in `src`) in the folder `JIEBA_DATA`:
 /// `JIEBA_DATA=folder cargo test --release --workspace --lib write_dictionary -- --ignored`.
 #[test]
@@ -187,8 +189,13 @@ fn write_dictionary() {
     let words = read("dict.txt");
     let mut words: Vec<(Vec<u16>, u32)> = words.lines().map(entry).collect();
     words.sort_unstable();
-    std::fs::write(ours.join("dictionary.bin"), lexicon::write::lexicon(&words).write()).expect("written");
-    std::fs::write(ours.join("hmm.bin"), hmm::write::model(&read("hmm.model")).write()).expect("written");
+    let write = |name: &str, content: &[u8]| std::fs::write(ours.join(name), content).expect("written");
+    let pack = |text: &str| zstd::encode_all(text.as_bytes(), 22).expect("compressed");
+    let files = lexicon::write::lexicon(&words).write();
+    write("words.txt.zst", &pack(&files.words));
+    write("frequencies.txt.zst", &pack(&files.frequencies));
+    write("logarithms.txt", files.logarithms.as_bytes());
+    write("hmm.txt.zst", &pack(&hmm::write::model(&read("hmm.model")).write()));
 }
 
 /// The word and the frequency of a line of `dict.txt`.
