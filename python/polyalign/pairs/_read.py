@@ -268,7 +268,7 @@ def _parquet_files(what: str, path: Path) -> list[tuple[Path, str]]:
         found = [file for file in sorted(path.rglob("*.parquet")) if not file.name.startswith((".", "test-"))]
         if not found:
             raise ValueError(f"{path}: no Parquet in it; polyalign bucket makes such a folder of a corpus")
-        return [(file, str(file.relative_to(path.parent))) for file in found]
+        return [(file, file.relative_to(path.parent).as_posix()) for file in found]
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file or folder")
     if not path.is_file():

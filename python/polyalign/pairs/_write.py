@@ -74,4 +74,4 @@ def write_manifest(path: Path, report: Report, shards: list[dict[str, Any]]) -> 
         **told,
         "shards": shards,
     }
-    path.write_text(json_text.indented(manifest) + "\n", "utf-8")
+    path.write_text(json_text.indented(manifest) + "\n", "utf-8", newline="\n")

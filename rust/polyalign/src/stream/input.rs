@@ -10,7 +10,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Component, MAIN_SEPARATOR, Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -502,7 +502,8 @@ fn expand(pattern: &str) -> Result<Vec<PathBuf>> {
     let whole_text = whole.to_string_lossy();
     let matches = glob::Pattern::new(&whole_text).map_err(|e| wrong(&e))?;
     let options = glob::MatchOptions { require_literal_separator: true, ..options };
-    let goes_into = |name: &OsStr| !name.to_string_lossy().starts_with('.') || whole_text.contains("/.");
+    let names_hidden = whole_text.contains(&format!("{MAIN_SEPARATOR}."));
+    let goes_into = |name: &OsStr| !name.to_string_lossy().starts_with('.') || names_hidden;
     let (mut found, mut ways) = (Vec::new(), HashMap::<PathBuf, u32>::new());
     let mut folders = vec![(literal_start(&whole), Vec::new())];
     while let Some((folder, mut above)) = folders.pop() {

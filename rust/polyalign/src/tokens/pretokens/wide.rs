@@ -13,8 +13,11 @@
 //! starts        1.....1....      the same at `leads` (PDEP)
 //! ```
 
+#[cfg(target_arch = "x86_64")]
 use super::super::han::Pairs;
-use super::blocks::{BLOCK, Masks, below};
+#[cfg(target_arch = "x86_64")]
+use super::blocks::below;
+use super::blocks::{BLOCK, Masks};
 #[cfg(target_arch = "x86_64")]
 use crate::cpu::Avx2;
 
