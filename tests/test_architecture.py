@@ -140,7 +140,9 @@ def neighbours(folder: Path) -> dict[str, set[str]]:
     return {name: (others & set(graph)) - {name} for name, others in graph.items()}
 
 
-@pytest.mark.parametrize("folder", ["text", "tokens", "tokens/pretokens", "distance", "distance/embedding"])
+@pytest.mark.parametrize(
+    "folder", ["text", "text/chinese", "tokens", "tokens/pretokens", "distance", "distance/embedding", "jobs/score"]
+)
 def test_no_circle_of_files(folder):
     graph = neighbours(ENGINE / folder)
     assert any(graph.values())
