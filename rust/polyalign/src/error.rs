@@ -1,4 +1,5 @@
-//! The one error type of the engine.
+//! The one error type of the engine, and how what others said stands in its one line: names of files, messages of other
+//! libraries, and what records hold.
 
 use std::any::Any;
 use std::ffi::OsStr;
@@ -96,10 +97,48 @@ pub(crate) fn one_line(text: &str) -> String {
         .join(" ")
 }
 
+/// The start of a text; an ellipsis stands for the rest.
+fn start(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+/// What a record, a file or a user said, for a message: quoted, escaped, short.
+pub(crate) fn quoted(raw: &str) -> String {
+    format!("{:?}", start(raw, 40))
+}
+
+/// Some of a record's text, for a one-line reason that quotes it itself: short, and without control characters.
+pub(crate) fn shown(text: &str) -> String {
+    start(text, 60).chars().flat_map(char::escape_debug).collect()
+}
+
+/// The start of a reason, for a report: it may hold the record's own words.
+pub(crate) fn shortened(reason: &str) -> String {
+    start(reason, 240)
+}
+
 /// The engine's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// [`Error::Interrupted`] once `stop` is set: what long work asks again and again.
 pub(crate) fn unless_stopped(stop: &AtomicBool) -> Result<()> {
     if stop.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_said_is_short_and_in_one_line() {
+        assert_eq!(quoted("a\n\"b\""), r#""a\n\"b\"""#);
+        assert_eq!(quoted(&"é".repeat(41)), format!("\"{}…\"", "é".repeat(40)));
+        assert_eq!(shown("a\n`b`"), "a\\n`b`");
+        assert_eq!(shown(&"é".repeat(60)), "é".repeat(60));
+        assert_eq!(shown(&"é".repeat(61)), format!("{}…", "é".repeat(60)));
+        assert_eq!(shortened(&"é".repeat(241)), format!("{}…", "é".repeat(240)));
+    }
 }

@@ -8,7 +8,8 @@ use super::length::{LengthHistograms, bin};
 use super::schema::{Axis, BucketSchema, LengthEdges, LengthUnit};
 use super::table::BucketTable;
 use super::track;
-use crate::records::record::{Record, shown};
+use crate::error::{quoted, shown};
+use crate::records::record::Record;
 use crate::records::roles::is_known_role;
 use crate::text;
 use crate::tokens::{self, TokenCounter};
@@ -372,15 +373,6 @@ fn check_label(axis: &str, raw: Option<&str>) -> Result<(), String> {
 
 fn part(raw: &str) -> Option<Box<str>> {
     normalise_part(raw).map(String::into_boxed_str)
-}
-
-/// A raw value for a message: quoted, escaped, shortened.
-pub(super) fn quoted(raw: &str) -> String {
-    let mut shown: String = raw.chars().take(40).collect();
-    if shown.len() < raw.len() {
-        shown.push('…');
-    }
-    format!("{shown:?}")
 }
 
 /// What distinct raw values come to, remembered. Bounded: it starts over when full.

@@ -1,6 +1,6 @@
 //! Bucket ids: how parts are normalised, escaped, joined and read back.
 
-use super::bucketer::quoted;
+use crate::error::quoted;
 use crate::{Error, Result};
 use std::borrow::Cow;
 

@@ -1,6 +1,7 @@
 //! Whether an exchange precedes the last user turn.
 
-use super::bucketer::{Unassigned, quoted};
+use super::bucketer::Unassigned;
+use crate::error::quoted;
 use crate::records::record::{Message, Record};
 
 /// `single` or `multi`: what the record says, else whether an earlier exchange precedes its last

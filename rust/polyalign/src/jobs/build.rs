@@ -1,17 +1,17 @@
-//! Building a reference from a bucketed corpus.
+//! The job that builds a reference: of a bucketed corpus, of any records that name their bucket, or of a table in memory.
 
 use super::tally::Tally;
-use crate::buckets::{BucketSchema, normalise_part, split_id, unescape_part};
+use crate::buckets::{BucketSchema, BucketTable, normalise_part, split_id, unescape_part};
 use crate::error::unless_stopped;
 use crate::jobs::output::bucketed::Bucketed;
 use crate::records::record::{Record, Reject};
 use crate::records::shape::FieldSpec;
 use crate::records::table::{TableRecords, pieces};
-use crate::reference::meter::{Batch, Meter, record_key, response_language};
+use crate::reference::counter::RecordCounter;
 use crate::reference::{Builder, Reference, Settings, Variant};
-use crate::stream::block::{Block, Limits};
+use crate::stream::block::{InputBlock, Limits};
 use crate::stream::input::Inputs;
-use crate::stream::{self, Place, Progress, Reader, Rejected, Stream};
+use crate::stream::{self, Place, Progress, RecordReader, Rejected, Stream};
 use crate::{Error, Result};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -111,10 +111,10 @@ fn run(job: &BuildJob, progress: &Progress) -> Result<(Reference, Tally)> {
     let (inputs, cancel) = (Arc::clone(&stream.inputs), stream.cancel());
     let shared = Arc::clone(&builder);
     let worker = move || Worker {
-        reader: Reader::new(records.clone(), Arc::clone(&cancel)),
+        reader: RecordReader::new(records.clone(), Arc::clone(&cancel)),
         inputs: Arc::clone(&inputs),
         cancel: Arc::clone(&cancel),
-        counter: Counter::new(Arc::clone(&shared)),
+        buckets: NamedBuckets::new(Arc::clone(&shared)),
     };
     let response_field = fields.response.filter(|_| job.fields.response.is_none());
     let mut tally = Tally { response_field, held_out: held_out_rows, ..Tally::default() };
@@ -149,33 +149,17 @@ pub(crate) fn fields(fields: &FieldSpec, bucket: Option<&str>) -> FieldSpec {
     FieldSpec { custom, keep_extra: false, lenient: true, ..fields.clone() }
 }
 
-/// Counts records into a builder, on one thread.
-struct Counter {
-    builder: Arc<Builder>,
-    meter: Meter,
-    /// By bucket as records have it.
-    buckets: HashMap<String, Bucket>,
-    /// What the builder refused first.
-    failed: Result<()>,
+/// Counts records in the buckets that they name, on one thread.
+struct NamedBuckets {
+    counter: RecordCounter,
+    table: BucketTable,
+    /// The table's numbers, by bucket as records have it.
+    numbers: HashMap<String, u32>,
 }
 
-/// Rows of a bucket that are counted together: few enough to be in the cache still.
-const ROWS: usize = 128;
-
-/// A bucket that records name.
-struct Bucket {
-    batch: Batch,
-    parts: Vec<String>,
-}
-
-impl Counter {
+impl NamedBuckets {
     fn new(builder: Arc<Builder>) -> Self {
-        Self {
-            meter: Meter::new(builder.settings().variant),
-            buckets: HashMap::new(),
-            builder,
-            failed: Ok(()),
-        }
+        Self { counter: RecordCounter::new(builder), table: BucketTable::default(), numbers: HashMap::new() }
     }
 
     /// Counts what was read; the error is the record's id, the kind of reason to reject it, and the reason.
@@ -203,60 +187,51 @@ impl Counter {
                 "the record has no bucket: bucket the corpus first (polyalign bucket)".into(),
             ));
         };
-        if !self.buckets.contains_key(id) {
-            let bucket = self.bucket(id).map_err(|reason| ("bucket", reason))?;
-            self.buckets.insert(id.to_owned(), bucket);
-        }
-        let Some(Bucket { batch, parts }) = self.buckets.get_mut(id) else { return Ok(()) };
-        let language = response_language(&self.builder.settings().schema, parts, record);
-        let answer = record.answer();
-        if let Err(error) = self.meter.measure(answer, language, record.prompt, &mut batch.values, stop) {
-            self.failed = Err(error);
-            return Ok(());
-        }
-        batch.keys.push(record_key(record));
-        if batch.keys.len() == ROWS && self.failed.is_ok() {
-            self.failed = batch.flush(&self.builder);
-        }
+        let bucket = match self.numbers.get(id) {
+            Some(bucket) => *bucket,
+            None => self.add_bucket(id).map_err(|reason| ("bucket", reason))?,
+        };
+        self.counter.add(record, bucket, &self.table, stop);
         Ok(())
     }
 
-    fn bucket(&self, id: &str) -> Result<Bucket, String> {
+    /// The number of a bucket that no record has named yet.
+    fn add_bucket(&mut self, id: &str) -> Result<u32, String> {
         let parts = split_id(id).map_err(|error| error.to_string())?;
         let normal = |part: &&str| normalise_part(&unescape_part(part)).unwrap_or_default();
         let parts: Vec<String> = parts.iter().map(normal).collect();
-        let number = self.builder.bucket(&parts).map_err(|error| error.to_string())?;
-        let variant = self.builder.settings().variant;
-        Ok(Bucket { batch: Batch::new(number, variant), parts })
+        // What is none under the schema, or one too many, is told of this record.
+        self.counter.builder().bucket(&parts).map_err(|error| error.to_string())?;
+        let number = self.table.insert(&parts);
+        self.numbers.insert(id.to_owned(), number);
+        Ok(number)
     }
 
     /// Hands what was counted to the builder.
     fn flush(&mut self) -> Result<()> {
-        std::mem::replace(&mut self.failed, Ok(()))?;
-        let batches = self.buckets.values_mut().map(|bucket| &mut bucket.batch);
-        batches.filter(|batch| !batch.keys.is_empty()).try_for_each(|batch| batch.flush(&self.builder))
+        self.counter.flush(&self.table)
     }
 }
 
 struct Worker {
-    reader: Reader,
+    reader: RecordReader,
     inputs: Arc<Inputs>,
     cancel: Arc<AtomicBool>,
-    counter: Counter,
+    buckets: NamedBuckets,
 }
 
-impl stream::Worker for Worker {
+impl stream::BlockWorker for Worker {
     type Done = Tally;
 
-    fn work(&mut self, block: &Block) -> Result<Tally> {
+    fn work(&mut self, block: &InputBlock) -> Result<Tally> {
         let mut tally = Tally { bytes: block.bytes, ..Tally::default() };
-        let Self { reader, inputs, cancel, counter } = self;
-        let mut take = |record: Result<Record<'_>, Reject>, place: Place| match counter.take(record, cancel) {
+        let Self { reader, inputs, cancel, buckets } = self;
+        let mut take = |record: Result<Record<'_>, Reject>, place: Place| match buckets.take(record, cancel) {
             Ok(()) => tally.used(),
             Err((id, kind, reason)) => tally.reject(place.rejected(inputs, id.as_deref(), kind, &reason)),
         };
         reader.block(block, inputs, &mut take)?;
-        counter.flush()?;
+        buckets.flush()?;
         Ok(tally)
     }
 
@@ -286,12 +261,12 @@ pub fn count_table(
         )));
     }
     let records = TableRecords::new(schema, &fields(spec, None))?;
-    let counter = || Counter::new(Arc::clone(builder));
-    let count = |counter: &mut Counter, piece: &(u64, RecordBatch)| {
+    let buckets = || NamedBuckets::new(Arc::clone(builder));
+    let count = |buckets: &mut NamedBuckets, piece: &(u64, RecordBatch)| {
         unless_stopped(stop)?;
-        count_piece(&records, counter, piece, stop)
+        count_piece(&records, buckets, piece, stop)
     };
-    let tallies: Vec<Tally> = pieces(batches).par_iter().map_init(counter, count).collect::<Result<_>>()?;
+    let tallies: Vec<Tally> = pieces(batches).par_iter().map_init(buckets, count).collect::<Result<_>>()?;
     let mut tally = Tally::default();
     tallies.into_iter().for_each(|part| tally.merge(part));
     Ok(tally)
@@ -299,12 +274,12 @@ pub fn count_table(
 
 fn count_piece(
     records: &TableRecords,
-    counter: &mut Counter,
+    buckets: &mut NamedBuckets,
     (first, piece): &(u64, RecordBatch),
     stop: &AtomicBool,
 ) -> Result<Tally> {
     let mut tally = Tally::default();
-    records.for_each(piece, &mut |row, record| match counter.take(record, stop) {
+    records.for_each(piece, &mut |row, record| match buckets.take(record, stop) {
         Ok(()) => tally.used(),
         Err((id, kind, reason)) => tally.reject(Rejected {
             file: "table".into(),
@@ -316,6 +291,6 @@ fn count_piece(
             reason,
         }),
     })?;
-    counter.flush()?;
+    buckets.flush()?;
     Ok(tally)
 }

@@ -1,9 +1,11 @@
 //! What the commands run: each a [`stream`](crate::stream) of records in, and an output that appears as a whole.
 //!
 //! [`bucket`] sorts a corpus into buckets, [`build`] counts a reference of it, [`score`] measures responses against one.
+//! What all three write is in [`output`], what they count of records in [`tally`] and [`rejects`].
 
 pub mod bucket;
 pub mod build;
 pub mod output;
+pub mod rejects;
 pub mod score;
 pub mod tally;

@@ -2,9 +2,10 @@
 //! JSON and for tables.
 
 use super::fields::{Field, Label, Plan, own};
-use super::record::{Event, Events, Message, Notes, Record, Reject, RoleTaken, Unused, shown};
+use super::record::{Event, Events, Message, Notes, Record, Reject, RoleTaken, Unused};
 use super::roles::{ROLES, is_known_role, map_role};
 use super::shape::{FieldSpec, Shape};
+use crate::error::shown;
 use crate::text;
 use bumpalo::Bump;
 use bumpalo::collections::{String as ArenaString, Vec as ArenaVec};

@@ -1,7 +1,7 @@
 //! Records whose fields go by other names than a shape's, as projects document them: how they are read, or why not.
 
-use super::record::shown;
 use super::shape::{CHATS, FieldSpec, Sample, Shape};
+use crate::error::shown;
 use crate::{Error, Result};
 
 /// The fields of preferences: the chosen response, the rejected one, and the prompt where no shape has it. The chosen

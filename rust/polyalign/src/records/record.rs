@@ -153,23 +153,6 @@ impl<'a> Record<'a> {
     }
 }
 
-/// Some of a record's text, for a one-line reason: short, and without control characters.
-pub(crate) fn shown(text: &str) -> String {
-    const SHOWN: usize = 60;
-    let dots = if text.chars().nth(SHOWN).is_some() { "…" } else { "" };
-    let start: String = text.chars().take(SHOWN).flat_map(char::escape_debug).collect();
-    start + dots
-}
-
-/// The start of a reason, for a report: it may hold the record's own words.
-pub(crate) fn shortened(reason: &str) -> String {
-    const KEPT: usize = 240;
-    match reason.char_indices().nth(KEPT) {
-        Some((end, _)) => format!("{}…", &reason[..end]),
-        None => reason.to_owned(),
-    }
-}
-
 /// Why a record can't be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reject {

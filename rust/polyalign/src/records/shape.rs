@@ -1,8 +1,8 @@
 //! Record shapes and where their fields are.
 
 use super::forms;
-use super::record::shown;
 use super::roles::ROLES;
+use crate::error::shown;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

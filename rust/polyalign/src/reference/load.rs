@@ -8,7 +8,7 @@ use super::distribution::Totals;
 use super::metadata::{self, Metadata};
 use super::sample::Samples;
 use super::{Bucket, Reference, Variant, features, fixed, validate};
-use crate::error::one_line;
+use crate::error::{one_line, quoted};
 use crate::{Error, Result};
 use safetensors::{Dtype, SafeTensors};
 use std::path::Path;
@@ -79,7 +79,7 @@ impl Tensors<'_> {
             return Err(format!("it has no tensor `{name}`"));
         }
         match names.iter().find(|name| !NAMES.contains(name)) {
-            Some(name) => Err(format!("it has a tensor {:?}, which no reference has", shorten(name))),
+            Some(name) => Err(format!("it has a tensor {}, which no reference has", quoted(name))),
             None => Ok(()),
         }
     }
@@ -195,8 +195,4 @@ fn extreme(name: &str, value: f64, count: u64, variant: Variant) -> Result<i64, 
     fixed
         .filter(same)
         .ok_or_else(|| format!("tensor `{name}` has {value}, which is no value that can be counted"))
-}
-
-fn shorten(name: &str) -> String {
-    name.chars().take(40).collect()
 }

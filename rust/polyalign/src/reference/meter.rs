@@ -5,7 +5,7 @@ use crate::buckets::{Axis, BucketSchema, language};
 use crate::features::registry::{FEATURES, Group};
 use crate::features::{Extractor, Input, Language, paper};
 use crate::records::record::{Message, Record};
-use crate::reference::{Builder, Variant};
+use crate::reference::Variant;
 use std::sync::atomic::AtomicBool;
 use twox_hash::XxHash3_64;
 
@@ -100,36 +100,4 @@ pub fn record_key(record: &Record<'_>) -> u64 {
         |key: u64, text: &str| (key.rotate_left(29) ^ XxHash3_64::oneshot(text.as_bytes())).wrapping_mul(MIX);
     let message = |key: u64, message: &Message<'_>| mix(mix(key, message.role), message.content);
     mix(record.prompt.iter().fold(0, message), record.answer())
-}
-
-/// Rows of one bucket that are counted together.
-#[derive(Debug)]
-pub struct Batch {
-    /// The bucket's number in the builder.
-    pub bucket: usize,
-    /// A key for each row.
-    pub keys: Vec<u64>,
-    /// The rows.
-    pub values: Values,
-}
-
-impl Batch {
-    /// No rows yet.
-    pub fn new(bucket: usize, variant: Variant) -> Self {
-        Self { bucket, keys: Vec::new(), values: Values::new(variant) }
-    }
-
-    /// Hands the rows to the builder.
-    ///
-    /// # Errors
-    /// Values that can't be counted.
-    pub fn flush(&mut self, builder: &Builder) -> Result<()> {
-        match &self.values {
-            Values::Default(values) => builder.add_rows(self.bucket, &self.keys, values)?,
-            Values::Paper(values) => builder.add_rows(self.bucket, &self.keys, values)?,
-        }
-        self.keys.clear();
-        self.values.clear();
-        Ok(())
-    }
 }

@@ -25,6 +25,7 @@ mod accumulate;
 mod builder;
 mod cells;
 mod compare;
+pub mod counter;
 mod describe;
 mod distribution;
 mod features;

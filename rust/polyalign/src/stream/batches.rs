@@ -1,6 +1,6 @@
 //! Cuts Parquet and Arrow files into blocks of whole rows.
 
-use super::block::{Bad, Block, Item, Limits, Position, ROW_BYTES, Rows};
+use super::block::{Bad, InputBlock, Item, Limits, Position, ROW_BYTES, Rows};
 use super::input::{Format, Input, Inputs};
 use super::ipc::Ipc;
 use super::open::{Handle, open_file};
@@ -67,9 +67,9 @@ impl TableBlocks {
     /// # Errors
     /// [`Error::Interrupted`], and a file that was changed since it was found. What can't be read is part of the
     /// block.
-    pub fn next_block(&mut self) -> Result<Option<Block>> {
+    pub fn next_block(&mut self) -> Result<Option<InputBlock>> {
         let target = self.limits.block_bytes.min(self.limits.chunk_bytes - self.chunk_bytes);
-        let mut block = Block::default();
+        let mut block = InputBlock::default();
         let mut rows_left = (self.limits.block_bytes / ROW_BYTES).max(1);
         while block.bytes < target && rows_left > 0 && !self.is_finished() {
             if self.cancel.load(Ordering::Relaxed) {
@@ -114,7 +114,7 @@ impl TableBlocks {
         self.open.as_mut().map_or(Ok(None), Pieces::next)
     }
 
-    fn push(&mut self, block: &mut Block, batch: RecordBatch, bytes: u64) {
+    fn push(&mut self, block: &mut InputBlock, batch: RecordBatch, bytes: u64) {
         let rows = self.rows_left.min(batch.num_rows() as u64);
         let batch = if rows < batch.num_rows() as u64 { batch.slice(0, rows as usize) } else { batch };
         let Position { file, row, .. } = self.position;

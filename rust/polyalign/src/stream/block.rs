@@ -36,7 +36,7 @@ pub const ROW_BYTES: u64 = 128;
 /// Where one JSON record lies in a block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Span {
-    /// Its bytes in [`Block::data`].
+    /// Its bytes in [`InputBlock::data`].
     pub range: Range<usize>,
     /// Line ends of the file before it.
     pub line: u64,
@@ -47,7 +47,7 @@ pub struct Span {
 pub struct Segment {
     /// Index of the file.
     pub file: u32,
-    /// Where the segment begins in [`Block::data`].
+    /// Where the segment begins in [`InputBlock::data`].
     pub start: usize,
     /// Decompressed bytes of the file before `start`.
     pub offset: u64,
@@ -92,7 +92,7 @@ pub enum Item {
 
 /// Whole records: the unit of work. Where a block ends depends on the stream alone.
 #[derive(Debug, Default)]
-pub struct Block {
+pub struct InputBlock {
     /// The bytes that segments point into.
     pub data: Vec<u8>,
     /// Its parts, in stream order.
@@ -109,7 +109,7 @@ pub struct Block {
     pub end: Position,
 }
 
-impl Block {
+impl InputBlock {
     /// Whether there is nothing in it to work on.
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()

@@ -11,8 +11,8 @@ mod read;
 pub mod split;
 mod zones;
 
-pub(crate) use pipeline::{Blocks, Worker};
-pub(crate) use read::{Place, Reader, Records};
+pub(crate) use pipeline::{BlockWorker, Blocks};
+pub(crate) use read::{Place, RecordReader, Records};
 pub use read::{Rejected, Unreadable};
 
 use crate::records::json::{JsonRecords, decide_fields};
@@ -247,7 +247,7 @@ impl<'a> Stream<'a> {
 
     /// Runs all blocks through workers; `each` gets their output in input order, with whether the chunk ends
     /// there and where the stream goes on.
-    pub fn pump<W: Worker + 'static>(
+    pub fn pump<W: BlockWorker + 'static>(
         &self,
         blocks: Blocks,
         worker: impl Fn() -> W + Send + Sync + 'static,

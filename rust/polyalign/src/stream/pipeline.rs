@@ -2,7 +2,7 @@
 
 use super::{Progress, TICK};
 use crate::stream::batches::TableBlocks;
-use crate::stream::block::{Block, Item, Position, Segment};
+use crate::stream::block::{InputBlock, Item, Position, Segment};
 use crate::stream::split::TextBlocks;
 use crate::{Error, Result};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
@@ -18,7 +18,7 @@ const SAMPLE_BYTES: u64 = 64 << 20;
 /// The input, as blocks.
 pub struct Blocks {
     /// Blocks that were looked at already.
-    seen: VecDeque<Block>,
+    seen: VecDeque<InputBlock>,
     source: Source,
 }
 
@@ -38,14 +38,14 @@ impl Blocks {
         Self { seen: VecDeque::new(), source: Source::Table(Box::new(source)) }
     }
 
-    fn read(&mut self, buffer: Vec<u8>) -> Result<Option<Block>> {
+    fn read(&mut self, buffer: Vec<u8>) -> Result<Option<InputBlock>> {
         match &mut self.source {
             Source::Text(source) => source.next_block(buffer),
             Source::Table(source) => source.next_block(),
         }
     }
 
-    fn next(&mut self, buffer: impl FnOnce() -> Vec<u8>) -> Result<Option<Block>> {
+    fn next(&mut self, buffer: impl FnOnce() -> Vec<u8>) -> Result<Option<InputBlock>> {
         match self.seen.pop_front() {
             Some(block) => Ok(Some(block)),
             None => self.read(buffer()),
@@ -74,7 +74,7 @@ impl Blocks {
 }
 
 /// A block's JSON.
-fn segments(block: &Block) -> impl Iterator<Item = &Segment> {
+fn segments(block: &InputBlock) -> impl Iterator<Item = &Segment> {
     block.items.iter().filter_map(|item| match item {
         Item::Json(segment) => Some(segment),
         _ => None,
@@ -82,7 +82,7 @@ fn segments(block: &Block) -> impl Iterator<Item = &Segment> {
 }
 
 /// The bytes of a block's JSON records.
-fn spans(block: &Block) -> impl Iterator<Item = &[u8]> {
+fn spans(block: &InputBlock) -> impl Iterator<Item = &[u8]> {
     segments(block).flat_map(|s| &s.records).map(|span| &block.data[span.range.clone()])
 }
 
@@ -124,7 +124,7 @@ impl Budget {
 }
 
 /// One thread's work, with its working memory.
-pub trait Worker {
+pub trait BlockWorker {
     /// A block's output.
     type Done: Send + 'static;
 
@@ -132,7 +132,7 @@ pub trait Worker {
     ///
     /// # Errors
     /// [`Error::Interrupted`], and what the job can't go on from.
-    fn work(&mut self, block: &Block) -> Result<Self::Done>;
+    fn work(&mut self, block: &InputBlock) -> Result<Self::Done>;
 
     /// Records that were taken or rejected.
     fn rows(done: &Self::Done) -> u64;
@@ -142,7 +142,7 @@ pub trait Worker {
 struct Work {
     number: u64,
     taken: u64,
-    block: Block,
+    block: InputBlock,
 }
 
 /// A block's output on its way.
@@ -161,7 +161,7 @@ struct Finished<D> {
 ///
 /// # Errors
 /// That of the first block that failed, of `each`, and [`Error::Interrupted`].
-pub fn run<W: Worker + 'static>(
+pub fn run<W: BlockWorker + 'static>(
     blocks: Blocks,
     worker: impl Fn() -> W + Send + Sync + 'static,
     threads: usize,
@@ -272,7 +272,7 @@ fn read_all<D>(
 }
 
 /// A worker's thread.
-fn work_all<W: Worker>(
+fn work_all<W: BlockWorker>(
     mut worker: W,
     work: &Receiver<Work>,
     results: &Results<W::Done>,

@@ -3,7 +3,7 @@
 use crate::records::json::{self, JsonRecords};
 use crate::records::record::{Record, Reject};
 use crate::records::table::TableRecords;
-use crate::stream::block::{Bad, Block, Item, Rows, Segment, Span};
+use crate::stream::block::{Bad, InputBlock, Item, Rows, Segment, Span};
 use crate::stream::input::Inputs;
 use crate::{Error, Result};
 use arrow::array::RecordBatch;
@@ -96,13 +96,13 @@ pub struct Unreadable {
 }
 
 /// Reads records on one thread.
-pub struct Reader {
+pub struct RecordReader {
     records: Records,
     json: json::JsonScratch,
     cancel: Arc<AtomicBool>,
 }
 
-impl Reader {
+impl RecordReader {
     /// A reader of these records, which stops when `cancel` is set.
     pub fn new(records: Records, cancel: Arc<AtomicBool>) -> Self {
         Self { records, json: json::JsonScratch::default(), cancel }
@@ -114,7 +114,7 @@ impl Reader {
     /// [`Error::Interrupted`], and a batch without the columns of the first.
     pub fn block(
         &mut self,
-        block: &Block,
+        block: &InputBlock,
         inputs: &Inputs,
         each: &mut dyn FnMut(Result<Record<'_>, Reject>, Place),
     ) -> Result<()> {

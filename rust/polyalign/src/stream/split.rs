@@ -1,6 +1,6 @@
 //! Cuts JSON files into blocks of whole records.
 
-use super::block::{Bad, Block, Item, Limits, Position, ROW_BYTES, Segment, Span, size_reason};
+use super::block::{Bad, InputBlock, Item, Limits, Position, ROW_BYTES, Segment, Span, size_reason};
 use super::input::{Format, Input, Inputs};
 use super::open::Source;
 use crate::{Error, Result};
@@ -70,7 +70,7 @@ impl TextBlocks {
     /// # Errors
     /// [`Error::Interrupted`], and a file that was changed since it was found. What can't be read is part of the
     /// block.
-    pub fn next_block(&mut self, data: Vec<u8>) -> Result<Option<Block>> {
+    pub fn next_block(&mut self, data: Vec<u8>) -> Result<Option<InputBlock>> {
         let target = self.limits.block_bytes.min(self.limits.chunk_bytes - self.chunk_bytes);
         let mut fill = Fill::new(data, target, &self.limits, self.rows_left);
         let files = self.inputs.files.len();
@@ -198,7 +198,7 @@ enum Scan {
 
 /// A block being filled.
 struct Fill {
-    block: Block,
+    block: InputBlock,
     /// The block is full when it stands for this many bytes,
     target: u64,
     /// when it holds so many rows,
@@ -225,7 +225,7 @@ struct Fill {
 impl Fill {
     fn new(data: Vec<u8>, target: u64, limits: &Limits, rows_left: u64) -> Self {
         Self {
-            block: Block { data, ..Block::default() },
+            block: InputBlock { data, ..InputBlock::default() },
             target,
             rows: 0,
             most_rows: (limits.block_bytes / ROW_BYTES).max(1),

@@ -1,6 +1,7 @@
 //! Buckets for a table in memory.
 
 use super::columns::axis_columns;
+use super::job::resolved_fields;
 use super::reading::{self, Reading};
 use super::table::{OwnColumns, with_plain_parts};
 use crate::buckets::{Assignment, BucketTable, Bucketer};
@@ -40,7 +41,7 @@ pub fn assign_table(
             "length_edges `auto` need a pass over a corpus: bucket files, or give edges".into(),
         ));
     }
-    let records = TableRecords::new(schema, &super::resolved(fields, bucketer, false))?;
+    let records = TableRecords::new(schema, &resolved_fields(fields, bucketer, false))?;
     let labels = batches.iter().map(|batch| with_plain_parts(batch, bucketer.schema()));
     let pieces = pieces(&labels.collect::<Result<Vec<_>>>()?);
     let work = Work { records: &records, bucketer, ours: &made_anew(schema, bucketer) };

@@ -9,6 +9,7 @@ use super::seen::Noted;
 use super::stats::Stats;
 use crate::buckets::BucketSchema;
 use crate::hash::hex;
+use crate::jobs::output::manifest::ListedFile;
 use crate::records::shape::FieldSpec;
 use crate::stream::block::Position;
 use crate::stream::input::{Input, Inputs};
@@ -22,7 +23,7 @@ use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
 /// The journal's layout; raised when it changes.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 
 /// Bytes at either end of a file that tell whether it changed.
 const END_BYTES: u64 = 1 << 20;
@@ -51,19 +52,6 @@ pub struct InputIdentity {
     ends_sha256: String,
 }
 
-/// A file of a finished chunk.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Shard {
-    /// Relative to the output folder, with `/` between folders.
-    pub file: String,
-    /// Rows.
-    pub rows: u64,
-    /// Bytes.
-    pub bytes: u64,
-    /// Checksum.
-    pub sha256: String,
-}
-
 /// A finished chunk.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
@@ -72,7 +60,7 @@ pub struct Entry {
     /// The rows it takes of those that there may be (`limit`).
     pub rows: u64,
     /// Its files.
-    pub shards: Vec<Shard>,
+    pub shards: Vec<ListedFile>,
     /// Length of the rejects file after it.
     pub rejects_bytes: u64,
     /// Checksum of the rejects file up to there.

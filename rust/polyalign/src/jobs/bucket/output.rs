@@ -1,12 +1,14 @@
 //! The output folder in the making: shards and rejects in order, and a journal of what is finished.
 
 use super::encode::{Encoded, Encoder};
-use super::journal::{self, Entry, Header, Journal, Mark, Shard};
+use super::journal::{self, Entry, Header, Journal, Mark};
 use super::repeats::Repeats;
+use super::resume::Left;
 use super::seen::{Noted, Seen};
 use super::stats::Stats;
-use super::worker::Done;
+use super::worker::BucketedBlock;
 use crate::hash::{Hashed, hex};
+use crate::jobs::output::manifest::{ListedFile, MANIFEST};
 use crate::jobs::output::publish::{Claim, sync_folder, sync_tree};
 use crate::jobs::output::shards::TRAIN;
 use crate::stream::block::Position;
@@ -19,7 +21,11 @@ use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread::JoinHandle;
+
+/// The file of rejected records, in the output folder.
+pub const REJECTS: &str = "rejects.jsonl";
 
 /// Wraps an error with the path and what to do.
 fn failed(path: &Path, e: &dyn std::fmt::Display) -> Error {
@@ -62,6 +68,7 @@ struct OpenShard {
 /// The output of a running job.
 pub struct Output<'c> {
     claim: &'c Claim,
+    encoder: Arc<Encoder>,
     /// Whether shards are split into folders.
     split: bool,
     chunk: u64,
@@ -76,28 +83,13 @@ pub struct Output<'c> {
     stats: Stats,
     /// Rows it takes.
     rows: u64,
+    /// Where the stream goes on after it.
+    end: Position,
+    /// Whether blocks were appended since a chunk ended.
+    is_under_way: bool,
     totals: Stats,
-    shards: Vec<Shard>,
+    shards: Vec<ListedFile>,
     committer: Option<Committer>,
-}
-
-/// What an interrupted run left to go on with.
-pub struct Left {
-    /// What it had finished.
-    pub journal: Journal,
-    /// The counts of that.
-    pub totals: Stats,
-    /// What it has seen of rows.
-    pub repeats: Repeats,
-}
-
-impl Left {
-    /// Where the stream goes on, and the rows before that.
-    pub fn position(&self) -> (Position, u64) {
-        let entries = &self.journal.entries;
-        let rows = entries.iter().map(|entry| entry.rows).sum();
-        (entries.last().map_or(Position::default(), |entry| entry.end), rows)
-    }
 }
 
 impl<'c> Output<'c> {
@@ -105,7 +97,13 @@ impl<'c> Output<'c> {
     ///
     /// # Errors
     /// A folder that can't be written.
-    pub fn open(claim: &'c Claim, header: &Header, left: Option<Left>, split: bool) -> Result<Self> {
+    pub fn open(
+        claim: &'c Claim,
+        header: &Header,
+        left: Option<Left>,
+        encoder: Arc<Encoder>,
+        split: bool,
+    ) -> Result<Self> {
         claim.hold()?;
         claim.keep();
         let left = match left {
@@ -135,6 +133,7 @@ impl<'c> Output<'c> {
         );
         Ok(Self {
             claim,
+            encoder,
             split,
             chunk: journal.entries.len() as u64,
             open: BTreeMap::new(),
@@ -145,6 +144,8 @@ impl<'c> Output<'c> {
             sealed,
             stats: Stats::default(),
             rows: 0,
+            end: Position::default(),
+            is_under_way: false,
             totals,
             shards: journal.entries.into_iter().flat_map(|entry| entry.shards).collect(),
             committer: Some(committer),
@@ -157,13 +158,18 @@ impl<'c> Output<'c> {
     }
 
     /// Shards finished.
-    pub fn shards(&self) -> &[Shard] {
+    pub fn shards(&self) -> &[ListedFile] {
         &self.shards
     }
 
-    /// The rejects file's length and checksum.
-    pub fn rejects(&self) -> (u64, String) {
-        (self.rejects_bytes, hex(&self.rejects_sha256.clone().finalize()))
+    /// The rejects file.
+    pub fn rejects(&self) -> ListedFile {
+        ListedFile {
+            file: REJECTS.to_owned(),
+            rows: self.totals.rejected(),
+            bytes: self.rejects_bytes,
+            sha256: hex(&self.rejects_sha256.clone().finalize()),
+        }
     }
 
     /// What was seen of rows so far.
@@ -171,16 +177,23 @@ impl<'c> Output<'c> {
         self.seen.repeats()
     }
 
-    /// Appends a block's output.
+    /// Appends what became of a block, after which the stream goes on at `end`.
     ///
     /// # Errors
     /// Output that can't be written.
-    pub fn append(&mut self, encoder: &Encoder, done: Done) -> Result<()> {
+    pub fn append(&mut self, block: BucketedBlock, ends_chunk: bool, end: Position) -> Result<()> {
+        self.append_block(block)?;
+        self.end = end;
+        self.is_under_way = !ends_chunk;
+        if ends_chunk { self.end_chunk() } else { Ok(()) }
+    }
+
+    fn append_block(&mut self, done: BucketedBlock) -> Result<()> {
         for (stem, group) in done.groups {
-            self.append_group(encoder, stem, group)?;
+            self.append_group(stem, group)?;
         }
         if !done.rejects.is_empty() {
-            let path = self.claim.work().join("rejects.jsonl");
+            let path = self.claim.work().join(REJECTS);
             self.rejects.write_all(&done.rejects).map_err(|e| failed(&path, &e))?;
             self.rejects_sha256.update(&done.rejects);
             self.rejects_bytes += done.rejects.len() as u64;
@@ -191,7 +204,7 @@ impl<'c> Output<'c> {
         Ok(())
     }
 
-    fn append_group(&mut self, encoder: &Encoder, stem: String, group: Encoded) -> Result<()> {
+    fn append_group(&mut self, stem: String, group: Encoded) -> Result<()> {
         let path = self.shard_path(&stem);
         if !self.open.contains_key(&stem) {
             let sink = if self.split {
@@ -199,7 +212,7 @@ impl<'c> Output<'c> {
             } else {
                 Sink::File(BufWriter::with_capacity(1 << 20, create(&path)?))
             };
-            let writer = encoder.file(Hashed::new(sink)).map_err(|e| failed(&path, &e))?;
+            let writer = self.encoder.file(Hashed::new(sink)).map_err(|e| failed(&path, &e))?;
             self.open.insert(stem.clone(), OpenShard { writer, rows: 0 });
         }
         let Some(shard) = self.open.get_mut(&stem) else {
@@ -219,24 +232,21 @@ impl<'c> Output<'c> {
     }
 
     /// Closes the shards of a chunk; the journal learns of them once they are on disk.
-    ///
-    /// # Errors
-    /// Output that can't be written.
-    pub fn end_chunk(&mut self, end: Position) -> Result<()> {
+    fn end_chunk(&mut self) -> Result<()> {
         let mut files = Vec::with_capacity(self.open.len());
         let mut shards = Vec::with_capacity(self.open.len());
         for (stem, shard) in std::mem::take(&mut self.open) {
             let path = self.shard_path(&stem);
             let (bytes, sha256) = close(shard.writer, &path)?;
-            shards.push(Shard { file: self.shard_name(&stem), rows: shard.rows, bytes, sha256 });
+            shards.push(ListedFile { file: self.shard_name(&stem), rows: shard.rows, bytes, sha256 });
             files.push(path);
         }
         let stats = std::mem::take(&mut self.stats);
         self.shards.extend(shards.iter().cloned());
-        let (rejects_bytes, rejects_sha256) = self.rejects();
+        let ListedFile { bytes: rejects_bytes, sha256: rejects_sha256, .. } = self.rejects();
         let rows = std::mem::take(&mut self.rows);
         let seen = self.seen.noted();
-        let entry = Entry { end, rows, shards, rejects_bytes, rejects_sha256, seen, stats };
+        let entry = Entry { end: self.end, rows, shards, rejects_bytes, rejects_sha256, seen, stats };
         let (line, sealed) = journal::line(&self.sealed, &entry)?;
         self.sealed = sealed;
         self.totals.merge(entry.stats);
@@ -246,29 +256,33 @@ impl<'c> Output<'c> {
     }
 
     /// Writes an empty shard if there is none, so that the output can be read as a table.
-    fn ensure_shard(&mut self, encoder: &Encoder) -> Result<()> {
+    fn ensure_shard(&mut self) -> Result<()> {
         if self.shards.is_empty() {
             self.chunk = 0;
             let name = self.shard_name(TRAIN);
             let path = self.shard_path(TRAIN);
             let sink = Sink::File(BufWriter::new(create(&path)?));
-            let writer = encoder.file(Hashed::new(sink)).map_err(|e| failed(&path, &e))?;
+            let writer = self.encoder.file(Hashed::new(sink)).map_err(|e| failed(&path, &e))?;
             let (bytes, sha256) = close(writer, &path)?;
             sync_tree(&path).map_err(|e| failed(&path, &e))?;
-            self.shards.push(Shard { file: name, rows: 0, bytes, sha256 });
+            self.shards.push(ListedFile { file: name, rows: 0, bytes, sha256 });
         }
         Ok(())
     }
 
-    /// Waits until all is on disk; after that the manifest can be made from what is known.
+    /// Ends the chunk under way, and waits until all is on disk; after that the manifest can be made from what is known.
     ///
     /// # Errors
     /// Output that can't be written.
-    pub fn settle(&mut self, encoder: &Encoder) -> Result<()> {
+    pub fn settle(&mut self) -> Result<()> {
+        // The last block need not know that it is the last: it may be full where the input ends.
+        if std::mem::take(&mut self.is_under_way) {
+            self.end_chunk()?;
+        }
         if let Some(committer) = self.committer.take() {
             committer.finish()?;
         }
-        self.ensure_shard(encoder)
+        self.ensure_shard()
     }
 
     /// Writes the manifest, with which the output is whole.
@@ -277,7 +291,7 @@ impl<'c> Output<'c> {
     /// Output that can't be written.
     pub fn write_manifest(self, manifest: &[u8]) -> Result<()> {
         let work = self.claim.work();
-        let path = work.join("manifest.json");
+        let path = work.join(MANIFEST);
         let write = || -> io::Result<()> {
             let mut file = File::create(&path)?;
             file.write_all(manifest)?;
@@ -320,7 +334,7 @@ fn begin(claim: &Claim, header: &Header) -> Result<Journal> {
     let work = claim.work();
     let start = || -> io::Result<()> {
         fs::create_dir_all(work.join("data"))?;
-        File::create(work.join("rejects.jsonl"))?.sync_all()?;
+        File::create(work.join(REJECTS))?.sync_all()?;
         sync_folder(&work)
     };
     start().map_err(|e| failed(claim.partial(), &e))?;
@@ -338,7 +352,7 @@ fn begin(claim: &Claim, header: &Header) -> Result<Journal> {
 
 /// Cuts the rejects file back to the last finished chunk.
 fn reopen_rejects(claim: &Claim, bytes: u64) -> Result<(File, Sha256, u64)> {
-    let path = claim.work().join("rejects.jsonl");
+    let path = claim.work().join(REJECTS);
     let reopen = || -> io::Result<(File, Sha256, u64)> {
         let file = OpenOptions::new().read(true).append(true).open(&path)?;
         file.set_len(bytes)?;
@@ -353,7 +367,7 @@ fn reopen_rejects(claim: &Claim, bytes: u64) -> Result<(File, Sha256, u64)> {
 fn remove_unfinished(claim: &Claim, journal: &Journal) -> Result<()> {
     let work = claim.work();
     let known = journal.entries.iter().flat_map(|e| &e.shards).map(|s| work.join(&s.file));
-    let known: HashSet<PathBuf> = known.chain([work.join("rejects.jsonl")]).collect();
+    let known: HashSet<PathBuf> = known.chain([work.join(REJECTS)]).collect();
     let mut folders = vec![work];
     while let Some(folder) = folders.pop() {
         let entries = match fs::read_dir(&folder) {

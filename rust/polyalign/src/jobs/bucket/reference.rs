@@ -1,16 +1,12 @@
-//! The reference of what is bucketed, made in the same pass.
+//! The reference of what is bucketed, made in the same pass: what is asked for, and what it is counted into.
 
 use crate::Result;
-use crate::buckets::{BucketTable, Bucketer};
+use crate::buckets::Bucketer;
 use crate::jobs::build::{BuildJob, build};
-use crate::records::record::Record;
-use crate::reference::meter::{Batch, Meter, record_key, response_language};
 use crate::reference::{Builder, Reference, Settings, Variant};
 use crate::stream::Progress;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 /// A reference to make beside the output.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,57 +52,4 @@ impl ReferenceOutput {
         };
         Ok(build(&job, progress)?.0)
     }
-}
-
-/// Rows of a bucket that are counted together: few enough to be in the cache still.
-const ROWS: usize = 128;
-
-/// Counts the rows of blocks on one thread.
-pub struct Counting {
-    builder: Arc<Builder>,
-    meter: Meter,
-    cancel: Arc<AtomicBool>,
-    /// By bucket of the block.
-    batches: Vec<Batch>,
-    /// What went wrong first.
-    failed: Result<()>,
-}
-
-impl Counting {
-    /// Into a builder that threads share, until it is cancelled.
-    pub fn new(builder: Arc<Builder>, cancel: Arc<AtomicBool>) -> Self {
-        Self { builder, meter: Meter::new(Variant::Default), cancel, batches: Vec::new(), failed: Ok(()) }
-    }
-
-    /// Measures a record of a bucket of the block. What fails is told at the block's end.
-    pub fn add(&mut self, record: &Record<'_>, bucket: u32, table: &BucketTable) {
-        let number = bucket as usize;
-        while self.batches.len() <= number {
-            self.batches.push(Batch::new(0, Variant::Default));
-        }
-        let language = response_language(&self.builder.settings().schema, table.parts(bucket), record);
-        let batch = &mut self.batches[number];
-        let (values, cancel) = (&mut batch.values, &self.cancel);
-        if let Err(error) = self.meter.measure(record.answer(), language, record.prompt, values, cancel) {
-            self.failed = Err(error);
-            return;
-        }
-        batch.keys.push(record_key(record));
-        if batch.keys.len() == ROWS && self.failed.is_ok() {
-            self.failed = flush(batch, table.parts(bucket), &self.builder);
-        }
-    }
-
-    /// Hands the rest of the block's rows to the builder.
-    pub fn end_block(&mut self, table: &BucketTable) -> Result<()> {
-        std::mem::replace(&mut self.failed, Ok(()))?;
-        let left = self.batches.iter_mut().enumerate().filter(|(_, batch)| !batch.keys.is_empty());
-        left.into_iter()
-            .try_for_each(|(bucket, batch)| flush(batch, table.parts(bucket as u32), &self.builder))
-    }
-}
-
-fn flush(batch: &mut Batch, parts: &[String], builder: &Builder) -> Result<()> {
-    batch.bucket = builder.bucket(parts)?;
-    batch.flush(builder)
 }

@@ -1,13 +1,17 @@
-//! What a job did, for a summary table or for machines.
+//! What a bucketing job did, for a summary table or for machines, and what of it the user should be warned of.
 
+use super::held_out::HeldOut;
+use super::job::Job;
 pub use super::reading::{Met, Reading};
+use super::repeats::Repeats;
 use super::stats::Stats;
-use crate::buckets::{Axis, BucketSchema};
+use super::worker::BucketPlan;
+use crate::buckets::{Axis, BucketSchema, Bucketer};
 use crate::records::shape::{FieldSpec, Shape};
-use crate::stream::input::Skipped;
+use crate::stream::input::{Format, Skipped};
 pub use crate::stream::{Rejected, Unreadable};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 /// What the job did.
@@ -202,9 +206,91 @@ impl Repeated {
     }
 }
 
+impl Report {
+    /// Of all that a job took, with nothing written yet.
+    pub(super) fn new(
+        job: &Job,
+        plan: &BucketPlan,
+        fields: FieldSpec,
+        shape: Option<Shape>,
+        stats: &Stats,
+        repeats: &Repeats,
+    ) -> Self {
+        let (inputs, bucketer) = (&plan.inputs, &plan.bucketer);
+        let formats: BTreeSet<Format> = inputs.files.iter().map(|f| f.format).collect();
+        let (prompt_tokens, completion_tokens) = token_sums(stats, bucketer);
+        let name = |file: u32| inputs.files[file as usize].name.clone();
+        let buckets = bucket_reports(stats, bucketer);
+        let reading = stats.reading.report(name);
+        let repeated = repeats.report(name);
+        let warnings = warnings(&buckets, bucketer.schema(), stats);
+        let warnings =
+            warnings.into_iter().chain(repeated.warning(stats.bucketed())).chain(reading.warnings());
+        Self {
+            output: None,
+            format: formats.into_iter().map(Format::name).collect::<Vec<_>>().join(", "),
+            shape,
+            fields,
+            schema: bucketer.schema().clone(),
+            files: inputs.files.len() as u64,
+            skipped: inputs.skipped.clone(),
+            bytes_on_disk: inputs.size(),
+            bytes: stats.bytes(),
+            records: stats.records(),
+            rows: stats.bucketed() + stats.rejected(),
+            bucketed: stats.bucketed(),
+            rejected: stats.rejected(),
+            warnings: warnings.collect(),
+            reading,
+            repeated,
+            held_out: repeats.held_out(HeldOut::new(job.test_share)),
+            rejected_by_kind: stats.rejects.by_kind.clone(),
+            first_rejects: stats.rejects.first.values().cloned().collect(),
+            prompt_tokens,
+            completion_tokens,
+            buckets,
+            shards: 0,
+            unreadable: stats.rejects.unreadable.clone(),
+            resumed_from: None,
+            reference: None,
+            examples: Vec::new(),
+        }
+    }
+}
+
+/// Sums of tokens, prompts and responses; `None` where they are not counted.
+pub(super) fn token_sums(stats: &Stats, bucketer: &Bucketer) -> (Option<u64>, Option<u64>) {
+    let counted = bucketer.counter().is_some();
+    let prompts = stats.buckets.values().map(|b| b.prompt_tokens).sum();
+    let completions = stats.buckets.values().map(|b| b.completion_tokens).sum();
+    ((counted && bucketer.counts_prompts()).then_some(prompts), counted.then_some(completions))
+}
+
+/// The buckets of a report: by descending rows, then id.
+fn bucket_reports(stats: &Stats, bucketer: &Bucketer) -> Vec<BucketReport> {
+    let counted = bucketer.counter().is_some();
+    let total = stats.bucketed().max(1);
+    let mut buckets: Vec<BucketReport> = stats
+        .buckets
+        .iter()
+        .map(|(id, b)| BucketReport {
+            bucket: id.clone(),
+            parts: b.parts.clone(),
+            rows: b.rows,
+            share: b.rows as f64 / total as f64,
+            prompt_tokens: (counted && bucketer.counts_prompts()).then_some(b.prompt_tokens),
+            completion_tokens: counted.then_some(b.completion_tokens),
+            length: b.lengths.quantiles(),
+            held_out: b.held_out,
+        })
+        .collect();
+    buckets.sort_by(|a, b| b.rows.cmp(&a.rows).then_with(|| a.bucket.cmp(&b.bucket)));
+    buckets
+}
+
 /// What the user should know of the run.
 pub(super) fn warnings(buckets: &[BucketReport], schema: &BucketSchema, stats: &Stats) -> Vec<String> {
-    if stats.bucketed() + stats.rejects() == 0 {
+    if stats.bucketed() + stats.rejected() == 0 {
         return vec!["the input holds no records".into()];
     }
     let rows: u64 = buckets.iter().map(|b| b.rows).sum();

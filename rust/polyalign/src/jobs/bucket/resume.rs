@@ -1,10 +1,17 @@
-//! What an interrupted run has left to go on with: as much as is as it was written.
+//! What an interrupted run of a job has left to go on with: as much as is as it was written, if it is of the same job.
 
-use super::journal::{Entry, Journal, Shard};
+use super::job::Job;
+use super::journal::{Entry, Header, Journal};
+use super::output::REJECTS;
+use super::repeats::Repeats;
 use super::seen;
 use super::stats::{BucketStats, Stats};
 use crate::hash::{Hashed, hex};
+use crate::jobs::output::manifest::ListedFile;
+use crate::jobs::output::publish::Claim;
 use crate::jobs::output::shards::is_test;
+use crate::stream::Stream;
+use crate::stream::block::Position;
 use crate::{Error, Result};
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::UInt32Type;
@@ -20,23 +27,95 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 /// Bytes read at once.
 const READ_BYTES: usize = 1 << 20;
 
+/// What an interrupted run left to go on with.
+pub struct Left {
+    /// What it had finished.
+    pub journal: Journal,
+    /// The counts of that.
+    pub totals: Stats,
+    /// What it has seen of rows.
+    pub repeats: Repeats,
+}
+
+impl Left {
+    /// Where the stream goes on, and the rows before that.
+    pub fn position(&self) -> (Position, u64) {
+        let entries = &self.journal.entries;
+        let rows = entries.iter().map(|entry| entry.rows).sum();
+        (entries.last().map_or(Position::default(), |entry| entry.end), rows)
+    }
+}
+
+/// What is left of an interrupted run of the job, if it can go on; `warnings` say where it can't, or not from all of it.
+///
+/// # Errors
+/// What is left of another job, unless it is to be overwritten; what can't be read; and [`Error::Interrupted`].
+pub fn interrupted(
+    job: &Job,
+    stream: &Stream<'_>,
+    claim: &Claim,
+    header: &Header,
+    warnings: &mut Vec<String>,
+) -> Result<Option<Left>> {
+    let (journal, damage) = Journal::read(&claim.journal())?;
+    let Some(mut journal) = journal else {
+        warnings.extend(damage.map(|what| format!("an interrupted run was given up: {what}")));
+        return Ok(None);
+    };
+    if stream.inputs.has_pipe() {
+        warnings.push("an interrupted run can't go on from a pipe: it was started anew".into());
+        return Ok(None);
+    }
+    if job.reference.is_some() && job.assignments_only {
+        warnings
+            .push("a reference of an output without texts needs one whole run: it was started anew".into());
+        return Ok(None);
+    }
+    match header.differs(&journal.header) {
+        None => {}
+        Some(why) if job.overwrite => {
+            warnings.push(format!("an interrupted run was given up: {why}"));
+            return Ok(None);
+        }
+        Some(why) => {
+            return Err(Error::Output(format!(
+                "{} holds an interrupted run, but {why}: put that back to go on, or start anew with --overwrite",
+                claim.partial().display()
+            )));
+        }
+    }
+    let (work, threads, cancel) = (claim.work(), stream.threads(), &stream.progress.cancel);
+    let lost = check(&work, &claim.rows(), &mut journal, threads, cancel)?;
+    // What came first, as all after it is done again.
+    warnings.extend(lost.or(damage).map(|what| {
+        let kept = match journal.entries.len() {
+            0 => "all was made anew".to_owned(),
+            chunks => format!("made anew from chunk {} on", chunks + 1),
+        };
+        format!("an interrupted run is not as it was left: {what}; {kept}")
+    }));
+    let totals = totals(&work, &journal.entries, threads, cancel)?;
+    let repeats = seen::again(&claim.rows(), &journal.entries, cancel)?;
+    Ok(Some(Left { journal, totals, repeats }))
+}
+
 /// Cuts a journal back to before the first file in `work`, or part of the notes `rows`, that is not as it says. Returns which
 /// that is, in words.
 ///
 /// # Errors
 /// [`Error::Interrupted`].
-pub fn check(
+fn check(
     work: &Path,
     rows: &Path,
     journal: &mut Journal,
     threads: usize,
     cancel: &AtomicBool,
 ) -> Result<Option<String>> {
-    let shards: Vec<(usize, &Shard)> = by_chunk(&journal.entries);
+    let shards: Vec<(usize, &ListedFile)> = by_chunk(&journal.entries);
     let whole = each(shards.len(), threads, |i| is_whole(work, shards[i].1, cancel))?;
     let damaged = whole.iter().position(|whole| !whole).map(|i| (shards[i].0, shards[i].1.file.clone()));
     let before = damaged.as_ref().map_or(journal.entries.len(), |&(chunk, _)| chunk);
-    let rejects = whole_rejects(&work.join("rejects.jsonl"), &journal.entries[..before]);
+    let rejects = whole_rejects(&work.join(REJECTS), &journal.entries[..before]);
     let seen = seen::whole(rows, &journal.entries[..rejects], cancel)?;
     let all = journal.entries.len();
     journal.cut(seen);
@@ -52,7 +131,7 @@ pub fn check(
 ///
 /// # Errors
 /// [`Error::Interrupted`], and shards that can't be read.
-pub fn totals(work: &Path, entries: &[Entry], threads: usize, cancel: &AtomicBool) -> Result<Stats> {
+fn totals(work: &Path, entries: &[Entry], threads: usize, cancel: &AtomicBool) -> Result<Stats> {
     let mut totals = Stats::default();
     for entry in entries {
         totals.merge(entry.stats.clone());
@@ -71,13 +150,13 @@ pub fn totals(work: &Path, entries: &[Entry], threads: usize, cancel: &AtomicBoo
     Ok(totals)
 }
 
-fn by_chunk(entries: &[Entry]) -> Vec<(usize, &Shard)> {
+fn by_chunk(entries: &[Entry]) -> Vec<(usize, &ListedFile)> {
     let chunks = entries.iter().enumerate();
     chunks.flat_map(|(chunk, entry)| entry.shards.iter().map(move |shard| (chunk, shard))).collect()
 }
 
 /// Whether a shard is as it was written.
-fn is_whole(work: &Path, shard: &Shard, cancel: &AtomicBool) -> Result<bool> {
+fn is_whole(work: &Path, shard: &ListedFile, cancel: &AtomicBool) -> Result<bool> {
     let Ok(mut file) = File::open(work.join(&shard.file)) else { return Ok(false) };
     if !file.metadata().is_ok_and(|meta| meta.len() == shard.bytes) {
         return Ok(false);

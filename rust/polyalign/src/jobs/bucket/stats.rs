@@ -2,6 +2,7 @@
 
 use super::reading;
 use super::report::{Quantiles, Rejected};
+use crate::jobs::rejects::Rejects;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -95,17 +96,6 @@ pub struct FileStats {
     pub further: u64,
 }
 
-/// The unreadable rest of a file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Rest {
-    /// Index of the file.
-    pub file: u32,
-    /// Byte offset, or row of a table, it begins at.
-    pub offset: u64,
-    /// Why.
-    pub reason: String,
-}
-
 /// Counts of a part of the input.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stats {
@@ -114,13 +104,8 @@ pub struct Stats {
     pub buckets: BTreeMap<String, BucketStats>,
     /// By index of the file.
     pub files: BTreeMap<u32, FileStats>,
-    /// Rejected records by kind.
-    pub rejected: BTreeMap<String, u64>,
-    /// The first rejected record of each kind.
-    #[serde(default)]
-    pub first_rejects: BTreeMap<String, Rejected>,
-    /// Files whose rest could not be read.
-    pub unreadable: Vec<Rest>,
+    /// What could not be used.
+    pub rejects: Rejects,
     /// How the records were read.
     #[serde(default)]
     pub reading: reading::Counts,
@@ -145,25 +130,13 @@ impl Stats {
             own.further += stats.further;
         }
         self.reading.merge(other.reading);
-        for (kind, count) in other.rejected {
-            *self.rejected.entry(kind).or_default() += count;
-        }
-        for (kind, reject) in other.first_rejects {
-            self.first_rejects.entry(kind).or_insert(reject);
-        }
-        self.unreadable.extend(other.unreadable);
+        self.rejects.merge(other.rejects);
     }
 
     /// Counts a rejected record.
     pub fn reject(&mut self, file: u32, rejected: Rejected) {
         self.files.entry(file).or_default().rejected += 1;
-        match self.rejected.get_mut(&rejected.kind) {
-            Some(count) => *count += 1,
-            None => {
-                self.rejected.insert(rejected.kind.clone(), 1);
-                self.first_rejects.insert(rejected.kind.clone(), rejected);
-            }
-        }
+        self.rejects.add(rejected);
     }
 
     /// Rows given a bucket.
@@ -172,13 +145,13 @@ impl Stats {
     }
 
     /// Rows rejected.
-    pub fn rejects(&self) -> u64 {
+    pub fn rejected(&self) -> u64 {
         self.files.values().map(|f| f.rejected).sum()
     }
 
     /// Records of the input.
     pub fn records(&self) -> u64 {
-        self.bucketed() + self.rejects() - self.files.values().map(|f| f.further).sum::<u64>()
+        self.bucketed() + self.rejected() - self.files.values().map(|f| f.further).sum::<u64>()
     }
 
     /// Decompressed bytes read.

@@ -1,10 +1,9 @@
-//! Turns a block into finished output: parsed, assigned, encoded, counted.
+//! What a thread does with a block of records: they are parsed, assigned, counted, and encoded as Parquet.
 
 use super::columns::{Columns, Layout};
 use super::encode::{Encoded, Encoder, RowGroup};
 use super::held_out::HeldOut;
 use super::partition::Partitions;
-use super::reference::Counting;
 use super::repeats;
 use super::report::Example;
 use super::stats::{BucketStats, FileStats, Histogram, Stats};
@@ -18,9 +17,10 @@ use crate::records::shape::FieldSpec;
 use crate::records::turns::{Turns, replies};
 use crate::records::unify::conform;
 use crate::reference::Builder;
-use crate::stream::block::{Bad, Block, Item, Rows};
+use crate::reference::counter::RecordCounter;
+use crate::stream::block::{Bad, InputBlock, Item, Rows};
 use crate::stream::input::Inputs;
-use crate::stream::{self, Place, Reader, Records};
+use crate::stream::{self, Place, RecordReader, Records};
 use arrow::array::{ArrayRef, UInt32Array};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
@@ -30,14 +30,7 @@ use std::sync::atomic::AtomicBool;
 /// What a pass over the input is for.
 pub enum Pass {
     /// Writing the output.
-    Write {
-        /// Its columns.
-        encoder: Encoder,
-        /// The input's own columns that are written, by index.
-        own: Vec<usize>,
-        /// Where its rows go.
-        partitions: Partitions,
-    },
+    Write(WrittenColumns),
     /// Counting buckets, with a few example rows.
     Look {
         /// How many rows to show of each block.
@@ -47,8 +40,18 @@ pub enum Pass {
     Observe,
 }
 
-/// What all workers share.
-pub struct Plan {
+/// The columns of an output, and how they become files.
+pub struct WrittenColumns {
+    /// All of them.
+    pub encoder: Arc<Encoder>,
+    /// The input's own columns that are written, by index.
+    pub own: Vec<usize>,
+    /// Where rows go.
+    pub partitions: Partitions,
+}
+
+/// What all workers of a pass share.
+pub struct BucketPlan {
     /// The files.
     pub inputs: Arc<Inputs>,
     /// Assigns the records.
@@ -73,9 +76,9 @@ pub struct Plan {
     pub cancel: Arc<AtomicBool>,
 }
 
-/// A block's output.
+/// What became of a block.
 #[derive(Default)]
-pub struct Done {
+pub struct BucketedBlock {
     /// Row groups, each with the start of its file's name.
     pub groups: Vec<(String, Encoded)>,
     /// Lines of the rejects file.
@@ -93,35 +96,32 @@ pub struct Done {
 }
 
 /// One thread's working memory.
-pub struct Worker {
-    plan: Arc<Plan>,
-    reader: Reader,
-    scratch: Scratch,
+pub struct BucketWorker {
+    plan: Arc<BucketPlan>,
+    reader: RecordReader,
+    scratch: RowScratch,
 }
 
 /// What records are worked on with.
-struct Scratch {
+struct RowScratch {
     buckets: buckets::BucketerScratch,
-    counting: Option<Counting>,
+    counter: Option<RecordCounter>,
 }
 
-impl Worker {
+impl BucketWorker {
     /// Fresh working memory.
-    pub fn new(plan: &Arc<Plan>) -> Self {
+    pub fn new(plan: &Arc<BucketPlan>) -> Self {
         Self {
             plan: Arc::clone(plan),
-            reader: Reader::new(plan.records.clone(), Arc::clone(&plan.cancel)),
-            scratch: Scratch {
+            reader: RecordReader::new(plan.records.clone(), Arc::clone(&plan.cancel)),
+            scratch: RowScratch {
                 buckets: plan.bucketer.scratch(),
-                counting: plan
-                    .reference
-                    .clone()
-                    .map(|builder| Counting::new(builder, Arc::clone(&plan.cancel))),
+                counter: plan.reference.clone().map(RecordCounter::new),
             },
         }
     }
 
-    fn table(&mut self, plan: &Plan, rows: &Rows, sheet: &mut Sheet<'_>) -> Result<()> {
+    fn table(&mut self, plan: &BucketPlan, rows: &Rows, sheet: &mut Sheet<'_>) -> Result<()> {
         sheet.columns.set_file(&plan.inputs.files[rows.file as usize].name);
         let mut kept = Vec::with_capacity(rows.batch.num_rows());
         let batch = with_plain_parts(&rows.batch, plan.bucketer.schema())?;
@@ -133,10 +133,10 @@ impl Worker {
     }
 }
 
-impl stream::Worker for Worker {
-    type Done = Done;
+impl stream::BlockWorker for BucketWorker {
+    type Done = BucketedBlock;
 
-    fn work(&mut self, block: &Block) -> Result<Done> {
+    fn work(&mut self, block: &InputBlock) -> Result<BucketedBlock> {
         let plan = Arc::clone(&self.plan);
         let mut sheet = Sheet::new(&plan)?;
         sheet.done.rows = block.rows;
@@ -155,13 +155,14 @@ impl stream::Worker for Worker {
                 Item::Bad(bad) => sheet.unreadable(bad),
             }
         }
-        if let Some(counting) = &mut self.scratch.counting {
-            counting.end_block(&sheet.table)?;
+        if let Some(counter) = &mut self.scratch.counter {
+            counter.flush(&sheet.table)?;
+            counter.forget_buckets();
         }
         sheet.finish()
     }
 
-    fn rows(done: &Done) -> u64 {
+    fn rows(done: &BucketedBlock) -> u64 {
         done.stats.records()
     }
 }
@@ -184,7 +185,7 @@ pub fn own_fields(
 
 /// A block's output in the making.
 struct Sheet<'p> {
-    plan: &'p Plan,
+    plan: &'p BucketPlan,
     columns: Columns<'p>,
     table: BucketTable,
     counts: Vec<BucketCounts>,
@@ -195,11 +196,11 @@ struct Sheet<'p> {
     group: Option<RowGroup>,
     /// By file: the rows, to be encoded one file after the other, as an encoder is large.
     files: BTreeMap<String, Vec<Vec<ArrayRef>>>,
-    done: Done,
+    done: BucketedBlock,
 }
 
 impl<'p> Sheet<'p> {
-    fn new(plan: &'p Plan) -> Result<Self> {
+    fn new(plan: &'p BucketPlan) -> Result<Self> {
         Ok(Self {
             plan,
             columns: Columns::new(&plan.layout),
@@ -209,12 +210,17 @@ impl<'p> Sheet<'p> {
             held_out: Vec::new(),
             group: None,
             files: BTreeMap::new(),
-            done: Done::default(),
+            done: BucketedBlock::default(),
         })
     }
 
     /// Takes a record, or rejects it; how many rows with a bucket it made.
-    fn record(&mut self, record: Result<Record<'_>, Reject>, place: Place, scratch: &mut Scratch) -> usize {
+    fn record(
+        &mut self,
+        record: Result<Record<'_>, Reject>,
+        place: Place,
+        scratch: &mut RowScratch,
+    ) -> usize {
         let plan = self.plan;
         let record = match record {
             Ok(record) => record,
@@ -236,7 +242,7 @@ impl<'p> Sheet<'p> {
     }
 
     /// Takes every reply of a record as a row: `ID#1`, `ID#2`, … of one group.
-    fn replies(&mut self, record: &Record<'_>, place: &Place, scratch: &mut Scratch) -> usize {
+    fn replies(&mut self, record: &Record<'_>, place: &Place, scratch: &mut RowScratch) -> usize {
         let plan = self.plan;
         let id = record.id.map_or_else(|| Cow::Owned(self.default_id(place)), Cow::Borrowed);
         let group = Some(record.group.unwrap_or(&id));
@@ -264,7 +270,13 @@ impl<'p> Sheet<'p> {
     }
 
     /// Takes a row, or rejects it; whether it got a bucket. `reply`: its number, where every reply is a row.
-    fn row(&mut self, record: &Record<'_>, place: &Place, reply: Option<u64>, scratch: &mut Scratch) -> bool {
+    fn row(
+        &mut self,
+        record: &Record<'_>,
+        place: &Place,
+        reply: Option<u64>,
+        scratch: &mut RowScratch,
+    ) -> bool {
         if let Pass::Observe = self.plan.pass {
             // What is rejected here is rejected again, and told, when the output is written.
             return self.plan.bucketer.observe(record, &mut self.done.lengths, &mut scratch.buckets).is_ok();
@@ -275,8 +287,8 @@ impl<'p> Sheet<'p> {
                 self.count(&assignment, place.file, held_out.is_some());
                 self.done.seen.push(repeats::Row::of(record, place, held_out));
                 // What is held out is to be told from what trains: humans of the one alone are referred to.
-                if let (Some(counting), None) = (&mut scratch.counting, held_out) {
-                    counting.add(record, assignment.bucket, &self.table);
+                if let (Some(counter), None) = (&mut scratch.counter, held_out) {
+                    counter.add(record, assignment.bucket, &self.table, &self.plan.cancel);
                 }
                 self.keep(record, place, &assignment, held_out.is_some());
                 true
@@ -290,7 +302,7 @@ impl<'p> Sheet<'p> {
 
     fn keep(&mut self, record: &Record<'_>, place: &Place, assignment: &Assignment, held_out: bool) {
         match self.plan.pass {
-            Pass::Write { .. } => {
+            Pass::Write(_) => {
                 self.columns.push(record, place.row, assignment);
                 if self.plan.held_out.any() {
                     self.held_out.push(held_out);
@@ -350,17 +362,12 @@ impl<'p> Sheet<'p> {
     fn unreadable(&mut self, bad: &Bad) {
         let place = Place::of(bad, &self.plan.inputs);
         self.reject(&place, None, bad.kind, &bad.reason);
-        if bad.kind == "file" {
-            let rest =
-                super::stats::Rest { file: bad.at.file, offset: bad.at.offset, reason: bad.reason.clone() };
-            self.done.stats.unreadable.push(rest);
-        }
     }
 
     /// Writes the rows of a table: ours, then its own columns. `kept`: the table's row that each is of.
     fn end_batch(&mut self, rows: &Rows, kept: Vec<u32>) -> Result<()> {
         let plan = self.plan;
-        let Pass::Write { own, encoder, .. } = &plan.pass else {
+        let Pass::Write(WrittenColumns { own, encoder, .. }) = &plan.pass else {
             return Ok(());
         };
         let columns = std::mem::replace(&mut self.columns, Columns::new(&plan.layout));
@@ -377,7 +384,7 @@ impl<'p> Sheet<'p> {
     }
 
     fn write(&mut self, columns: Vec<ArrayRef>, held_out: &[bool]) -> Result<()> {
-        let Pass::Write { encoder, partitions, .. } = &self.plan.pass else {
+        let Pass::Write(WrittenColumns { encoder, partitions, .. }) = &self.plan.pass else {
             return Ok(());
         };
         for (stem, columns) in partitions.split(columns, held_out)? {
@@ -399,7 +406,7 @@ impl<'p> Sheet<'p> {
         if let Some(group) = self.group.take() {
             self.done.groups.push((TRAIN.into(), group.finish()?));
         }
-        let Pass::Write { encoder, .. } = &self.plan.pass else {
+        let Pass::Write(WrittenColumns { encoder, .. }) = &self.plan.pass else {
             return Ok(());
         };
         for (stem, parts) in std::mem::take(&mut self.files) {
@@ -410,7 +417,7 @@ impl<'p> Sheet<'p> {
         Ok(())
     }
 
-    fn finish(mut self) -> Result<Done> {
+    fn finish(mut self) -> Result<BucketedBlock> {
         let plan = self.plan;
         if self.columns.len() > 0 {
             let columns = std::mem::replace(&mut self.columns, Columns::new(&plan.layout));

@@ -1,48 +1,12 @@
-//! Folders that a bucketing job made, among the inputs.
+//! Folders that a bucketing job made, among the inputs: what is to be read of them, and what they were made under.
 
+use super::manifest::{BUCKETS, MANIFEST, Manifest};
 use super::shards::is_test;
 use crate::buckets::{BucketSchema, LengthUnit};
 use crate::reference::Reference;
 use crate::{Error, Result};
-use serde::Deserialize;
 use std::fs;
 use std::path::{Path, PathBuf};
-
-/// What a bucketed folder says of itself.
-#[derive(Debug, Deserialize)]
-struct Manifest {
-    format: String,
-    schema: serde_json::Value,
-    tokenizer: Option<Tokenizer>,
-    #[serde(default)]
-    fields: Fields,
-    settings: Settings,
-    #[serde(default)]
-    shards: Vec<Shard>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Shard {
-    file: String,
-    rows: u64,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Fields {
-    keep_thinking: bool,
-}
-
-#[derive(Debug, Deserialize)]
-struct Tokenizer {
-    sha256: String,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Settings {
-    assignments_only: bool,
-}
 
 /// Inputs with bucketed folders replaced by what is in them, and the schema and tokenizer that these have in common.
 #[derive(Debug, Default)]
@@ -66,7 +30,7 @@ impl Bucketed {
     pub fn find(inputs: &[String], needs_texts: bool) -> Result<Self> {
         let mut found = Self::default();
         for input in inputs {
-            let path = Path::new(input).join("manifest.json");
+            let path = Path::new(input).join(MANIFEST);
             if !path.is_file() {
                 found.inputs.push(input.clone());
                 continue;
@@ -103,22 +67,23 @@ impl Bucketed {
             Ok(manifest) => manifest,
             Err(error) => return refuse(format!("not a manifest of polyalign bucket: {error}")),
         };
-        if manifest.format != "polyalign buckets" {
+        if manifest.format != BUCKETS {
             return refuse(format!("a manifest of {:?}, not of polyalign bucket", manifest.format));
         }
-        if needs_texts && manifest.settings.assignments_only {
+        if needs_texts && manifest.has_assignments_only() {
             return refuse(
                 "written without texts (--assignments-only): bucket the corpus with --reference instead"
                     .into(),
             );
         }
         let schema = BucketSchema::from_json(&manifest.schema.to_string())?;
+        let keeps_thinking = manifest.keeps_thinking();
         let tokenizer = manifest.tokenizer.map(|tokenizer| tokenizer.sha256);
         if let (Some(known), Some(first)) = (&self.schema, &self.first) {
             if *known != schema {
                 return refuse(format!("bucketed by another schema than {first}"));
             }
-            if self.keep_thinking != manifest.fields.keep_thinking {
+            if self.keep_thinking != keeps_thinking {
                 return refuse(format!(
                     "bucketed with reasoning kept otherwise than {first} (--keep-thinking)"
                 ));
@@ -129,7 +94,7 @@ impl Bucketed {
         }
         self.first.get_or_insert_with(|| input.to_owned());
         (self.schema, self.tokenizer) = (Some(schema), tokenizer);
-        self.keep_thinking |= manifest.fields.keep_thinking;
+        self.keep_thinking |= keeps_thinking;
         for shard in manifest.shards.iter().filter(|shard| is_test(&shard.file)) {
             self.held_out.0.push(Path::new(input).join(&shard.file));
             self.held_out.1 += shard.rows;

@@ -14,6 +14,7 @@
 //! | `replaced` | what was at `OUT`, for as long as nothing is there |
 //! | `old` | what was at `OUT`, about to be removed |
 
+use super::manifest::{BUCKETS, Listing, MANIFEST, PAIRS};
 use crate::hash::{Hashed, hex};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -57,8 +58,8 @@ impl Kind {
     fn of_folder(self) -> Option<(&'static str, &'static str)> {
         match self {
             Self::File => None,
-            Self::Buckets => Some(("polyalign buckets", "polyalign bucket")),
-            Self::Pairs => Some(("polyalign pairs", "polyalign pairs")),
+            Self::Buckets => Some((BUCKETS, "polyalign bucket")),
+            Self::Pairs => Some((PAIRS, "polyalign pairs")),
         }
     }
 }
@@ -631,38 +632,24 @@ fn clear(partial: &Path, names: &[&str]) -> io::Result<()> {
 /// What an output is told from others by: the checksum of a file, or of a folder's manifest, which has those of all
 /// its files.
 fn identity(path: &Path) -> io::Result<String> {
-    let path = if path.is_dir() { &path.join("manifest.json") } else { path };
+    let path = if path.is_dir() { &path.join(MANIFEST) } else { path };
     let mut hashed = Hashed::new(io::sink());
     io::copy(&mut File::open(path)?, &mut hashed)?;
     Ok(hex(&hashed.sha256.finalize()))
 }
 
-/// What a folder's manifest says is in it.
-#[derive(Deserialize)]
-struct Manifest {
-    format: String,
-    shards: Vec<Part>,
-    #[serde(default)]
-    rejects: Option<Part>,
-}
-
-#[derive(Deserialize)]
-struct Part {
-    file: String,
-}
-
 /// Why a folder is not one of this format and no more; `None` if it is.
 fn foreign_part(folder: &Path, format: &str) -> Option<String> {
-    let Ok(bytes) = fs::read(folder.join("manifest.json")) else {
+    let Ok(bytes) = fs::read(folder.join(MANIFEST)) else {
         return Some("it has no manifest.json".into());
     };
-    let manifest = match serde_json::from_slice::<Manifest>(&bytes) {
-        Ok(manifest) if manifest.format == format => manifest,
-        Ok(manifest) => return Some(format!("its manifest.json is of {}", manifest.format)),
+    let listing = match serde_json::from_slice::<Listing>(&bytes) {
+        Ok(listing) if listing.format == format => listing,
+        Ok(listing) => return Some(format!("its manifest.json is of {}", listing.format)),
         Err(_) => return Some("its manifest.json is of something else".into()),
     };
-    let mut known: HashSet<PathBuf> = HashSet::from([folder.join("manifest.json")]);
-    known.extend(manifest.shards.iter().chain(&manifest.rejects).map(|part| folder.join(&part.file)));
+    let mut known: HashSet<PathBuf> = HashSet::from([folder.join(MANIFEST)]);
+    known.extend(listing.files().map(|file| folder.join(file)));
     let mut folders = vec![folder.to_path_buf()];
     while let Some(inner) = folders.pop() {
         let Ok(entries) = fs::read_dir(&inner) else {

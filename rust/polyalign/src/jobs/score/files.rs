@@ -3,18 +3,19 @@
 use super::join::Joined;
 use super::write::{Encoded, Format, Line, Lines, Sink};
 use crate::buckets::{self, Axis, BucketTable, Bucketer, LengthUnit, Unassigned, join_parts};
+use crate::error::shortened;
 use crate::jobs::build::{BLOCK, IN_FLIGHT, fields};
 use crate::jobs::output::bucketed::Bucketed;
 use crate::jobs::output::publish::{Claim, Kind};
 use crate::jobs::tally::Tally;
-use crate::records::record::{Record, Reject, shortened};
+use crate::records::record::{Record, Reject};
 use crate::records::shape::{FieldSpec, Shape};
 use crate::reference::meter::{Meter, Values, response_language};
 use crate::reference::scorer::{Score, Scorer, Target};
 use crate::reference::{Query, Reference};
-use crate::stream::block::{Block, Limits};
+use crate::stream::block::{InputBlock, Limits};
 use crate::stream::input::Inputs;
-use crate::stream::{self, Place, Progress, Reader, Stream};
+use crate::stream::{self, Place, Progress, RecordReader, Stream};
 use crate::tokens::TokenCounter;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -209,7 +210,7 @@ fn run(
     let plan = Arc::new(plan);
     let (inputs, cancel) = (Arc::clone(&stream.inputs), stream.cancel());
     let worker = move || {
-        let reader = Reader::new(records.clone(), Arc::clone(&cancel));
+        let reader = RecordReader::new(records.clone(), Arc::clone(&cancel));
         Worker::new(Arc::clone(&plan), reader, Arc::clone(&inputs), Arc::clone(&cancel))
     };
     let response_field = fields.response.filter(|_| job.fields.response.is_none());
@@ -313,7 +314,7 @@ impl Plan {
 
 struct Worker {
     plan: Arc<Plan>,
-    reader: Reader,
+    reader: RecordReader,
     inputs: Arc<Inputs>,
     state: State,
 }
@@ -335,7 +336,7 @@ struct Done {
 }
 
 impl Worker {
-    fn new(plan: Arc<Plan>, reader: Reader, inputs: Arc<Inputs>, cancel: Arc<AtomicBool>) -> Self {
+    fn new(plan: Arc<Plan>, reader: RecordReader, inputs: Arc<Inputs>, cancel: Arc<AtomicBool>) -> Self {
         let variant = plan.scorer.reference().variant();
         let state = State {
             meter: Meter::new(variant),
@@ -414,10 +415,10 @@ impl State {
     }
 }
 
-impl stream::Worker for Worker {
+impl stream::BlockWorker for Worker {
     type Done = Done;
 
-    fn work(&mut self, block: &Block) -> Result<Done> {
+    fn work(&mut self, block: &InputBlock) -> Result<Done> {
         let Self { plan, reader, inputs, state } = self;
         let mut failed = Ok(());
         let mut take = |record: Result<Record<'_>, Reject>, place: Place| {

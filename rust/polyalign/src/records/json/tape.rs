@@ -6,8 +6,8 @@
 use super::node::JsonRecord;
 use super::scan::string_stop;
 use super::unescape::key_bytes;
+use crate::error::shown;
 use crate::records::fields::{Names, mark};
-use crate::records::record::shown;
 use std::borrow::Cow;
 use std::collections::HashSet;
 
