@@ -10,7 +10,7 @@ use super::worker::BucketedBlock;
 use crate::hash::{Hashed, hex};
 use crate::jobs::output::manifest::{ListedFile, MANIFEST};
 use crate::jobs::output::publish::{Claim, sync_folder, sync_tree};
-use crate::jobs::output::shards::TRAIN;
+use crate::jobs::output::shards::{REJECTS, TRAIN};
 use crate::stream::block::Position;
 use crate::{Error, Result};
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -23,9 +23,6 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-
-/// The file of rejected records, in the output folder.
-pub const REJECTS: &str = "rejects.jsonl";
 
 /// Wraps an error with the path and what to do.
 fn failed(path: &Path, e: &dyn std::fmt::Display) -> Error {

@@ -2,14 +2,13 @@
 
 use super::job::Job;
 use super::journal::{Entry, Header, Journal};
-use super::output::REJECTS;
 use super::repeats::Repeats;
 use super::seen;
 use super::stats::{BucketStats, Stats};
 use crate::hash::{Hashed, hex};
 use crate::jobs::output::manifest::ListedFile;
 use crate::jobs::output::publish::Claim;
-use crate::jobs::output::shards::is_test;
+use crate::jobs::output::shards::{REJECTS, is_test};
 use crate::stream::Stream;
 use crate::stream::block::Position;
 use crate::{Error, Result};
