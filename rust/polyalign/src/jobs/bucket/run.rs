@@ -252,7 +252,7 @@ struct Destination<'c> {
 
 enum To<'c> {
     /// A dry run's: counts, and a few rows to look at.
-    Preview { totals: Stats, repeats: Repeats, examples: Vec<Example> },
+    Preview { totals: Box<Stats>, repeats: Box<Repeats>, examples: Vec<Example> },
     /// The output's folder.
     Folder(Box<Output<'c>>),
 }
@@ -275,7 +275,7 @@ impl<'c> Destination<'c> {
                 let split = !job.partition_by.is_empty();
                 To::Folder(Box::new(Output::open(&claims.output, header, left, encoder, split)?))
             }
-            _ => To::Preview { totals: Stats::default(), repeats: Repeats::default(), examples: Vec::new() },
+            _ => To::Preview { totals: Box::default(), repeats: Box::default(), examples: Vec::new() },
         };
         let mut buckets = BucketTable::default();
         add_buckets(&mut buckets, to.seen().0, &schema)?;
@@ -310,7 +310,7 @@ impl To<'_> {
     /// The counts of all that was taken, and what was seen of rows.
     fn seen(&self) -> (&Stats, &Repeats) {
         match self {
-            Self::Preview { totals, repeats, .. } => (totals, repeats),
+            Self::Preview { totals, repeats, .. } => (totals.as_ref(), repeats.as_ref()),
             Self::Folder(output) => (output.totals(), output.repeats()),
         }
     }
