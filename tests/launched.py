@@ -93,6 +93,8 @@ def main(model: Path, output: Path) -> None:
     found = {"collectives": collectives(model, output), "losses": losses(model, output)}
     if dist.get_rank() == 0:
         (output / "told.json").write_text(json.dumps(found), encoding="utf-8")
+    # A rank that closes first lets older versions of torch wait for ever.
+    dist.barrier()
     dist.destroy_process_group()
 
 

@@ -9,7 +9,7 @@ use super::stats::Stats;
 use super::worker::BucketedBlock;
 use crate::hash::{Hashed, hex};
 use crate::jobs::output::manifest::{ListedFile, MANIFEST};
-use crate::jobs::output::publish::{Claim, sync_folder, sync_tree};
+use crate::jobs::output::publish::{Claim, reopen, sync_folder, sync_tree};
 use crate::jobs::output::shards::{REJECTS, TRAIN};
 use crate::stream::block::Position;
 use crate::{Error, Result};
@@ -18,7 +18,7 @@ use parquet::errors::ParquetError;
 use parquet::file::writer::SerializedFileWriter;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashSet};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -114,8 +114,7 @@ impl<'c> Output<'c> {
         remove_unfinished(claim, &journal)?;
         let Mark { bytes, sha256: sealed } = journal.mark().clone();
         let path = claim.journal();
-        let file = OpenOptions::new().append(true).open(&path).map_err(|e| failed(&path, &e))?;
-        file.set_len(bytes).map_err(|e| failed(&path, &e))?;
+        let file = reopen(&path, bytes).map_err(|e| failed(&path, &e))?;
         let (rejects, rejects_sha256, rejects_bytes) = rejects;
         let noted = journal.entries.last().map_or(Noted::default(), |entry| entry.seen);
         let seen = Seen::open(&claim.rows(), noted, repeats);
@@ -350,14 +349,13 @@ fn begin(claim: &Claim, header: &Header) -> Result<Journal> {
 /// Cuts the rejects file back to the last finished chunk.
 fn reopen_rejects(claim: &Claim, bytes: u64) -> Result<(File, Sha256, u64)> {
     let path = claim.work().join(REJECTS);
-    let reopen = || -> io::Result<(File, Sha256, u64)> {
-        let file = OpenOptions::new().read(true).append(true).open(&path)?;
-        file.set_len(bytes)?;
+    let cut_back = || -> io::Result<(File, Sha256, u64)> {
+        let file = reopen(&path, bytes)?;
         let mut hashed = Hashed::new(io::sink());
-        io::copy(&mut &file, &mut hashed)?;
+        io::copy(&mut File::open(&path)?, &mut hashed)?;
         Ok((file, hashed.sha256, bytes))
     };
-    reopen().map_err(|e| failed(&path, &e))
+    cut_back().map_err(|e| failed(&path, &e))
 }
 
 /// Removes files of a chunk that was not finished.

@@ -2,9 +2,10 @@
 
 use super::journal::Entry;
 use super::repeats::{Counts, Repeats, Row};
+use crate::jobs::output::publish::reopen;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -41,9 +42,7 @@ impl Seen {
     /// # Errors
     /// A file that can't be written.
     pub fn open(path: &Path, noted: Noted, repeats: Repeats) -> io::Result<Self> {
-        let file = OpenOptions::new().create(true).append(true).open(path)?;
-        file.set_len(noted.bytes)?;
-        Ok(Self { file, noted, repeats, notes: Vec::new() })
+        Ok(Self { file: reopen(path, noted.bytes)?, noted, repeats, notes: Vec::new() })
     }
 
     /// The file, to be brought to disk.

@@ -22,7 +22,7 @@ use sha2::Digest;
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -716,6 +716,18 @@ fn exchange(one: &Path, other: &Path) -> io::Result<()> {
         let _ = (one, other);
         Err(io::ErrorKind::Unsupported.into())
     }
+}
+
+/// Opens a file to write after its first `bytes`; what is beyond them is cut off.
+///
+/// # Errors
+/// Those of the system.
+pub(crate) fn reopen(path: &Path, bytes: u64) -> io::Result<File> {
+    // Not to append: Windows cuts no file that is open for that alone.
+    let mut file = OpenOptions::new().create(bytes == 0).truncate(false).write(true).open(path)?;
+    file.set_len(bytes)?;
+    file.seek(SeekFrom::End(0))?;
+    Ok(file)
 }
 
 /// Brings all of a file or folder to the disk.
