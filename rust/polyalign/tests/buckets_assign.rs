@@ -106,7 +106,7 @@ fn families_come_from_the_record_then_its_source_then_rules() {
 #[test]
 fn the_kind_of_a_reason_is_not_told_by_its_words() {
     let prompt = [user("Hi?")];
-    let long = "x".repeat(300);
+    let long = "x".repeat(10_000);
     let by_track = bucketer(r#"{"axes": ["language", {"name": "track_id", "column": "t"}, "length"]}"#);
     let kind = |bucketer: &Bucketer, record: &Record<'_>| {
         bucketer.assign(record, &mut BucketTable::default(), &mut bucketer.scratch()).unwrap_err().kind
