@@ -156,7 +156,7 @@ pub fn assert_conserved(report: &Report, output: &Path) {
 pub fn interrupt_after(job: &Job, rows: u64) {
     let output = job.output.as_ref().unwrap();
     let before = if output.exists() { tree(output) } else { BTreeMap::new() };
-    for _ in 0..50 {
+    for _ in 0..500 {
         match try_to_interrupt(job, rows) {
             Err(polyalign::Error::Interrupted) => return,
             Err(e) => panic!("{e}"),
