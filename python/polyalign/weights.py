@@ -434,7 +434,7 @@ def _check_same_buckets(counts: Mapping[str, int], tokens: Mapping[str, int]) ->
     for name, other, has, lacks in (("tokens", "counts", tokens, counts), ("counts", "tokens", counts, tokens)):
         more = [bucket for bucket in has if bucket not in lacks]
         if more:
-            told = f"{name} has {_buckets(len(more))} that {other} lacks, as {more[0]!r}"
+            told = f"{name} has {counted(len(more), 'bucket')} that {other} lacks, as {more[0]!r}"
             raise ValueError(f"{told}: count the same rows")
 
 
@@ -504,7 +504,7 @@ def _headline(weights: BucketWeights) -> str:
     tokens = "" if weights.tokens is None else f", {sum(weights.tokens.values()):,} tokens"
     cap = "no cap" if weights.max_weight == math.inf else f"max_weight {weights.max_weight:g}"
     return (
-        f"Bucket weights of {_buckets(len(weights.counts))}, {sum(weights.counts.values()):,} rows{tokens}: "
+        f"Bucket weights of {counted(len(weights.counts), 'bucket')}, {sum(weights.counts.values()):,} rows{tokens}: "
         f"tau {weights.tau:g}, min_count {weights.min_count}, {cap}"
     )
 
@@ -524,14 +524,14 @@ def _spread(weights: BucketWeights) -> str:
 def _notes(weights: BucketWeights) -> Iterable[str]:
     if weights.tiny:
         rows = sum(weights.counts[bucket] for bucket in weights.tiny)
-        told = _buckets(len(weights.tiny), "has", "have")
+        told = counted(len(weights.tiny), "bucket has", "buckets have")
         yield f"{told} fewer than {weights.min_count} rows ({rows:,} together), so an ancestor's weight, named below."
     if weights.max_weight == 1:
         yield "max_weight 1 leaves no bucket favoured: this is plain SFT."
     elif weights.capped:
         shares = weights.loss_shares
         share = sum(shares[bucket] for bucket in weights.capped)
-        line = f"{_buckets(len(weights.capped), 'is', 'are')} capped, with {share:.1%} of the loss."
+        line = f"{counted(len(weights.capped), 'bucket is', 'buckets are')} capped, with {share:.1%} of the loss."
         if 2 * len(weights.capped) > len(weights.weights):
             line += " That is most: a larger tau or max_weight would tell them apart."
         yield line
@@ -576,8 +576,3 @@ def _why(weights: BucketWeights, bucket: str, capped: Container[str]) -> str:
     if bucket in capped:
         told.append(f"capped, {_digits(weights.uncapped[bucket])} without")
     return ", ".join(told)
-
-
-def _buckets(count: int, one: str = "", many: str = "") -> str:
-    verb = one if count == 1 else many
-    return f"{counted(count, 'bucket')}{' ' * bool(verb)}{verb}"

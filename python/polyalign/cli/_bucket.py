@@ -248,6 +248,7 @@ def _schema(given: dict[str, Any]) -> BucketSchema:
 
 def _print(report: Report, seconds: float) -> None:
     from polyalign._text import tables
+    from polyalign._text.words import counted
     from polyalign.buckets._report import bucket_table, headline, length_unit
 
     console = tables.console()
@@ -264,7 +265,7 @@ def _print(report: Report, seconds: float) -> None:
     for skipped in report.skipped:
         console.print(f"passed over: {skipped['file']}: {skipped['reason']}", markup=False)
     if report.resumed_from:
-        console.print(f"continued after {report.resumed_from:,} shards of an interrupted run")
+        console.print(f"continued after {counted(report.resumed_from, 'shard')} of an interrupted run")
     if report.output is not None:
         console.print(f"written to {report.output}", markup=False)
     if report.reference is not None:

@@ -8,6 +8,8 @@ from typing import Any
 import xxhash
 from datasets import Dataset, IterableDataset
 
+from polyalign._text.words import counted
+
 __all__ = ["count_held_out", "hold_out"]
 
 _COLUMNS = ("group", "prompt", "messages", "completion", "chosen")
@@ -55,7 +57,7 @@ def hold_out(dataset: Any, share: float) -> tuple[Dataset, Dataset, str]:
 
 def count_held_out(dataset: Dataset) -> str:
     """Say how many rows and groups a data set has that was held out before."""
-    rows = f"held out: {len(dataset):,} rows"
+    rows = f"held out: {counted(len(dataset), 'row')}"
     if "group" not in dataset.column_names:
         return f"{rows}; no column 'group' tells whether others of their conversations train"
     groups: set[str] = set()
@@ -63,7 +65,8 @@ def count_held_out(dataset: Dataset) -> str:
     for batch in dataset.select_columns("group").iter(_ROWS):
         groups.update(group for group in batch["group"] if group is not None)
         without += batch["group"].count(None)
-    return f"{rows}, {len(groups):,} groups" + (f"; {without:,} rows have no group" if without else "")
+    lack = f"; {counted(without, 'row has', 'rows have')} no group" if without else ""
+    return f"{rows}, {counted(len(groups), 'group')}{lack}"
 
 
 def _key(row: Mapping[str, Any]) -> int:
