@@ -9,6 +9,7 @@ use super::language::Language;
 use super::lexical::Lengths;
 use super::orthography::Cases;
 use super::readability::{self, Formulas};
+use super::registry::Group;
 use super::row::Spread;
 use super::sequence::{Sequence, Source};
 use super::vocabulary::Vocabulary;
@@ -75,8 +76,30 @@ pub(super) struct Words {
     pub formulas: Formulas,
 }
 
+/// Which of the sums over [`Words`] are asked for; the others stay as they are of no words.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    cases: bool,
+    lengths: bool,
+    classes: bool,
+    formulas: bool,
+}
+
+impl Asked {
+    fn by(groups: &[Group]) -> Self {
+        let asks = |group| groups.contains(&group);
+        Self {
+            cases: asks(Group::Orthography),
+            lengths: asks(Group::Lexical),
+            classes: asks(Group::Function),
+            formulas: asks(Group::Readability),
+        }
+    }
+}
+
 /// Of one response. Buffers are kept from response to response.
 pub(super) struct Analysis {
+    asked: Asked,
     pub characters: Characters,
     pub sentences: Sentences,
     pub words: Words,
@@ -92,8 +115,10 @@ pub(super) struct Analysis {
 const LANGUAGES: [Language; 4] = [Language::English, Language::Chinese, Language::Spaced, Language::Other];
 
 impl Analysis {
-    pub fn new() -> Self {
+    /// With what the features of these groups need.
+    pub fn new(groups: &[Group]) -> Self {
         Self {
+            asked: Asked::by(groups),
             characters: Characters::new(),
             sentences: Sentences::default(),
             words: Words::default(),
@@ -122,6 +147,7 @@ impl Analysis {
         self.starts.resize(text.len() / 64 + 1, 0);
         let mut source = Own {
             language,
+            asked: self.asked,
             segmenter: &mut self.segmenter,
             has_capitals: self.characters.totals.of(Kind::is_upper) > 0,
             starts: &mut self.starts,
@@ -156,6 +182,7 @@ impl Analysis {
 /// The words of the language of a response, and what is summed up of them.
 struct Own<'a> {
     language: Language,
+    asked: Asked,
     segmenter: &'a mut Option<Box<Segmenter>>,
     has_capitals: bool,
     starts: &'a mut [u64],
@@ -184,10 +211,10 @@ impl Source for Own<'_> {
         for &(start, end) in places {
             self.starts[start as usize / 64] |= 1 << (start % 64);
             let word = &text[start as usize..end as usize];
-            if self.has_capitals {
+            if self.asked.cases && self.has_capitals {
                 self.words.cases.add(word);
             }
-            if self.language == Language::Chinese {
+            if self.asked.formulas && self.language == Language::Chinese {
                 self.words.of_four += u32::from(readability::is_of_four(word));
             }
         }
@@ -197,9 +224,15 @@ impl Source for Own<'_> {
         let Words { lengths, classes, formulas, .. } = &mut *self.words;
         for (&number, &count) in numbers.iter().zip(counts) {
             let word = vocabulary.word(number);
-            lengths.add(word, count, self.language);
-            classes.add(word, count);
-            formulas.add(word, count);
+            if self.asked.lengths {
+                lengths.add(word, count, self.language);
+            }
+            if self.asked.classes {
+                classes.add(word, count);
+            }
+            if self.asked.formulas {
+                formulas.add(word, count);
+            }
         }
     }
 }

@@ -79,7 +79,7 @@ impl Extractor {
     pub fn new(groups: &[Group]) -> Self {
         Self {
             groups: Group::ALL.into_iter().filter(|group| groups.contains(group)).collect(),
-            analysis: Analysis::new(),
+            analysis: Analysis::new(groups),
             lexical: lexical::LexicalScratch::default(),
             interaction: interaction::InteractionScratch::default(),
             vader: Vader::new(),
