@@ -99,7 +99,6 @@ impl Asked {
 
 /// Of one response. Buffers are kept from response to response.
 pub(super) struct Analysis {
-    asked: Asked,
     pub characters: Characters,
     pub sentences: Sentences,
     pub words: Words,
@@ -115,10 +114,8 @@ pub(super) struct Analysis {
 const LANGUAGES: [Language; 4] = [Language::English, Language::Chinese, Language::Spaced, Language::Other];
 
 impl Analysis {
-    /// With what the features of these groups need.
-    pub fn new(groups: &[Group]) -> Self {
+    pub fn new() -> Self {
         Self {
-            asked: Asked::by(groups),
             characters: Characters::new(),
             sentences: Sentences::default(),
             words: Words::default(),
@@ -134,20 +131,26 @@ impl Analysis {
         &mut self.vocabularies[language as usize]
     }
 
-    /// Takes a text apart that has no white space at its ends.
-    pub fn fill(&mut self, text: &str, language: Language, stop: &AtomicBool) -> Result<()> {
+    /// Takes a text apart that has no white space at its ends, as far as the features of these groups need it.
+    pub fn fill(
+        &mut self,
+        text: &str,
+        language: Language,
+        groups: &[Group],
+        stop: &AtomicBool,
+    ) -> Result<()> {
         self.characters.fill(text, stop)?;
-        self.fill_words(text, language, stop)?;
+        self.fill_words(text, language, Asked::by(groups), stop)?;
         self.fill_sentences(text, stop)
     }
 
-    fn fill_words(&mut self, text: &str, language: Language, stop: &AtomicBool) -> Result<()> {
+    fn fill_words(&mut self, text: &str, language: Language, asked: Asked, stop: &AtomicBool) -> Result<()> {
         self.words = Words::default();
         self.starts.clear();
         self.starts.resize(text.len() / 64 + 1, 0);
         let mut source = Own {
             language,
-            asked: self.asked,
+            asked,
             segmenter: &mut self.segmenter,
             has_capitals: self.characters.totals.of(Kind::is_upper) > 0,
             starts: &mut self.starts,

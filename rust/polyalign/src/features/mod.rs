@@ -79,7 +79,7 @@ impl Extractor {
     pub fn new(groups: &[Group]) -> Self {
         Self {
             groups: Group::ALL.into_iter().filter(|group| groups.contains(group)).collect(),
-            analysis: Analysis::new(groups),
+            analysis: Analysis::new(),
             lexical: lexical::LexicalScratch::default(),
             interaction: interaction::InteractionScratch::default(),
             vader: Vader::new(),
@@ -127,7 +127,7 @@ impl Extractor {
         let text = trim(text);
         let row = &mut Row::new(values, language);
         let of = &mut self.analysis;
-        of.fill(text, language, stop)?;
+        of.fill(text, language, &self.groups, stop)?;
         for group in &self.groups {
             unless_stopped(stop)?;
             match group {
@@ -191,6 +191,24 @@ mod tests {
                 let input = Input { text: &text, language, prompt: Some(&prompt) };
                 prop_assert_eq!(row(0, input), row(usize::MAX, input));
             }
+        }
+    }
+
+    #[test]
+    fn other_groups_may_be_asked_for_later() {
+        let input = Input {
+            text: "It IS so, said the extraordinary doctor.",
+            language: Language::English,
+            prompt: None,
+        };
+        let mut extractor = Extractor::new(&[Group::Length]);
+        for group in Group::ALL {
+            extractor.set_groups(&[group]);
+            let mut rows = [vec![0.0; FEATURES.len()], vec![0.0; FEATURES.len()]];
+            extractor.extract(input, &mut rows[0]);
+            Extractor::new(&[group]).extract(input, &mut rows[1]);
+            let [again, fresh] = rows.map(|row| row.into_iter().map(f32::to_bits).collect::<Vec<_>>());
+            assert_eq!(again, fresh, "{group:?}");
         }
     }
 
