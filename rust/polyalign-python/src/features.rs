@@ -3,8 +3,8 @@
 use crate::arrow_out::Library;
 use crate::responses::{Column, Prompts, messages, responses};
 use crate::{errors, threads};
-use arrow::array::{ArrayRef, Float32Array, RecordBatch};
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow_array::{ArrayRef, Float32Array, RecordBatch};
+use arrow_schema::{DataType, Field, Schema};
 use polyalign::buckets::language::primary_subtag;
 use polyalign::features::registry::{FEATURES, Group, VERSION};
 use polyalign::jobs::score::{Response, measure_all};

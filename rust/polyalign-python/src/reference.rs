@@ -6,7 +6,7 @@ use crate::output::Output;
 use crate::responses::{Column, Of, Prompts, messages, responses};
 use crate::tokens::TokenCounter;
 use crate::{arrow_in, errors, interrupt, threads};
-use arrow::array::{ArrayRef, Float32Array, RecordBatch, StringArray};
+use arrow_array::{ArrayRef, Float32Array, RecordBatch, StringArray};
 use numpy::PyArray1;
 use polyalign::Error;
 use polyalign::buckets::BucketSchema;

@@ -2,7 +2,8 @@
 
 use crate::arrow_in;
 use crate::texts::{Strings, arrow_strs, as_str};
-use arrow::array::{ArrayRef, AsArray};
+use arrow_array::ArrayRef;
+use arrow_array::cast::AsArray;
 use polyalign::jobs::score::Response;
 use polyalign::records::record::Message;
 use polyalign::text::answer;

@@ -34,7 +34,7 @@ pub enum Error {
     Exists(String),
     /// An Arrow or Parquet error in otherwise usable data.
     #[error(transparent)]
-    Arrow(#[from] arrow::error::ArrowError),
+    Arrow(#[from] arrow_schema::ArrowError),
     /// A bug: something panicked.
     #[error("internal error in {place}, please report it: {message}")]
     Internal {

@@ -1,7 +1,8 @@
 //! What of a folder is read, and what its name says.
 
 use crate::bucketing_support::*;
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
+use arrow_array::cast::AsArray;
+use arrow_array::{Array, ArrayRef, RecordBatch, StringArray};
 use parquet::arrow::ArrowWriter;
 use polyalign::jobs::bucket::Job;
 use std::ffi::OsStr;

@@ -1,7 +1,8 @@
 //! The same records in every text format, compression and layout get the same buckets.
 
 use crate::bucketing_support::*;
-use arrow::array::{Array, AsArray};
+use arrow_array::Array;
+use arrow_array::cast::AsArray;
 use std::fs;
 use tempfile::tempdir;
 

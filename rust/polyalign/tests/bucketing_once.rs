@@ -3,8 +3,8 @@
 
 mod bucketing_support;
 
-use arrow::array::{ArrayRef, RecordBatch, StringArray};
-use arrow::ipc::writer::{FileWriter, StreamWriter};
+use arrow_array::{ArrayRef, RecordBatch, StringArray};
+use arrow_ipc::writer::{FileWriter, StreamWriter};
 use bucketing_support::*;
 use parquet::arrow::ArrowWriter;
 use polyalign::Error;

@@ -1,7 +1,7 @@
 //! What a corpus holds more than once, and what is held out of it.
 
 use crate::bucketing_support::*;
-use arrow::array::AsArray;
+use arrow_array::cast::AsArray;
 use polyalign::jobs::bucket::{HeldOutRows, Job, Progress, ReferenceOutput, Repeat, Repeated};
 use polyalign::jobs::build::{BuildJob, build};
 use serde_json::Value;

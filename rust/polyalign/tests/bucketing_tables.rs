@@ -1,10 +1,11 @@
 //! Parquet, Arrow and `datasets` folders: the same buckets as JSONL, and their own columns beside ours.
 
 use crate::bucketing_support::*;
-use arrow::array::{ArrayRef, AsArray, Int64Array, ListArray, RecordBatch, StringArray, StructArray};
-use arrow::buffer::OffsetBuffer;
-use arrow::datatypes::{DataType, Field, Fields};
-use arrow::ipc::writer::{FileWriter, StreamWriter};
+use arrow_array::cast::AsArray;
+use arrow_array::{ArrayRef, Int64Array, ListArray, RecordBatch, StringArray, StructArray};
+use arrow_buffer::OffsetBuffer;
+use arrow_ipc::writer::{FileWriter, StreamWriter};
+use arrow_schema::{DataType, Field, Fields};
 use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
 use polyalign::jobs::bucket::Job;
@@ -163,7 +164,7 @@ fn rows_that_cannot_be_used_are_left_out_of_their_own_columns() {
     let reject = &rejects(&out)[0];
     assert_eq!((report.rejected, reject["row"].as_i64(), reject.get("line")), (1, Some(3), None));
     let notes = batches(&out)[0].column_by_name("note").unwrap().clone();
-    assert_eq!(notes.as_primitive::<arrow::datatypes::Int64Type>().values(), &[0, 1, 2, 4, 5, 6, 7, 8, 9]);
+    assert_eq!(notes.as_primitive::<arrow_array::types::Int64Type>().values(), &[0, 1, 2, 4, 5, 6, 7, 8, 9]);
 }
 
 /// A table of one row a text, with these columns besides.
@@ -175,15 +176,15 @@ fn chat(answers: &[&str], more: Vec<(&str, ArrayRef)>) -> RecordBatch {
 }
 
 fn as_type(column: ArrayRef, to: &DataType) -> ArrayRef {
-    arrow::compute::cast(&column, to).unwrap()
+    arrow_cast::cast(&column, to).unwrap()
 }
 
 /// A column of an output, as text, null as `-`.
 fn shown(out: &Path, name: &str) -> Vec<String> {
-    let options = arrow::util::display::FormatOptions::default().with_null("-");
+    let options = arrow_cast::display::FormatOptions::default().with_null("-");
     let of = |batch: &RecordBatch| {
         let column = batch.column_by_name(name).unwrap_or_else(|| panic!("no {name}")).clone();
-        let texts = arrow::util::display::ArrayFormatter::try_new(&column, &options).unwrap();
+        let texts = arrow_cast::display::ArrayFormatter::try_new(&column, &options).unwrap();
         (0..column.len()).map(|row| texts.value(row).to_string()).collect::<Vec<_>>()
     };
     batches(out).iter().flat_map(of).collect()
@@ -197,7 +198,7 @@ fn shards_whose_columns_differ_in_what_does_not_matter_are_one_table() {
         &["Mint tea is good.", "Green tea is good."],
         vec![
             ("source", text(vec![Some("a"), None])),
-            ("n", Arc::new(arrow::array::Int32Array::from(vec![1, 2]))),
+            ("n", Arc::new(arrow_array::Int32Array::from(vec![1, 2]))),
             ("list", {
                 let item = Arc::new(Field::new("item", DataType::Utf8, true));
                 let offsets = OffsetBuffer::from_lengths([1, 0]);
@@ -224,7 +225,7 @@ fn shards_whose_columns_differ_in_what_does_not_matter_are_one_table() {
     let out = write_both("missing", one.clone());
     assert_eq!(shown(&out, "source"), ["a", "-", "-"]);
     assert_eq!(shown(&out, "list"), ["[x]", "[]", "-"]);
-    let out = write_both("null", with(vec![("source", Arc::new(arrow::array::NullArray::new(1)))]));
+    let out = write_both("null", with(vec![("source", Arc::new(arrow_array::NullArray::new(1)))]));
     assert_eq!(shown(&out, "source"), ["a", "-", "-"]);
     let out = write_both(
         "order",
@@ -297,8 +298,8 @@ fn columns_that_parquet_does_not_have() {
     let item = Arc::new(Field::new("item", DataType::Int64, true));
     let lists =
         ListArray::new(item, OffsetBuffer::from_lengths([2]), Arc::new(Int64Array::from(vec![1, 2])), None);
-    let keys = arrow::array::Int32Array::from(vec![0]);
-    let lists = arrow::array::DictionaryArray::new(keys, Arc::new(lists) as ArrayRef);
+    let keys = arrow_array::Int32Array::from(vec![0]);
+    let lists = arrow_array::DictionaryArray::new(keys, Arc::new(lists) as ArrayRef);
     let (report, out) = stored("lists", Arc::new(lists));
     assert_eq!(report.unwrap().bucketed, 1);
     assert_eq!(shown(&out, "meta"), ["[1, 2]"]);
@@ -306,7 +307,7 @@ fn columns_that_parquet_does_not_have() {
     // What can't be written is named before work starts, and only then.
     let fields = [(0, Arc::new(Field::new("a", DataType::Int64, true)))].into_iter().collect();
     let union: ArrayRef = Arc::new(
-        arrow::array::UnionArray::try_new(
+        arrow_array::UnionArray::try_new(
             fields,
             vec![0].into(),
             None,
@@ -317,8 +318,8 @@ fn columns_that_parquet_does_not_have() {
     let item = Arc::new(Field::new("item", union.data_type().clone(), true));
     let unions: ArrayRef =
         Arc::new(ListArray::new(item, OffsetBuffer::from_lengths([1]), union.clone(), None));
-    let span = arrow::datatypes::IntervalMonthDayNano::new(1, 2, 3);
-    let interval: ArrayRef = Arc::new(arrow::array::IntervalMonthDayNanoArray::from(vec![span]));
+    let span = arrow_buffer::IntervalMonthDayNano::new(1, 2, 3);
+    let interval: ArrayRef = Arc::new(arrow_array::IntervalMonthDayNanoArray::from(vec![span]));
     for (name, column) in [("union", union), ("unions", unions), ("interval", interval)] {
         let (report, out) = stored(name, column);
         let error = report.unwrap_err().to_string();

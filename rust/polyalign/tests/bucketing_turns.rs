@@ -2,9 +2,9 @@
 
 use crate::bucketing_support::*;
 use crate::records_support::{Flavour, batch};
-use arrow::array::AsArray;
-use arrow::compute::cast;
-use arrow::datatypes::DataType;
+use arrow_array::cast::AsArray;
+use arrow_cast::cast;
+use arrow_schema::DataType;
 use parquet::arrow::ArrowWriter;
 use polyalign::jobs::bucket::{Met, Report};
 use polyalign::records::turns::Turns;
@@ -39,9 +39,9 @@ fn labels(output: &Path) -> Vec<(String, String, String, i64)> {
     for batch in batches(output) {
         let text = |name: &str| cast(batch.column_by_name(name).unwrap(), &DataType::Utf8).unwrap();
         let [id, bucket, group] = ["id", "bucket", "group"].map(text);
-        let row = batch.column_by_name("row").unwrap().as_primitive::<arrow::datatypes::Int64Type>();
+        let row = batch.column_by_name("row").unwrap().as_primitive::<arrow_array::types::Int64Type>();
         for at in 0..batch.num_rows() {
-            let of = |column: &arrow::array::ArrayRef| column.as_string::<i32>().value(at).to_owned();
+            let of = |column: &arrow_array::ArrayRef| column.as_string::<i32>().value(at).to_owned();
             labels.push((of(&id), of(&bucket), of(&group), row.value(at)));
         }
     }

@@ -1,8 +1,10 @@
 //! Records out of Arrow tables: the same as from JSON, whatever the columns' types.
 
 use crate::records_support::{FLAVOURS, Flavour, batch, field_and_array};
-use arrow::array::*;
-use arrow::datatypes::{DataType, Field, Schema, UInt64Type};
+use arrow_array::cast::AsArray;
+use arrow_array::types::UInt64Type;
+use arrow_array::*;
+use arrow_schema::{DataType, Field, Schema};
 use polyalign::records::json::{JsonRecords, JsonScratch, Reject};
 use polyalign::records::shape::{FieldSpec, Shape};
 use polyalign::records::table::TableRecords;

@@ -1,6 +1,6 @@
 //! Columns whose text is JSON.
 
-use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
 use parquet::basic::LogicalType;
 use parquet::schema::types::{SchemaDescriptor, Type};
 use std::sync::Arc;

@@ -11,21 +11,21 @@ use super::record::{Record, Reject};
 use super::shape::{FieldSpec, Sample, Shape};
 use super::unify::item;
 use crate::{Error, Result};
-use arrow::array::cast::AsArray;
-use arrow::array::{Array, ArrayRef, RecordBatch, downcast_integer_array};
-use arrow::buffer::NullBuffer;
-use arrow::datatypes::{ArrowDictionaryKeyType, Int8Type, Int16Type, Int32Type, Int64Type};
-use arrow::datatypes::{
-    DataType, Field as ArrowField, FieldRef, Float16Type, Float32Type, Float64Type, Schema,
+use arrow_array::cast::AsArray;
+use arrow_array::types::{
+    ArrowDictionaryKeyType, Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
+    UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
-use arrow::datatypes::{UInt8Type, UInt16Type, UInt32Type, UInt64Type};
+use arrow_array::{Array, ArrayRef, RecordBatch, downcast_integer_array};
+use arrow_buffer::NullBuffer;
+use arrow_schema::{DataType, Field as ArrowField, FieldRef, Schema};
 use bumpalo::Bump;
 use bumpalo::collections::String as ArenaString;
 
 /// Reads records of one shape from record batches of one schema.
 ///
 /// ```
-/// use arrow::array::{ArrayRef, RecordBatch, StringArray};
+/// use arrow_array::{ArrayRef, RecordBatch, StringArray};
 /// use polyalign::records::shape::FieldSpec;
 /// use polyalign::records::table::TableRecords;
 /// use std::sync::Arc;
@@ -289,9 +289,9 @@ fn expect_messages(field: &ArrowField) -> Result<()> {
 /// A column of known type.
 enum Column<'b> {
     /// Text, and which array it lies in.
-    Utf8(&'b arrow::array::StringArray),
-    LargeUtf8(&'b arrow::array::LargeStringArray),
-    Utf8View(&'b arrow::array::StringViewArray),
+    Utf8(&'b arrow_array::StringArray),
+    LargeUtf8(&'b arrow_array::LargeStringArray),
+    Utf8View(&'b arrow_array::StringViewArray),
     /// Numbers, booleans and what is never read.
     Plain(&'b ArrayRef, Kind),
     Dictionary(&'b ArrayRef, Keys, Box<Column<'b>>),
@@ -419,7 +419,7 @@ const fn kind_of(class: Class) -> Kind {
 
 fn keys_of(keys: &DataType) -> Keys {
     fn key<K: ArrowDictionaryKeyType>(array: &ArrayRef, row: usize) -> usize {
-        use arrow::datatypes::ArrowNativeType;
+        use arrow_buffer::ArrowNativeType;
         array.as_dictionary::<K>().keys().value(row).as_usize()
     }
     match keys {

@@ -2,15 +2,15 @@
 //! is not there as null.
 
 use super::json_column::{EXTENSION, is_json};
-use arrow::array::{
-    Array, ArrayRef, AsArray, FixedSizeListArray, GenericListArray, OffsetSizeTrait, StringArray,
-    StructArray, new_null_array,
+use arrow_array::cast::AsArray;
+use arrow_array::{
+    Array, ArrayRef, FixedSizeListArray, GenericListArray, OffsetSizeTrait, StringArray, StructArray,
+    new_null_array,
 };
-use arrow::buffer::OffsetBuffer;
-use arrow::compute::{CastOptions, can_cast_types, cast_with_options};
-use arrow::datatypes::{DataType, Field, FieldRef, Fields, IntervalUnit, TimeUnit};
-use arrow::error::ArrowError;
-use arrow::util::display::FormatOptions;
+use arrow_buffer::OffsetBuffer;
+use arrow_cast::display::FormatOptions;
+use arrow_cast::{CastOptions, can_cast_types, cast_with_options};
+use arrow_schema::{ArrowError, DataType, Field, FieldRef, Fields, IntervalUnit, TimeUnit};
 use std::collections::HashMap;
 use std::sync::Arc;
 

@@ -1,8 +1,8 @@
 //! Arrow data of others, looked at before it is trusted: what arrow's readers and the C interface take on faith.
 
-use arrow::array::ArrayData;
-use arrow::datatypes::{ArrowNativeType, DataType};
-use arrow::error::ArrowError;
+use arrow_buffer::ArrowNativeType;
+use arrow_data::ArrayData;
+use arrow_schema::{ArrowError, DataType};
 
 /// What is wrong with an array, and the row, if it is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,9 +21,10 @@ pub struct Invalid {
 /// The first thing that is wrong.
 ///
 /// ```
-/// use arrow::array::{Array, ArrayData, StringArray};
-/// use arrow::buffer::Buffer;
-/// use arrow::datatypes::DataType;
+/// use arrow_array::{Array, StringArray};
+/// use arrow_data::ArrayData;
+/// use arrow_buffer::Buffer;
+/// use arrow_schema::DataType;
 /// use polyalign::records::validate::validate;
 ///
 /// assert!(validate(&StringArray::from(vec!["Tea?"]).to_data()).is_ok());

@@ -3,10 +3,10 @@
 use super::{Comparison, Difference, Query, Reference, Variant, diff};
 use crate::features::registry::{self, FEATURES, Feature};
 use crate::{Error, Result};
-use arrow::array::{
+use arrow_array::types::Int32Type;
+use arrow_array::{
     ArrayRef, DictionaryArray, Float64Array, Int32Array, RecordBatch, StringArray, UInt64Array,
 };
-use arrow::datatypes::Int32Type;
 use rayon::prelude::*;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! What travels from the reader to the workers: blocks of whole records and where they are from.
 
-use arrow::array::RecordBatch;
+use arrow_array::RecordBatch;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 

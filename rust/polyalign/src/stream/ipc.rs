@@ -2,12 +2,12 @@
 
 use super::open::Handle;
 use crate::error::one_line;
-use arrow::array::{ArrayRef, RecordBatch};
-use arrow::buffer::{Buffer, MutableBuffer};
-use arrow::datatypes::{Schema, SchemaRef};
-use arrow::ipc::convert::fb_to_schema;
-use arrow::ipc::reader::{read_dictionary, read_footer_length, read_record_batch};
-use arrow::ipc::{self, Block, CompressionType, Message, root_as_footer, root_as_message};
+use arrow_array::{ArrayRef, RecordBatch};
+use arrow_buffer::{Buffer, MutableBuffer};
+use arrow_ipc::convert::fb_to_schema;
+use arrow_ipc::reader::{read_dictionary, read_footer_length, read_record_batch};
+use arrow_ipc::{self as ipc, Block, CompressionType, Message, root_as_footer, root_as_message};
+use arrow_schema::{Schema, SchemaRef};
 use std::collections::HashMap;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::sync::Arc;

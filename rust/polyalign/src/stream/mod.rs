@@ -23,7 +23,7 @@ use crate::stream::block::{Limits, Position};
 use crate::stream::input::{Inputs, discover};
 use crate::stream::split::TextBlocks;
 use crate::{Error, Result};
-use arrow::datatypes::SchemaRef;
+use arrow_schema::SchemaRef;
 use crossbeam_channel::RecvTimeoutError;
 use pipeline::Shared;
 use std::path::PathBuf;

@@ -6,7 +6,7 @@ use crate::records::table::TableRecords;
 use crate::stream::block::{Bad, InputBlock, Item, Rows, Segment, Span};
 use crate::stream::input::Inputs;
 use crate::{Error, Result};
-use arrow::array::RecordBatch;
+use arrow_array::RecordBatch;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -2,8 +2,8 @@
 //! unit of time is the same there.
 
 use super::open::Handle;
-use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema};
-use arrow::ipc::convert::try_schema_from_ipc_buffer;
+use arrow_ipc::convert::try_schema_from_ipc_buffer;
+use arrow_schema::{DataType, Field, FieldRef, Fields, Schema};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use parquet::arrow::ARROW_SCHEMA_META_KEY;

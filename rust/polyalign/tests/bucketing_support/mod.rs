@@ -1,8 +1,9 @@
 //! What the tests of the bucketing job share: corpora, and reading outputs back.
 #![allow(dead_code)]
 
-use arrow::array::{AsArray, RecordBatch};
-use arrow::datatypes::{Int64Type, UInt32Type};
+use arrow_array::RecordBatch;
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Int64Type, UInt32Type};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use polyalign::Result;
 use polyalign::buckets::{BucketSchema, Bucketer};

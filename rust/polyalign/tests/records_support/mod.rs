@@ -1,9 +1,11 @@
 //! JSON values as Arrow arrays, whatever the columns' types.
 #![allow(dead_code)] // each test uses its part
 
-use arrow::array::*;
-use arrow::buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
-use arrow::datatypes::{DataType, Field, Int8Type, Int32Type};
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Int8Type, Int32Type};
+use arrow_array::*;
+use arrow_buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
+use arrow_schema::{DataType, Field};
 use serde_json::Value;
 use std::sync::Arc;
 

@@ -9,9 +9,9 @@ use crate::records::shape::FieldSpec;
 use crate::records::table::{TableRecords, pieces};
 use crate::stream::Place;
 use crate::{Error, Result};
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, StringArray, UInt32Array};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions, StringArray, UInt32Array};
+use arrow_cast::cast;
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -201,7 +201,8 @@ fn assignment_columns(
 mod tests {
     use super::*;
     use crate::buckets::BucketSchema;
-    use arrow::array::{Array, AsArray};
+    use arrow_array::Array;
+    use arrow_array::cast::AsArray;
 
     fn table(rows: usize) -> RecordBatch {
         let prompts = StringArray::from_iter_values((0..rows).map(|i| format!("question {i}")));

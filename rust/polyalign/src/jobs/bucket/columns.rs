@@ -4,11 +4,12 @@ use super::encode::Storage;
 use crate::buckets::{Assignment, BucketSchema, BucketTable};
 use crate::records::record::{Message, Record};
 use crate::{Error, Result};
-use arrow::array::{
+use arrow_array::types::Int32Type;
+use arrow_array::{
     ArrayRef, DictionaryArray, Int32Array, Int64Array, ListArray, StringArray, StructArray, UInt32Array,
 };
-use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
-use arrow::datatypes::{DataType, Field, Fields, Int32Type};
+use arrow_buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
+use arrow_schema::{DataType, Field, Fields};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -179,7 +180,7 @@ impl Messages {
             self.offsets.push(0);
         }
         let names = StringArray::from(self.role_names);
-        let roles = arrow::compute::take(&names, &Int32Array::from(self.roles), None)?;
+        let roles = arrow_select::take::take(&names, &Int32Array::from(self.roles), None)?;
         let contents: ArrayRef = Arc::new(self.contents.finish()?);
         let messages = StructArray::try_new(message_fields(), vec![roles, contents], None)?;
         let item = Arc::new(Field::new("element", DataType::Struct(message_fields()), false));

@@ -2,8 +2,9 @@
 
 use crate::jobs::output::shards::{TEST, TRAIN};
 use crate::{Error, Result};
-use arrow::array::{Array, ArrayRef, AsArray, UInt32Array};
-use arrow::datatypes::Int32Type;
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int32Type;
+use arrow_array::{Array, ArrayRef, UInt32Array};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -62,7 +63,7 @@ impl Partitions {
             }
             stem.push_str(if is_held_out { TEST } else { TRAIN });
             let rows = UInt32Array::from(rows);
-            let taken = columns.iter().map(|c| arrow::compute::take(c, &rows, None));
+            let taken = columns.iter().map(|c| arrow_select::take::take(c, &rows, None));
             split.push((stem, taken.collect::<Result<_, _>>()?));
         }
         split.sort_by(|a, b| a.0.cmp(&b.0));

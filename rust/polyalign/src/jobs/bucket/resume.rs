@@ -12,8 +12,9 @@ use crate::jobs::output::shards::{REJECTS, is_test};
 use crate::stream::Stream;
 use crate::stream::block::Position;
 use crate::{Error, Result};
-use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::UInt32Type;
+use arrow_array::cast::AsArray;
+use arrow_array::types::UInt32Type;
+use arrow_array::{Array, RecordBatch};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use sha2::{Digest, Sha256};
@@ -216,7 +217,7 @@ fn add(buckets: &mut BTreeMap<String, BucketStats>, batch: &RecordBatch) -> Opti
         }
         let stats = buckets.get_mut(id)?;
         stats.rows += 1;
-        let tokens = |of: &arrow::array::UInt32Array| if of.is_null(row) { 0 } else { of.value(row).into() };
+        let tokens = |of: &arrow_array::UInt32Array| if of.is_null(row) { 0 } else { of.value(row).into() };
         stats.prompt_tokens += tokens(prompts);
         stats.completion_tokens += tokens(completions);
         stats.lengths.add(lengths.value(row));

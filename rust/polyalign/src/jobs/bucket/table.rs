@@ -5,9 +5,10 @@ use super::encode::Storage;
 use crate::buckets::{BucketSchema, unescape_part};
 use crate::records::unify::storable;
 use crate::{Error, Result};
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow_array::cast::AsArray;
+use arrow_array::{Array, ArrayRef, RecordBatch, StringArray};
+use arrow_cast::cast;
+use arrow_schema::{DataType, Field, Schema};
 use std::collections::HashSet;
 use std::sync::Arc;
 

@@ -21,7 +21,7 @@ use crate::reference::counter::RecordCounter;
 use crate::stream::block::{Bad, InputBlock, Item, Rows};
 use crate::stream::input::Inputs;
 use crate::stream::{self, Place, RecordReader, Records};
-use arrow::array::{ArrayRef, UInt32Array};
+use arrow_array::{ArrayRef, UInt32Array};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -174,7 +174,7 @@ fn of_reply(reply: Option<u64>, reason: &str) -> Cow<'_, str> {
 
 /// The fields of a table that are ours, and made anew.
 pub fn own_fields(
-    schema: Option<&arrow::datatypes::SchemaRef>,
+    schema: Option<&arrow_schema::SchemaRef>,
     buckets: &crate::buckets::BucketSchema,
 ) -> HashSet<String> {
     match schema {
@@ -377,7 +377,8 @@ impl<'p> Sheet<'p> {
         let kept = UInt32Array::from(kept);
         for &i in own {
             let column = rows.batch.column(i);
-            let column = if all { Arc::clone(column) } else { arrow::compute::take(column, &kept, None)? };
+            let column =
+                if all { Arc::clone(column) } else { arrow_select::take::take(column, &kept, None)? };
             columns.push(conform(&column, encoder.schema.field(columns.len()).data_type())?);
         }
         self.write(columns, &held_out)

@@ -3,11 +3,10 @@
 use crate::error::one_line;
 use crate::stream::open::Handle;
 use crate::{Error, Result};
-use arrow::array::{BooleanArray, RecordBatch, StringArray};
-use arrow::compute::cast;
-use arrow::compute::kernels::cmp::eq;
-use arrow::datatypes::{DataType, SchemaRef};
-use arrow::error::ArrowError;
+use arrow_array::{BooleanArray, RecordBatch, StringArray};
+use arrow_cast::cast;
+use arrow_ord::cmp::eq;
+use arrow_schema::{ArrowError, DataType, SchemaRef};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowPredicateFn, ParquetRecordBatchReaderBuilder, RowFilter};
 use parquet::errors::ParquetError;
@@ -110,8 +109,9 @@ fn unreadable(file: &Path, error: impl std::fmt::Display) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::array::{ArrayRef, AsArray, Int64Array};
-    use arrow::datatypes::Int64Type;
+    use arrow_array::cast::AsArray;
+    use arrow_array::types::Int64Type;
+    use arrow_array::{ArrayRef, Int64Array};
     use parquet::arrow::ArrowWriter;
     use std::fs::File;
     use std::sync::Arc;
