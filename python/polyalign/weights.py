@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
 __all__ = ["BucketWeights", "bucket_weights", "gaps", "language_counts", "language_of", "pair_weights"]
 
-# What is dropped after the custom axes, the reference's order: most features scale with length, so it goes last.
-_DROPPED = ("family", "track", "length")
 _MOST = 2**63
 
 #: Drawn by these weights, rows did better than plain SFT in less than an epoch and over some, where it was measured.
@@ -375,20 +373,12 @@ class _Amounts:
         self.bucket_tokens = None if tokens is None else _checked("tokens", tokens)
         if self.bucket_tokens is not None:
             _check_same_buckets(self.buckets, self.bucket_tokens)
-        custom = [axis for axis in reversed(self.axes) if axis not in _ids.DEFAULT_AXES]
-        dropped = [*custom, *(axis for axis in _DROPPED if axis in self.axes)]
-        self._order = [self.axes.index(axis) for axis in dropped]
         self.counts = self._pooled(self.buckets)
         self._pooled_sizes = self.counts if self.bucket_tokens is None else self._pooled(self.bucket_tokens)
 
     def targets(self, bucket: str) -> list[str]:
         """Return the bucket and its ancestors, nearest first."""
-        parts = _ids.checked_parts(bucket, self.axes)
-        found = [bucket]
-        for axis in self._order:
-            parts[axis] = _ids.ALL
-            found.append(_ids.joined(parts))
-        return found
+        return _ids.targets(bucket, self.axes)
 
     def serving(self, bucket: str, min_count: int) -> str:
         """Return the nearest target with `min_count` examples, else the last: the language's."""

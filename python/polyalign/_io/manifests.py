@@ -1,7 +1,8 @@
-"""What a folder that ``polyalign bucket`` or ``polyalign pairs`` made says of its buckets."""
+"""What a folder that ``polyalign bucket`` or ``polyalign pairs`` made says of itself."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from dataclasses import dataclass
@@ -12,9 +13,9 @@ if TYPE_CHECKING:
     from polyalign.buckets import BucketSchema
     from polyalign.reference import Reference
 
-__all__ = ["BUCKETS", "PAIRS", "Manifest", "check_fits", "read"]
+__all__ = ["BUCKETS", "CRITIC", "PAIRS", "Manifest", "check_fits", "read", "sha256"]
 
-BUCKETS, PAIRS = "polyalign buckets", "polyalign pairs"
+BUCKETS, PAIRS, CRITIC = "polyalign buckets", "polyalign pairs", "polyalign critic"
 
 
 @dataclass(frozen=True)
@@ -76,3 +77,12 @@ def check_fits(folder: str | os.PathLike[str], *references: Reference | None) ->
     for reference in references:
         if made is not None and reference is not None:
             made.check_fits(reference)
+
+
+def sha256(path: Path) -> str:
+    """Return the checksum of a file, as manifests list it."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -12,7 +12,7 @@ from polyalign import _core
 
 @contextmanager
 def publishing(
-    path: str | os.PathLike[str], kind: Literal["file", "pairs"] = "file", *, overwrite: bool
+    path: str | os.PathLike[str], kind: Literal["file", "pairs", "critic"] = "file", *, overwrite: bool
 ) -> Iterator[_core.Output]:
     """Give an output to make, which appears at `path` if all goes well.
 

@@ -14,6 +14,8 @@ DEFAULT_AXES = ("language", "track", "family", "length")
 #: As a part: all values of the axis.
 ALL = "*"
 _SEPARATOR = "|"
+# Dropped after custom axes for want of humans, as in the engine: most features scale with length, so it goes last.
+_DROPPED = ("family", "track", "length")
 # Unicode's, which the engine trims; `str.strip` takes four control characters more.
 _WHITE_SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
 
@@ -57,6 +59,23 @@ def checked_parts(bucket: str, axes: Sequence[str]) -> list[str]:
         if not part or part != normal(part):
             raise ValueError(f"bucket {bucket!r}: part {part!r} is not as ids have them: trimmed, lower case, escaped")
     return parts
+
+
+def targets(bucket: str, axes: Sequence[str] = DEFAULT_AXES) -> list[str]:
+    """Return a bucket and its ancestors, nearest first; ``ValueError`` unless it is the id of one with these axes.
+
+    Examples
+    --------
+    >>> targets("zh|multi|qa|short")
+    ['zh|multi|qa|short', 'zh|multi|*|short', 'zh|*|*|short', 'zh|*|*|*']
+    """
+    parts = checked_parts(bucket, axes)
+    found = [bucket]
+    custom = [axis for axis in reversed(axes) if axis not in DEFAULT_AXES]
+    for axis in (*custom, *(axis for axis in _DROPPED if axis in axes)):
+        parts[axes.index(axis)] = ALL
+        found.append(joined(parts))
+    return found
 
 
 def named_parts(bucket: str, axes: Sequence[str] = DEFAULT_AXES) -> dict[str, str]:

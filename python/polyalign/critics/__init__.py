@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from polyalign.critics._diagnosis import BucketScores, Diagnosis, check_scores
 from polyalign.critics._protocol import FURTHEST, Critic, ask
+from polyalign.critics._saved import load
 from polyalign.critics._support import SupportCritic
 
-__all__ = ["FURTHEST", "BucketScores", "Critic", "Diagnosis", "SupportCritic", "ask", "check_scores"]
+__all__ = ["FURTHEST", "BucketScores", "Critic", "Diagnosis", "SupportCritic", "ask", "check_scores", "load"]

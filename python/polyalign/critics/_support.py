@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from polyalign.critics import _saved
 from polyalign.critics._protocol import FURTHEST
 
 if TYPE_CHECKING:
@@ -69,6 +71,43 @@ class SupportCritic:
             served_by = self.reference.score(texts, targets, **self._asked)["served_by"].to_pylist()
             distances[[at for at, humans in zip(missing, served_by, strict=True) if humans is not None]] = FURTHEST
         return distances
+
+    def percentile(
+        self, responses: Sequence[str], buckets: Sequence[str | None], prompts: Sequence[Any] | None = None
+    ) -> npt.NDArray[np.float32]:
+        """Return how far out responses are: the share of the bucket's humans that are closer, of those in the sample.
+
+        NaN where nobody can be asked; 1 for what can't be measured.
+        """
+        import numpy as np
+
+        named = [bucket or "" for bucket in buckets]
+        scores = self.reference.score(responses, named, prompts=prompts, **self._asked)
+        found = np.asarray(scores["percentile"].to_pylist(), dtype=np.float32)
+        served = np.array([humans is not None for humans in scores["served_by"].to_pylist()], dtype=bool)
+        found[np.isnan(found) & served] = 1.0
+        return found
+
+    def save(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Save it as a folder, the reference in it.
+
+        Raises
+        ------
+        FileExistsError
+            Something is there that is not replaced.
+        """
+        settings = {"support": list(self._asked["support"]), "min_count": self._asked["min_count"]}
+        parts = {"human.safetensors": self.reference}
+        _saved.write(folder, "support", self.reference.schema, settings, {}, overwrite=overwrite, parts=parts)
+
+    @classmethod
+    def from_saved(cls, saved: _saved.Saved) -> SupportCritic:
+        """Take what was saved; ``ValueError`` where it is damaged."""
+        from polyalign.reference import Reference
+
+        low, high = saved.setting("support", list)
+        min_count = saved.setting("min_count", int)
+        return cls(Reference.load(saved.folder / "human.safetensors"), support=(low, high), min_count=min_count)
 
     @property
     def keep_thinking(self) -> bool:

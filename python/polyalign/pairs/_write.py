@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -38,7 +37,7 @@ def write_shards(tables: Iterator[Any], folder: Path) -> list[dict[str, Any]]:
     finally:
         if writer is not None:
             writer.close()
-    return [{**shard, "sha256": _sha256(folder.parent / shard["file"])} for shard in shards]
+    return [{**shard, "sha256": manifests.sha256(folder.parent / shard["file"])} for shard in shards]
 
 
 def _groups(tables: Iterator[Any]) -> Iterator[Any]:
@@ -52,14 +51,6 @@ def _groups(tables: Iterator[Any]) -> Iterator[Any]:
             waiting = []
     if waiting:
         yield pa.concat_tables(waiting)
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def write_manifest(path: Path, report: Report, shards: list[dict[str, Any]]) -> None:

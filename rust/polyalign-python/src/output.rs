@@ -13,12 +13,13 @@ pub struct Output(pub Claim);
 
 #[pymethods]
 impl Output {
-    /// Claims it, and clears away what a killed job has left. `kind` is `file` or `pairs`.
+    /// Claims it, and clears away what a killed job has left. `kind` is `file`, `pairs` or `critic`.
     #[new]
     fn new(py: Python<'_>, path: PathBuf, kind: &str, overwrite: bool) -> PyResult<Self> {
         let kind = match kind {
             "file" => Kind::File,
             "pairs" => Kind::Pairs,
+            "critic" => Kind::Critic,
             _ => return Err(PyValueError::new_err(format!("no kind of output is called {kind:?}"))),
         };
         let claim = || -> Result<Claim> {

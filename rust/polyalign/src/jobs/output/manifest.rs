@@ -13,6 +13,8 @@ pub const MANIFEST: &str = "manifest.json";
 pub const BUCKETS: &str = "polyalign buckets";
 /// What that of a folder of pairs is of.
 pub const PAIRS: &str = "polyalign pairs";
+/// What that of a critic is of.
+pub const CRITIC: &str = "polyalign critic";
 
 /// What a folder of buckets says of itself.
 ///
@@ -76,6 +78,7 @@ pub struct ListedFile {
     /// Relative to the output folder, with `/` between folders.
     pub file: String,
     /// Rows.
+    #[serde(default)]
     pub rows: u64,
     /// Bytes; pairs don't say.
     #[serde(default)]
@@ -88,9 +91,10 @@ pub struct ListedFile {
 /// What every folder of ours says: what it is, and which files belong to it.
 #[derive(Debug, Deserialize)]
 pub struct Listing {
-    /// [`BUCKETS`] or [`PAIRS`].
+    /// [`BUCKETS`], [`PAIRS`] or [`CRITIC`].
     pub format: String,
-    /// The files of rows.
+    /// The files of rows; a critic's `files` have none.
+    #[serde(alias = "files")]
     pub shards: Vec<ListedFile>,
     /// The file of rejected records, if it has one.
     #[serde(default)]
@@ -149,6 +153,13 @@ mod tests {
             r#"{"format": "polyalign pairs", "shards": [{"file": "data/a", "rows": 1, "sha256": "ab"}]}"#;
         let listing: Listing = serde_json::from_str(pairs).unwrap();
         assert_eq!((listing.format.as_str(), listing.files().count()), (PAIRS, 1));
+    }
+
+    #[test]
+    fn critics_have_files_without_rows() {
+        let critic = r#"{"format": "polyalign critic", "files": [{"file": "tensors.safetensors"}]}"#;
+        let listing: Listing = serde_json::from_str(critic).unwrap();
+        assert_eq!((listing.format.as_str(), listing.files().count()), (CRITIC, 1));
     }
 
     #[test]

@@ -14,7 +14,7 @@
 //! | `replaced` | what was at `OUT`, for as long as nothing is there |
 //! | `old` | what was at `OUT`, about to be removed |
 
-use super::manifest::{BUCKETS, Listing, MANIFEST, PAIRS};
+use super::manifest::{BUCKETS, CRITIC, Listing, MANIFEST, PAIRS};
 use crate::hash::{Hashed, hex};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -51,6 +51,8 @@ pub enum Kind {
     Buckets,
     /// A folder of pairs, in place of another or of an empty one.
     Pairs,
+    /// A folder with a critic, in place of another or of an empty one.
+    Critic,
 }
 
 impl Kind {
@@ -60,6 +62,7 @@ impl Kind {
             Self::File => None,
             Self::Buckets => Some((BUCKETS, "polyalign bucket")),
             Self::Pairs => Some((PAIRS, "polyalign pairs")),
+            Self::Critic => Some((CRITIC, "polyalign critic train")),
         }
     }
 }
