@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import functools
 import random
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow
 
 import polyalign as pa
@@ -75,3 +78,19 @@ def table() -> pyarrow.Table:
 def reference() -> pa.Reference:
     """How the records' answers are distributed."""
     return pa.Reference.from_arrow(table(), schema=SCHEMA)
+
+
+class Listener:
+    """A critic that knows what was asked, and keeps it; a response's score is its length."""
+
+    uses_prompts = True
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[str, str, Any]] = []
+
+    def score(
+        self, responses: Sequence[str], buckets: Sequence[str], prompts: Sequence[Any] | None = None
+    ) -> npt.NDArray[np.float32]:
+        assert prompts is not None
+        self.heard += zip(responses, buckets, prompts, strict=True)
+        return np.array([len(response) for response in responses], dtype=np.float32)

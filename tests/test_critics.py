@@ -88,6 +88,91 @@ def test_the_protocol_is_one_method(reference: Reference) -> None:
     assert not isinstance(reference.rows, critics.Critic)
 
 
+class Old:
+    """A critic of two arguments."""
+
+    def score(self, responses: Sequence[str], buckets: Sequence[str]) -> npt.NDArray[np.float32]:
+        return np.array([len(response) for response in responses], dtype=np.float32)
+
+
+def test_prompts_are_for_those_that_use_them() -> None:
+    chat = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "What?"}]
+    prompts = ["Why?", chat, None]
+    listener = humans.Listener()
+    found = critics.ask(listener, ["a", "<think>b</think>cc", ""], [QA] * 3, prompts)
+    assert found.tolist() == [1, 2, 0]
+    assert listener.heard == [("a", QA, "Why?"), ("cc", QA, chat), ("", QA, None)]
+    assert critics.ask(Old(), ["a"], [QA], ["Why?"]).tolist() == [1]
+    deaf = humans.Listener()
+    deaf.uses_prompts = False
+    with pytest.raises(AssertionError):  # it is given none
+        critics.ask(deaf, ["a"], [QA], ["Why?"])
+    assert critics.ask(critics.SupportCritic(humans.reference()), [], [], []).shape == (0,)
+
+
+@pytest.mark.parametrize("critic", [Old(), humans.Listener()])
+def test_wrong_prompts_are_said_whether_they_are_used_or_not(critic: Any) -> None:
+    with pytest.raises(ValueError, match=r"^2 prompts for 3 responses: give one for each, None where it is not known$"):
+        critics.ask(critic, ["a"] * 3, [QA] * 3, ["Why?"] * 2)
+    with pytest.raises(TypeError, match=r"^prompts is a str: give a list, one prompt a response$"):
+        critics.ask(critic, ["a"] * 3, [QA] * 3, "Why")
+
+
+def test_scores_that_cannot_be_are_no_answer() -> None:
+    class Broken:
+        def __init__(self, score: float) -> None:
+            self.value = score
+
+        def score(self, responses: Sequence[str], buckets: Sequence[str]) -> npt.NDArray[np.float32]:
+            return np.array([0.5] * (len(responses) - 1) + [self.value], dtype=np.float32)
+
+    with pytest.raises(ValueError, match=r"^Broken: score 1 \(bucket 'en\|single\|qa\|short'\) is -1: scores are 0 or"):
+        critics.ask(Broken(-1), ["a", "b"], [QA] * 2)
+    with pytest.raises(ValueError, match=r"^Broken: score 0 \(bucket ''\) is inf"):
+        critics.ask(Broken(math.inf), ["a"], [None])
+    assert np.isnan(critics.ask(Broken(math.nan), ["a"], [QA])).all()
+
+
+def test_percentiles_are_asked_alike() -> None:
+    class Calibrated(humans.Listener):
+        def percentile(
+            self, responses: Sequence[str], buckets: Sequence[str], prompts: Sequence[Any] | None = None
+        ) -> npt.NDArray[np.float32]:
+            return self.score(responses, buckets, prompts) / 10
+
+    critic = Calibrated()
+    found = critics.ask_percentiles(critic, ["<think>b</think>cc"], [QA], ["Why?"])
+    assert found.tolist() == pytest.approx([0.2])
+    assert critic.heard == [("cc", QA, "Why?")]
+    assert critics.is_calibrated(critic)
+    assert not critics.is_calibrated(humans.Listener())
+
+
+def test_the_support_critic_knows_what_was_asked(reference: Reference) -> None:
+    rows = [row for row in humans.records() if row["language"] == "en"][:40]
+    texts, prompts = [row["completion"][0]["content"] for row in rows], [row["prompt"] for row in rows]
+    # What was asked, said again.
+    echoes = [prompt[-1]["content"] for prompt in prompts]
+    critic = critics.SupportCritic(reference)
+    assert critic.uses_prompts
+    for responses in (texts, echoes):
+        wanted = reference.support_distance(responses, QA, prompts=prompts, warn=False)
+        assert critics.ask(critic, responses, [QA] * 40, prompts).tolist() == wanted.tolist()
+    blind, seeing = (critics.ask(critic, echoes, [QA] * 40, given).mean() for given in (None, prompts))
+    assert seeing > blind + 0.02
+    # What the system says is not the user's words.
+    system = [[{"role": "system", "content": echo}, {"role": "user", "content": "Why?"}] for echo in echoes]
+    user = [[{"role": "system", "content": "Why?"}, {"role": "user", "content": echo}] for echo in echoes]
+    for given in (system, user):
+        wanted = reference.support_distance(echoes, QA, prompts=given, warn=False)
+        assert critics.ask(critic, echoes, [QA] * 40, given).tolist() == wanted.tolist()
+    assert (critics.ask(critic, echoes, [QA] * 40, system) != critics.ask(critic, echoes, [QA] * 40, user)).any()
+    assert critics.ask(critic, ["", "!"], [QA] * 2, ["Why?", None]).tolist() == [5, 5]
+    assert critics.ask(critic, texts[:1], [QA], [None]).tolist() == critic.score(texts[:1], [QA]).tolist()
+    with pytest.raises(TypeError, match=r"prompts\[0\]\[0\] is no message: it must have role and content"):
+        critics.ask(critic, ["a"], [QA], [[{"from": "human"}]])
+
+
 def test_critics_do_without_torch() -> None:
     code = "import sys; sys.modules['torch'] = None; import polyalign; polyalign.critics.SupportCritic"
     loaded = subprocess.run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,6 +20,7 @@ from torch.nn.functional import logsigmoid
 from transformers import LlamaModel
 from trl import DPOConfig, DPOTrainer
 
+import humans
 import polyalign
 import polyalign.trainers._online as online_module
 import polyalign.trainers.hdpo as hdpo_module
@@ -30,6 +32,7 @@ from polyalign.critics import SupportCritic
 from polyalign.pairs import pair_files
 from polyalign.trainers import HDPO, HDPOConfig, losses
 from polyalign.trainers._online import Samples
+from polyalign.trainers.conditioning import condition
 from polyalign.trainers.losses import _online as online_term
 
 SPLITS = [(4, 1), (2, 2), (1, 4)]
@@ -59,7 +62,7 @@ def data() -> Dataset:
 
 def step(data: Any, tmp_path: Path, split: tuple[int, int] = (4, 1), steps: int = 1, **settings: Any):
     size, accumulation = split
-    critic = settings.pop("critic", None)
+    given = {name: settings.pop(name) for name in ("critic", "held_out_critic") if name in settings}
     own = {"per_device_train_batch_size": size, "gradient_accumulation_steps": accumulation, "max_steps": steps}
     terms = {"beta": BETA, "lambda_offline": LAMBDA, "gamma": GAMMA, **OFFLINE}
     return training.train(
@@ -70,7 +73,7 @@ def step(data: Any, tmp_path: Path, split: tuple[int, int] = (4, 1), steps: int 
         settings={**own, **terms, **settings},
         train_dataset=data,
         ref_model=tiny.model(1, dtype=torch.float64),
-        critic=critic,
+        **given,
     )
 
 
@@ -224,6 +227,131 @@ def test_online_gradient(
     assert training.error(found, expected(data, online=surrogate)) < 1e-5
     logged = trainer.state.log_history[0]
     assert logged["loss"] == pytest.approx(logged["hdpo/loss"] + ONLINE * logged["hdpo/online_score"], rel=1e-5)
+
+
+@pytest.mark.parametrize("streams", [False, True])
+def test_the_critic_is_told_what_was_asked_of_samples(
+    data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, streams: bool
+) -> None:
+    """In training and in evaluation, each prompt beside the answers to it, as the data set has it."""
+    fixed(monkeypatch)
+    ruled = data.map(lambda row: {"prompt": condition(row["prompt"], row["prompt"][0]["content"][::-1])})
+    answered = {
+        (tiny.tokenizer().decode(response, skip_special_tokens=True), row["bucket"], repr(row["prompt"]))
+        for row in ruled
+        for response in answers([prompt_of(row)])
+    }
+    critic, held_out = humans.Listener(), humans.Listener()
+    given = ruled.to_iterable_dataset() if streams else ruled
+    settings = {**ONLINE_SETTINGS, "online_prompts": 3, "steps": 2, "eval_online_prompts": 5}
+    trainer, _ = step(given, tmp_path, (2, 2), critic=critic, held_out_critic=held_out, **settings)
+    tried = 2 * len(data)
+    assert len(critic.heard) == len(held_out.heard) == tried + 2 * 3 * 3
+    sampled = critic.heard[tried:]
+    assert {(text, bucket, repr(prompt)) for text, bucket, prompt in sampled} <= answered
+    assert len({repr(prompt) for _, _, prompt in sampled}) == 6
+    assert held_out.heard == critic.heard
+
+    del critic.heard[:], held_out.heard[:]
+    trainer.evaluate(given)
+    assert len(critic.heard) == len(held_out.heard) == 5 * 3
+    assert {(text, bucket, repr(prompt)) for text, bucket, prompt in critic.heard} <= answered
+    assert held_out.heard == critic.heard
+
+
+class Letters:
+    """Another critic, which can't tell of one bucket."""
+
+    def __init__(self, silent: str = tiny.BUCKETS[1]) -> None:
+        self.silent = silent
+
+    def score(self, responses: Any, buckets: Any) -> Any:
+        found = np.array([float(response.count("e")) for response in responses])
+        return np.where([bucket == self.silent for bucket in buckets], math.nan, found)
+
+
+def test_a_held_out_critic_is_logged_and_trains_nothing(
+    data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    fixed(monkeypatch)
+    settings = {**ONLINE_SETTINGS, "eval_online_prompts": 4}
+    plain, (wanted,) = step(data, tmp_path / "plain", critic=Words(), **settings)
+    letters = Letters(silent=data[0]["bucket"])
+    trainer, (found,) = step(data, tmp_path / "held", critic=Words(), held_out_critic=letters, **settings)
+    assert torch.equal(found, wanted)
+    logged, before = trainer.state.log_history[0], plain.state.log_history[0]
+    for name in before:
+        assert logged[name] == before[name] or "second" in name, name
+    rows = training.rows(data, 4)
+    texts = {
+        at: [tiny.tokenizer().decode(response, skip_special_tokens=True) for response in answers([prompt_of(row)])]
+        for at, row in enumerate(rows)
+    }
+    scores = {at: letters.score(texts[at], [rows[at]["bucket"]] * 3) for at in texts}
+    known = np.concatenate(list(scores.values()))
+    assert np.isnan(known).any()
+    assert logged["hdpo/online_held_out_score"] == pytest.approx(np.nanmean(known), rel=1e-6)
+    assert logged["hdpo/online_held_out_unscored"] == pytest.approx(np.isnan(known).mean())
+    for bucket in {row["bucket"] for row in rows}:
+        of = np.concatenate([scores[at] for at in scores if rows[at]["bucket"] == bucket])
+        name = f"hdpo/online_held_out_score/{bucket}"
+        assert (name in logged) == (not np.isnan(of).all())
+        if name in logged:
+            assert logged[name] == pytest.approx(of.mean())
+    assert "held_out_critic: no score for" in caplog.text
+    assert "samples without a score count for nothing" in caplog.text
+    evaluated = trainer.evaluate(tiny.pairs(6, seed=3))
+    assert evaluated["eval_hdpo/online_held_out_score"] >= 0
+    assert evaluated["eval_hdpo/online_score"] > 0
+    log = (tmp_path / "held" / "bucket_log.csv").read_text().splitlines()
+    assert "online_held_out_score" in log[0].split(",")
+    trainer.create_model_card()
+    assert "- Held-out critic: `<" in (tmp_path / "held" / "README.md").read_text()
+    assert "online_held_out" not in (tmp_path / "plain" / "bucket_log.csv").read_text()
+
+
+def test_a_held_out_critic_is_another_one(data: Dataset, tmp_path: Path, reference: Any) -> None:
+    critic = Words()
+    with pytest.raises(ValueError, match="held_out_critic is the critic that trains"):
+        step(data, tmp_path, critic=critic, held_out_critic=critic, **ONLINE_SETTINGS)
+    path = tmp_path / "human.safetensors"
+    reference.save(path)
+    pairs = of_bucket(tiny.pairs(8), reference.buckets[0])
+    for trains, held_out in ((path, str(path)), (SupportCritic(reference), path), (reference, reference)):
+        with pytest.raises(ValueError, match="held_out_critic is the critic that trains, SupportCritic"):
+            step(pairs, tmp_path, critic=trains, held_out_critic=held_out, **ONLINE_SETTINGS)
+    with pytest.raises(TypeError, match=r"^held_out_critic is an object with score"):
+        step(data, tmp_path, critic=critic, held_out_critic=3, **ONLINE_SETTINGS)
+    with pytest.raises(ValueError, match="held_out_critic scores samples, and none are drawn: set lambda_online"):
+        step(data, tmp_path, critic=critic, held_out_critic=Letters())
+
+
+@pytest.mark.parametrize("which", ["critic", "held_out_critic"])
+def test_critics_of_samples_are_tried_before_training(tmp_path: Path, which: str) -> None:
+    """The pairs have scores, so that no critic is asked for them."""
+    constant = SimpleNamespace(score=lambda responses, buckets: np.ones(len(responses), dtype=np.float32))
+    with pytest.raises(ValueError, match=f"^{which} has collapsed: 120 responses"):
+        step(tiny.pairs(60), tmp_path, **{"critic": Words(), which: constant}, **ONLINE_SETTINGS)
+    nobody = SimpleNamespace(score=lambda responses, buckets: np.full(len(responses), math.nan, dtype=np.float32))
+    with pytest.raises(ValueError, match=f"^{which}: none of 120 responses has a score"):
+        step(tiny.pairs(60), tmp_path, **{"critic": Words(), which: nobody}, **ONLINE_SETTINGS)
+
+
+@pytest.mark.parametrize("which", ["critic", "held_out_critic"])
+def test_a_critic_of_another_schema(tmp_path: Path, which: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its ids, of a data set in memory; of a folder by what its manifest says, before a model is loaded."""
+    other = Words()
+    other.schema = BucketSchema(axes=["language", "family"])  # type: ignore[attr-defined]
+    given = {"critic": Words(), which: other}
+    with pytest.raises(ValueError, match="the data set and the critic Words are of different schemas: bucket 'en"):
+        step(tiny.pairs(8), tmp_path, **given, **ONLINE_SETTINGS)
+    rows = [{"id": str(at), "prompt": f"Is it {at}?", "completion": f"Yes, {at}."} for at in range(20)]
+    Bucketer(BucketSchema(length_unit="words")).bucket_files(write_jsonl(tmp_path / "rows.jsonl", rows), tmp_path / "b")
+    samples = write_jsonl(tmp_path / "samples.jsonl", [{"id": str(at), "response": "No."} for at in range(20)])
+    pair_files(tmp_path / "b", tmp_path / "pairs", samples=samples)
+    other.schema = BucketSchema(length_unit="words", length_edges=(3, 7))  # type: ignore[attr-defined]
+    with pytest.raises(ValueError, match=r"pairs: bucketed with length_edges .*, the critic with \[3,7\]"):
+        HDPO("no such model", train_dataset=str(tmp_path / "pairs"), **given)
 
 
 @pytest.mark.parametrize("split", SPLITS)
@@ -570,13 +698,13 @@ def test_it_samples_before_any_forward(data: Dataset, tmp_path: Path, monkeypatc
 
 
 def test_when_it_samples(data: Dataset, tmp_path: Path) -> None:
-    """At every third step, once for all of its micro-batches; the critic is asked in two trials, else not."""
+    """At every third step, once for all of its micro-batches; the critic is tried first, and in two trials."""
     critic = Words()
     settings = {**ONLINE_SETTINGS, "online_every": 3}
     trainer, _ = step(data, tmp_path, (1, 2), steps=7, learning_rate=0.0, critic=critic, **settings)
     sampled = [logged["step"] for logged in trainer.state.log_history if "hdpo/online_score" in logged]
     assert sampled == [3, 6]
-    assert critic.calls == 4
+    assert critic.calls == 1 + 4
     # A run that ends before has none.
     critic = Words()
     step(data, tmp_path, (1, 2), steps=2, learning_rate=0.0, critic=critic, **settings)
@@ -763,6 +891,33 @@ def test_scores_are_attached_once(data: Dataset, tmp_path: Path, caplog: pytest.
     step(with_scores, tmp_path, critic=critic)
     assert critic.calls == calls
     assert "the train data set has chosen_score and rejected_score: the critic does not score these" in caplog.text
+
+
+def test_the_critic_is_told_what_was_asked_of_the_pairs(tmp_path: Path) -> None:
+    """The data set's prompts, whether they have a column or begin both conversations, of messages or texts."""
+    pairs = tiny.pairs(6, scored=False)
+    tools = [json.dumps([{"type": "function", "function": {"name": f"tool{at}"}}]) for at in range(6)]
+    ruled = pairs.map(lambda row: {"prompt": condition(row["prompt"], "qa, short answer")})
+    whole = pairs.map(
+        lambda row: {side: row["prompt"] + row[side] for side in ("chosen", "rejected")}, remove_columns="prompt"
+    )
+    texts = pairs.map(lambda row: {name: row[name][-1]["content"] for name in ("prompt", "chosen", "rejected")})
+    given = {
+        "tools": pairs.add_column("tools", tools),
+        "ruled": ruled,
+        "whole": whole,
+        "texts": Dataset.from_list(list(texts)),
+    }
+    for name, data in given.items():
+        critic = humans.Listener()
+        step(data, tmp_path / name, critic=critic)
+        prompts = {"ruled": ruled["prompt"], "texts": [row["prompt"] for row in texts]}.get(name, pairs["prompt"])
+        wanted = [
+            (row[side][-1]["content"], row["bucket"], prompt)
+            for side in ("chosen", "rejected")
+            for row, prompt in zip(pairs, prompts, strict=True)
+        ]
+        assert critic.heard == wanted, name
 
 
 def test_weights(data: Dataset, tmp_path: Path) -> None:

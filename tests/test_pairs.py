@@ -365,8 +365,10 @@ def test_scores_are_the_support_distances(corpus: Path) -> None:
     reference = Reference.load(corpus / "human.safetensors")
     found, report = pairs.from_samples(corpus / "bucketed", corpus / "samples.jsonl", reference=reference)
     for side in ("chosen", "rejected"):
-        wanted = reference.support_distance(found[side], found["bucket"], warn=False)
+        wanted = reference.support_distance(found[side], found["bucket"], prompts=found["prompt"], warn=False)
         np.testing.assert_array_equal(found[f"{side}_score"].to_numpy(), wanted)
+        blind = reference.support_distance(found[side], found["bucket"], warn=False)
+        assert (wanted != blind).any()
     assert report.skipped_by_kind["no_score"] == sum(row["language"] == "fr" for row in humans.records())
     assert any("fr|single|qa|short" in skip["reason"] for skip in report.first_skips)
     bucket = report.buckets[0]
@@ -641,6 +643,31 @@ def test_pairs_are_preferences_too(made: Path) -> None:
     """Pairs can be scored anew."""
     found, _ = pairs.from_preferences(made, critic=Lengths())
     assert found["rejected_score"][0].as_py() == len(found["rejected"][0][0]["content"].as_py())
+
+
+def test_the_critic_is_told_what_was_asked(corpus: Path) -> None:
+    """Of records and samples once for a human response, and of preferences; texts and messages as they are."""
+    critic = humans.Listener()
+    found, _ = pairs.from_samples(corpus / "bucketed", corpus / "samples.jsonl", critic=critic)
+    prompts = {row["id"]: row["prompt"] for row in humans.records()}
+    wanted = [
+        (row[side][0]["content"], row["bucket"], prompts[row["id"]])
+        for side in ("chosen", "rejected")
+        for row in found.to_pylist()
+    ]
+    assert sorted(map(repr, critic.heard)) == sorted(map(repr, wanted))
+
+    critic = humans.Listener()
+    rows = [record("a", prompt="Why?"), record("b", prompt="When?")]
+    samples = [{"id": "b", "response": "Then."}, {"id": "a", "response": "So."}, {"id": "b", "response": "Now."}]
+    pairs.from_samples(table(*rows), table(*samples), critic=critic)
+    heard = [("Human.", "Why?"), ("Human.", "When?"), ("So.", "Why?"), ("Then.", "When?"), ("Now.", "When?")]
+    assert critic.heard == [(response, QA, prompt) for response, prompt in heard]
+
+    critic = humans.Listener()
+    preferences = {"bucket": QA, "prompt": assistant("Hm?"), "chosen": assistant("Yes."), "rejected": assistant("No.")}
+    pairs.from_preferences(table({**preferences, "tools": "[]"}), critic=critic)
+    assert critic.heard == [("Yes.", QA, assistant("Hm?")), ("No.", QA, assistant("Hm?"))]
 
 
 class Broken:

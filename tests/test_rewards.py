@@ -1,16 +1,18 @@
-"""`rewards.support`: a reward function as TRL calls it."""
+"""`rewards.support` and `rewards.critic`: reward functions as TRL calls them."""
 
 from __future__ import annotations
 
 import math
 import warnings
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 import humans
-from polyalign import Reference, rewards
+from polyalign import Reference, critics, rewards
 
 QA = "en|single|qa|short"
 TEXTS = ["We think so.", "As an AI language model, I can't say!!!", "", "Maybe they don't."]
@@ -104,3 +106,61 @@ def test_a_data_set_as_bucketed(reference: Reference) -> None:
     found = rewards.support(reference)(prompts=dataset["prompt"], completions=dataset["completion"], **columns)
     expected = reference.support_distance(dataset["completion"], QA, prompts=dataset["prompt"], warn=False)
     assert found == [-distance for distance in expected.tolist()]
+
+
+# ------------------------------------------------------------------------------------------------- any critic
+
+
+class Calibrated(humans.Listener):
+    """A critic of lengths, of which a tenth is the percentile."""
+
+    def percentile(self, responses: Any, buckets: Any, prompts: Any = None) -> Any:
+        return np.minimum(self.score(responses, buckets, prompts) / 10, 1)
+
+
+def test_a_critics_rewards_are_negative_scores() -> None:
+    critic = humans.Listener()
+    chat = [{"role": "user", "content": "Is it?"}]
+    completions = [[{"role": "assistant", "content": "<think>Hm.</think>Yes."}], [{"role": "assistant", "content": ""}]]
+    reward = rewards.critic(critic, bucket_column="of", scale=2)
+    assert reward(completions, prompts=[chat, chat], of=[QA, QA], bucket=["x", "y"]) == [-8.0, 0.0]
+    assert critic.heard == [("Yes.", QA, chat), ("", QA, chat)]
+    assert reward.__name__ == "critic_reward"
+    with pytest.raises(ValueError, match="the data set has no column 'of'"):
+        reward(completions, prompts=[chat, chat], bucket=[QA, QA])
+    with pytest.raises(ValueError, match="1 prompt for 2 responses"):
+        reward(completions, prompts=[chat], of=[QA, QA])
+
+
+def test_a_calibrated_critics_rewards_are_bounded() -> None:
+    reward = rewards.critic(Calibrated(), scale=3)
+    found = reward(["Yes.", "No.", "y" * 1000], prompts=["a", "b", "c"], bucket=[QA] * 3)
+    assert found == pytest.approx([-1.2, -0.9, -3.0])
+
+
+def test_a_critic_that_cannot_tell_gives_no_reward(reference: Reference) -> None:
+    reward = rewards.critic(critics.SupportCritic(reference))
+    first, nobody, nothing = reward(["We think so.", "We think so.", ""], bucket=[QA, "fr|single|qa|short", QA])
+    assert nobody is None
+    assert first is not None
+    assert nothing is not None
+    assert nothing < first <= 0
+    message = {"role": "assistant", "content": None}
+    call = {**message, "tool_calls": [{"function": {"name": "look_up"}}]}
+    told, empty = reward([[call], [message]], bucket=[QA, QA])
+    assert told is None
+    assert empty == nothing
+
+
+def test_what_is_no_critic_is_said_before_training(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match=r"critic is an object with score\(responses, buckets\), .* not int"):
+        rewards.critic(3)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="critic is None"):
+        rewards.critic(None)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="scale is 0"):
+        rewards.critic(humans.Listener(), scale=0)
+    with pytest.raises(FileNotFoundError):
+        rewards.critic(tmp_path / "nothing.safetensors")
+    negative = SimpleNamespace(score=lambda responses, buckets: np.full(len(responses), -1.0))
+    with pytest.raises(ValueError, match="scores are 0 or above"):
+        rewards.critic(negative)(["Yes."], bucket=[QA])

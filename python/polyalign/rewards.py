@@ -12,15 +12,17 @@ Examples
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from polyalign.critics import FURTHEST
+from polyalign.critics import FURTHEST, Critic, ask, ask_percentiles, is_calibrated
+from polyalign.critics._given import as_critic
 
 if TYPE_CHECKING:
     from polyalign.reference import Reference
 
-__all__ = ["support"]
+__all__ = ["critic", "support"]
 
 _UNMEASURABLE = {
     "the response is empty",
@@ -28,6 +30,68 @@ _UNMEASURABLE = {
 }
 
 Reward = Callable[..., list["float | None"]]
+
+
+def critic(critic: Critic | str | os.PathLike[str], *, bucket_column: str = "bucket", scale: float = 1.0) -> Reward:
+    """Make a reward function of any critic, for ``GRPOTrainer`` and whatever else takes TRL's rewards.
+
+    The reward of a completion is ``-scale`` × its percentile among the humans of its row's bucket where the critic is
+    calibrated (it has ``percentile``): 0 for the most human, never below ``-scale``. Of one that is not, it is
+    ``-scale`` × its score. ``None`` (no reward, in TRL) where the critic has no score, and where the completion is a
+    tool call without an answer. The critic is given the prompts if it uses them.
+
+    Parameters
+    ----------
+    critic : Critic or str
+        Your own, or the folder of a saved one.
+    bucket_column : str, default "bucket"
+        The data set's column of bucket ids; TRL hands it to the function.
+    scale : float, default 1.0
+        Greater than 0.
+
+    Returns
+    -------
+    callable
+        ``reward(completions, prompts=None, bucket=…, **columns) -> list of float or None``. Completions are texts or
+        message lists, prompts likewise.
+
+    Raises
+    ------
+    TypeError
+        `critic` is none.
+    ValueError
+        `scale` is not a number above 0; when called: the column is not there, or a score is negative or infinite.
+
+    Examples
+    --------
+    >>> import polyalign as pa
+    >>> support = pa.critics.SupportCritic(pa.Reference.from_arrow(pa.reference.example_table()))
+    >>> reward = critic(support)
+    >>> reward(["Yes, it does.", ""], bucket=["en|single|qa|short"] * 2)
+    [0.0, -5.0]
+    """
+    _check_scale(scale)
+    scorer = as_critic(critic)
+    if scorer is None:
+        raise TypeError("critic is None: give an object with score(responses, buckets), or a saved critic's folder")
+    asks = ask_percentiles if is_calibrated(scorer) else ask
+
+    def critic_reward(
+        completions: Sequence[Any], prompts: Sequence[Any] | None = None, **columns: Any
+    ) -> list[float | None]:
+        from polyalign import _core
+        from polyalign._io import responses
+
+        buckets = _buckets(columns, bucket_column)
+        texts = list(responses.texts("completions", list(completions)))
+        scores = asks(scorer, texts, buckets, prompts)
+        found = zip(completions, _core.answers(texts), scores.tolist(), strict=True)
+        return [
+            None if math.isnan(score) or (_calls_tools(completion) and not answer.strip()) else 0.0 - scale * score
+            for completion, answer, score in found
+        ]
+
+    return critic_reward
 
 
 def support(reference: Reference, *, bucket_column: str = "bucket", scale: float = 1.0) -> Reward:
@@ -62,16 +126,12 @@ def support(reference: Reference, *, bucket_column: str = "bucket", scale: float
     """
     if not hasattr(reference, "support_distance"):
         raise TypeError(f"reference is a Reference, not {type(reference).__name__}: Reference.load reads a file")
-    if not 0 < scale < math.inf:
-        raise ValueError(f"scale is {scale}: it must be a number above 0")
+    _check_scale(scale)
 
     def support_reward(
         completions: Sequence[Any], prompts: Sequence[Any] | None = None, **columns: Any
     ) -> list[float | None]:
-        buckets = columns.get(bucket_column)
-        if buckets is None:
-            raise ValueError(f"the data set has no column {bucket_column!r}: Bucketer.assign appends it")
-        buckets = [bucket or "" for bucket in buckets]  # a row that was rejected has none
+        buckets = _buckets(columns, bucket_column)
         scores = reference.score(list(completions), buckets, prompts=prompts)
         distances, reasons = ([value.as_py() for value in scores[name]] for name in ("distance", "reason"))
         scored = zip(completions, distances, reasons, strict=True)
@@ -81,6 +141,18 @@ def support(reference: Reference, *, bucket_column: str = "bucket", scale: float
         ]
 
     return support_reward
+
+
+def _check_scale(scale: float) -> None:
+    if not 0 < scale < math.inf:
+        raise ValueError(f"scale is {scale}: it must be a number above 0")
+
+
+def _buckets(columns: Any, name: str) -> list[str]:
+    buckets = columns.get(name)
+    if buckets is None:
+        raise ValueError(f"the data set has no column {name!r}: Bucketer.assign appends it")
+    return [bucket or "" for bucket in buckets]  # a row that was rejected has none
 
 
 def _calls_tools(completion: Any) -> bool:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from polyalign.buckets import BucketSchema
+    from polyalign.critics import Critic
     from polyalign.reference import Reference
 
 __all__ = ["BUCKETS", "CRITIC", "PAIRS", "Manifest", "check_fits", "read", "sha256"]
@@ -30,25 +31,29 @@ class Manifest:
     settings: dict[str, Any]
     """What else was set."""
 
-    def check_fits(self, reference: Reference) -> None:
-        """Refuse to compare the rows with a reference of other buckets.
+    def check_fits(self, humans: Reference | Critic) -> None:
+        """Refuse to compare the rows with a reference, or by a critic, of other buckets; one may not say which it has.
 
         Raises
         ------
         ValueError
             Ids mean something else there.
         """
-        if self.schema is None:
+        of = getattr(humans, "reference", humans)
+        what = "reference" if hasattr(of, "support_distance") else "critic"
+        schema: BucketSchema | None = getattr(of, "schema", None)
+        if self.schema is None or schema is None:
             return
         try:
-            self.schema.check_fits(reference.schema)
+            self.schema.check_fits(schema)
         except ValueError as error:
-            raise ValueError(f"{self.folder}: {error}") from None
-        theirs = reference.tokenizer
+            # The engine knows references alone.
+            raise ValueError(f"{self.folder}: {str(error).replace('the reference', f'the {what}')}") from None
+        theirs = getattr(of, "tokenizer", None)
         if self.schema.length_unit == "tokens" and None not in {self.tokenizer, theirs} and self.tokenizer != theirs:
             raise ValueError(
-                f"{self.folder}: bucketed by the tokenizer with SHA-256 {self.tokenizer}, the reference by that with "
-                f"{theirs}: bucket the records alike, or build the reference of the same corpus"
+                f"{self.folder}: bucketed by the tokenizer with SHA-256 {self.tokenizer}, the {what} by that with "
+                f"{theirs}: bucket the records alike, or build the {what} of the same corpus"
             )
 
 
@@ -71,12 +76,12 @@ def read(folder: Path) -> Manifest | None:
     )
 
 
-def check_fits(folder: str | os.PathLike[str], *references: Reference | None) -> None:
-    """Refuse a data set, by its name, whose buckets a reference means otherwise."""
+def check_fits(folder: str | os.PathLike[str], *humans: Reference | Critic | None) -> None:
+    """Refuse a data set, by its name, whose buckets a reference or a critic means otherwise."""
     made = read(Path(folder))
-    for reference in references:
-        if made is not None and reference is not None:
-            made.check_fits(reference)
+    for each in humans:
+        if made is not None and each is not None:
+            made.check_fits(each)
 
 
 def sha256(path: Path) -> str:

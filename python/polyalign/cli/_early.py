@@ -34,6 +34,8 @@ _THEIRS = {
 }
 #: What a folder with a trained model or adapter has.
 _MODEL_FILES = ("config.json", "adapter_config.json")
+#: What says how humans answer.
+_HUMANS = ("reference", "critic", "held_out_critic")
 
 
 def check(command: str, arguments: Sequence[str]) -> None:
@@ -55,11 +57,11 @@ def check(command: str, arguments: Sequence[str]) -> None:
         given = {**_in_file(given["config"]), **given}
     _require(given)
     _check_model(given["model_name_or_path"])
-    for name in ("dataset_name", "reference", "bucket_counts", "ref_model", "chat_template_path"):
+    for name in ("dataset_name", "bucket_counts", "ref_model", "chat_template_path", *_HUMANS):
         _check_there(name, given.get(name))
     _check_dataset(given.get("dataset_name"))
     if command == "hdpo":
-        _check_reference(given.get("reference"), given.get("dataset_name"))
+        _check_humans(given)
     _check_output(command, given)
 
 
@@ -196,12 +198,24 @@ def _check_dataset(name: str | None) -> None:
         raise FileNotFoundError(f"--dataset_name: {name}: the folder has no data files ({', '.join(DATA_READERS)})")
 
 
-def _check_reference(name: str | None, dataset: str | None) -> None:
-    """Refuse a reference that is none, and data of other buckets; one of the hub is looked at later."""
-    if name and Path(name).exists():
-        reference = load_reference(name)
-        if dataset:
-            manifests.check_fits(dataset, reference)
+def _check_humans(given: Mapping[str, str]) -> None:
+    """Refuse references and critics that are none, and data of other buckets; one of the hub is looked at later."""
+    from polyalign.critics._given import as_critic
+
+    names = {name: given[name] for name in _HUMANS if given.get(name) and Path(given[name]).exists()}
+    for name, path in names.items():
+        found = load_reference(path) if name == "reference" else as_critic(path)
+        if given.get("dataset_name"):
+            manifests.check_fits(given["dataset_name"], found)
+    if "held_out_critic" in names:
+        others = [
+            name for name in names if name != "held_out_critic" and not (name == "reference" and "critic" in names)
+        ]
+        for name in others:
+            if os.path.realpath(names[name]) == os.path.realpath(names["held_out_critic"]):
+                raise ValueError(
+                    f"--held_out_critic: {names[name]}: the one that trains (--{name}): give one of another kind"
+                )
 
 
 def _check_output(command: str, given: Mapping[str, str]) -> None:

@@ -151,6 +151,18 @@ min_count = option(
     default=20,
     help="A bucket with fewer humans is served by a larger group. Default: 20.",
 )
+
+
+def critic(what: str) -> Callable[[_F], _F]:
+    """Give a command ``--critic``."""
+    return option(
+        "--critic",
+        panel=SCORES,
+        metavar="DIR",
+        help=f"{what}: the folder that polyalign critic train made, or a reference.",
+    )
+
+
 max_record_bytes = option(
     "--max-record-bytes",
     panel=READING,

@@ -19,6 +19,7 @@ _EXAMPLES = """
 Examples:
   polyalign pairs bucketed/ --samples samples.jsonl --reference human.safetensors --out pairs/
   polyalign pairs bucketed/ --samples a.jsonl --samples b.jsonl --response-field reply --out pairs/
+  polyalign pairs bucketed/ --samples samples.jsonl --critic critic/ --out pairs/
   polyalign pairs preferences-bucketed/ --reference human.safetensors --out pairs/
 
 Exit codes: 0 fine, 1 error, 2 usage, 3 part of the samples could not be read, 4 too many of them can't be used,
@@ -47,6 +48,7 @@ Exit codes: 0 fine, 1 error, 2 usage, 3 part of the samples could not be read, 4
     metavar="FILE",
     help="Score both responses of every pair with this human reference.",
 )
+@options.critic("Score them with this saved critic instead")
 @options.support
 @options.min_count
 @options.records
@@ -58,6 +60,7 @@ def pairs(
     overwrite: bool,
     samples: tuple[str, ...],
     reference: str | None,
+    critic: str | None,
     support: tuple[float, float],
     min_count: int,
     max_rejects: float,
@@ -75,12 +78,15 @@ def pairs(
     """
     from polyalign.pairs import pair_files
 
+    if reference is not None and critic is not None:
+        raise click.UsageError("--reference and --critic both score the responses: leave one out")
     started = time.perf_counter()
     report = pair_files(
         records,
         output,
         samples=samples or None,
         reference=None if reference is None else options.load_reference(reference),
+        critic=critic,
         support=support,
         min_count=min_count,
         **options.reading(rest),

@@ -40,6 +40,20 @@ class HDPOOptions(SFTOptions):
         default=None,
         metadata={"help": "The human reference: a file, a folder with one, or a data set on the hub."},
     )
+    critic: str | None = field(
+        default=None,
+        metadata={
+            "help": "What scores responses, in the place of the reference: the folder of a saved critic, or another "
+            "reference. Default: the support distance from --reference."
+        },
+    )
+    held_out_critic: str | None = field(
+        default=None,
+        metadata={
+            "help": "The folder of a critic that nothing trains against, of another kind: it scores the samples too, "
+            "for the logs (online_held_out_score)."
+        },
+    )
     ref_model: str | None = field(
         default=None,
         metadata={"help": "The model that DPO stays close to. Default: the one that is trained, as it was."},

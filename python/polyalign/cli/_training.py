@@ -25,6 +25,7 @@ from polyalign.cli import _early
 from polyalign.cli import _options as options
 from polyalign.cli._script import HDPOOptions, SFTOptions
 from polyalign.critics import SupportCritic
+from polyalign.critics._given import as_critic
 from polyalign.trainers import HDPO, BucketSFT, BucketSFTConfig, HDPOConfig
 from polyalign.trainers._logs import printing
 from polyalign.trainers._prepare.given import load
@@ -84,12 +85,12 @@ def train_hdpo(arguments: Sequence[str]) -> None:
         with agreed():
             resume = _checkpoint(args)
             reference = None if script.reference is None else options.load_reference(script.reference)
-            critic = None
-            if reference is not None:
+            critic, held_out = as_critic(script.critic), as_critic(script.held_out_critic)
+            if critic is None and reference is not None:
                 critic = SupportCritic(reference, support=options.band(script.support), min_count=script.min_count)
-                for name in (script.dataset_name, *(each.path for each in mixture.datasets)):
-                    if name:
-                        check_fits(name, reference)
+            for name in (script.dataset_name, *(each.path for each in mixture.datasets)):
+                if name:
+                    check_fits(name, reference, critic, held_out)
             model = _model(model_args, args)
             train, evaluation = _data(script, mixture, args)
             ref_model, counts = _ref_model(script.ref_model, model_args, args), _counts(script)
@@ -100,6 +101,7 @@ def train_hdpo(arguments: Sequence[str]) -> None:
             eval_dataset=evaluation,
             reference=reference,
             critic=critic,
+            held_out_critic=held_out,
             bucket_counts=counts,
             **model,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from polyalign._text.words import counted
 
@@ -128,19 +128,26 @@ def check_scores(
     if responses is not None and len(responses) != len(values):
         raise ValueError(f"{name}: {len(values):,} scores and {len(responses):,} responses: give one for each")
     named = [bucket or "" for bucket in buckets]
-    broken = np.flatnonzero((values < 0) | np.isinf(values))
-    if broken.size:
-        first = int(broken[0])
-        others = f", and {broken.size - 1:,} more wrong" if broken.size > 1 else ""
-        raise ValueError(
-            f"{name}: score {first} (bucket {named[first]!r}) is {values[first]:g}{others}: "
-            "scores are 0 or above, lower is closer to human"
-        )
+    check_range(values, named, name)
     _check_collapse(values, named, responses, name)
     rows: dict[str, list[int]] = {}
     for at, bucket in enumerate(named):
         rows.setdefault(bucket, []).append(at)
     return Diagnosis(name, _summary(values), {bucket: _summary(values[rows[bucket]]) for bucket in sorted(rows)})
+
+
+def check_range(values: npt.NDArray[Any], buckets: Sequence[str | None], name: str) -> None:
+    """Refuse scores that can't be: negative or infinite ones."""
+    import numpy as np
+
+    broken = np.flatnonzero((values < 0) | np.isinf(values))
+    if broken.size:
+        first = int(broken[0])
+        others = f", and {broken.size - 1:,} more wrong" if broken.size > 1 else ""
+        raise ValueError(
+            f"{name}: score {first} (bucket {buckets[first] or ''!r}) is {values[first]:g}{others}: "
+            "scores are 0 or above, lower is closer to human"
+        )
 
 
 def _check_collapse(

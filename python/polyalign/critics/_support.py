@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 class SupportCritic:
     """The support distance as a critic: closed form, nothing to train.
 
+    Given prompts, it counts the features of interaction too, as the reference does (overlap with what was asked, length
+    beside it).
+
     Parameters
     ----------
     reference : Reference
@@ -42,6 +45,9 @@ class SupportCritic:
     [0.0]
     """
 
+    #: It knows what was asked.
+    uses_prompts = True
+
     def __init__(
         self,
         reference: Reference,
@@ -56,17 +62,25 @@ class SupportCritic:
         self._asked: dict[str, Any] = {"support": support, "min_count": min_count, "threads": threads}
         reference.support_distance([], [], **self._asked)  # settings that can't be used are said now
 
-    def score(self, responses: Sequence[str], buckets: Sequence[str | None]) -> npt.NDArray[np.float32]:
+    def score(
+        self,
+        responses: Sequence[str],
+        buckets: Sequence[str | None],
+        prompts: Sequence[Any] | None = None,
+    ) -> npt.NDArray[np.float32]:
         """Score responses: 0 among most humans, 5 (``FURTHEST``) the furthest off and what can't be measured.
+
+        `prompts` are texts (the user's), message lists, or ``None`` where they are not known.
 
         NaN only where nobody can be asked: the bucket has no humans, or is no bucket under the reference's schema.
         """
         import numpy as np
 
         named = [bucket or "" for bucket in buckets]  # a row that was rejected has none
-        distances = self.reference.support_distance(responses, named, warn=False, **self._asked)
+        distances = self.reference.support_distance(responses, named, prompts=prompts, warn=False, **self._asked)
         missing = np.flatnonzero(np.isnan(distances)).tolist()
         if missing:
+            # Whose humans would have been asked does not depend on the prompt.
             texts, targets = [responses[at] for at in missing], [named[at] for at in missing]
             served_by = self.reference.score(texts, targets, **self._asked)["served_by"].to_pylist()
             distances[[at for at, humans in zip(missing, served_by, strict=True) if humans is not None]] = FURTHEST

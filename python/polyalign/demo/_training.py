@@ -21,7 +21,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast,
 from transformers.utils import logging as transformers_logging
 
 from polyalign import pairs
-from polyalign.critics import SupportCritic
+from polyalign.critics import SupportCritic, ask
 from polyalign.demo._corpus import SPECIAL_TOKENS, is_held_out, write_lines
 from polyalign.reference import Reference
 from polyalign.trainers import HDPO, BucketSFT, BucketSFTConfig, HDPOConfig
@@ -276,8 +276,9 @@ class _Lab:
         return self._stage(name, found, self._losses(model))
 
     def _stage(self, name: str, answers: list[list[str]], losses: Sequence[float]) -> Stage:
-        buckets = [row["bucket"] for row, found in zip(self.rows, answers, strict=True) for _ in found]
-        distances = self.critic.score([answer for found in answers for answer in found], buckets).tolist()
+        rows = [row for row, found in zip(self.rows, answers, strict=True) for _ in found]
+        buckets, prompts = [row["bucket"] for row in rows], [row["prompt"] for row in rows]
+        distances = ask(self.critic, [answer for found in answers for answer in found], buckets, prompts).tolist()
         return Stage(
             name,
             answers,

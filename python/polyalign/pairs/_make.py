@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from polyalign._io import manifests
+from polyalign.critics._given import as_critic
 from polyalign.pairs import _match, _read
 from polyalign.pairs._report import Pairs, Report, bucket_pairs, skip_lines
 from polyalign.pairs._write import write_manifest, write_shards
@@ -30,7 +32,7 @@ def from_samples(
     samples: Any,
     *,
     reference: Reference | str | os.PathLike[str] | None = None,
-    critic: Critic | None = None,
+    critic: Critic | str | os.PathLike[str] | None = None,
     support: tuple[float, float] = _SUPPORT,
     min_count: int = 20,
     shape: Shape | None = None,
@@ -52,8 +54,9 @@ def from_samples(
         ``reference`` (or ``human_answer``) its completion, but for white space.
     reference : Reference or str, optional
         The human reference to score both responses with, or where it is.
-    critic : Critic, optional
-        What else scores them: ``score(responses, buckets) -> float32 [n]``, lower is closer to human.
+    critic : Critic or str, optional
+        What else scores them: ``score(responses, buckets) -> float32 [n]``, lower is closer to human, or the folder of
+        a saved critic. One with ``uses_prompts = True`` is given the records' prompts too.
     support, min_count
         How the reference is asked, as in :meth:`Reference.support_distance`.
     shape, fields, roles
@@ -85,7 +88,7 @@ def from_preferences(
     preferences: Any,
     *,
     reference: Reference | str | os.PathLike[str] | None = None,
-    critic: Critic | None = None,
+    critic: Critic | str | os.PathLike[str] | None = None,
     support: tuple[float, float] = _SUPPORT,
     min_count: int = 20,
     threads: int | None = None,
@@ -131,7 +134,7 @@ def pair_files(
     *,
     samples: Any = None,
     reference: Reference | str | os.PathLike[str] | None = None,
-    critic: Critic | None = None,
+    critic: Critic | str | os.PathLike[str] | None = None,
     support: tuple[float, float] = _SUPPORT,
     min_count: int = 20,
     shape: Shape | None = None,
@@ -205,9 +208,8 @@ class _Given:
         cls, reference: Any, critic: Any, support: tuple[float, float], min_count: int, threads: int | None
     ) -> _Given:
         if reference is None:
-            if critic is not None and not callable(getattr(critic, "score", None)):
-                raise TypeError(f"critic has no method score(responses, buckets): it is {type(critic).__name__}")
-            return cls(critic, None, None if critic is None else {"name": type(critic).__name__})
+            found = as_critic(critic)
+            return cls(found, None, None if found is None else _told(found, critic))
         if critic is not None:
             raise ValueError("give a reference or a critic, not both: one of them scores")
         from polyalign.critics import SupportCritic
@@ -225,9 +227,16 @@ class _Given:
         return cls(critic, reference, told)
 
     def check(self, bucketed: Manifest | None) -> None:
-        """Refuse buckets that the reference means otherwise."""
-        if bucketed is not None and self.reference is not None:
-            bucketed.check_fits(self.reference)
+        """Refuse buckets that the reference or critic means otherwise."""
+        if bucketed is not None and self.critic is not None:
+            bucketed.check_fits(self.critic)
+
+
+def _told(critic: Critic, given: Any) -> dict[str, Any]:
+    """Return what a report says of a critic: its class, and of a saved one the checksum of what lists its files."""
+    told = {"name": type(critic).__name__}
+    listing = Path(given) / "manifest.json" if isinstance(given, (str, os.PathLike)) else None
+    return told if listing is None or not listing.is_file() else {**told, "manifest": manifests.sha256(listing)}
 
 
 class _Job:

@@ -179,13 +179,20 @@ class Pairer:
         """Ask the critic: once for a record's chosen response, whatever the number of its samples."""
         import numpy as np
 
+        # Prompts are made objects of Python for a critic alone that looks at them.
+        asked = batch.prompts.to_pylist() if getattr(self.critic, "uses_prompts", False) else None
         buckets = batch.buckets.to_pylist()
         records, back = np.unique(batch.of[kept], return_inverse=True)
-        human = self._ask([chosen[at] for at in records.tolist()], [buckets[at] for at in records.tolist()])
-        model = self._ask([rejected[at] for at in kept.tolist()], [buckets[at] for at in batch.of[kept].tolist()])
+
+        def scores(responses: list[str], of: list[int]) -> _Scores:
+            prompts = None if asked is None else [asked[at] for at in of]
+            return self._ask(responses, [buckets[at] for at in of], prompts)
+
+        human = scores([chosen[at] for at in records.tolist()], records.tolist())
+        model = scores([rejected[at] for at in kept.tolist()], batch.of[kept].tolist())
         return human[back], model
 
-    def _ask(self, responses: list[str], buckets: list[str]) -> _Scores:
+    def _ask(self, responses: list[str], buckets: list[str], prompts: list[Any] | None) -> _Scores:
         import numpy as np
 
         from polyalign.critics import ask, check_scores
@@ -193,7 +200,7 @@ class Pairer:
         if self.critic is None or not responses:
             return np.zeros(0, dtype=np.float32)
         name = type(self.critic).__name__
-        scores = ask(self.critic, responses, buckets)
+        scores = ask(self.critic, responses, buckets, prompts)
         known = np.flatnonzero(~np.isnan(scores)).tolist()
         asked = [responses[at] for at in known]
         check_scores(scores[known], [buckets[at] for at in known], responses=asked, name=name)

@@ -94,14 +94,17 @@ class PairCollator:
     length_column: str
 
     numbers = ("weight", "chosen_score", "rejected_score", "truncated")
-    columns = ("bucket", "bucket_name", *numbers)
+    #: What the critic is told of a pair.
+    told = ("bucket_name", "prompt")
+    columns = ("bucket", *told, *numbers)
 
     def __call__(self, features: list[dict[str, Any]]) -> dict[str, Any]:
         """Collate features; see the class."""
         batch = self.inner(_without(features, (*self.columns, self.length_column)))
         batch["bucket"] = torch.tensor([feature["bucket"] for feature in features])
-        if "bucket_name" in features[0]:
-            batch["bucket_name"] = [feature["bucket_name"] for feature in features]
+        for name in self.told:
+            if name in features[0]:
+                batch[name] = [feature[name] for feature in features]
         batch["row"], batch["num_rows"] = torch.arange(len(features)), torch.tensor([len(features)])
         for name in self.numbers:
             if name in features[0]:

@@ -14,10 +14,14 @@ import torch
 from datasets import Value
 from torch import Tensor
 
+from polyalign._io import responses
 from polyalign._io.manifests import check_fits
+from polyalign._text.words import counted
 from polyalign.buckets import BucketSchema
-from polyalign.critics import SupportCritic, ask, check_scores
-from polyalign.reference import Reference
+from polyalign.buckets._ids import checked_parts
+from polyalign.buckets._schema import axis_names
+from polyalign.critics import Critic, SupportCritic, ask, check_scores
+from polyalign.critics._given import as_critic, is_same, schema_of
 from polyalign.trainers import losses
 from polyalign.trainers._base import PAPER, BucketTrainer, card_table, refuse_sequence_parallelism
 from polyalign.trainers._collate import PairCollator
@@ -34,7 +38,7 @@ from polyalign.trainers._prepare.columns import (
     no_score,
 )
 from polyalign.trainers._prepare.ends import ROWS, set_end
-from polyalign.trainers._prepare.given import as_critic, as_reference
+from polyalign.trainers._prepare.given import as_reference
 from polyalign.trainers._prepare.preparing import Skips
 from polyalign.trainers._prepare.unfit import Unfit
 from polyalign.trainers._processes import agreed, main_first
@@ -48,6 +52,8 @@ logger = get_logger(__name__)
 
 # What noise is for, beside the seed and the process.
 _TRAINING, _TRIAL, _EVALUATION = range(3)
+#: Pairs whose responses a critic is tried on.
+_TRIED = 128
 #: Optimizer steps with a trial: the optimizer takes its memory in the first.
 _TRIALS = 2
 _WITHOUT_TEMPLATE = "start from a model that has one (polyalign sft saves it), or put chat_template.jinja in its folder"
@@ -58,8 +64,24 @@ class _Answers:
     """The model's responses to prompts of a micro-batch, and their scores [n]; of a trial they count for nothing."""
 
     samples: Samples
-    scores: Tensor
+    scores: dict[str, Tensor]
+    """Of each critic, by what they are logged as."""
     is_trial: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class _Asked:
+    """What the critics are told of the prompts that are answered: their buckets, and the prompts as the data has them.
+
+    Not as they are trained on, which a chat template has spelled, with tools and default system lines.
+    """
+
+    buckets: list[str]
+    prompts: list[Any]
+
+    @classmethod
+    def of(cls, batch: Mapping[str, Any], names: list[str], rows: list[int]) -> _Asked:
+        return cls([names[row] for row in rows], [batch["prompt"][row] for row in rows])
 
 
 class HDPO(BucketTrainer, DPOTrainer):
@@ -80,9 +102,14 @@ class HDPO(BucketTrainer, DPOTrainer):
     reference : Reference or str, optional
         The human reference, or a file, a folder or a data set of the hub that has it.
     critic : Critic or str, optional
-        What scores responses: ``score(responses, buckets)``, lower is closer to humans; or the name of a reference: the
-        support distance from it. Default: ``SupportCritic(reference)``. It may be left out where no term needs it: the
-        data set has its scores, and ``lambda_online=0``.
+        What scores responses: ``score(responses, buckets)``, lower is closer to humans; or the folder of a saved one;
+        or the name of a reference: the support distance from it. One that has ``uses_prompts = True`` is given
+        ``prompts=`` too: the data set's. Default: ``SupportCritic(reference)``. It may be left out where no term needs
+        it: the data set has its scores, and ``lambda_online=0``.
+    held_out_critic : Critic or str, optional
+        One that nothing trains against, best of another kind: it scores the samples too, for the logs alone
+        (``online_held_out_score``). Where that stands still while ``online_score`` falls, the model learns to please
+        its critic.
     bucket_counts : mapping of str to int or BucketWeights, optional
         Rows by bucket, of a data set that streams, or of a larger corpus than the one that trains.
 
@@ -115,7 +142,7 @@ class HDPO(BucketTrainer, DPOTrainer):
     _extra_columns = PairCollator.columns
     _extra_inputs = (
         "bucket",
-        "bucket_name",
+        *PairCollator.told,
         *PairCollator.numbers,
         "row",
         "num_rows",
@@ -125,7 +152,7 @@ class HDPO(BucketTrainer, DPOTrainer):
     )
     _exact_inputs = ("ref_chosen_logps", "ref_rejected_logps")
     _prefix = "hdpo"
-    _bucket_metrics = (
+    _bucket_metrics: tuple[str, ...] = (
         *("loss", "preference", "regularizer", "nll", "margin", "p", "p(1-p)", "weight", *SCORES, "truncated"),
         *("online_score", "online_length", "online_truncated", "online_unscored"),
     )
@@ -147,6 +174,7 @@ class HDPO(BucketTrainer, DPOTrainer):
         *positional: Any,
         reference: Any = None,
         critic: Any = None,
+        held_out_critic: Any = None,
         bucket_counts: Mapping[str, int] | BucketWeights | None = None,
         **kwargs: Any,
     ) -> None:
@@ -155,6 +183,7 @@ class HDPO(BucketTrainer, DPOTrainer):
             self.reference, self.critic = as_reference(reference), as_critic(critic)
             if self.critic is None and self.reference is not None:
                 self.critic = SupportCritic(self.reference)
+            self.held_out_critic = self._held_out(critic, held_out_critic)
             for given in data:
                 self._check_fits(given)
             args, train_dataset, eval_dataset = self._begin(
@@ -163,6 +192,11 @@ class HDPO(BucketTrainer, DPOTrainer):
             self._check_schema(train_dataset)
         if args.lambda_online > 0 and self.critic is None:
             raise ValueError("lambda_online > 0 scores samples: give a reference or a critic, or set it to 0")
+        if self.held_out_critic is not None and not (args.samples or args.eval_online_prompts):
+            raise ValueError(
+                "held_out_critic scores samples, and none are drawn: set lambda_online or eval_online_prompts, and "
+                "train for at least online_every steps"
+            )
         self._weigher: WeighPairs | None = None
         self._longest_prompt = 0
         self._online_costs: dict[str, float] = {}
@@ -179,6 +213,20 @@ class HDPO(BucketTrainer, DPOTrainer):
         self._check_room()
         self._refuse_reentrant()
         self.data_collator = PairCollator(self.data_collator, args.length_column_name)
+
+    def _held_out(self, critic: Any, given: Any) -> Critic | None:
+        """Return the critic that nothing trains against; a ValueError where it is the one that training lowers."""
+        found = as_critic(given, "held_out_critic")
+        if found is None:
+            return None
+        names = [os.path.realpath(each) for each in (critic, given) if isinstance(each, (str, os.PathLike))]
+        if is_same(self.critic, found) or (len(names) > 1 and names[0] == names[1]):
+            raise ValueError(
+                f"held_out_critic is the critic that trains, {found!r}: it would only say what training lowers; give "
+                "one of another kind"
+            )
+        self._bucket_metrics = (*self._bucket_metrics, "online_held_out_score", "online_held_out_unscored")
+        return found
 
     def _check_room(self) -> None:
         """Raise a ValueError where the model has no room for the longest prompt and its response, and is to answer."""
@@ -236,6 +284,8 @@ class HDPO(BucketTrainer, DPOTrainer):
             skips.check()
             self._check_schema(dataset)
             dataset = self._score(dataset, args, columns, dataset_name, skips)
+            if dataset_name == "train" and not self._is_weighed:
+                self._try_critics(dataset, args, columns)
         skips.check()
         # TRL would drop without a word.
         untouched = copy.copy(args)
@@ -267,31 +317,36 @@ class HDPO(BucketTrainer, DPOTrainer):
             return self._attached(dataset, attach)
 
     @property
-    def _references(self) -> list[Reference]:
-        """What buckets are looked up in: the reference, and the critic's own."""
-        found: list[Any] = [self.reference, getattr(self.critic, "reference", None)]
-        return [each for each in found if hasattr(each, "support_distance")]
+    def _humans(self) -> list[Any]:
+        """What buckets are looked up in: the reference, and the critics' own, or the critics themselves."""
+        found = [self.reference, *(getattr(each, "reference", each) for each in (self.critic, self.held_out_critic))]
+        return [each for each in found if each is not None]
 
     def _check_fits(self, data: Any) -> None:
-        """Raise a ValueError for a folder, by its name, whose buckets a reference means otherwise."""
+        """Raise a ValueError for a folder, by its name, whose buckets a reference or critic means otherwise."""
         for each in data.values() if isinstance(data, Mapping) else [data]:
             if isinstance(each, (str, os.PathLike)):
-                check_fits(each, *self._references)
+                check_fits(each, *self._humans)
 
     def _check_schema(self, dataset: Any) -> None:
-        """Raise a ValueError for a bucket that is none under a reference's schema."""
-        if dataset is None or not self._references or self._is_prepared(dataset):
+        """Raise a ValueError for a bucket that is none under a reference's schema, or a critic's."""
+        if dataset is None or not self._humans or self._is_prepared(dataset):
             return
         if preparing.is_streaming(dataset):
             buckets = set(self._counts_given or {})
         else:
             buckets = preparing.buckets_of(dataset) if "bucket" in dataset.column_names else set()
-        try:
-            for bucket in sorted(bucket for bucket in buckets if isinstance(bucket, str) and bucket):
-                for reference in self._references:
-                    reference.resolve(bucket)
-        except ValueError as error:
-            raise ValueError(f"the data set and the reference are of different schemas: {error}") from None
+        for bucket in sorted(bucket for bucket in buckets if isinstance(bucket, str) and bucket):
+            for each in self._humans:
+                is_reference, schema = hasattr(each, "resolve"), schema_of(each)
+                try:
+                    if is_reference:
+                        each.resolve(bucket)
+                    elif schema is not None:
+                        checked_parts(bucket, axis_names(schema))
+                except ValueError as error:
+                    what = "reference" if is_reference else f"critic {type(each).__name__}"
+                    raise ValueError(f"the data set and the {what} are of different schemas: {error}") from None
 
     def _score(self, dataset: Any, args: HDPOConfig, columns: list[str], dataset_name: str, skips: Skips) -> Any:
         """Give every pair its scores, where a term needs them."""
@@ -314,6 +369,25 @@ class HDPO(BucketTrainer, DPOTrainer):
             scores, buckets = np.concatenate(found[:2]), np.concatenate([found[2], found[2]])
             check_scores(scores, buckets.tolist(), name="critic" if missing else f"columns {' and '.join(SCORES)}")
         return preparing.sift(dataset, no_score, [*SCORES, "bucket"], skips)
+
+    def _try_critics(self, dataset: Any, args: HDPOConfig, columns: list[str]) -> None:
+        """Ask the critics that will score samples about some responses: what can't be right is seen before training.
+
+        Where all responses of the data set are scored, the critic has been asked.
+        """
+        scores = {*SCORES}
+        is_known = (
+            not preparing.is_streaming(dataset)
+            and not scores <= {*columns}
+            and scores <= {*preparing.columns_of(dataset)}
+        )
+        tried = {
+            "critic": self.critic if args.samples and not is_known else None,
+            "held_out_critic": self.held_out_critic,
+        }
+        for name, critic in tried.items():
+            if critic is not None:
+                _try_critic(dataset, critic, name)
 
     def _count(self, dataset: Any, args: HDPOConfig, *, weighs: bool) -> None:
         """Find how rare every bucket is."""
@@ -519,20 +593,21 @@ class HDPO(BucketTrainer, DPOTrainer):
         """Answer the prompts that were chosen of all micro-batches at once, and score what comes."""
         many = self.args.num_online_samples
         prompts = [prompt for batch in batches for prompt in _prompts(batch, batch["online_rows"])]
-        names = [self._names(batch)[row] for batch in batches for row in batch["online_rows"]]
+        asked = [_Asked.of(batch, self._names(batch), batch["online_rows"]) for batch in batches]
         if is_trial and self._longest_prompt:
             prompts = [(prompt * self._longest_prompt)[: self._longest_prompt] for prompt in prompts]
         self._cost = _Cost(self.accelerator.device)
         what = _TRIAL if is_trial else _TRAINING
         samples = self._sampled(prompts, (self.state.global_step, what), fill=is_trial)
-        scores = self._scored(samples.responses, [name for name in names for _ in range(many)])
+        scores = self._scored(samples, asked)
         if not is_trial:
             self._cost.add_to(self._online_costs, times=1.0, sampling_seconds=self._cost.seconds())
         start = 0
         for batch in batches:
             stop = start + many * len(batch["online_rows"])
             if stop > start:
-                batch["online"] = _Answers(samples.of(start, stop), scores[start:stop], is_trial)
+                own = {name: values[start:stop] for name, values in scores.items()}
+                batch["online"] = _Answers(samples.of(start, stop), own, is_trial)
             start = stop
 
     def _sampled(self, prompts: list[list[int]], seed: tuple[int, ...], *, fill: bool = False) -> Samples:
@@ -571,7 +646,7 @@ class HDPO(BucketTrainer, DPOTrainer):
         if answers.is_trial:
             with noise(device, (args.seed, self.state.global_step, _TRIAL)):  # dropout's
                 return 0.0 * log_probs().sum()
-        start, scores = time.perf_counter(), answers.scores.to(device)
+        start, scores = time.perf_counter(), answers.scores["online_score"].to(device)
         by_prompt = (len(extra["online_rows"]), args.num_online_samples)
         num_prompts = shares["pairs"].sum()
         logps = log_probs().view(by_prompt)
@@ -580,26 +655,27 @@ class HDPO(BucketTrainer, DPOTrainer):
         score = scores.nan_to_num(0.0).sum() / (args.num_online_samples * num_prompts)
         self._cost.add_to(self._online_costs, seconds=time.perf_counter() - start)
         rows = extra["bucket"][extra["online_rows"]]
-        self._add_answers("train", rows, answers.samples, scores)
+        self._add_answers("train", rows, answers.samples, answers.scores)
         return args.lambda_online * extra["online_share"] * (surrogate - surrogate.detach() + score)
 
     def _add_answers(
-        self, mode: str, buckets: Tensor, samples: Samples, scores: Tensor, keep: Tensor | None = None
+        self, mode: str, buckets: Tensor, samples: Samples, scores: Mapping[str, Tensor], keep: Tensor | None = None
     ) -> None:
         """Add what is logged of responses to prompts of some buckets."""
         device, many = buckets.device, self.args.num_online_samples
+        scores = {name: values.to(device) for name, values in scores.items()}
         values = {
-            "online_score": scores.to(device),
+            **scores,
+            **{name.replace("_score", "_unscored"): values.isnan().float() for name, values in scores.items()},
             "online_length": torch.tensor([float(len(response)) for response in samples.responses], device=device),
             "online_truncated": torch.tensor([float(cut) for cut in samples.cut], device=device),
-            "online_unscored": scores.to(device).isnan().float(),
         }
         self._table(mode, device).add(buckets.repeat_interleave(many), values, keep=keep)
 
     def _after_evaluation(self, dataset: Any) -> None:
         """Answer the same prompts at every evaluation, with the same noise, and score what comes."""
         count, size, rank = self.args.eval_online_prompts, self._data_parallel_size, self._data_parallel_rank
-        if not count or self.critic is None:
+        if not count or (self.critic is None and self.held_out_critic is None):
             return
         rows = _some_rows(dataset, count, self.args.seed)
         mine = rows[rank::size]
@@ -607,20 +683,27 @@ class HDPO(BucketTrainer, DPOTrainer):
         batch = self.data_collator(mine or rows[:1])
         places = list(range(len(batch["bucket"])))
         samples = self._sampled(_prompts(batch, places), (0, _EVALUATION))
-        many, names = self.args.num_online_samples, self._names(batch)
-        scores = self._scored(samples.responses, [names[place] for place in places for _ in range(many)])
+        scores = self._scored(samples, [_Asked.of(batch, self._names(batch), places)])
         buckets = batch["bucket"].to(self.accelerator.device)
-        keep = torch.full((many * len(places),), bool(mine), device=buckets.device)
+        keep = torch.full((len(samples.responses),), bool(mine), device=buckets.device)
         self._add_answers("eval", buckets, samples, scores, keep)
 
     def _room(self, prompts: list[list[int]]) -> int:
         positions = self._positions
         return self.args.max_new_tokens if positions is None else max(1, positions - max(map(len, prompts)))
 
-    def _scored(self, responses: list[list[int]], buckets: list[str]) -> Tensor:
-        texts = self._tokenizer.batch_decode(responses, skip_special_tokens=True)
-        assert self.critic is not None
-        return torch.from_numpy(ask(self.critic, texts, buckets).copy())
+    def _scored(self, samples: Samples, asked: list[_Asked]) -> dict[str, Tensor]:
+        """Return each critic's scores of responses to prompts, by what they are logged as."""
+        texts = self._tokenizer.batch_decode(samples.responses, skip_special_tokens=True)
+        many = range(self.args.num_online_samples)
+        buckets = [name for part in asked for name in part.buckets for _ in many]
+        prompts = [prompt for part in asked for prompt in part.prompts for _ in many]
+        critics = {"online_score": self.critic, "online_held_out_score": self.held_out_critic}
+        return {
+            name: torch.from_numpy(ask(critic, texts, buckets, prompts).copy())
+            for name, critic in critics.items()
+            if critic is not None
+        }
 
     # ------------------------------------------------------------------------------------------------ logging
 
@@ -714,6 +797,7 @@ class HDPO(BucketTrainer, DPOTrainer):
             f"`gamma={args.gamma}`, `variant={args.variant}`.\n",
             f"- Human reference: `{reference}`",
             f"- Critic: `{self.critic!r}`\n",
+            *([] if self.held_out_critic is None else [f"- Held-out critic: `{self.held_out_critic!r}`\n"]),
             card_table(self._counts, None),
         ]
         return "\n".join(lines) + "\n"
@@ -758,6 +842,27 @@ def _prompts(inputs: Mapping[str, Tensor], rows: list[int]) -> list[list[int]]:
     ids, mask, attention = (inputs[name][rows] for name in ("input_ids", "completion_mask", "attention_mask"))
     is_prompt = attention.bool() & (mask.cumsum(dim=1) == 0)
     return [row[kept].tolist() for row, kept in zip(ids.cpu(), is_prompt.cpu(), strict=True)]
+
+
+def _try_critic(dataset: Any, critic: Critic, name: str) -> None:
+    """Ask a critic about some responses of a data set; say how many it has no score for.
+
+    Raises
+    ------
+    ValueError
+        Scores that can't be, or that tell nothing.
+    """
+    rows = preparing.some_rows(dataset, _TRIED, ["bucket", "prompt", "chosen", "rejected"])
+    texts = [text for side in ("chosen", "rejected") for text in responses.texts(side, [row[side] for row in rows])]
+    buckets, prompts = ([row[column] for row in rows] * 2 for column in ("bucket", "prompt"))
+    scores = ask(critic, texts, buckets, prompts)
+    found = check_scores(scores, buckets, responses=texts, name=name)
+    if found.overall.missing:
+        bucket = buckets[int(np.flatnonzero(np.isnan(scores))[0])]
+        logger.warning(
+            f"{name}: no score for {found.overall.missing:,} of {counted(len(texts), 'response')} tried, the first in "
+            f"bucket {bucket}: samples without a score count for nothing"
+        )
 
 
 def _check_columns(columns: list[str], dataset_name: str) -> None:

@@ -104,7 +104,7 @@ class ScorePairs:
         found = {}
         for name in self.names:
             texts = responses.texts(name, rows[name.removesuffix("_score")])
-            found[name] = ask(self.critic, texts, rows["bucket"]).tolist()
+            found[name] = ask(self.critic, texts, rows["bucket"], rows["prompt"]).tolist()
         return found
 
 
@@ -112,7 +112,7 @@ def no_score(row: Mapping[str, Any]) -> str | None:
     """Say which response of a pair has no score."""
     for name in SCORES:
         if row[name] is None or not np.isfinite(row[name]):
-            return f"no {name.replace('_', ' ')}: the reference has no humans for bucket {row['bucket']}"
+            return f"no {name.replace('_', ' ')}: the critic has no humans for bucket {row['bucket']}, or can't tell"
     return None
 
 

@@ -1,4 +1,4 @@
-"""What the trainers are given by name: data sets, references, critics."""
+"""What the trainers are given by name: data sets and references."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from typing import Any
 import datasets
 
 from polyalign._io.sources import DATA_READERS, data_suffix, is_path
-from polyalign.critics import Critic, SupportCritic
 from polyalign.reference import Reference
 
-__all__ = ["as_critic", "as_dataset", "as_reference", "load"]
+__all__ = ["as_dataset", "as_reference", "load"]
 
 
 def as_reference(given: Any) -> Reference | None:
@@ -23,20 +22,6 @@ def as_reference(given: Any) -> Reference | None:
     if given is not None and not hasattr(given, "support_distance"):
         raise TypeError(f"reference is a Reference, or its file's name, not {type(given).__name__}: ref_model is TRL's")
     found: Reference | None = given
-    return found
-
-
-def as_critic(given: Any) -> Critic | None:
-    """Return a critic: itself, or the support distance from a reference, which may be named."""
-    if isinstance(given, (str, os.PathLike)) or hasattr(given, "support_distance"):
-        reference = as_reference(given)
-        assert reference is not None
-        return SupportCritic(reference)
-    if given is not None and not callable(getattr(given, "score", None)):
-        raise TypeError(
-            f"critic is an object with score(responses, buckets), or a reference's file, not {type(given).__name__}"
-        )
-    found: Critic | None = given
     return found
 
 
