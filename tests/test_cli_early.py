@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+import humans
 from conftest import Cli, clean_environment, write_jsonl
+from polyalign import Bucketer, BucketSchema, Reference, critics
 from polyalign.cli import _early, run
 
 ARGUMENTS = ("--model_name_or_path", "model", "--dataset_name", "data/", "--output_dir", "out")
@@ -115,6 +117,35 @@ def test_buckets_that_the_reference_means_otherwise_are_refused_at_once(
         check=False,
     )  # fmt: skip
     assert (listed.returncode, listed.stdout) == (1, "False\n")
+
+
+def test_critics_are_looked_at_at_once(cli: Cli, tmp_path: Path) -> None:
+    for name, schema in (("own", humans.SCHEMA), ("other", BucketSchema(length_unit="words", length_edges=(3, 7)))):
+        bucketer = Bucketer(schema)
+        rows = write_jsonl(tmp_path / f"{name}.jsonl", list(humans.records()))
+        bucketer.bucket_files(rows, tmp_path / f"{name}-bucketed", reference=tmp_path / f"{name}.safetensors")
+        critics.SupportCritic(Reference.load(tmp_path / f"{name}.safetensors")).save(tmp_path / name)
+    given = ["hdpo", *change("dataset_name", "own-bucketed")]
+    refused = {
+        "--critic none/": "--critic: none/: no such file or folder",
+        "--held_out_critic none.safetensors": "--held_out_critic: none.safetensors: no such file or folder",
+        "--critic own-bucketed": "own-bucketed: not a critic but polyalign buckets",
+        "--critic other": "own-bucketed: bucketed with length_edges [8,20,60], the critic with [3,7]",
+        "--critic own.safetensors --held_out_critic other.safetensors": "the reference with [3,7]",
+        "--critic own --held_out_critic ./own/": "--held_out_critic: ./own/: the one that trains",
+        "--reference own.safetensors --held_out_critic own.safetensors": "own.safetensors: the one that trains",
+    }
+    for options, said in refused.items():
+        listed = subprocess.run(
+            [sys.executable, "-c", LIST, *given, *options.split()], cwd=tmp_path, env=clean_environment(),
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert (listed.returncode, listed.stdout) == (1, "False\n"), options
+        assert said in " ".join(listed.stderr.split()), options
+    _early.check("hdpo", [*given[1:], "--reference", "own.safetensors", "--critic", "own"])
+    (tmp_path / "own" / "human.safetensors").write_bytes(b"{}")
+    with pytest.raises(ValueError, match=r"human\.safetensors: not the file that manifest\.json lists"):
+        _early.check("hdpo", [*given[1:], "--critic", "own"])
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write everywhere")

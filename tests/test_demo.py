@@ -147,7 +147,7 @@ def test_demo_trains(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypa
         its = [line for line in lines if line["id"].startswith(f"{stage.name}/")]
         assert [line["completion"] for line in its] == [answer for (answer,) in stage.answers]
         assert len(its) == 80
-        scores = critic.score([line["completion"] for line in its], [line["bucket"] for line in its])
+        scores = critic.score(*([line[name] for line in its] for name in ("completion", "bucket", "prompt")))
         means.append(f"{float(scores.mean()):.3f}")
     assert re.search(rf"mean of answers +80 +80 +{' +'.join(means)} ", out)
 

@@ -1196,10 +1196,24 @@ def test_a_reference_is_the_critic(reference: Any, tmp_path: Path) -> None:
     trainer, _ = with_reference(pairs, tmp_path, reference)
     assert repr(trainer.critic).startswith("SupportCritic(")
     texts = [row["chosen"][0]["content"] for row in pairs]
-    distances = reference.support_distance(texts, reference.buckets[0])
+    distances = reference.support_distance(texts, reference.buckets[0], prompts=pairs["prompt"])
     assert trainer.train_dataset["chosen_score"][:] == pytest.approx(distances.tolist())
     assert 0 <= trainer.state.log_history[0]["hdpo/online_score"] <= 5
     assert trainer.state.log_history[0]["hdpo/online_unscored"] == 0
+
+
+def test_a_saved_critic_is_named_by_its_folder(reference: Any, tmp_path: Path) -> None:
+    SupportCritic(reference, min_count=10).save(tmp_path / "critic")
+    pairs = of_bucket(tiny.pairs(8, scored=False), reference.buckets[0])
+    critics = {"critic": str(tmp_path / "critic"), "held_out_critic": Letters()}
+    trainer, _ = step(pairs, tmp_path, **critics, **ONLINE_SETTINGS)
+    wanted, _ = step(pairs, tmp_path, critic=SupportCritic(reference, min_count=10))
+    assert trainer.train_dataset["chosen_score"][:] == wanted.train_dataset["chosen_score"][:]
+    with pytest.raises(ValueError, match="held_out_critic is the critic that trains"):
+        step(pairs, tmp_path, critic=tmp_path / "critic", held_out_critic=tmp_path / "critic", **ONLINE_SETTINGS)
+    (tmp_path / "critic" / "manifest.json").write_text("{}")
+    with pytest.raises(ValueError, match="critic: not a critic"):
+        step(pairs, tmp_path, **critics, **ONLINE_SETTINGS)
 
 
 def test_a_reference_of_another_schema(reference: Any, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import math
 import re
@@ -23,7 +24,7 @@ from hypothesis import strategies as st
 import humans
 import small_tokenizers
 from conftest import Cli, write_jsonl
-from polyalign import Bucketer, BucketSchema, Reference, pairs
+from polyalign import Bucketer, BucketSchema, Reference, critics, pairs
 from polyalign.pairs import _match, _read
 
 QA = "en|single|qa|short"
@@ -670,6 +671,32 @@ def test_the_critic_is_told_what_was_asked(corpus: Path) -> None:
     assert critic.heard == [("Yes.", QA, assistant("Hm?")), ("No.", QA, assistant("Hm?"))]
 
 
+def test_a_saved_critic_scores(corpus: Path, tmp_path: Path) -> None:
+    """By its folder, and a reference by its file: the report names it by what it is, not by where it lies."""
+    reference = Reference.load(corpus / "human.safetensors")
+    critics.SupportCritic(reference).save(tmp_path / "critic")
+    arguments: dict[str, Any] = {"samples": corpus / "samples.jsonl"}
+    wanted = pairs.pair_files(corpus / "bucketed", tmp_path / "a", reference=reference, **arguments)
+    found = pairs.pair_files(corpus / "bucketed", tmp_path / "b", critic=str(tmp_path / "critic"), **arguments)
+    assert pq.read_table(tmp_path / "a" / "data") == pq.read_table(tmp_path / "b" / "data")
+    assert found.buckets == wanted.buckets
+    listing = hashlib.sha256((tmp_path / "critic" / "manifest.json").read_bytes()).hexdigest()
+    assert found.critic == {"name": "SupportCritic", "manifest": listing}
+    again = pairs.from_samples(corpus / "bucketed", critic=corpus / "human.safetensors", **arguments)
+    assert again.table == pq.read_table(tmp_path / "a" / "data")
+    with pytest.raises(FileNotFoundError):
+        pairs.from_samples(corpus / "bucketed", critic=tmp_path / "none" / "critic", **arguments)
+
+
+def test_a_critic_of_another_schema_is_refused(corpus: Path) -> None:
+    critic = humans.Listener()
+    critic.schema = BucketSchema(length_unit="words", length_edges=(5, 9))  # type: ignore[attr-defined]
+    with pytest.raises(ValueError, match=r"bucketed with length_edges \[8,20,60\], the critic with \[5,9\]"):
+        pairs.from_samples(corpus / "bucketed", corpus / "samples.jsonl", critic=critic)
+    critic.schema = humans.SCHEMA  # type: ignore[attr-defined]
+    pairs.from_samples(corpus / "bucketed", corpus / "samples.jsonl", critic=critic)
+
+
 class Broken:
     def __init__(self, scores: Any) -> None:
         self.scores = scores
@@ -683,7 +710,7 @@ class Broken:
     [
         (Broken(lambda n: -np.arange(n, dtype=np.float32)), "Broken: score 1 .*scores are 0 or above"),
         (Broken(lambda n: np.ones(n, dtype=np.float32)), "Broken has collapsed"),
-        (Broken([1.0]), r"Broken gave scores of shape \[1\] for 3\d\d responses"),
+        (Broken([1.0]), r"Broken gave scores of shape \[1\] for 7\d\d responses"),
         (Broken(lambda n: np.full(n, np.nan, dtype=np.float32)), "no pairs: .* for no_score"),
     ],
 )
@@ -753,7 +780,7 @@ def test_errors_say_what_to_do(corpus: Path, tmp_path: Path) -> None:
     reference = Reference.load(corpus / "human.safetensors")
     with pytest.raises(ValueError, match="a reference or a critic, not both"):
         pairs.from_samples(rows, samples, reference=reference, critic=Lengths())
-    with pytest.raises(TypeError, match="critic has no method score"):
+    with pytest.raises(TypeError, match="critic is an object with score"):
         pairs.from_samples(rows, samples, critic=len)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"the records have no column 'bucket' .*polyalign bucket makes it"):
         pairs.from_samples(rows.drop_columns("bucket"), samples)
@@ -808,6 +835,22 @@ def test_the_command(cli: Cli, corpus: Path, tmp_path: Path) -> None:
     assert told["critic"] is None
     again = cli("pairs", "pairs", "-r", corpus / "human.safetensors", "-o", "scored", "--max-rejects", "1", "--json")
     assert json.loads(again.stdout)["samples"] is None
+
+
+def test_the_command_takes_a_critic(cli: Cli, corpus: Path, tmp_path: Path) -> None:
+    reference = corpus / "human.safetensors"
+    critics.SupportCritic(Reference.load(reference)).save(tmp_path / "critic")
+    given = ("pairs", corpus / "bucketed", "--samples", corpus / "samples.jsonl", "--max-rejects", "1")
+    for name, option in (("a", ("--critic", "critic")), ("b", ("--reference", reference))):
+        result = cli(*given, *option, "--out", name)
+        assert result.returncode == 0, result.stderr
+        assert "mean scores by SupportCritic" in result.stdout
+    assert pq.read_table(tmp_path / "a" / "data") == pq.read_table(tmp_path / "b" / "data")
+    both = cli(*given, "--critic", "critic", "--reference", reference, "--out", "no")
+    assert (both.returncode, both.stderr.count("\n")) == (2, 1)
+    assert "--reference and --critic both score the responses: leave one out" in both.stderr
+    none = cli(*given, "--critic", "nothing", "--out", "no")
+    assert (none.returncode, none.stderr.count("\n")) == (1, 1)
 
 
 def test_the_command_takes_a_configuration(cli: Cli, corpus: Path, tmp_path: Path) -> None:

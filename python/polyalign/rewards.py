@@ -68,7 +68,7 @@ def critic(critic: Critic | str | os.PathLike[str], *, bucket_column: str = "buc
     >>> support = pa.critics.SupportCritic(pa.Reference.from_arrow(pa.reference.example_table()))
     >>> reward = critic(support)
     >>> reward(["Yes, it does.", ""], bucket=["en|single|qa|short"] * 2)
-    [0.0, -5.0]
+    [0.0, -1.0]
     """
     _check_scale(scale)
     scorer = as_critic(critic)

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from polyalign.buckets import BucketSchema
-    from polyalign.critics import Critic
-    from polyalign.reference import Reference
 
 __all__ = ["BUCKETS", "CRITIC", "PAIRS", "Manifest", "check_fits", "read", "sha256"]
 
@@ -31,8 +29,10 @@ class Manifest:
     settings: dict[str, Any]
     """What else was set."""
 
-    def check_fits(self, humans: Reference | Critic) -> None:
-        """Refuse to compare the rows with a reference, or by a critic, of other buckets; one may not say which it has.
+    def check_fits(self, humans: Any) -> None:
+        """Refuse to compare the rows with a reference, or by a critic, of other buckets.
+
+        A critic of one's own may not say which it has.
 
         Raises
         ------
@@ -50,7 +50,9 @@ class Manifest:
             # The engine knows references alone.
             raise ValueError(f"{self.folder}: {str(error).replace('the reference', f'the {what}')}") from None
         theirs = getattr(of, "tokenizer", None)
-        if self.schema.length_unit == "tokens" and None not in {self.tokenizer, theirs} and self.tokenizer != theirs:
+        if not isinstance(theirs, str):  # that of a critic may be something else
+            return
+        if self.schema.length_unit == "tokens" and self.tokenizer not in {None, theirs}:
             raise ValueError(
                 f"{self.folder}: bucketed by the tokenizer with SHA-256 {self.tokenizer}, the {what} by that with "
                 f"{theirs}: bucket the records alike, or build the {what} of the same corpus"
@@ -76,8 +78,8 @@ def read(folder: Path) -> Manifest | None:
     )
 
 
-def check_fits(folder: str | os.PathLike[str], *humans: Reference | Critic | None) -> None:
-    """Refuse a data set, by its name, whose buckets a reference or a critic means otherwise."""
+def check_fits(folder: str | os.PathLike[str], *humans: Any) -> None:
+    """Refuse a data set, by its name, whose buckets one of some references and critics means otherwise."""
     made = read(Path(folder))
     for each in humans:
         if made is not None and each is not None:

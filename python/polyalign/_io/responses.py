@@ -34,7 +34,13 @@ def prompts(value: Any) -> _Prompts | None:
         raise TypeError(f"prompts is one {type(value).__name__}: give a list, one prompt a text")
     if is_arrow(value):
         value = _items("prompts", _core.arrow_column("prompts", value))
-    return [_prompt(f"prompts[{at}]", item) for at, item in enumerate(value)]
+    # Several responses to a prompt have it as one object, as a rule.
+    known: dict[int, list[tuple[str, str]] | None] = {}
+    items = value if isinstance(value, (list, tuple)) else list(value)  # alive, so that no other has the same id
+    for at, item in enumerate(items):
+        if id(item) not in known:
+            known[id(item)] = _prompt(f"prompts[{at}]", item)
+    return [known[id(item)] for item in items]
 
 
 def is_arrow(value: Any) -> bool:
@@ -71,7 +77,15 @@ def _prompt(name: str, item: Any) -> list[tuple[str, str]] | None:
         return [("user", _valid(name, item))]
     if isinstance(item, Mapping) or not isinstance(item, Iterable):
         raise TypeError(f"{name} is {type(item).__name__}: give a text, a list of messages, or None")
-    return [_message(f"{name}[{at}]", message) for at, message in enumerate(item)]
+    found = []
+    for at, message in enumerate(item):
+        if type(message) is dict:  # as nearly all are: there are many
+            role, content = message.get("role"), message.get("content")
+            if type(role) is str and type(content) is str and content.isascii():
+                found.append((role, content))
+                continue
+        found.append(_message(f"{name}[{at}]", message))
+    return found
 
 
 def _last_text(name: str, item: Any) -> Any:

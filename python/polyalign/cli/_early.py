@@ -200,22 +200,18 @@ def _check_dataset(name: str | None) -> None:
 
 def _check_humans(given: Mapping[str, str]) -> None:
     """Refuse references and critics that are none, and data of other buckets; one of the hub is looked at later."""
-    from polyalign.critics._given import as_critic
+    from polyalign.critics import _saved
 
-    names = {name: given[name] for name in _HUMANS if given.get(name) and Path(given[name]).exists()}
-    for name, path in names.items():
-        found = load_reference(path) if name == "reference" else as_critic(path)
+    paths = {name: given[name] for name in _HUMANS if given.get(name) and Path(given[name]).exists()}
+    for name, path in paths.items():
+        # A critic is not made of what is read: that may import torch.
+        is_saved = name != "reference" and (Path(path) / "manifest.json").is_file()
+        found = _saved.read(path) if is_saved else load_reference(path)
         if given.get("dataset_name"):
             manifests.check_fits(given["dataset_name"], found)
-    if "held_out_critic" in names:
-        others = [
-            name for name in names if name != "held_out_critic" and not (name == "reference" and "critic" in names)
-        ]
-        for name in others:
-            if os.path.realpath(names[name]) == os.path.realpath(names["held_out_critic"]):
-                raise ValueError(
-                    f"--held_out_critic: {names[name]}: the one that trains (--{name}): give one of another kind"
-                )
+    trains, held_out = paths.get("critic", paths.get("reference")), paths.get("held_out_critic")
+    if trains and held_out and os.path.realpath(trains) == os.path.realpath(held_out):
+        raise ValueError(f"--held_out_critic: {held_out}: the one that trains; give one of another kind")
 
 
 def _check_output(command: str, given: Mapping[str, str]) -> None:

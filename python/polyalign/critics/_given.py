@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from polyalign.critics._saved import load
 from polyalign.critics._support import SupportCritic
 
 if TYPE_CHECKING:
@@ -33,8 +34,6 @@ def as_critic(given: Any, name: str = "critic") -> Critic | None:
 
     if isinstance(given, (str, os.PathLike)):
         if (Path(given) / "manifest.json").is_file():
-            from polyalign.critics import load
-
             return load(given)
         given = Reference.from_pretrained(given)
     if hasattr(given, "support_distance"):

@@ -180,30 +180,35 @@ class Pairer:
         import numpy as np
 
         # Prompts are made objects of Python for a critic alone that looks at them.
-        asked = batch.prompts.to_pylist() if getattr(self.critic, "uses_prompts", False) else None
+        prompts = batch.prompts.to_pylist() if getattr(self.critic, "uses_prompts", False) else None
         buckets = batch.buckets.to_pylist()
         records, back = np.unique(batch.of[kept], return_inverse=True)
+        of = [*records.tolist(), *batch.of[kept].tolist()]
+        scores = self._ask(
+            [*(chosen[at] for at in records.tolist()), *(rejected[at] for at in kept.tolist())],
+            [buckets[at] for at in of],
+            None if prompts is None else [prompts[at] for at in of],
+            len(records),
+        )
+        return scores[: len(records)][back], scores[len(records) :]
 
-        def scores(responses: list[str], of: list[int]) -> _Scores:
-            prompts = None if asked is None else [asked[at] for at in of]
-            return self._ask(responses, [buckets[at] for at in of], prompts)
-
-        human = scores([chosen[at] for at in records.tolist()], records.tolist())
-        model = scores([rejected[at] for at in kept.tolist()], batch.of[kept].tolist())
-        return human[back], model
-
-    def _ask(self, responses: list[str], buckets: list[str], prompts: list[Any] | None) -> _Scores:
+    def _ask(self, responses: list[str], buckets: list[str], prompts: list[Any] | None, humans: int) -> _Scores:
+        """Ask about responses, so many of humans first; neither these scores nor the others may tell nothing."""
         import numpy as np
 
         from polyalign.critics import ask, check_scores
 
         if self.critic is None or not responses:
             return np.zeros(0, dtype=np.float32)
-        name = type(self.critic).__name__
         scores = ask(self.critic, responses, buckets, prompts)
-        known = np.flatnonzero(~np.isnan(scores)).tolist()
-        asked = [responses[at] for at in known]
-        check_scores(scores[known], [buckets[at] for at in known], responses=asked, name=name)
+        for part in (range(humans), range(humans, len(responses))):
+            known = [at for at in part if not np.isnan(scores[at])]
+            check_scores(
+                scores[known],
+                [buckets[at] for at in known],
+                responses=[responses[at] for at in known],
+                name=type(self.critic).__name__,
+            )
         return scores
 
     def _skip_unscored(self, batch: Candidates, at: _Indices) -> None:
