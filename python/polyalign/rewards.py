@@ -36,7 +36,7 @@ def critic(critic: Critic | str | os.PathLike[str], *, bucket_column: str = "buc
     """Make a reward function of any critic, for ``GRPOTrainer`` and whatever else takes TRL's rewards.
 
     The reward of a completion is ``-scale`` × its percentile among the humans of its row's bucket where the critic is
-    calibrated (it has ``percentile``): 0 for the most human, never below ``-scale``. Of one that is not, it is
+    calibrated (it has ``percentile``), never below ``-scale``: half of the humans are closer than the one in the middle. Of one that is not, it is
     ``-scale`` × its score. ``None`` (no reward, in TRL) where the critic has no score, and where the completion is a
     tool call without an answer. The critic is given the prompts if it uses them.
 
@@ -68,7 +68,7 @@ def critic(critic: Critic | str | os.PathLike[str], *, bucket_column: str = "buc
     >>> support = pa.critics.SupportCritic(pa.Reference.from_arrow(pa.reference.example_table()))
     >>> reward = critic(support)
     >>> reward(["Yes, it does.", ""], bucket=["en|single|qa|short"] * 2)
-    [0.0, -1.0]
+    [-0.5, -1.0]
     """
     _check_scale(scale)
     scorer = as_critic(critic)
