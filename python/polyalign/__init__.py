@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from polyalign import features as features
     from polyalign import pairs as pairs
     from polyalign import rewards as rewards
+    from polyalign import scoring as scoring
     from polyalign import weights as weights
     from polyalign.buckets import Bucketer as Bucketer
     from polyalign.buckets import BucketSchema as BucketSchema
@@ -44,7 +45,7 @@ _MODULE_OF = {
     "__version__": "polyalign._core",
     "reference_schema": "polyalign.reference",
 }
-_MODULES = {"critics", "distances", "features", "pairs", "reference", "rewards", "weights"}
+_MODULES = {"critics", "distances", "features", "pairs", "reference", "rewards", "scoring", "weights"}
 
 __all__ = [
     "BucketSchema",
@@ -60,6 +61,7 @@ __all__ = [
     "pairs",
     "reference_schema",
     "rewards",
+    "scoring",
     "weights",
 ]
 

@@ -36,9 +36,10 @@ def critic(critic: Critic | str | os.PathLike[str], *, bucket_column: str = "buc
     """Make a reward function of any critic, for ``GRPOTrainer`` and whatever else takes TRL's rewards.
 
     The reward of a completion is ``-scale`` × its percentile among the humans of its row's bucket where the critic is
-    calibrated (it has ``percentile``), never below ``-scale``: half of the humans are closer than the one in the middle. Of one that is not, it is
-    ``-scale`` × its score. ``None`` (no reward, in TRL) where the critic has no score, and where the completion is a
-    tool call without an answer. The critic is given the prompts if it uses them.
+    calibrated (it has ``percentile``): half of the humans are closer than the one in the middle, and none is below
+    ``-scale``. Of a critic that is not, it is ``-scale`` × its score. ``None`` (no reward, in TRL) where the critic has
+    no score, and where the completion is a tool call without an answer. The critic is given the prompts if it uses
+    them.
 
     Parameters
     ----------

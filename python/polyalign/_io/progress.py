@@ -1,4 +1,4 @@
-"""A progress bar with rate and time left, on a terminal only."""
+"""Progress bars with rate and time left, on a terminal only."""
 
 from __future__ import annotations
 
@@ -20,3 +20,15 @@ def progress_bar() -> Iterator[Callable[[int, int, int], None]]:
             bar.update(bytes_read - bar.n)
 
         yield update
+
+
+@contextmanager
+def row_bar(total: int | None, shown: bool) -> Iterator[Callable[[int], object]]:
+    """Show rows done of rows in all, if asked to."""
+    if not shown:
+        yield lambda rows: None
+        return
+    from tqdm import tqdm
+
+    with tqdm(total=total, unit=" rows", unit_scale=True, dynamic_ncols=True, leave=False, disable=None) as bar:
+        yield bar.update

@@ -47,7 +47,8 @@ def score_table(buckets: Mapping[str, Mapping[str, Any]], width: int, limit: int
     Parameters
     ----------
     buckets : mapping
-        By bucket: ``rows``, ``scored``, ``mean_distance``, ``mean_percentile``, ``beyond_95``, ``served_by``.
+        By bucket: ``rows``, ``scored``, ``mean_distance``, ``mean_percentile``, ``beyond_95``, ``served_by``; and where
+        a critic scored too, ``critic_scored``, ``mean_critic`` and perhaps ``mean_critic_percentile``.
     width : int
         Of the terminal.
     limit : int
@@ -67,12 +68,21 @@ def score_table(buckets: Mapping[str, Mapping[str, Any]], width: int, limit: int
         "distance": [number(score["mean_distance"], ".3f") for score in scores],
         "percentile": [number(score["mean_percentile"], ".0%") for score in scores],
         "beyond 95%": [number(score["beyond_95"], ".1%") for score in scores],
+        **_critic_columns(scores),
         "served by": [_server(name, score) for name, score in shown],
     }
     fit(columns, [("scored",), ("served by",), ("beyond 95%",)], width)
     table = columns_table(columns, ("bucket", "served by"))
     table.caption = Text("means; humans: percentile 50%, beyond 95% 5%")
     return table
+
+
+def _critic_columns(scores: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Return a critic's means: percentiles, if it is calibrated, else scores."""
+    for name, form in (("mean_critic_percentile", ".0%"), ("mean_critic", ".3f")):
+        if name in scores[0]:
+            return {"critic": [number(score[name], form) for score in scores]}
+    return {}
 
 
 def _server(bucket: str, score: Mapping[str, Any]) -> str:
@@ -84,13 +94,15 @@ def _server(bucket: str, score: Mapping[str, Any]) -> str:
 def _together(buckets: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return the scores of several buckets as those of one."""
 
-    def mean(name: str) -> float | None:
-        known = [(score[name], score["scored"]) for score in buckets if score[name] is not None]
+    def mean(name: str, count: str) -> float | None:
+        known = [(score[name], score[count]) for score in buckets if score[name] is not None]
         rows = sum(count for _, count in known)
         return sum(value * count for value, count in known) / rows if rows else None
 
+    names = dict.fromkeys(("mean_distance", "mean_percentile", "beyond_95"), "scored")
+    names |= {name: "critic_scored" for name in ("mean_critic", "mean_critic_percentile") if name in buckets[0]}
     sums = {name: sum(score[name] for score in buckets) for name in ("rows", "scored")}
-    return {**sums, **{name: mean(name) for name in ("mean_distance", "mean_percentile", "beyond_95")}}
+    return {**sums, **{name: mean(name, count) for name, count in names.items()}}
 
 
 def number(value: float | None, form: str) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,12 +15,16 @@ from polyalign.cli import _options as options
 from polyalign.cli._exit import complain, rejected, tally_exit_code
 from polyalign.cli._help import OUTPUT, REFERENCE, SCORES, command, flag, option
 
+if TYPE_CHECKING:
+    from polyalign.reference import Reference
+
 _TABLE_ROWS = 40
 _EXAMPLES = """
 Examples:
   polyalign score answers.jsonl --reference human.safetensors                       a table, bucket by bucket
   polyalign score answers.jsonl --reference human.safetensors --join bucketed/ --out scores.parquet
   polyalign score answers.jsonl -r human.safetensors --explain 3 --out - | jq 'select(.percentile > 0.95)'
+  polyalign score answers.jsonl -r human.safetensors --critic critic/ --out scores.jsonl
   cat answers.jsonl | polyalign score - --reference human.safetensors --json
 
 Exit codes: 0 fine, 1 error, 2 usage, 3 part of the input could not be read, 4 too many rejects, 130 interrupted.
@@ -62,6 +67,7 @@ Exit codes: 0 fine, 1 error, 2 usage, 3 part of the input could not be read, 4 t
 )
 @flag("--own-length", "Score against the bin of the response's own length, which hides verbosity.", SCORES)
 @option("--tokenizer", "-t", panel=SCORES, metavar="NAME", help="For --own-length, where lengths are in tokens.")
+@options.critic("Score the responses with this critic too")
 @options.support
 @options.min_count
 @options.bucket_field
@@ -81,6 +87,7 @@ def score(
     join: tuple[str, ...],
     own_length: bool,
     tokenizer: str | None,
+    critic: str | None,
     support: tuple[float, float],
     min_count: int,
     bucket_field: str | None,
@@ -104,7 +111,8 @@ def score(
     if explain and output is None:
         raise click.BadParameter("what stands out is said in the lines of --out: give one", param_hint="'--explain'")
     started = time.perf_counter()
-    report = options.load_reference(reference).score_files(
+    humans = options.load_reference(reference)
+    report = _scoring(humans, critic)(
         inputs,
         output,
         tokenizer=tokenizer,
@@ -133,6 +141,15 @@ def score(
     return tally_exit_code(report["tally"], max_rejects)
 
 
+def _scoring(reference: Reference, critic: str | None) -> Callable[..., dict[str, Any]]:
+    """Return what scores files: the reference, or beside it a critic."""
+    if critic is None:
+        return reference.score_files
+    from polyalign.scoring import score_files
+
+    return functools.partial(score_files, reference, critic)
+
+
 def _warnings(report: Mapping[str, Any], joined: bool) -> list[str]:
     """Say which numbers mean less than they seem."""
     rows, warnings = report["tally"]["used"], []
@@ -147,6 +164,12 @@ def _warnings(report: Mapping[str, Any], joined: bool) -> list[str]:
     if without_prompt:
         warnings.append(
             f"{without_prompt:,} of {rows:,} responses have no prompt: what compares a response with it does not count"
+        )
+    unscored = report["critic"]["unscored"] if "critic" in report else 0
+    if unscored:
+        warnings.append(
+            f"{unscored:,} of {report['tally']['rows']:,} rows have no score of {report['critic']['name']}: they can't "
+            "be read, or it knows no humans of their bucket"
         )
     return warnings
 
@@ -167,6 +190,14 @@ def _print(report: Mapping[str, Any], warnings: Sequence[str], output: str | Non
         console.print(line, markup=False)
     for warning in warnings:
         console.print(f"warning: {warning}", style="yellow", markup=False)
+    if "critic" in report:
+        told = report["critic"]
+        percentile = (
+            f", mean percentile {tables.number(told['mean_percentile'], '.0%')}" if "mean_percentile" in told else ""
+        )
+        console.print(
+            f"{told['name']}: {told['scored']:,} scored, mean {tables.number(told['mean'], '.3f')}{percentile}"
+        )
     if report["buckets"]:
         console.print(tables.score_table(report["buckets"], console.width, _TABLE_ROWS))
     for kind, rows in sorted(report["unscored_by_reason"].items(), key=lambda item: -item[1]):

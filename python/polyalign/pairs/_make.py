@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polyalign._io import manifests
+from polyalign._io.progress import row_bar
 from polyalign.critics._given import as_critic
 from polyalign.pairs import _match, _read
 from polyalign.pairs._report import Pairs, Report, bucket_pairs, skip_lines
@@ -303,17 +304,5 @@ def _job(records: Any, samples: Any, given: _Given, reading: _read.Reading, fold
     held = None
     if samples is not None:
         held = _read.open_samples(samples, reading, folder)
-    with _row_bar(rows.count, reading.progress is True) as on_rows:
+    with row_bar(rows.count, reading.progress is True) as on_rows:
         yield _Job(rows, held, given, on_rows)
-
-
-@contextmanager
-def _row_bar(total: int | None, shown: bool) -> Iterator[Callable[[int], object]]:
-    """Show rows done of rows in all, on a terminal only."""
-    if not shown:
-        yield lambda rows: None
-        return
-    from tqdm import tqdm
-
-    with tqdm(total=total, unit=" rows", unit_scale=True, dynamic_ncols=True, leave=False, disable=None) as bar:
-        yield bar.update

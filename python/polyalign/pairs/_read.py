@@ -354,20 +354,22 @@ def _read_samples(paths: Sequence[str], target: Path, reading: Reading) -> Any:
     from polyalign._io.sources import local_inputs
 
     inputs = local_inputs(list(paths))
-    reader = _sample_reader(reading)
+    reader = record_reader(reading)
     return reader.bucket_files(inputs, target, threads=reading.threads, progress=reading.progress)
 
 
-def _sample_reader(reading: Reading) -> Any:
-    """Return a reader of records: a bucketer on the one axis that is always known."""
+def record_reader(reading: Reading, *, samples: bool = True) -> Any:
+    """Return a reader of records: a bucketer on the one axis that is always known.
+
+    Of `samples` a model's text comes before a human's; a response needs no prompt, and an empty one is one.
+    """
     from polyalign.buckets import Bucketer, BucketSchema
 
     labels = dict.fromkeys(("language", "track", "family", "source", "group"), _NOT_READ)
     schema = BucketSchema(axes=["track"])
     fields = {**labels, **reading.fields}
     reader = Bucketer(schema, shape=reading.shape, fields=fields, roles=reading.roles, keep_thinking=True)
-    # A sample needs no prompt, an empty one is counted as such, and a model's text is not the human's beside it.
-    reader._fields.update(lenient=True, samples=True)
+    reader._fields.update(lenient=True, samples=samples)
     return reader
 
 
