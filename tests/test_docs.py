@@ -6,6 +6,9 @@ import re
 import shlex
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from operator import attrgetter
 from pathlib import Path
 
@@ -79,13 +82,31 @@ def commands(text: str) -> list[str]:
 
 
 def trains(page: Path) -> bool:
-    return bool(re.search(r"^polyalign (sft|hdpo) |polyalign.trainers import", page.read_text("utf-8"), re.MULTILINE))
+    return bool(re.search(r"^polyalign (sft|hdpo|generate) |polyalign.(trainers|generation) import", page.read_text("utf-8"), re.MULTILINE))
+
+
+@contextmanager
+def answering(command: str) -> Iterator[str]:
+    """Give a command that asks a server, if it does, one that is there."""
+    if "http://localhost:8000/v1" not in command:
+        yield command
+        return
+    from test_generation_server import Server, answer
+
+    with Server(answer) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        yield command.replace("http://localhost:8000/v1", server.url)
+        server.shutdown()
 
 
 def run(command: str, workplace: Path) -> None:
-    """Run a command in a shell; one that trains here, where torch is loaded already, and for two steps."""
+    """Run a command in a shell; one that trains or generates here, where torch is loaded already, and not for long."""
     if re.match("polyalign (sft|hdpo) ", command):
         assert cli.run([*shlex.split(command)[1:], "--max_steps", "2", "--save_steps", "2"]) == 0, command
+        return
+    if command.startswith("polyalign generate "):
+        with answering(command) as served:
+            assert cli.run([*shlex.split(served)[1:], "--max-new-tokens", "8", "--overwrite"]) == 0, command
         return
     environment = clean_environment(PYTHONPATH=str(Path(polyalign.__file__).parents[1]))
     environment["PATH"] = f"{workplace}:{environment['PATH']}"

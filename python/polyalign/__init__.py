@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from polyalign import critics as critics
     from polyalign import distances as distances
     from polyalign import features as features
+    from polyalign import generation as generation
     from polyalign import pairs as pairs
     from polyalign import rewards as rewards
     from polyalign import scoring as scoring
@@ -45,7 +46,7 @@ _MODULE_OF = {
     "__version__": "polyalign._core",
     "reference_schema": "polyalign.reference",
 }
-_MODULES = {"critics", "distances", "features", "pairs", "reference", "rewards", "scoring", "weights"}
+_MODULES = {"critics", "distances", "features", "generation", "pairs", "reference", "rewards", "scoring", "weights"}
 
 __all__ = [
     "BucketSchema",
@@ -58,6 +59,7 @@ __all__ = [
     "critics",
     "distances",
     "features",
+    "generation",
     "pairs",
     "reference_schema",
     "rewards",

@@ -7,8 +7,8 @@ import sys
 from types import ModuleType
 
 
-def training_module(name: str) -> ModuleType:
-    """Import a module that trains.
+def training_module(name: str, what: str = "training") -> ModuleType:
+    """Import a module that trains, or what needs the same packages.
 
     Raises
     ------
@@ -22,5 +22,5 @@ def training_module(name: str) -> ModuleType:
             raise
         python = "Python 3.11 or later and " if sys.version_info < (3, 11) else ""
         raise ModuleNotFoundError(
-            f"training needs {python}{error.name}: pip install 'polyalign[train]'", name=error.name
+            f"{what} needs {python}{error.name}: pip install 'polyalign[train]'", name=error.name
         ) from error

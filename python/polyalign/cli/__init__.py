@@ -1,4 +1,4 @@
-"""The command line: ``polyalign bucket | count | show | reference | score | pairs | sft | hdpo | features | demo``."""
+"""The command line: ``polyalign bucket | count | show | reference | score | generate | pairs | sft | hdpo | …``."""
 
 from __future__ import annotations
 
@@ -53,7 +53,8 @@ def _run(arguments: list[str]) -> int:
 
 def _interrupted(arguments: list[str]) -> int:
     hint = ""
-    if arguments[:1] == ["bucket"] and not {"-", "--dry-run"} & set(arguments):
+    goes_on = arguments[:1] == ["bucket"] and not {"-", "--dry-run"} & set(arguments)
+    if goes_on or arguments[:1] == ["generate"]:
         hint = "; the same command goes on where it was"
     elif arguments[:2] in (["reference", "build"], ["reference", "merge"]):
         hint = "; no reference was written"

@@ -11,6 +11,7 @@ from polyalign.cli._bucket import bucket
 from polyalign.cli._count import count
 from polyalign.cli._exit import INTERRUPTED
 from polyalign.cli._features import features
+from polyalign.cli._generate import generate
 from polyalign.cli._help import SETTINGS, command, option, write_as_it_is
 from polyalign.cli._pairs import pairs
 from polyalign.cli._reference import reference
@@ -28,6 +29,7 @@ Start here:
   polyalign reference show human.safetensors --html page.html   look at it
   polyalign score answers.jsonl --reference human.safetensors   how far answers are from humans
   polyalign sft --config sft.yaml                               train on human responses, every bucket with its say
+  polyalign generate bucketed/ --model out/sft -o samples.jsonl a model's answers to the same prompts
   polyalign pairs bucketed/ --samples samples.jsonl -o pairs/   humans' and a model's responses, to train on
   polyalign hdpo --config hdpo.yaml                             train towards the humans of every bucket
 
@@ -85,5 +87,5 @@ def demo(output: str, no_train: bool) -> None:
     run_demo(output, train=not no_train)
 
 
-for _command in (bucket, count, show, reference, score, pairs, sft, hdpo, features, demo):
+for _command in (bucket, count, show, reference, score, generate, pairs, sft, hdpo, features, demo):
     app.add_command(_command)

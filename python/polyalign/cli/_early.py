@@ -19,7 +19,7 @@ from polyalign._io.sources import DATA_READERS, data_suffix, is_path
 from polyalign.cli import _config
 from polyalign.cli._options import load_reference
 
-__all__ = ["check", "config_keys", "near", "normal"]
+__all__ = ["check", "check_model", "config_keys", "near", "normal"]
 
 #: The sources that declare the options of both commands which are not ours; importing them takes seconds.
 _THEIRS = {
@@ -56,7 +56,7 @@ def check(command: str, arguments: Sequence[str]) -> None:
             config_keys(given["config"], known)
         given = {**_in_file(given["config"]), **given}
     _require(given)
-    _check_model(given["model_name_or_path"])
+    check_model("--model_name_or_path", given["model_name_or_path"])
     for name in ("dataset_name", "bucket_counts", "ref_model", "chat_template_path", *_HUMANS):
         _check_there(name, given.get(name))
     _check_dataset(given.get("dataset_name"))
@@ -173,17 +173,16 @@ def _check_there(name: str, value: str | None) -> None:
         raise FileNotFoundError(f"--{name}: {value}: no such file or folder")
 
 
-def _check_model(name: str) -> None:
+def check_model(flag: str, name: str) -> None:
+    """Refuse a model's name that is a path at which there is none."""
     path = Path(name)
     if path.is_file():
-        raise NotADirectoryError(
-            f"--model_name_or_path: {name}: a file; give the model's folder, or its name on the hub"
-        )
+        raise NotADirectoryError(f"{flag}: {name}: a file; give the model's folder, or its name on the hub")
     if path.is_dir():
         if not any((path / file).is_file() for file in _MODEL_FILES):
-            raise FileNotFoundError(f"--model_name_or_path: {name}: no model: the folder has no config.json")
+            raise FileNotFoundError(f"{flag}: {name}: no model: the folder has no config.json")
     elif is_path(name):
-        raise FileNotFoundError(f"--model_name_or_path: {name}: no such folder")
+        raise FileNotFoundError(f"{flag}: {name}: no such folder")
 
 
 def _check_dataset(name: str | None) -> None:

@@ -8,8 +8,9 @@ from typing import Any, TypeVar
 import click
 
 OUTPUT, REFERENCE, SCORES, TOKENS = "Output", "Human reference", "Scores", "Tokens"
+MODEL, SERVER, SAMPLING, PROMPTS = "Model", "Server", "Sampling", "Prompts"
 BUCKETS, READING, GENERAL = "Buckets", "Reading records", "General"
-_PANELS = (OUTPUT, REFERENCE, SCORES, TOKENS, BUCKETS, READING, GENERAL)
+_PANELS = (OUTPUT, MODEL, SERVER, SAMPLING, PROMPTS, REFERENCE, SCORES, TOKENS, BUCKETS, READING, GENERAL)
 _WIDTH = 110
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": _WIDTH}

@@ -186,11 +186,11 @@ class Rows:
             row += len(batch)
 
 
-def open_rows(what: str, source: Any) -> Rows:
-    """Open records: bucketed folders, Parquet, an Arrow table or a data set."""
+def open_rows(what: str, source: Any, split: str = "train") -> Rows:
+    """Open records: a split of bucketed folders, Parquet, an Arrow table or a data set."""
     if is_dataset(source):
         return _dataset(what, source)
-    return _table(what, source) if is_arrow(source) else _parquet(what, _paths(what, source))
+    return _table(what, source) if is_arrow(source) else _parquet(what, _paths(what, source), split)
 
 
 def _paths(what: str, source: Any) -> list[str]:
@@ -223,14 +223,14 @@ def _table(what: str, source: Any) -> Rows:
     return Rows(tuple(table.column_names), len(table), None, read)
 
 
-def _parquet(what: str, paths: Sequence[str]) -> Rows:
+def _parquet(what: str, paths: Sequence[str], split: str) -> Rows:
     from polyalign._io.sources import local_inputs
 
     arrow()
     manifests, files = [], []
     for path in map(Path, local_inputs(list(paths))):
         manifests.append(_manifest(path))
-        files += _parquet_files(what, path)
+        files += _parquet_files(what, path, split)
     if len({made and (made.schema, made.tokenizer) for made in manifests}) > 1:
         raise ValueError(f"the {what} are bucketed by different schemas, or some are not bucketed: bucket them alike")
     opened = [_open_parquet(file) for file, _ in files]
@@ -262,10 +262,13 @@ def _manifest(path: Path) -> Manifest | None:
     return made
 
 
-def _parquet_files(what: str, path: Path) -> list[tuple[Path, str]]:
+def _parquet_files(what: str, path: Path, split: str) -> list[tuple[Path, str]]:
     """Return the Parquet files of an input, in order, with their names for messages."""
     if path.is_dir():
-        found = [file for file in sorted(path.rglob("*.parquet")) if not file.name.startswith((".", "test-"))]
+        there = [file for file in sorted(path.rglob("*.parquet")) if not file.name.startswith(".")]
+        found = [file for file in there if file.name.startswith("test-") == (split == "test")]
+        if there and not found and split == "test":
+            raise ValueError(f"{path}: nothing in it is held out; polyalign bucket --test-share does that")
         if not found:
             raise ValueError(f"{path}: no Parquet in it; polyalign bucket makes such a folder of a corpus")
         return [(file, file.relative_to(path.parent).as_posix()) for file in found]
