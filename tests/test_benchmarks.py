@@ -334,3 +334,22 @@ class TestWeighting:
         assert weighting.cell({0: 1.0, 1: 2.2}, {0: 1.0, 1: 2.0}) == "+0.100 ±1.271"
         assert weighting.cell({0: 0.5}, {0: 1.0, 1: 2.0}) == "-0.500"
         assert weighting.cell({}, {0: 1.0}) == ""
+
+
+class TestGeneration:
+    def test_answers_the_same_requests_both_ways(self) -> None:
+        pytest.importorskip("transformers", reason="transformers is not installed: pip install 'polyalign[train]'")
+        import pyarrow as pa
+
+        import generation
+        import tiny
+        from polyalign.generation import Sampling, TransformersEngine
+
+        rows = [{"id": f"r{at}", **row} for at, row in enumerate(tiny.responses(12).to_list())]
+        engine = TransformersEngine(tiny.model(), tiny.tokenizer(), batch_tokens=60)
+        sampling = Sampling(max_new_tokens=6, min_new_tokens=6)
+        found = generation.measure(engine, pa.Table.from_pylist(rows), sampling, prompts=10, turns=2)
+        assert sum(found["batches"]) == found["requests"] == 10
+        assert len(found["batches"]) > 1
+        assert found["ratio"] > 0
+        assert [len(times) for times in found["seconds"].values()] == [2, 2]

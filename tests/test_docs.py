@@ -82,7 +82,13 @@ def commands(text: str) -> list[str]:
 
 
 def trains(page: Path) -> bool:
-    return bool(re.search(r"^polyalign (sft|hdpo|generate) |polyalign.(trainers|generation) import", page.read_text("utf-8"), re.MULTILINE))
+    return bool(
+        re.search(
+            r"^polyalign (sft|hdpo|generate) |polyalign.(trainers|generation) import",
+            page.read_text("utf-8"),
+            re.MULTILINE,
+        )
+    )
 
 
 @contextmanager
