@@ -12,6 +12,7 @@ import numpy as np
 import polyalign as pa
 from humans import SCHEMA, records
 from polyalign import distances, features
+from polyalign.critics._discriminative import _NODE_TYPES
 
 TEXTS = ["We think that maybe it is so, however late.", "你今天过得怎么样？我们去公园散步吧。"] * 600
 
@@ -33,6 +34,24 @@ def calls(folder: Path, tokenizer: Path) -> dict[str, Callable[[], Any]]:
     def fresh() -> pa.Reference:
         """A reference that has worked nothing out yet."""
         return pa.Reference.load(folder / "reference")
+
+    def classifier() -> pa.critics.DiscriminativeCritic:
+        """One that was not trained: a leaf."""
+        leaf = tuple(np.array([value], kind) for value, kind in zip((0, -1, 0, 0, 0, 0, 1), _NODE_TYPES, strict=True))
+        critic = pa.critics.DiscriminativeCritic(
+            schema=SCHEMA,
+            weights=np.ones(1 << 18, np.float32),
+            bias=0.0,
+            nodes=leaf,
+            base=0.0,
+            trained=np.zeros(0, np.uint64),
+            provenance={"humans": 0, "samples": 0},
+            reference=fresh(),
+        )
+        return critic.calibrate(TEXTS, [bucket] * len(TEXTS))
+
+    def ensemble() -> pa.critics.EnsembleCritic:
+        return pa.critics.EnsembleCritic({"support": pa.critics.SupportCritic(fresh()), "classifier": classifier()})
 
     bucket = "en|single|qa|short"
     buckets = [bucket] * len(TEXTS)
@@ -64,12 +83,23 @@ def calls(folder: Path, tokenizer: Path) -> dict[str, Callable[[], Any]]:
         "Reference.explain": lambda: fresh().explain(TEXTS[0], bucket),
         "Reference.score_files": lambda: fresh().score_files(str(corpus)),
         "SupportCritic.score": lambda: pa.critics.SupportCritic(fresh()).score(TEXTS, buckets),
+        "SupportCritic.percentile": lambda: pa.critics.SupportCritic(fresh()).percentile(TEXTS, buckets),
+        "DiscriminativeCritic.score": lambda: classifier().score(TEXTS, buckets),
+        "DiscriminativeCritic.percentile": lambda: classifier().percentile(TEXTS, buckets),
+        "DiscriminativeCritic.evidence": lambda: classifier().evidence(TEXTS),
+        "DiscriminativeCritic.calibrate": lambda: classifier().calibrate(TEXTS, buckets),
+        "EnsembleCritic.score": lambda: ensemble().score(TEXTS, buckets),
+        "EnsembleCritic.percentile": lambda: ensemble().percentile(TEXTS, buckets),
+        "EnsembleCritic.percentiles": lambda: ensemble().percentiles(TEXTS, buckets),
+        "EnsembleCritic.calibrate": lambda: ensemble().calibrate(TEXTS, buckets),
+        "critics.compare": lambda: pa.critics.compare({"classifier": classifier()}, TEXTS[:40], buckets[:40]),
         "from_samples": lambda: pa.pairs.from_samples(folder / "bucketed", samples, reference=fresh()),
         "from_preferences": lambda: pa.pairs.from_preferences(preferences, reference=fresh()),
         "pair_files": lambda: pa.pairs.pair_files(
             folder / "bucketed", folder / "pairs", samples=samples, reference=fresh(), overwrite=True
         ),
         "rewards.support": lambda: pa.rewards.support(fresh())(TEXTS[:64], bucket=buckets[:64]),
+        "rewards.critic": lambda: pa.rewards.critic(ensemble())(TEXTS[:64], bucket=buckets[:64]),
         "histogram_distance": lambda: distances.histogram_distance(weights, weights[::-1], "energy"),
         "pairwise_histogram_distance": lambda: distances.pairwise_histogram_distance(weights, "energy"),
         "sample_distance": lambda: distances.sample_distance(floats, floats[::-1]),

@@ -6,7 +6,7 @@ Any object with ``score(responses, buckets) -> float32 [n]`` is one, lower being
 Examples
 --------
 >>> import polyalign as pa
->>> critic = SupportCritic(pa.Reference.from_arrow(pa.reference.example_table()))
+>>> critic = pa.critics.SupportCritic(pa.Reference.from_arrow(pa.reference.example_table()))
 >>> buckets = ["en|single|qa|short", "en|single|qa|short", "fr|single|qa|short"]
 >>> critic.score(["Yes, it does.", "", "Oui."], buckets).tolist()
 [0.0, 5.0, nan]
@@ -14,20 +14,60 @@ Examples
 
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING
+
 from polyalign.critics._diagnosis import BucketScores, Diagnosis, check_scores
 from polyalign.critics._protocol import FURTHEST, Critic, ask, ask_percentiles, is_calibrated
 from polyalign.critics._saved import load
 from polyalign.critics._support import SupportCritic
 
+if TYPE_CHECKING:
+    from polyalign.critics import attacks as attacks
+    from polyalign.critics._compare import Comparison as Comparison
+    from polyalign.critics._compare import CriticReport as CriticReport
+    from polyalign.critics._compare import compare as compare
+    from polyalign.critics._discriminative import DiscriminativeCritic as DiscriminativeCritic
+    from polyalign.critics._ensemble import EnsembleCritic as EnsembleCritic
+
+# What needs numpy is loaded when it is used.
+_MODULE_OF = {
+    "Comparison": "_compare",
+    "CriticReport": "_compare",
+    "DiscriminativeCritic": "_discriminative",
+    "EnsembleCritic": "_ensemble",
+    "compare": "_compare",
+}
+
 __all__ = [
     "FURTHEST",
     "BucketScores",
+    "Comparison",
     "Critic",
+    "CriticReport",
     "Diagnosis",
+    "DiscriminativeCritic",
+    "EnsembleCritic",
     "SupportCritic",
     "ask",
     "ask_percentiles",
+    "attacks",
     "check_scores",
+    "compare",
     "is_calibrated",
     "load",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name == "attacks":
+        return importlib.import_module("polyalign.critics.attacks")
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'polyalign.critics' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"polyalign.critics.{_MODULE_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -31,7 +31,7 @@ fn group(name: &str) -> PyResult<Group> {
 }
 
 /// Subtags of languages by any name; one that is not known is an error.
-fn subtags(languages: &[&str]) -> PyResult<Vec<&'static str>> {
+pub fn subtags(languages: &[&str]) -> PyResult<Vec<&'static str>> {
     let subtag = |(at, name): (usize, &&str)| match primary_subtag(name) {
         Some(tag) => Ok(tag),
         None if name.is_empty() || *name == "und" => Ok("und"),

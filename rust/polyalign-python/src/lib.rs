@@ -3,6 +3,7 @@
 mod arrow_in;
 mod arrow_out;
 mod buckets;
+mod classifier;
 mod distances;
 mod errors;
 mod features;
@@ -28,6 +29,8 @@ mod _core {
     use arrow_out::arrow_column;
     #[pymodule_export]
     use buckets::{Bucketer, check_schema_fits, first_rows, normalise_schema};
+    #[pymodule_export]
+    use classifier::{char_ngrams, cut_words, ngram_scores, tree_scores};
     #[pymodule_export]
     use distances::{
         directions, embedding_energy, histogram_distances, mahalanobis, mean_nearest, mmd, nearest,

@@ -4,9 +4,10 @@
 //! Data flows one way: what [`stream`] reads of files becomes [`records`], whose responses go into [`buckets`] by their
 //! length in [`tokens`]; the [`features`] of a response, measured on its [`text`], are what a [`reference`](mod@reference)
 //! counts in every bucket and what the [`distance`] of others is taken in. [`jobs`] put these together, one for each
-//! command. Nothing imports what stands after it in that order: text, tokens, records, buckets, features, distance, reference, stream, jobs.
+//! command. Nothing imports what stands after it in that order: text, tokens, records, buckets, features, distance, classifier, reference, stream, jobs.
 
 pub mod buckets;
+pub mod classifier;
 pub mod cpu;
 pub mod distance;
 pub mod error;

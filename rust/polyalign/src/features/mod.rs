@@ -6,6 +6,7 @@
 mod analysis;
 pub mod bins;
 mod characters;
+mod cut;
 mod function;
 mod interaction;
 mod language;
@@ -24,6 +25,7 @@ mod structure;
 pub mod syntax;
 mod vocabulary;
 
+pub use cut::Cutter;
 pub use language::Language;
 pub use row::PLACES;
 

@@ -1,0 +1,529 @@
+"""A classifier of human against machine as a critic."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from polyalign import _core, features
+from polyalign._io import responses as texts_of
+from polyalign._text.words import counted
+from polyalign.buckets import BucketSchema
+from polyalign.buckets._schema import axis_names
+from polyalign.critics import _saved, attacks
+from polyalign.critics._calibration import MIN_COUNT, Calibration
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from polyalign.reference import Reference
+
+_MOST_CHARACTERS, _BITS = 4, 18
+_FOLDS = 5
+# Texts are measured so many at a time.
+_CHUNK = 20_000
+_NODES = ("roots", "column", "threshold", "missing_left", "left", "right", "value")
+_NODE_TYPES = ("uint32", "int32", "float64", "bool", "uint32", "uint32", "float64")
+#: An end in mid-sentence is what texts cut to equal length have as well; the others are people's own words.
+_NOT_LEARNT = ("cut_short", "constant")
+
+
+class DiscriminativeCritic:
+    """A classifier of human against machine as a critic: −ln of the probability that a person wrote the response.
+
+    Boosted trees over the features of a response (with its prompt), its support distance and lexical surprisals where a
+    reference and a lexical critic are given, and the evidence of a logistic regression on hashed character n-grams.
+    Trained by :meth:`train`, with scikit-learn; it scores without.
+
+    Examples
+    --------
+    >>> import polyalign as pa
+    >>> humans = [f"Well, I think it is number {n}." for n in range(120)]
+    >>> samples = [f"Certainly! The number is {n}. I hope this helps!" for n in range(120)]
+    >>> buckets = ["en|single|qa|short"] * 120
+    >>> critic = DiscriminativeCritic.train(humans, buckets, samples, seed=0)
+    >>> human, machine = critic.score(["Well, I think it is number 70.", "Certainly! I hope this helps!"], buckets[:2])
+    >>> bool(human < machine)
+    True
+    """
+
+    uses_prompts = True
+
+    def __init__(
+        self,
+        *,
+        schema: BucketSchema,
+        weights: npt.NDArray[np.float32],
+        bias: float,
+        nodes: tuple[npt.NDArray[Any], ...],
+        base: float,
+        trained: npt.NDArray[np.uint64],
+        provenance: Mapping[str, Any],
+        reference: Reference | None = None,
+        lexical: Any = None,
+        calibration: Calibration | None = None,
+        threads: int | None = None,
+    ) -> None:
+        self.schema = schema
+        self.reference, self.lexical = reference, lexical
+        self.calibration = calibration
+        self.provenance = dict(provenance)
+        self._weights, self._bias = weights, bias
+        self._nodes, self._base = nodes, base
+        self._trained = trained
+        self._threads = threads
+
+    @classmethod
+    def train(
+        cls,
+        responses: Sequence[str],
+        buckets: Sequence[str],
+        samples: Sequence[str | None],
+        *,
+        prompts: Sequence[Any] | None = None,
+        groups: Sequence[str] | None = None,
+        reference: Reference | None = None,
+        lexical: Any = None,
+        schema: BucketSchema | None = None,
+        held_out: float = 0.25,
+        seed: int = 0,
+        threads: int | None = None,
+    ) -> DiscriminativeCritic:
+        """Train one, and calibrate it with humans that it has not seen.
+
+        The machine's side are the samples, and every attack that a single response can show (:mod:`attacks`), half of
+        the weight each; each sample counts as it is and cut to the length of the human's, as the human cut to its own.
+        Within a bucket both sides weigh the same, so that the bucket tells nothing.
+
+        Parameters
+        ----------
+        responses : sequence of str, length n
+            What people said. Not rows that `lexical` was built of, whose words it would know too well.
+        buckets : sequence of str, length n
+        samples : sequence of str or None, length n
+            What a model said to the same prompt; ``None``: nothing.
+        prompts : sequence, length n, optional
+            As texts or message lists.
+        groups : sequence of str, length n, optional
+            Rows of one group are held out together. Default: every row is its own.
+        reference : Reference, optional
+        lexical : LexicalCritic, optional
+        schema : BucketSchema, optional
+            What the buckets are. Default: the reference's, else ``BucketSchema()``.
+        held_out : float, default .25
+            The share of rows that calibrate, by the hash of their group.
+        seed : int, default 0
+        threads : int, optional
+
+        Raises
+        ------
+        ValueError
+            Lengths that differ; fewer than 20 humans or samples to train on.
+        ImportError
+            scikit-learn is missing.
+        """
+        schema = schema or (BucketSchema() if reference is None else reference.schema)
+        rows = _Rows.of(responses, buckets, samples, prompts, groups)
+        known, unseen = rows.split(held_out)
+        known.check()
+        measured = _Measured(reference, lexical, threads)
+        critic = _train(cls, known, measured, schema, seed)
+        return critic.calibrate(unseen.responses, unseen.buckets, prompts=unseen.prompts)
+
+    def score(
+        self, responses: Sequence[str], buckets: Sequence[str | None], prompts: Sequence[Any] | None = None
+    ) -> npt.NDArray[np.float32]:
+        """Score responses: 0 for what people alone would write; NaN where the bucket is none of the schema."""
+        named = [bucket or "" for bucket in buckets]
+        asked = None if prompts is None else list(prompts)
+        found = np.empty(len(responses), dtype=np.float32)
+        for start in range(0, len(responses), _CHUNK):
+            part = slice(start, start + _CHUNK)
+            matrix = self._measured().matrix(responses[part], named[part], asked and asked[part])
+            evidence = self.evidence(responses[part])
+            margins = _core.tree_scores(np.column_stack([matrix, evidence]), self._nodes, self._threads)
+            found[part] = np.logaddexp(0.0, margins + self._base)
+        axes = axis_names(self.schema)
+        broken = [bucket.count("|") + 1 != len(axes) for bucket in named]
+        found[np.flatnonzero(broken)] = np.nan
+        return found
+
+    def evidence(self, responses: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Return the log-odds of the character n-grams alone, above 0 for the machine."""
+        return _core.ngram_scores(list(responses), _MOST_CHARACTERS, self._weights, self._threads) + np.float32(
+            self._bias
+        )
+
+    def percentile(
+        self, responses: Sequence[str], buckets: Sequence[str | None], prompts: Sequence[Any] | None = None
+    ) -> npt.NDArray[np.float32]:
+        """Return how far out responses are among held-out humans of their buckets, 0 to 1.
+
+        Raises
+        ------
+        ValueError
+            It is not calibrated.
+        """
+        if self.calibration is None:
+            raise ValueError("the critic is not calibrated: calibrate it with humans that it was not trained on")
+        return self.calibration.percentile(self.score(responses, buckets, prompts), buckets)
+
+    def calibrate(
+        self,
+        responses: Sequence[str],
+        buckets: Sequence[str],
+        *,
+        prompts: Sequence[Any] | None = None,
+        min_count: int = MIN_COUNT,
+    ) -> DiscriminativeCritic:
+        """Return it calibrated with humans that it was not trained on.
+
+        Raises
+        ------
+        ValueError
+            It was trained on more than half of them (with their prompts); too few of them.
+        """
+        keys = _keys(responses, prompts)
+        seen = np.isin(keys, self._trained)
+        if seen.mean() > 0.5:
+            raise ValueError(
+                f"{int(seen.sum()):,} of {counted(len(responses), 'human')} are what the critic was trained on: "
+                "calibrate it with others"
+            )
+        scores = self.score(responses, buckets, prompts)
+        self.calibration = Calibration.fit(scores, buckets, axes=axis_names(self.schema), min_count=min_count)
+        return self
+
+    def save(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Save it as a folder.
+
+        Raises
+        ------
+        FileExistsError
+            Something is there that is not replaced.
+        """
+        tensors: dict[str, npt.NDArray[Any]] = {
+            "ngrams": self._weights,
+            "trained": self._trained,
+            **{f"trees/{name}": nodes for name, nodes in zip(_NODES, self._nodes, strict=True)},
+            **(self.calibration.tensors() if self.calibration else {}),
+        }
+        parts: dict[str, Any] = {}
+        if self.reference is not None:
+            parts["human.safetensors"] = self.reference
+        if self.lexical is not None:
+            parts["lexical"] = self.lexical
+        settings = {
+            "bias": self._bias,
+            "base": self._base,
+            "columns": self._measured().names(),
+            "reference": self.reference is not None,
+            "lexical": self.lexical is not None,
+            "provenance": self.provenance,
+        }
+        _saved.write(folder, "discriminative", self.schema, settings, tensors, overwrite=overwrite, parts=parts)
+
+    @classmethod
+    def from_saved(cls, saved: _saved.Saved) -> DiscriminativeCritic:
+        """Take what was saved; ``ValueError`` where it is damaged or measured otherwise today."""
+        from polyalign.reference import Reference
+
+        reference = lexical = None
+        if saved.setting("reference", bool):
+            reference = Reference.load(saved.folder / "human.safetensors")
+        if saved.setting("lexical", bool):
+            lexical = _saved.load(saved.folder / "lexical")
+        nodes = tuple(
+            saved.tensor(f"trees/{name}", dtype, (None,)) for name, dtype in zip(_NODES, _NODE_TYPES, strict=True)
+        )
+        axes = axis_names(saved.schema)
+        critic = cls(
+            schema=saved.schema,
+            weights=saved.tensor("ngrams", np.float32, (1 << _BITS,)),
+            bias=saved.setting("bias", float, int),
+            nodes=nodes,
+            base=saved.setting("base", float, int),
+            trained=saved.tensor("trained", np.uint64, (None,)),
+            provenance=saved.setting("provenance", dict),
+            reference=reference,
+            lexical=lexical,
+        )
+        calibration = Calibration.from_tensors(saved.tensors, axes, str(saved.folder))
+        critic.calibration = calibration if len(calibration) else None
+        names = critic._measured().names()
+        if saved.setting("columns", list) != names:
+            raise ValueError(f"{saved.folder}: trained on other features than this polyalign measures; train anew")
+        try:
+            _core.tree_scores(np.zeros((1, len(names) + 1)), nodes, 1)
+        except ValueError as error:
+            raise ValueError(f"{saved.folder}: {error}; it is damaged: train anew") from None
+        return critic
+
+    @property
+    def keep_thinking(self) -> bool:
+        """Whether reasoning counts: as it did among the humans of the reference."""
+        return self.reference is not None and self.reference.keep_thinking
+
+    def _measured(self) -> _Measured:
+        return _Measured(self.reference, self.lexical, self._threads)
+
+    def __repr__(self) -> str:
+        told = self.provenance
+        state = "" if self.calibration is not None else ", not calibrated"
+        return f"<DiscriminativeCritic of {told['humans']:,} humans and {told['samples']:,} samples{state}>"
+
+
+class _Measured:
+    """What trees see of a response but for its characters."""
+
+    def __init__(self, reference: Reference | None, lexical: Any, threads: int | None) -> None:
+        self.reference, self.lexical, self.threads = reference, lexical, threads
+
+    def names(self) -> list[str]:
+        names = [feature.name for feature in features.registry()]
+        if self.reference is not None:
+            names.append("support_distance")
+        if self.lexical is not None:
+            names += [f"lexical_{name}" for name in self.lexical.feature_names]
+        return names
+
+    def matrix(
+        self, texts: Sequence[str], buckets: Sequence[str], prompts: Sequence[Any] | None
+    ) -> npt.NDArray[np.float64]:
+        """Return a row a text, a column a name; NaN: not defined."""
+        if not texts:
+            return np.empty((0, len(self.names())))
+        languages = [language if attacks.is_language(language) else "und" for language in attacks.languages_of(buckets)]
+        table = features.extract(texts, languages, prompts=prompts, keep_thinking=True, threads=self.threads)
+        columns = [np.asarray(table[name], dtype=np.float64) for name in table.column_names]
+        if self.reference is not None:
+            distance = self.reference.support_distance(
+                texts, buckets, prompts=prompts, warn=False, threads=self.threads
+            )
+            columns.append(distance.astype(np.float64))
+        if self.lexical is not None:
+            columns += list(self.lexical.features(texts, buckets).astype(np.float64).T)
+        return np.ascontiguousarray(np.column_stack(columns))
+
+
+class _Rows:
+    """What people said, and a model to the same prompts."""
+
+    def __init__(
+        self,
+        responses: list[str],
+        buckets: list[str],
+        samples: list[str | None],
+        prompts: list[Any] | None,
+        groups: list[str],
+    ) -> None:
+        self.responses, self.buckets, self.samples = responses, buckets, samples
+        self.prompts, self.groups = prompts, groups
+
+    @classmethod
+    def of(cls, responses: Any, buckets: Any, samples: Any, prompts: Any, groups: Any) -> _Rows:
+        given = {"responses": responses, "buckets": buckets, "samples": samples, "prompts": prompts, "groups": groups}
+        lengths = {name: len(value) for name, value in given.items() if value is not None}
+        if len(set(lengths.values())) > 1:
+            told = ", ".join(f"{name} {length:,}" for name, length in lengths.items())
+            raise ValueError(f"lengths differ ({told}): give one for each")
+        told_groups = [str(at) for at in range(len(responses))] if groups is None else [str(group) for group in groups]
+        samples = [sample or None for sample in samples]
+        return cls(list(responses), list(buckets), samples, prompts, told_groups)
+
+    def split(self, share: float) -> tuple[_Rows, _Rows]:
+        """Part them by the hash of their group: so much goes into the second."""
+        if not 0 < share < 1:
+            raise ValueError(f"held_out is {share}: it must be between 0 and 1")
+        hashes = [hashlib.blake2b(group.encode(), digest_size=8).digest() for group in self.groups]
+        held = [int.from_bytes(found, "big") < share * 2**64 for found in hashes]
+        return self._taken(not value for value in held), self._taken(held)
+
+    def _taken(self, keep: Iterable[bool]) -> _Rows:
+        at = [row for row, kept in enumerate(keep) if kept]
+        prompts = None if self.prompts is None else [self.prompts[row] for row in at]
+        responses, buckets = ([column[row] for row in at] for column in (self.responses, self.buckets))
+        samples = [self.samples[row] for row in at]
+        return _Rows(responses, buckets, samples, prompts, [self.groups[row] for row in at])
+
+    def check(self) -> None:
+        samples = sum(sample is not None for sample in self.samples)
+        for count, what in ((len(self.responses), "human"), (samples, "sample")):
+            if count < MIN_COUNT:
+                raise ValueError(f"{counted(count, what)} to train on: {MIN_COUNT} at least are needed of each side")
+
+
+class _Examples:
+    """Texts of both sides with their weights; `rows` are those that they are made of."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self.rows: list[int] = []
+        self.machine: list[bool] = []
+        self.weights: list[float] = []
+
+    def add(self, made: Iterable[tuple[int, str | None]], machine: bool, weight: float) -> None:
+        found = [(row, text) for row, text in made if text is not None]
+        self.texts += [text for _, text in found]
+        self.rows += [row for row, _ in found]
+        self.machine += [machine] * len(found)
+        self.weights += [weight / max(1, len(found))] * len(found)
+
+    def balanced(self, buckets: Sequence[str]) -> npt.NDArray[np.float64]:
+        """Return weights of mean 1 with which both sides weigh the same in each bucket."""
+        weights, machine = np.array(self.weights), np.array(self.machine)
+        _, bucket = np.unique([buckets[row] for row in self.rows], return_inverse=True)
+        sums = [np.bincount(bucket, weights * side) for side in (~machine, machine)]
+        smaller = np.minimum(*sums)
+        for side, total in zip((~machine, machine), sums, strict=True):
+            weights[side] *= (smaller / np.maximum(total, 1e-300))[bucket[side]]
+        weights /= weights.mean()
+        return weights
+
+
+def _examples(rows: _Rows, seed: int) -> _Examples:
+    found = _Examples()
+    both = [at for at, sample in enumerate(rows.samples) if sample is not None]
+    samples = [rows.samples[at] or "" for at in both]
+    cut_humans, cut_samples = attacks.equal_length(
+        [rows.responses[at] for at in both], samples, [rows.buckets[at] for at in both]
+    )
+    found.add(enumerate(rows.responses), False, 1.0)
+    found.add(zip(both, cut_humans, strict=True), False, 0.5)
+    found.add(zip(both, samples, strict=True), True, 0.5)
+    found.add(zip(both, cut_samples, strict=True), True, 0.5)
+    made = list(_attacks(rows, seed))
+    for texts in made:
+        found.add(enumerate(texts), True, 1.0 / len(made))
+    return found
+
+
+def _attacks(rows: _Rows, seed: int) -> Iterator[list[str | None]]:
+    """Give each attack that a single response can show."""
+    learnt = [name for name in attacks.ATTACKS if name not in _NOT_LEARNT]
+    if rows.prompts is None:
+        learnt.remove("other_prompt")
+    yield from attacks.battery(rows.responses, rows.buckets, attacks=learnt, seed=seed).values()
+
+
+def _train(
+    cls: type[DiscriminativeCritic], rows: _Rows, measured: _Measured, schema: BucketSchema, seed: int
+) -> DiscriminativeCritic:
+    sklearn = _sklearn()
+    examples = _examples(rows, seed)
+    weights = examples.balanced(rows.buckets)
+    machine = np.array(examples.machine)
+    folds = _folds([rows.groups[row] for row in examples.rows])
+    grams = _csr(examples.texts, measured.threads)
+    regression = sklearn["LogisticRegression"](C=10.0, max_iter=60, tol=1e-3, random_state=0)
+    evidence = np.empty(len(machine))
+    for fold in range(_FOLDS):
+        own = folds == fold
+        if not own.any():
+            continue
+        regression.fit(grams[~own], machine[~own], sample_weight=weights[~own])
+        evidence[own] = regression.decision_function(grams[own])
+    regression.fit(grams, machine, sample_weight=weights)
+    buckets = [rows.buckets[row] for row in examples.rows]
+    prompts = None if rows.prompts is None else [rows.prompts[row] for row in examples.rows]
+    matrix = np.column_stack([measured.matrix(examples.texts, buckets, prompts), evidence])
+    matrix[:, np.isnan(matrix).all(axis=0)] = 0.0  # scikit-learn can't bin what is never defined; no tree asks for it
+    trees = sklearn["HistGradientBoostingClassifier"](
+        max_iter=300,
+        learning_rate=0.06,
+        max_leaf_nodes=15,
+        min_samples_leaf=10,
+        l2_regularization=1.0,
+        max_features=0.3,
+        random_state=seed,
+        early_stopping=False,
+    )
+    trees.fit(matrix, machine, sample_weight=weights)
+    nodes, base = _nodes(trees)
+    _check_same(trees, matrix, nodes, base)
+    provenance = {
+        "humans": len(rows.responses),
+        "samples": sum(sample is not None for sample in rows.samples),
+        "examples": len(machine),
+        "seed": seed,
+        "prompts": rows.prompts is not None,
+    }
+    return cls(
+        schema=schema,
+        weights=regression.coef_[0].astype(np.float32),
+        bias=float(regression.intercept_[0]),
+        nodes=nodes,
+        base=base,
+        trained=np.unique(_keys(rows.responses, rows.prompts)),
+        provenance=provenance,
+        reference=measured.reference,
+        lexical=measured.lexical,
+        threads=measured.threads,
+    )
+
+
+def _sklearn() -> dict[str, Any]:
+    try:
+        from sklearn.ensemble import HistGradientBoostingClassifier
+        from sklearn.linear_model import LogisticRegression
+    except ImportError:
+        raise ImportError("training this critic needs scikit-learn: pip install 'polyalign[critics]'") from None
+    return {
+        "HistGradientBoostingClassifier": HistGradientBoostingClassifier,
+        "LogisticRegression": LogisticRegression,
+    }
+
+
+def _csr(texts: Sequence[str], threads: int | None) -> Any:
+    from scipy.sparse import csr_matrix
+
+    indptr, indices, values = _core.char_ngrams(list(texts), _MOST_CHARACTERS, _BITS, threads)
+    return csr_matrix((values, indices, indptr), shape=(len(texts), 1 << _BITS))
+
+
+def _folds(groups: Sequence[str]) -> npt.NDArray[np.int64]:
+    """Part examples by their group, whatever else there is."""
+    hashes = [hashlib.blake2b(group.encode(), digest_size=8, person=b"folds").digest() for group in groups]
+    return np.array([int.from_bytes(found, "big") % _FOLDS for found in hashes])
+
+
+def _nodes(trees: Any) -> tuple[tuple[npt.NDArray[Any], ...], float]:
+    """Return the nodes of scikit-learn's trees as columns."""
+    parts = [predictor[0].nodes for predictor in trees._predictors]
+    offsets = np.cumsum([0, *map(len, parts)])
+    nodes = np.concatenate(parts)
+    shift = np.repeat(offsets[:-1], [len(part) for part in parts])
+    leaf = nodes["is_leaf"].astype(bool)
+    column = np.where(leaf, -1, nodes["feature_idx"].astype(np.int64)).astype(np.int32)
+    columns = (
+        offsets[:-1].astype(np.uint32),
+        column,
+        # Infinite where what is defined goes left.
+        np.where(leaf, 0.0, np.minimum(nodes["num_threshold"], np.finfo(np.float64).max)).astype(np.float64),
+        nodes["missing_go_to_left"].astype(bool),
+        (nodes["left"] + shift).astype(np.uint32),
+        (nodes["right"] + shift).astype(np.uint32),
+        nodes["value"].astype(np.float64),
+    )
+    return columns, float(np.ravel(trees._baseline_prediction)[0])
+
+
+def _check_same(trees: Any, matrix: npt.NDArray[np.float64], nodes: Any, base: float) -> None:
+    """Whatever version of scikit-learn trained them, the engine's trees are its own."""
+    rows = np.ascontiguousarray(matrix[:200])
+    if not np.allclose(_core.tree_scores(rows, nodes, 1) + base, trees.decision_function(rows), atol=1e-6):
+        raise RuntimeError("this version of scikit-learn keeps its trees in another way: polyalign can't read them")
+
+
+def _keys(responses: Sequence[str], prompts: Sequence[Any] | None) -> npt.NDArray[np.uint64]:
+    """Return a hash of each response with its prompt."""
+    asked = texts_of.prompts(prompts) or [None] * len(responses)
+    told = (
+        repr((text, prompt)).encode("utf-8", "surrogatepass") for text, prompt in zip(responses, asked, strict=True)
+    )
+    found = [int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "big") for key in told]
+    return np.array(found, dtype=np.uint64)

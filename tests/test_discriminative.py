@@ -1,0 +1,265 @@
+"""The classifier: it tells humans from a model and from attacks, forgets length, and scores as it was trained."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import polyalign as pa
+from polyalign import _core
+from polyalign.critics import DiscriminativeCritic, EnsembleCritic, SupportCritic, attacks, compare, load
+from polyalign.critics._auroc import auroc, combined
+
+pytest.importorskip("sklearn")
+
+EN, ZH = "en|single|qa|short", "zh|single|qa|short"
+_OPENINGS = ["Well,", "I think", "Honestly,", "No idea, but", "Yeah,", "My brother says", "As far as I know,"]
+_SUBJECTS = ["the train", "that shop", "our dog", "the old bridge", "her answer", "the rain", "this road"]
+_ENDS = [
+    "is late again.",
+    "closes at six.",
+    "was fine by me!",
+    "isn't there any more.",
+    "never bothers me...",
+    "is odd?",
+]
+_HAN = (
+    ["我觉得", "大概", "说实话，", "好像", "听说"],
+    ["火车", "那家店", "天气", "这条路"],
+    ["又晚了。", "六点关门。", "还不错吧！", "没有了。"],
+)
+
+
+def human(rng: np.random.Generator, bucket: str) -> str:
+    parts, glue = (_HAN, "") if bucket == ZH else ((_OPENINGS, _SUBJECTS, _ENDS), " ")
+    return glue.join(part[rng.integers(len(part))] for part in parts)
+
+
+def machine(rng: np.random.Generator, bucket: str) -> str:
+    if bucket == ZH:
+        return f"当然可以！关于{_HAN[1][rng.integers(4)]}的情况，以下是一些建议：首先，请保持耐心。"
+    return (
+        f"Certainly! Regarding {_SUBJECTS[rng.integers(7)]}, there are several factors to consider. I hope this helps!"
+    )
+
+
+def rows(count: int, seed: int) -> tuple[list[str], list[str], list[str]]:
+    rng = np.random.default_rng(seed)
+    buckets = [EN if at % 2 else ZH for at in range(count)]
+    return [human(rng, of) for of in buckets], buckets, [machine(rng, of) for of in buckets]
+
+
+@pytest.fixture(scope="module")
+def critic() -> DiscriminativeCritic:
+    humans, buckets, samples = rows(240, 0)
+    return DiscriminativeCritic.train(humans, buckets, samples, seed=0, threads=1)
+
+
+def test_it_tells_them_apart(critic: DiscriminativeCritic) -> None:
+    humans, buckets, samples = rows(80, 1)
+    own = critic.score(humans, buckets)
+    assert own.dtype == np.float32 and (own >= 0).all()
+    assert auroc(own, critic.score(samples, buckets)).value > 0.99
+    cut, shorter = attacks.equal_length(humans, samples, buckets)
+    assert auroc(critic.score(cut, buckets), critic.score(shorter, buckets)).value > 0.9
+    for name, least in {"letters_at_random": 0.99, "words_shuffled": 0.9, "boilerplate": 0.95, "looping": 0.95}.items():
+        made = attacks.battery(humans, buckets, attacks=[name], seed=5)[name]
+        assert auroc(own, critic.score([text or "" for text in made], buckets)).value > least, name
+
+
+def test_percentiles_are_of_humans_that_it_has_not_seen(critic: DiscriminativeCritic) -> None:
+    humans, buckets, samples = rows(200, 2)
+    shares = critic.percentile(humans, buckets)
+    assert np.abs(np.sort(shares) - np.linspace(0, 1, 200)).max() < 0.3
+    assert (critic.percentile(samples, buckets) > 0.95).mean() > 0.95
+    known, known_buckets, _ = rows(240, 0)
+    with pytest.raises(ValueError, match="are what the critic was trained on"):
+        critic.calibrate(known, known_buckets)
+
+
+def test_the_same_input_gives_the_same_bytes(critic: DiscriminativeCritic, tmp_path: Path) -> None:
+    humans, buckets, samples = rows(240, 0)
+    again = DiscriminativeCritic.train(humans, buckets, samples, seed=0, threads=2)
+    for name, made in (("one", critic), ("two", again)):
+        made.save(tmp_path / name)
+    for file in ("manifest.json", "tensors.safetensors"):
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+    loaded = load(tmp_path / "one")
+    texts = [*humans[:20], *samples[:20], "", "!!!"]
+    asked = [*buckets[:20], *buckets[:20], EN, EN]
+    assert loaded.score(texts, asked).tobytes() == critic.score(texts, asked).tobytes()
+    assert loaded.percentile(texts, asked).tobytes() == critic.percentile(texts, asked).tobytes()
+    assert np.isnan(loaded.score(["So."], ["nonsense"]))[0]
+
+
+def test_what_was_saved_and_damaged_is_refused(critic: DiscriminativeCritic, tmp_path: Path) -> None:
+    from safetensors.numpy import load as read
+    from safetensors.numpy import save
+
+    folder = tmp_path / "critic"
+    critic.save(folder)
+    tensors = read((folder / "tensors.safetensors").read_bytes())
+
+    def damaged(name: str, value: Any) -> None:
+        (folder / "tensors.safetensors").write_bytes(save({**tensors, name: value}))
+        manifest = json.loads((folder / "manifest.json").read_text())
+        from polyalign._io import manifests
+
+        listed = manifest["files"][0]
+        listed["sha256"] = manifests.sha256(folder / "tensors.safetensors")
+        listed["bytes"] = (folder / "tensors.safetensors").stat().st_size
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+
+    for name, value in (
+        ("trees/left", np.zeros_like(tensors["trees/left"])),
+        ("trees/column", np.full_like(tensors["trees/column"], 10_000)),
+        ("trees/threshold", np.full_like(tensors["trees/threshold"], np.nan)),
+        ("trees/value", tensors["trees/value"][:-1].copy()),
+        ("ngrams", tensors["ngrams"][:-1].copy()),
+        ("ngrams", tensors["ngrams"].astype(np.float64)),
+        (f"calibration/{EN}", np.array([2.0, 1.0])),
+    ):
+        damaged(name, value)
+        with pytest.raises(ValueError, match=r"damaged|sorted scores") as error:
+            load(folder)
+        assert "\n" not in str(error.value), name
+
+
+def test_prompts_are_read() -> None:
+    rng = np.random.default_rng(3)
+    prompts = [f"Tell me about {_SUBJECTS[rng.integers(7)]} and {at}." for at in range(240)]
+    humans = [f"I like {prompt[14:-1]} a lot, {_ENDS[rng.integers(6)]}" for prompt in prompts]
+    samples = [machine(rng, EN) for _ in prompts]
+    made = DiscriminativeCritic.train(humans, [EN] * 240, samples, prompts=prompts, seed=0)
+    assert made.uses_prompts
+    new = humans[:100]
+    right, wrong = (made.score(new, [EN] * 100, asked) for asked in (prompts[:100], prompts[1:101]))
+    assert auroc(right, wrong).value > 0.8
+
+
+def test_what_is_wrong_is_said() -> None:
+    humans, buckets, samples = rows(60, 0)
+    with pytest.raises(ValueError, match="lengths differ"):
+        DiscriminativeCritic.train(humans, buckets[:-1], samples)
+    with pytest.raises(ValueError, match="1 sample to train on: 20 at least"):
+        DiscriminativeCritic.train(humans, buckets, [samples[0], *[None] * 59], held_out=0.01)
+    with pytest.raises(ValueError, match="held_out is 1"):
+        DiscriminativeCritic.train(humans, buckets, samples, held_out=1)
+    with pytest.raises(ValueError, match="nobody to calibrate with"):
+        DiscriminativeCritic.train(humans, buckets, samples, held_out=0.05)
+
+
+def test_trees_and_ngrams_are_checked() -> None:
+    with pytest.raises(ValueError, match="give 1 to 8"):
+        _core.char_ngrams(["x"], 9, 10, None)
+    with pytest.raises(ValueError, match="give 1 to 8"):
+        _core.ngram_scores(["x"], 1, np.zeros(0, np.float32), None)
+    indptr, indices, values = _core.char_ngrams(["ab", "", "你好"], 2, 12, 1)
+    assert indptr.tolist()[:2] == [0, 6] and indptr[1] == indptr[2] and len(indices) == len(values) == indptr[-1]
+    assert float((values[:6] ** 2).sum()) == pytest.approx(1)
+
+
+# ------------------------------------------------------------------------------------------------- ensembles
+
+
+class Constant:
+    """A critic that thinks the same of everything."""
+
+    def score(self, responses: Any, buckets: Any) -> Any:
+        return np.full(len(responses), 0.3, np.float32)
+
+    def percentile(self, responses: Any, buckets: Any) -> Any:
+        return self.score(responses, buckets)
+
+
+def test_an_ensemble_is_as_far_out_as_the_furthest(critic: DiscriminativeCritic, tmp_path: Path) -> None:
+    reference = pa.Reference.from_arrow(pa.reference.example_table())
+    ensemble = EnsembleCritic({"support": SupportCritic(reference), "classifier": critic})
+    humans, buckets, samples = rows(100, 4)
+    texts = [*humans[:50], *samples[:50], ""]
+    asked = [*buckets[:50], *buckets[:50], EN]
+    each = ensemble.percentiles(texts, asked)
+    assert ensemble.score(texts, asked).tolist() == np.fmax(each["support"], each["classifier"]).tolist()
+    assert ensemble.uses_prompts
+    known = ensemble.calibrate(humans, buckets)
+    known.save(tmp_path / "critic")
+    again = load(tmp_path / "critic")
+    assert again.percentile(texts, asked).tobytes() == known.percentile(texts, asked).tobytes()
+    assert again.score(texts, asked).tobytes() == ensemble.score(texts, asked).tobytes()
+    assert np.isnan(again.score(["Oui."], ["nonsense"]))[0]
+    with pytest.raises(ValueError, match="an ensemble of 1"):
+        EnsembleCritic({"support": SupportCritic(reference)})
+    with pytest.raises(ValueError, match="critic 'a/b'"):
+        EnsembleCritic({"a/b": critic, "c": critic})
+    with pytest.raises(TypeError, match="is not calibrated"):
+        EnsembleCritic({"one": object(), "two": critic})
+    with pytest.raises(TypeError, match="can't be saved"):
+        EnsembleCritic({"one": Constant(), "two": critic}).save(tmp_path / "other")
+
+
+# ------------------------------------------------------------------------------------------------ comparisons
+
+
+def test_auroc_is_the_share_of_pairs() -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.integers(0, 6, 40).astype(float), rng.integers(2, 9, 30).astype(float)
+    pairs = [(x < y) + (x == y) / 2 for x in a for y in b]
+    found = auroc([*a, np.nan], b)
+    assert found.value == pytest.approx(np.mean(pairs))
+    assert found.counts == (40, 30)
+    assert found.low < found.value < found.high
+    both = combined([found, auroc([1.0], [0.0]), auroc([], [1.0])])
+    assert both.value == pytest.approx((30 * found.value + 0) / 31)
+
+
+def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
+    rng = np.random.default_rng(1)
+    inside = 0
+    for _ in range(400):
+        found = auroc(rng.normal(0, 1, 40), rng.normal(1, 1, 40))
+        inside += found.low <= 0.7602 <= found.high  # Φ(1/√2)
+    assert 0.92 <= inside / 400 <= 0.98
+
+
+def test_critics_are_compared(critic: DiscriminativeCritic, tmp_path: Path) -> None:
+    humans, buckets, samples = rows(100, 6)
+    found = compare({"classifier": critic, "constant": Constant()}, humans, buckets, samples, steps=20)
+    told = found.to_dict()
+    classifier, constant = (told["critics"][name] for name in ("classifier", "constant"))
+    assert told["rows"] == told["samples"] == 100
+    assert set(attacks.ATTACKS) < set(classifier["tests"])
+    assert {"samples", "samples_equal_length", "boilerplate_human_length"} < set(classifier["tests"])
+    assert set(classifier["tests"]["samples"]) == {"all", EN, ZH}
+    assert classifier["tests"]["samples"]["all"]["value"] > 0.99
+    assert constant["tests"]["samples"]["all"]["value"] == 0.5
+    assert classifier["kolmogorov_smirnov"]["all"] < 0.3
+    assert "collapsed" in constant["collapsed"] and classifier["collapsed"] is None
+    assert set(classifier["climbed_past_humans"]) == {"all", EN, ZH}
+    assert any("constant has collapsed" in line for line in found.faults())
+    assert "AUROC" in str(found) and "words_shuffled" in str(found)
+    found.to_html(tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert "constant has collapsed" in page and "http" not in page
+    with pytest.raises(FileExistsError):
+        found.to_html(tmp_path / "page.html")
+
+
+class Backwards(Constant):
+    """A critic that likes what people do not say."""
+
+    def score(self, responses: Any, buckets: Any) -> Any:
+        return np.array([5.0 if "Certainly" not in text else 1.0 for text in responses], np.float32)
+
+
+def test_a_critic_worse_than_chance_is_named() -> None:
+    humans, buckets, samples = rows(100, 6)
+    found = compare({"backwards": Backwards()}, humans, buckets, samples)
+    assert any(f"backwards is worse than chance in {EN}: samples" in line for line in found.faults())
+    with pytest.raises(ValueError, match="no critic to compare"):
+        compare({}, humans, buckets)
+    with pytest.raises(ValueError, match="100 responses and 99 samples"):
+        compare({"backwards": Backwards()}, humans, buckets, samples[1:])
