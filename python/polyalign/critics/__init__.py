@@ -28,14 +28,20 @@ if TYPE_CHECKING:
     from polyalign.critics._compare import CriticReport as CriticReport
     from polyalign.critics._compare import compare as compare
     from polyalign.critics._discriminative import DiscriminativeCritic as DiscriminativeCritic
+    from polyalign.critics._embedding import EmbeddingCritic as EmbeddingCritic
+    from polyalign.critics._encoder import HuggingFaceEncoder as HuggingFaceEncoder
     from polyalign.critics._ensemble import EnsembleCritic as EnsembleCritic
+    from polyalign.critics._sample import SupportSample as SupportSample
 
 # What needs numpy is loaded when it is used.
 _MODULE_OF = {
     "Comparison": "_compare",
     "CriticReport": "_compare",
     "DiscriminativeCritic": "_discriminative",
+    "EmbeddingCritic": "_embedding",
     "EnsembleCritic": "_ensemble",
+    "HuggingFaceEncoder": "_encoder",
+    "SupportSample": "_sample",
     "compare": "_compare",
 }
 
@@ -47,8 +53,11 @@ __all__ = [
     "CriticReport",
     "Diagnosis",
     "DiscriminativeCritic",
+    "EmbeddingCritic",
     "EnsembleCritic",
+    "HuggingFaceEncoder",
     "SupportCritic",
+    "SupportSample",
     "ask",
     "ask_percentiles",
     "attacks",
