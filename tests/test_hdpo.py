@@ -318,8 +318,15 @@ def test_a_held_out_critic_is_another_one(data: Dataset, tmp_path: Path, referen
     reference.save(path)
     pairs = of_bucket(tiny.pairs(8), reference.buckets[0])
     for trains, held_out in ((path, str(path)), (SupportCritic(reference), path), (reference, reference)):
-        with pytest.raises(ValueError, match="held_out_critic is the critic that trains, SupportCritic"):
+        with pytest.raises(
+            ValueError, match="held_out_critic is the critic that trains, or a part of it, SupportCritic"
+        ):
             step(pairs, tmp_path, critic=trains, held_out_critic=held_out, **ONLINE_SETTINGS)
+    ensemble = polyalign.critics.EnsembleCritic(
+        {"wide": SupportCritic(reference), "narrow": SupportCritic(reference, support=(0.3, 0.7))}
+    )
+    with pytest.raises(ValueError, match="held_out_critic is the critic that trains, or a part of it, SupportCritic"):
+        step(pairs, tmp_path, critic=ensemble, held_out_critic=ensemble.critics["narrow"], **ONLINE_SETTINGS)
     with pytest.raises(TypeError, match=r"^held_out_critic is an object with score"):
         step(data, tmp_path, critic=critic, held_out_critic=3, **ONLINE_SETTINGS)
     with pytest.raises(ValueError, match="held_out_critic scores samples, and none are drawn: set lambda_online"):

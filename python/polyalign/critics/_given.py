@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,9 +54,12 @@ def schema_of(critic: Any) -> BucketSchema | None:
     return getattr(getattr(critic, "reference", None), "schema", None) if found is None else found
 
 
-def is_same(one: Any, other: Any) -> bool:
-    """Whether two critics can only agree: one object, or the distance from one reference."""
-    if one is other:
+def is_part(one: Any, of: Any) -> bool:
+    """Whether a critic can only say what another does: it is that one, or in its ensemble, or of its reference."""
+    members = getattr(of, "critics", None)
+    if isinstance(members, Mapping) and any(is_part(one, member) for member in members.values()):
         return True
-    references = getattr(one, "reference", None), getattr(other, "reference", None)
-    return type(one) is type(other) and None not in references and references[0] == references[1]
+    if one is of:
+        return True
+    references = getattr(one, "reference", None), getattr(of, "reference", None)
+    return type(one) is type(of) and None not in references and references[0] == references[1]

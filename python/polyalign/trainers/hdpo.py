@@ -21,7 +21,7 @@ from polyalign.buckets import BucketSchema
 from polyalign.buckets._ids import checked_parts
 from polyalign.buckets._schema import axis_names
 from polyalign.critics import Critic, SupportCritic, ask, check_scores
-from polyalign.critics._given import as_critic, is_same, schema_of
+from polyalign.critics._given import as_critic, is_part, schema_of
 from polyalign.trainers import losses
 from polyalign.trainers._base import PAPER, BucketTrainer, card_table, refuse_sequence_parallelism
 from polyalign.trainers._collate import PairCollator
@@ -220,10 +220,10 @@ class HDPO(BucketTrainer, DPOTrainer):
         if found is None:
             return None
         names = [os.path.realpath(each) for each in (critic, given) if isinstance(each, (str, os.PathLike))]
-        if is_same(self.critic, found) or (len(names) > 1 and names[0] == names[1]):
+        if is_part(found, self.critic) or (len(names) > 1 and names[0] == names[1]):
             raise ValueError(
-                f"held_out_critic is the critic that trains, {found!r}: it would only say what training lowers; give "
-                "one of another kind"
+                f"held_out_critic is the critic that trains, or a part of it, {found!r}: it would only say what "
+                "training lowers; give one of another kind"
             )
         self._bucket_metrics = (*self._bucket_metrics, "online_held_out_score", "online_held_out_unscored")
         return found
