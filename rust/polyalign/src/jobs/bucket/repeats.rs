@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::hash::{BuildHasherDefault, Hasher};
+use twox_hash::XxHash3_64;
 
 /// Different rows that are kept: as many as a table of 2²⁰ places takes without growing.
 const ROWS: usize = 900_000;
@@ -76,39 +77,10 @@ fn fold(one: u64, other: u64) -> u64 {
     product as u64 ^ (product >> 64) as u64
 }
 
-/// A hash by folded products, as wyhash has it. All texts of a corpus are hashed: XXH3 takes three times as long for the
-/// short ones, which most are.
+/// XXH3 of bytes.
 #[inline]
 fn hash(seed: u64, bytes: &[u8]) -> u64 {
-    let [a, b, c, d] = WORDS;
-    let seed = seed ^ a;
-    let (first, last) = match (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
-        (Some(first), Some(last)) => (u64::from_le_bytes(*first), u64::from_le_bytes(*last)),
-        _ => match (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
-            (Some(first), Some(last)) => {
-                (u32::from_le_bytes(*first).into(), u32::from_le_bytes(*last).into())
-            }
-            _ => (bytes.iter().fold(0, |word, &byte| word << 8 | u64::from(byte)), 0),
-        },
-    };
-    let mut sums = [seed, seed];
-    if bytes.len() > 16 {
-        let word = |sixteen: &[u8; 16], at: usize| u64::from_le_bytes(sixteen.as_chunks().0[at]);
-        let (pairs, rest) = bytes.as_chunks::<32>();
-        for pair in pairs {
-            let [one, other] = [0, 1].map(|at| &pair.as_chunks::<16>().0[at]);
-            sums[0] = fold(word(one, 0) ^ b, word(one, 1) ^ sums[0]);
-            sums[1] = fold(word(other, 0) ^ c, word(other, 1) ^ sums[1]);
-        }
-        // The last sixteen are hashed whatever is left of pairs; before them there may be sixteen more.
-        if let Some(one) = rest.first_chunk::<16>() {
-            sums[0] = fold(word(one, 0) ^ d, word(one, 1) ^ sums[0]);
-        }
-        if let Some(end) = bytes.last_chunk::<16>() {
-            sums[1] = fold(word(end, 0) ^ d, word(end, 1) ^ sums[1]);
-        }
-    }
-    fold(fold(first ^ b ^ sums[0], last ^ c ^ sums[1]) ^ d, bytes.len() as u64 ^ a)
+    XxHash3_64::oneshot_with_seed(seed, bytes)
 }
 
 /// Hashes are spread already; those that are kept have their highest bits in common.
@@ -308,7 +280,6 @@ impl Repeats {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use twox_hash::XxHash3_64;
 
     fn row(prompt: u64, response: u64, row: u64) -> Row {
         let key = |number: u64| XxHash3_64::oneshot(&number.to_le_bytes());
