@@ -5,6 +5,7 @@
 
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::{FieldRef, SchemaRef};
+use crate::arrow_out::Library;
 use polyalign::records::validate::{Invalid, validate};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -12,8 +13,6 @@ use pyo3::types::PyString;
 use pyo3_arrow::input::AnyRecordBatch;
 use pyo3_arrow::{PyArray, PyChunkedArray};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-
-use crate::arrow_out::Library;
 
 /// A column: its chunks, which are sound.
 pub struct Column {
@@ -45,6 +44,21 @@ pub fn column(name: &str, object: &Bound<'_, PyAny>) -> PyResult<Option<Column>>
         row += chunk.len();
     }
     Ok(Some(Column { chunks, field, is_array }))
+}
+
+/// A column as an array of arro3, or as chunks of it, validated; `None` if the object has no Arrow interface.
+#[pyfunction]
+pub fn arrow_column<'py>(name: &str, object: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let py = object.py();
+    let Some(Column { mut chunks, field, is_array }) = column(name, object)? else { return Ok(None) };
+    let column = match chunks.pop() {
+        Some(array) if is_array => Library::Arro3.array(py, PyArray::new(array, field)),
+        last => {
+            chunks.extend(last);
+            Library::Arro3.chunked_array(py, PyChunkedArray::try_new(chunks, field)?)
+        }
+    };
+    column.map(Some)
 }
 
 /// The object's Arrow table.

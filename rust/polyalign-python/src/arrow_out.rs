@@ -1,6 +1,5 @@
 //! Arrow results: pyarrow where the input was pyarrow, arro3 otherwise.
 
-use crate::arrow_in::{Column, column};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 use pyo3_arrow::{PyArray, PyChunkedArray, PyTable};
@@ -44,19 +43,4 @@ impl Library {
             Self::Arro3 => table.into_arro3(py),
         }
     }
-}
-
-/// A column as an array of arro3, or as chunks of it, validated; `None` if the object has no Arrow interface.
-#[pyfunction]
-pub fn arrow_column<'py>(name: &str, object: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
-    let py = object.py();
-    let Some(Column { mut chunks, field, is_array }) = column(name, object)? else { return Ok(None) };
-    let column = match chunks.pop() {
-        Some(array) if is_array => Library::Arro3.array(py, PyArray::new(array, field)),
-        last => {
-            chunks.extend(last);
-            Library::Arro3.chunked_array(py, PyChunkedArray::try_new(chunks, field)?)
-        }
-    };
-    column.map(Some)
 }

@@ -26,7 +26,7 @@ mod _core {
     use super::*;
 
     #[pymodule_export]
-    use arrow_out::arrow_column;
+    use arrow_in::arrow_column;
     #[pymodule_export]
     use buckets::{Bucketer, check_schema_fits, first_rows, normalise_schema};
     #[pymodule_export]

@@ -8,6 +8,7 @@ use super::length::{LengthHistograms, bin};
 use super::schema::{Axis, BucketSchema, LengthEdges, LengthUnit};
 use super::table::BucketTable;
 use super::track;
+use super::unassigned::Unassigned;
 use crate::error::{quoted, shown};
 use crate::records::record::Record;
 use crate::records::roles::is_known_role;
@@ -16,22 +17,6 @@ use crate::tokens::{self, TokenCounter};
 use crate::{Error, Result};
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
-
-/// Why a record gets no bucket.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{reason}")]
-pub struct Unassigned {
-    /// `language`, `track` or `ambiguous`; `bucket` for everything else.
-    pub kind: &'static str,
-    /// What is wrong, in words.
-    pub reason: String,
-}
-
-impl From<String> for Unassigned {
-    fn from(reason: String) -> Self {
-        Self { kind: "bucket", reason }
-    }
-}
 
 /// What a record is assigned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -281,7 +266,7 @@ impl Rules {
             families: families.filter_map(|(source, family)| Some((source.clone(), part(family)?))).collect(),
             missing: schema.custom_axes().map(|axis| axis.missing.as_deref().and_then(part)).collect(),
             detector: OnceLock::new(),
-            default_language: subtag(&schema.default_language).unwrap_or(super::schema::UNDETERMINED),
+            default_language: subtag(&schema.default_language).unwrap_or(language::UNDETERMINED),
             uses_language: schema.uses_language(),
             languages,
             schema,
@@ -332,7 +317,7 @@ impl Rules {
                 return refused(format!("language {} is not known", quoted(name)));
             };
             // A record that says `und` says nothing; nor does one whose answer is in Python.
-            if tag != super::schema::UNDETERMINED {
+            if tag != language::UNDETERMINED {
                 return match &self.languages {
                     Some(allowed) if !allowed.contains(&tag) => {
                         refused(format!("language `{tag}` is not one of {}", allowed.join(", ")))

@@ -3,6 +3,9 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
+/// The part of a record whose language neither the record nor its text tells.
+pub const UNDETERMINED: &str = "und";
+
 /// Primary subtags that have other codes or names, with those.
 const TABLE: &str = include_str!("languages.tsv");
 /// Further ISO 639-3 codes: their own primary subtags.
@@ -70,5 +73,5 @@ pub fn is_programming(name: &str) -> bool {
 /// What a record's label says: a primary subtag, `und` where it names a programming language; `None` if
 /// it is not known.
 pub(super) fn label(name: &str) -> Option<&'static str> {
-    if is_programming(name) { Some(super::UNDETERMINED) } else { primary_subtag(name) }
+    if is_programming(name) { Some(UNDETERMINED) } else { primary_subtag(name) }
 }

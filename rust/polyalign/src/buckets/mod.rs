@@ -15,13 +15,15 @@ mod prose;
 mod schema;
 mod table;
 pub mod track;
+mod unassigned;
 
 pub use backoff::{ancestors, drop_order};
-pub use bucketer::{Assignment, Bucketer, BucketerScratch, Unassigned};
+pub use bucketer::{Assignment, Bucketer, BucketerScratch};
 pub use key::{SEPARATOR, join_parts, normalise_part, split_id, unescape_part};
+pub use language::UNDETERMINED;
 pub use length::{LengthHistograms, bin};
 pub use schema::{
     Axis, BucketSchema, CustomAxis, DEFAULT_EDGES, LengthEdges, LengthUnit, MAX_BUCKETS, SCHEMA_VERSION,
-    UNDETERMINED,
 };
 pub use table::BucketTable;
+pub use unassigned::Unassigned;

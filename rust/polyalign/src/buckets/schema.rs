@@ -4,14 +4,12 @@ use crate::{Error, Result};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::{BTreeMap, HashSet};
 
-use super::language;
+use super::language::{self, UNDETERMINED};
 
 /// Version of the schema's JSON form.
 pub const SCHEMA_VERSION: u32 = 1;
 /// Most distinct buckets a corpus may have.
 pub const MAX_BUCKETS: usize = 10_000;
-/// The part of a record whose language neither the record nor its text tells.
-pub const UNDETERMINED: &str = "und";
 /// Default edges: `short` ≤ 40 < `medium` ≤ 120 < `long` ≤ 240 < `xlong`.
 pub const DEFAULT_EDGES: [u32; 3] = [40, 120, 240];
 

@@ -1,6 +1,6 @@
 //! Whether an exchange precedes the last user turn.
 
-use super::bucketer::Unassigned;
+use super::unassigned::Unassigned;
 use crate::error::quoted;
 use crate::records::record::{Message, Record};
 

@@ -4,15 +4,12 @@
 //! times the text where words are short.
 
 use super::characters::{Characters, Kind};
-use super::function::ClassCounts;
 use super::language::Language;
-use super::lexical::Lengths;
-use super::orthography::Cases;
-use super::readability::{self, Formulas};
 use super::registry::Group;
 use super::row::Spread;
 use super::sequence::{Sequence, Source};
 use super::vocabulary::Vocabulary;
+use super::words::{Asked, Words, is_of_four};
 use crate::Result;
 use crate::error::unless_stopped;
 use crate::text;
@@ -63,38 +60,6 @@ pub(super) struct Sentences {
     /// With words; and those of them that begin with a word that one before begins with.
     pub worded: u32,
     pub repeated: u32,
-}
-
-/// The words of a response, none where they can't be told, summed up.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Words {
-    pub all: u32,
-    pub cases: Cases,
-    pub of_four: u32,
-    pub lengths: Lengths,
-    pub classes: ClassCounts,
-    pub formulas: Formulas,
-}
-
-/// Which of the sums over [`Words`] are asked for; the others stay as they are of no words.
-#[derive(Clone, Copy, Debug)]
-struct Asked {
-    cases: bool,
-    lengths: bool,
-    classes: bool,
-    formulas: bool,
-}
-
-impl Asked {
-    fn by(groups: &[Group]) -> Self {
-        let asks = |group| groups.contains(&group);
-        Self {
-            cases: asks(Group::Orthography),
-            lengths: asks(Group::Lexical),
-            classes: asks(Group::Function),
-            formulas: asks(Group::Readability),
-        }
-    }
 }
 
 /// Of one response. Buffers are kept from response to response.
@@ -218,7 +183,7 @@ impl Source for Own<'_> {
                 self.words.cases.add(word);
             }
             if self.asked.formulas && self.language == Language::Chinese {
-                self.words.of_four += u32::from(readability::is_of_four(word));
+                self.words.of_four += u32::from(is_of_four(word));
             }
         }
     }

@@ -1,7 +1,9 @@
 //! Where a reference cuts a feature's values: fixed bins that depend on the feature alone.
 
-use super::PLACES;
 use std::fmt;
+
+/// Binary places that a value keeps.
+pub const PLACES: u32 = 20;
 
 /// The bins of a feature.
 ///

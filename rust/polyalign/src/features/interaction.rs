@@ -225,7 +225,7 @@ fn compare(
         meeting.previous = None;
         // Words don't span lines, and lines come again: in the next turn's history, with the next question.
         for line in lines_of(message.content) {
-            for &word in lines.words(line, vocabulary) {
+            for &word in lines.words(line, |at| vocabulary.number(line, at)) {
                 user_types += u32::from(place == USER && vocabulary.ask(word));
                 meeting.word(vocabulary.known_type(word), place);
             }

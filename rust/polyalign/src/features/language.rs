@@ -1,7 +1,5 @@
 //! What a language lets be computed.
 
-use super::registry::Languages;
-
 /// How a language is written, as far as features depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Language {
@@ -13,6 +11,37 @@ pub enum Language {
     Spaced,
     /// All others, and unknown ones: where words begin is not known.
     Other,
+}
+
+/// In which languages a feature is defined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Languages {
+    /// In all, unknown ones too.
+    All,
+    /// Where words can be told: written with spaces between words, or Chinese.
+    Words,
+    /// Where words are written with spaces between them.
+    Spaced,
+    /// English and Chinese.
+    EnglishChinese,
+    /// English.
+    English,
+    /// Chinese.
+    Chinese,
+}
+
+impl Languages {
+    /// In words, for tables.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Words => "with known words",
+            Self::Spaced => "written with spaces",
+            Self::EnglishChinese => "en, zh",
+            Self::English => "en",
+            Self::Chinese => "zh",
+        }
+    }
 }
 
 /// Primary subtags of languages that are written without spaces between words, or whose words our

@@ -1,11 +1,10 @@
 //! Which words, and how varied.
 
 use super::analysis::Analysis;
-use super::language::Language;
 use super::registry::Id;
-use super::row::{Row, Spread, entropy, n_log2_n};
+use super::row::{Row, entropy, n_log2_n};
 use super::sequence::{Numbering, Sequence};
-use super::vocabulary::Word;
+use super::words::Lengths;
 use crate::Result;
 use std::sync::atomic::AtomicBool;
 
@@ -41,28 +40,6 @@ fn characters(of: &Analysis, row: &mut Row<'_>) {
     row.ratio(Id::char_type_share, totals.visible_types, totals.visible);
     if totals.visible > 0 {
         row.set(Id::char_entropy, entropy(totals.visible_logs, totals.visible));
-    }
-}
-
-/// Words by their characters.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Lengths {
-    all: Spread,
-    short: u32,
-    long: u32,
-    very_long: u32,
-}
-
-impl Lengths {
-    /// Adds a word that occurs so many times.
-    #[inline]
-    pub fn add(&mut self, word: &Word, count: u32, language: Language) {
-        let [short, long, very_long] = if language == Language::Chinese { [1, 3, 4] } else { [3, 7, 11] };
-        let length = word.characters;
-        self.all.add(length, count);
-        self.short += if length <= short { count } else { 0 };
-        self.long += if length >= long { count } else { 0 };
-        self.very_long += if length >= very_long { count } else { 0 };
     }
 }
 

@@ -1,7 +1,7 @@
 //! The words of lines that come again.
 
-use super::vocabulary::{Vocabulary, hash};
 use crate::text;
+use twox_hash::XxHash3_64;
 
 /// Lines kept at a time, each in the slot of its hash.
 const SLOTS: usize = 1 << 10;
@@ -16,7 +16,7 @@ struct Line {
     words: Vec<u32>,
 }
 
-/// Remembers the words of lines, numbered by one vocabulary.
+/// Remembers the words of lines, by the numbers that one vocabulary gives them.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
     slots: Vec<Line>,
@@ -26,29 +26,34 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    /// The words of a line, as numbers of the vocabulary: always the same one.
-    pub fn words(&mut self, line: &str, vocabulary: &mut Vocabulary) -> &[u32] {
+    /// The words of a line: what `number` makes of their places in it, always in the same way.
+    pub fn words(&mut self, line: &str, number: impl FnMut((u32, u32)) -> u32) -> &[u32] {
         if !KEPT.contains(&line.len()) {
-            number_all(line, vocabulary, &mut self.places, &mut self.others);
+            number_all(line, number, &mut self.places, &mut self.others);
             return &self.others;
         }
         if self.slots.is_empty() {
             self.slots.resize_with(SLOTS, Line::default);
         }
-        let hash = hash(line.as_bytes());
+        let hash = XxHash3_64::oneshot(line.as_bytes());
         let kept = &mut self.slots[(hash >> 32) as usize % SLOTS];
         if kept.hash != hash || kept.text != line {
             kept.hash = hash;
             kept.text.clear();
             kept.text.push_str(line);
-            number_all(line, vocabulary, &mut self.places, &mut kept.words);
+            number_all(line, number, &mut self.places, &mut kept.words);
         }
         &kept.words
     }
 }
 
-fn number_all(text: &str, vocabulary: &mut Vocabulary, places: &mut Vec<(u32, u32)>, numbers: &mut Vec<u32>) {
-    text::words(text, places);
+fn number_all(
+    line: &str,
+    number: impl FnMut((u32, u32)) -> u32,
+    places: &mut Vec<(u32, u32)>,
+    numbers: &mut Vec<u32>,
+) {
+    text::words(line, places);
     numbers.clear();
-    numbers.extend(places.iter().map(|&place| vocabulary.number(text, place)));
+    numbers.extend(places.iter().copied().map(number));
 }

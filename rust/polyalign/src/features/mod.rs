@@ -24,10 +24,12 @@ mod structure;
 #[cfg(feature = "pos")]
 pub mod syntax;
 mod vocabulary;
+mod word_classes;
+mod words;
 
+pub use bins::PLACES;
 pub use cut::Cutter;
-pub use language::Language;
-pub use row::PLACES;
+pub use language::{Language, Languages};
 
 use crate::Result;
 use crate::error::unless_stopped;

@@ -4,6 +4,7 @@ use super::analysis::Analysis;
 use super::characters::Kind;
 use super::registry::Id;
 use super::row::Row;
+use super::words::Cases;
 
 pub(super) fn fill(text: &str, of: &Analysis, row: &mut Row<'_>) {
     let digits = shares(of, row);
@@ -86,33 +87,4 @@ fn words(of: &Analysis, row: &mut Row<'_>) {
     row.count(Id::all_caps_word_count, all_caps);
     row.ratio(Id::title_case_share, title_case, of.words.all);
     row.ratio(Id::sentence_capital_share, of.sentences.upper, of.sentences.upper + of.sentences.lower);
-}
-
-/// Words by their capitals.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Cases {
-    all_caps: u32,
-    title_case: u32,
-}
-
-impl Cases {
-    #[inline]
-    pub fn add(&mut self, word: &str) {
-        if !word.as_bytes()[0].is_ascii_lowercase() {
-            self.all_caps += u32::from(is_all_caps(word));
-            self.title_case += u32::from(is_title_case(word));
-        }
-    }
-}
-
-/// Two letters or more, all uppercase.
-fn is_all_caps(word: &str) -> bool {
-    let mut letters = word.chars().map(Kind::of).filter(|kind| kind.is_letter());
-    letters.by_ref().take(2).filter(|kind| kind.is_upper()).count() == 2 && letters.all(Kind::is_upper)
-}
-
-/// An uppercase letter, and no other after it.
-fn is_title_case(word: &str) -> bool {
-    let mut characters = word.chars().map(Kind::of);
-    characters.next().is_some_and(Kind::is_upper) && !characters.any(Kind::is_upper)
 }

@@ -5,39 +5,14 @@ use super::characters::Kind;
 use super::language::Language;
 use super::registry::Id;
 use super::row::Row;
-use super::vocabulary::Word;
+use super::words::Formulas;
 use crate::text::chinese::is_common;
-
-/// Longer words than this are long in the Swedish indices.
-const LIX_CHARACTERS: u32 = 6;
 
 pub(super) fn fill(text: &str, of: &Analysis, language: Language, row: &mut Row<'_>) {
     match language {
         Language::Chinese => chinese(text, of, row),
         Language::Other => {}
         Language::English | Language::Spaced => spaced(of, language, row),
-    }
-}
-
-/// What the formulas count of words.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Formulas {
-    syllables: u32,
-    polysyllables: u32,
-    long: u32,
-    characters: u32,
-    letters: u32,
-}
-
-impl Formulas {
-    /// Adds a word that occurs so many times.
-    #[inline]
-    pub fn add(&mut self, word: &Word, count: u32) {
-        self.syllables += word.syllables * count;
-        self.polysyllables += if word.syllables >= 3 { count } else { 0 };
-        self.long += if word.characters > LIX_CHARACTERS { count } else { 0 };
-        self.characters += word.characters * count;
-        self.letters += word.letters * count;
     }
 }
 
@@ -86,13 +61,4 @@ fn chinese(text: &str, of: &Analysis, row: &mut Row<'_>) {
     }
     row.ratio(Id::common_character_share, common, han);
     row.ratio(Id::four_character_word_share, of.words.of_four, of.words.all);
-}
-
-/// Whether a word is four Han characters.
-pub(super) fn is_of_four(word: &str) -> bool {
-    let mut len = 0;
-    word.chars().all(|c| {
-        len += 1;
-        Kind::of(c) == Kind::HanLetter
-    }) && len == 4
 }

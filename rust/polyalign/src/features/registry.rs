@@ -1,6 +1,7 @@
 //! Every default feature: its name, definition, unit, range, languages, scale and bins, in one place.
 
 use super::bins::Bins;
+use super::language::Languages;
 
 /// Which features belong together, and are computed together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,37 +59,6 @@ impl Group {
     /// The group of that name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|group| group.name() == name)
-    }
-}
-
-/// In which languages a feature is defined.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Languages {
-    /// In all, unknown ones too.
-    All,
-    /// Where words can be told: written with spaces between words, or Chinese.
-    Words,
-    /// Where words are written with spaces between them.
-    Spaced,
-    /// English and Chinese.
-    EnglishChinese,
-    /// English.
-    English,
-    /// Chinese.
-    Chinese,
-}
-
-impl Languages {
-    /// In words, for tables.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::All => "all",
-            Self::Words => "with known words",
-            Self::Spaced => "written with spaces",
-            Self::EnglishChinese => "en, zh",
-            Self::English => "en",
-            Self::Chinese => "zh",
-        }
     }
 }
 

@@ -1,11 +1,9 @@
 //! A row of values in the making, and the arithmetic that fills it.
 
+use super::bins::PLACES;
 use super::language::Language;
 use super::registry::{FEATURES, Id};
 use std::sync::LazyLock;
-
-/// Binary places that a value keeps.
-pub const PLACES: u32 = 20;
 
 /// The values of one response, in the registry's order; NaN where a feature is not defined.
 pub(super) struct Row<'a> {

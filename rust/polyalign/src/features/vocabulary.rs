@@ -1,9 +1,10 @@
 //! Words met before, with what never changes about them, so that it is worked out once.
 
 use super::characters::Kind;
-use super::function::{Classes, classes};
 use super::language::Language;
 use super::lines::Lines;
+use super::word_classes::{Classes, classes};
+use twox_hash::XxHash3_64;
 
 /// A word in lower case that fits 16 bytes, filled up with zeros.
 type Short = u128;
@@ -170,7 +171,7 @@ impl Vocabulary {
                 Err(slot) => {
                     let at = self.bytes.len() as u32;
                     self.bytes.extend_from_slice(lower.as_bytes());
-                    let key = hash(lower.as_bytes());
+                    let key = XxHash3_64::oneshot(lower.as_bytes());
                     self.insert(slot, key.into(), LONG, Some((at, lower.len() as u32)), &lower)
                 }
             },
@@ -185,7 +186,7 @@ impl Vocabulary {
 
     /// The number of a long word, or the free slot where it belongs.
     fn find_long(&self, lower: &str) -> Result<u32, usize> {
-        let key = hash(lower.as_bytes());
+        let key = XxHash3_64::oneshot(lower.as_bytes());
         let is_it = |slot: &Slot| {
             let long = self.words[slot.number as usize - 1].long;
             long.is_some_and(|(at, len)| &self.bytes[at as usize..(at + len) as usize] == lower.as_bytes())
@@ -303,18 +304,6 @@ fn hash_short(short: Short, len: usize) -> u64 {
     let folded =
         u128::from(low ^ 0x9E37_79B9_7F4A_7C15).wrapping_mul(u128::from(high ^ 0xE703_7ED1_A0B4_28DB));
     (folded as u64 ^ (folded >> 64) as u64 ^ len as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15)
-}
-
-/// A hash of any bytes.
-pub(super) fn hash(bytes: &[u8]) -> u64 {
-    let (blocks, rest) = bytes.as_chunks::<16>();
-    let mut last = [0; 16];
-    last[..rest.len()].copy_from_slice(rest);
-    let fold = |hash: u64, block: &[u8; 16]| {
-        hash_short(Short::from_le_bytes(*block), 16)
-            ^ hash.rotate_left(23).wrapping_mul(0xE703_7ED1_A0B4_28DB)
-    };
-    blocks.iter().chain([&last]).fold(bytes.len() as u64, fold)
 }
 
 /// Vowel groups of the ASCII letters of a word of any case, less a silent e at the end; at least 1.

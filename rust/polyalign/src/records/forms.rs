@@ -1,8 +1,18 @@
 //! Records whose fields go by other names than a shape's, as projects document them: how they are read, or why not.
 
-use super::shape::{CHATS, FieldSpec, Sample, Shape};
+use super::shape::{FieldSpec, Shape};
 use crate::error::shown;
 use crate::{Error, Result};
+
+/// What the shape is decided from: the names of a record's fields, and what some of them hold.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sample {
+    pub names: Vec<String>,
+    /// The fields that hold lists of messages.
+    pub chats: Vec<String>,
+    /// The fields that hold text.
+    pub texts: Vec<String>,
+}
 
 /// The fields of preferences: the chosen response, the rejected one, and the prompt where no shape has it. The chosen
 /// one may be a whole conversation.
@@ -37,6 +47,10 @@ const REPLIES: [&str; 9] = [
     "RESPONSE",
     "message_2",
 ];
+
+/// What a field of whole conversations is called, besides `messages` and `conversations`.
+pub(super) const CHATS: [&str; 8] =
+    ["conversation", "dialogue", "dialog", "turns", "chat", "chat_messages", "dialogues", "chats"];
 
 /// Fields of records that are no prompt and response, and what to do with such records.
 const REFUSED: [(&[&str], &str); 11] = [

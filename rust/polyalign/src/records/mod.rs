@@ -5,6 +5,7 @@
 //! Nothing here opens a file.
 
 mod assemble;
+mod decide;
 mod fields;
 mod forms;
 pub mod json;

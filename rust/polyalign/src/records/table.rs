@@ -4,11 +4,13 @@
 //! struct's member whose text is JSON (`datasets`' `Json()`) is read as what it holds.
 
 use super::assemble::{Key, Kind, Node, PAIRS, Source, assemble};
+use super::decide::decide;
 use super::fields::{Field, Label, Plan, bit, own};
+use super::forms::Sample;
 use super::json::{self, JsonKey, JsonNode};
 use super::json_column::is_json;
 use super::record::{Record, Reject};
-use super::shape::{FieldSpec, Sample, Shape};
+use super::shape::{FieldSpec, Shape};
 use super::unify::item;
 use crate::{Error, Result};
 use arrow_array::cast::AsArray;
@@ -165,7 +167,7 @@ impl TableRecords {
 /// # Errors
 /// If the columns have no known shape: lists them; if they can be read in two ways: says which.
 pub fn decide_fields(schema: &Schema, fields: &FieldSpec) -> Result<FieldSpec> {
-    if fields.needs_shape() { Shape::decide(&[sample(schema)], fields) } else { Ok(fields.clone()) }
+    if fields.needs_shape() { decide(&[sample(schema)], fields) } else { Ok(fields.clone()) }
 }
 
 /// What the shape is decided from.

@@ -35,6 +35,7 @@ mod load;
 mod merge;
 mod metadata;
 pub mod meter;
+mod parts;
 mod sample;
 pub mod scorer;
 mod scoring;

@@ -1,14 +1,11 @@
 //! Targets: buckets, and all buckets that agree in some parts; and what stands in for those with too few humans.
 
-use super::validate::check_part;
+use super::parts::{ALL, check_part};
 use super::{Distribution, Reference, Variant};
 use crate::buckets::{Axis, SEPARATOR, drop_order, join_parts, normalise_part, unescape_part};
 use crate::error::one_line;
 use crate::{Error, Result};
 use std::collections::HashMap;
-
-/// The part of a target that stands for all values of its axis.
-pub(super) const ALL: &str = "*";
 
 /// How a reference is asked.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -1,10 +1,10 @@
 //! The rules that every reference keeps, and that a file is held to.
 
 use super::distribution::{Cell, Totals};
+use super::parts::{ALL, check_part, is_normal};
 use super::sample::{canonical, order};
-use super::target::ALL;
 use super::{Bucket, FeatureInfo, Reference, Settings, Variant, fixed};
-use crate::buckets::{Axis, BucketSchema, MAX_BUCKETS, join_parts, language, normalise_part, unescape_part};
+use crate::buckets::{BucketSchema, MAX_BUCKETS, join_parts};
 use crate::{Error, Result};
 
 /// Largest sample of a bucket.
@@ -44,40 +44,6 @@ pub(super) fn check_parts<S: AsRef<str>>(schema: &BucketSchema, parts: &[S]) -> 
             check_part(schema, axis, part)
         };
         broken.map_err(|what| invalid(format!("bucket {:?}: {what}", id())))?;
-    }
-    Ok(())
-}
-
-/// Whether a part is as it stands in ids.
-fn is_normal(part: &str) -> bool {
-    normalise_part(&unescape_part(part)).is_some_and(|normal| normal == part)
-}
-
-/// Whether a part may stand on an axis; the error says why not.
-pub(super) fn check_part(schema: &BucketSchema, axis: &Axis, part: &str) -> Result<(), String> {
-    match axis {
-        Axis::Language => {
-            let known = language::primary_subtag(part) == Some(part) || part == schema.default_language;
-            let listed = |languages: &Vec<String>| {
-                languages.iter().any(|language| language == part) || part == schema.default_language
-            };
-            if !known {
-                return Err(format!("{part:?} is no language; give a code such as `en`, `zh`, `yue`"));
-            }
-            if !schema.languages.as_ref().is_none_or(listed) {
-                return Err(format!("language {part:?} is not among the schema's"));
-            }
-        }
-        Axis::Track if !matches!(part, "single" | "multi") => {
-            return Err(format!("track {part:?} is neither `single` nor `multi`"));
-        }
-        Axis::Length => {
-            let names = schema.bin_names();
-            if !names.iter().filter_map(|name| normalise_part(name)).any(|name| name == part) {
-                return Err(format!("length bin {part:?} is none of {}", names.join(", ")));
-            }
-        }
-        Axis::Track | Axis::Family | Axis::Custom(_) => {}
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use super::block::{Bad, InputBlock, Item, Limits, Position, ROW_BYTES, Rows};
 use super::input::{Format, Input, Inputs};
 use super::ipc::Ipc;
-use super::open::{Handle, open_file};
+use super::open::Handle;
 use super::zones;
 use crate::error::one_line;
 use crate::records::json_column::{is_json, marked};
@@ -192,7 +192,7 @@ impl From {
 
 impl Pieces {
     fn open(input: &Input, schema: &SchemaRef, row: u64, block_bytes: u64) -> Result<Self, String> {
-        let file = open_file(input).map_err(text)?;
+        let file = input.open_file().map_err(text)?;
         let open = || -> Result<(Reader, u64), String> {
             Ok(match input.format {
                 Format::Parquet => {
@@ -497,7 +497,7 @@ fn file_fields(input: &Input) -> Result<Vec<Field>, String> {
 }
 
 fn file_schema(input: &Input) -> Result<SchemaRef, String> {
-    let file = open_file(input).map_err(text)?;
+    let file = input.open_file().map_err(text)?;
     match input.format {
         Format::Parquet => {
             let metadata = zones::metadata(&file).map_err(text)?;

@@ -1,18 +1,18 @@
 //! Which files a job reads, in which order and format.
 
 use super::foreign;
-use super::open::{Compression, Handle, Pipe, Source, read_full};
+use super::open::{Compression, Handle, Pipe, Source, Stamp, read_full};
 use crate::error::printable;
 use crate::records::partition::{self, Key};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::OsStr;
-use std::fs::{self, File, Metadata};
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Component, MAIN_SEPARATOR, Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 /// What a file holds, under its compression.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -78,6 +78,28 @@ impl Input {
         self.pipe.is_none() && self.stamp.size == 0
     }
 
+    /// Opens it at a decompressed offset; `count` is told of every byte read from disk.
+    ///
+    /// # Errors
+    /// That of the operating system, and a pipe that was read already.
+    pub fn open(&self, offset: u64, count: &Arc<AtomicU64>) -> io::Result<Source> {
+        match &self.pipe {
+            Some(pipe) => Source::of_pipe(pipe, self.compression, offset, count),
+            None => Source::open(&self.path, self.compression, offset, count),
+        }
+    }
+
+    /// Opens it, from its start, to be read from any place.
+    ///
+    /// # Errors
+    /// That of the operating system, and a pipe that was not kept.
+    pub fn open_file(&self) -> io::Result<Handle> {
+        match &self.pipe {
+            Some(pipe) => pipe.handle(),
+            None => Handle::open(&self.path),
+        }
+    }
+
     /// Refuses a file that is no longer the one that was found.
     ///
     /// # Errors
@@ -94,29 +116,6 @@ impl Input {
             "{}: the file {how} while the job ran: run it again when nothing writes to the file",
             self.name
         )))
-    }
-}
-
-/// What tells whether a file is still the same.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stamp {
-    /// Bytes.
-    pub size: u64,
-    /// Time of last change, in nanoseconds since 1970.
-    pub mtime: i128,
-    /// Its device and number there, where the system has them.
-    id: (u64, u64),
-}
-
-impl Stamp {
-    /// Of a file with this metadata.
-    pub fn of(meta: &Metadata) -> Self {
-        #[cfg(unix)]
-        let id = (std::os::unix::fs::MetadataExt::dev(meta), std::os::unix::fs::MetadataExt::ino(meta));
-        #[cfg(not(unix))]
-        let id = (0, 0);
-        let mtime = meta.modified().ok().and_then(|t| t.duration_since(std::time::UNIX_EPOCH).ok());
-        Self { size: meta.len(), mtime: mtime.map_or(0, |d| d.as_nanos() as i128), id }
     }
 }
 

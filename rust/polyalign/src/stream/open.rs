@@ -1,10 +1,9 @@
 //! Opening files: raw, gzip or Zstandard, with the bytes read from disk counted.
 
-use super::input::{Input, Stamp};
 use bytes::Bytes;
 use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::file::reader::{ChunkReader, Length};
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -37,6 +36,29 @@ impl Compression {
 /// Bytes asked of a decoder at once. Always the same, so that what a broken stream yields before
 /// its error does not depend on who reads it.
 const DECODE_BYTES: usize = 256 << 10;
+
+/// What tells whether a file is still the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stamp {
+    /// Bytes.
+    pub size: u64,
+    /// Time of last change, in nanoseconds since 1970.
+    pub mtime: i128,
+    /// Its device and number there, where the system has them.
+    id: (u64, u64),
+}
+
+impl Stamp {
+    /// Of a file with this metadata.
+    pub fn of(meta: &Metadata) -> Self {
+        #[cfg(unix)]
+        let id = (std::os::unix::fs::MetadataExt::dev(meta), std::os::unix::fs::MetadataExt::ino(meta));
+        #[cfg(not(unix))]
+        let id = (0, 0);
+        let mtime = meta.modified().ok().and_then(|t| t.duration_since(std::time::UNIX_EPOCH).ok());
+        Self { size: meta.len(), mtime: mtime.map_or(0, |d| d.as_nanos() as i128), id }
+    }
+}
 
 /// An open file with a place of its own in it, however many share the file.
 #[derive(Clone, Debug)]
@@ -188,7 +210,7 @@ impl Pipe {
     }
 
     /// It as a file, if it was kept.
-    fn handle(&self) -> io::Result<Handle> {
+    pub(super) fn handle(&self) -> io::Result<Handle> {
         match &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
             Held::Kept(handle) => Ok(handle.clone()),
             _ => Err(read_already()),
@@ -279,19 +301,31 @@ pub struct Source {
 }
 
 impl Source {
-    /// Opens an input at a decompressed offset; `count` is told of every byte read from disk.
+    /// Opens a file at a decompressed offset; `count` is told of every byte read from disk.
+    ///
+    /// # Errors
+    /// That of the operating system.
+    pub fn open(
+        path: &Path,
+        compression: Compression,
+        offset: u64,
+        count: &Arc<AtomicU64>,
+    ) -> io::Result<Self> {
+        let file = Handle::open(path)?;
+        Self::new(Raw::File(file.clone()), Some(file), compression, offset, count)
+    }
+
+    /// The same of a pipe.
     ///
     /// # Errors
     /// That of the operating system, and a pipe that was read already.
-    pub fn open(input: &Input, offset: u64, count: &Arc<AtomicU64>) -> io::Result<Self> {
-        let (raw, file) = match &input.pipe {
-            Some(pipe) => (pipe.reader()?, None),
-            None => {
-                let file = Handle::open(&input.path)?;
-                (Raw::File(file.clone()), Some(file))
-            }
-        };
-        Self::new(raw, file, input.compression, offset, count)
+    pub fn of_pipe(
+        pipe: &Pipe,
+        compression: Compression,
+        offset: u64,
+        count: &Arc<AtomicU64>,
+    ) -> io::Result<Self> {
+        Self::new(pipe.reader()?, None, compression, offset, count)
     }
 
     /// What the start of a stream unpacks to: of `head`, then of `rest`.
@@ -383,15 +417,4 @@ pub fn read_full(reader: &mut impl Read, buf: &mut [u8]) -> io::Result<usize> {
         }
     }
     Ok(n)
-}
-
-/// An input that can be read from any place, from its start.
-///
-/// # Errors
-/// That of the operating system, and a pipe that was not kept.
-pub fn open_file(input: &Input) -> io::Result<Handle> {
-    match &input.pipe {
-        Some(pipe) => pipe.handle(),
-        None => Handle::open(&input.path),
-    }
 }

@@ -147,7 +147,7 @@ impl TextBlocks {
     fn open_file(&self) -> io::Result<OpenFile> {
         let input = self.input();
         let offset = self.position.offset;
-        let source = Source::open(input, offset, &self.bytes_read)?;
+        let source = input.open(offset, &self.bytes_read)?;
         let scanner = match input.format {
             Format::JsonArray => Scanner::Array(ArrayScanner::new(offset > 0)),
             _ => Scanner::Lines,

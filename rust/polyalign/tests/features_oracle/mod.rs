@@ -11,8 +11,8 @@ mod readability;
 mod structure;
 pub mod texts;
 
-use polyalign::features::registry::{FEATURES, Languages};
-use polyalign::features::{Input, Language};
+use polyalign::features::registry::FEATURES;
+use polyalign::features::{Input, Language, Languages};
 use polyalign::text::chinese::Segmenter;
 use regex::Regex;
 use std::collections::HashMap;

@@ -13,7 +13,6 @@ use crate::jobs::output::manifest::ListedFile;
 use crate::records::shape::FieldSpec;
 use crate::stream::block::Position;
 use crate::stream::input::{Input, Inputs};
-use crate::stream::open::open_file;
 use crate::{Error, Result};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -116,7 +115,7 @@ impl Header {
 
 fn identity(input: &Input) -> Result<InputIdentity> {
     let hash = || -> io::Result<String> {
-        let mut file = open_file(input)?;
+        let mut file = input.open_file()?;
         let mut hasher = Sha256::new();
         let mut buf = Vec::new();
         (&mut file).take(END_BYTES).read_to_end(&mut buf)?;

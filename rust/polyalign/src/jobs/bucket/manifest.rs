@@ -1,7 +1,9 @@
 //! The manifest of a folder of buckets, filled in: the same for the same input and settings.
 
-use super::report::{HeldOutRows, Quantiles, Reading, Repeated, Report, token_sums};
-use super::stats::Stats;
+use super::reading::Reading;
+use super::repeats::{HeldOutRows, Repeated};
+use super::report::{Report, token_sums};
+use super::stats::{Quantiles, Stats};
 use crate::buckets::{Axis, Bucketer};
 use crate::jobs::output::manifest::{BUCKETS, ListedFile, MANIFEST, Manifest, Tokenizer};
 use crate::stream::input::Inputs;

@@ -23,13 +23,14 @@ mod stats;
 mod table;
 mod worker;
 
-pub use crate::stream::Progress;
 pub use crate::stream::input::Skipped;
+pub use crate::stream::{Progress, Rejected, Unreadable};
 pub use assign::assign_table;
 pub use job::Job;
+pub use reading::{Met, Reading};
 pub use reference::ReferenceOutput;
-pub use report::{
-    BucketReport, Example, HeldOutRows, Met, Quantiles, Reading, Rejected, Repeat, Repeated, Report,
-    Unreadable,
-};
+pub use repeats::{HeldOutRows, Repeat, Repeated};
+pub use report::{BucketReport, Report};
 pub use run::run;
+pub use stats::Quantiles;
+pub use worker::Example;

@@ -1,7 +1,6 @@
 //! Which rows repeat earlier ones, and what is held out of them: exact as long as there is room, then estimated.
 
 use super::held_out::HeldOut;
-use super::report::{HeldOutRows, Repeat, Repeated};
 use crate::records::record::{Message, Record};
 use crate::stream::Place;
 use serde::{Deserialize, Serialize};
@@ -15,6 +14,52 @@ const ROWS: usize = 900_000;
 
 /// Different hashes that are kept of other kinds: few, so that they are in the cache.
 const OTHERS: usize = 28_000;
+
+/// Rows that repeat earlier ones. Counted as long as there are at most 900,000 different rows, and 28,000 different prompts
+/// or responses; beyond that estimated.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Repeated {
+    /// Rows with the prompt and response of an earlier row.
+    pub rows: u64,
+    /// Rows with the prompt of an earlier row.
+    pub prompts: u64,
+    /// Rows with the response of an earlier row.
+    pub responses: u64,
+    /// The standard error of `rows`; 0: it is exact.
+    pub rows_error: u64,
+    /// The standard error of `prompts`.
+    pub prompts_error: u64,
+    /// The standard error of `responses`.
+    pub responses_error: u64,
+    /// The first row with the prompt and response of an earlier row.
+    pub first: Option<Repeat>,
+}
+
+/// A row that repeats another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Repeat {
+    /// The file it is from.
+    pub file: String,
+    /// Its 0-based number there.
+    pub row: u64,
+    /// The file that what it repeats is from.
+    pub of_file: String,
+    /// The 0-based number of that there.
+    pub of_row: u64,
+}
+
+/// What is held out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldOutRows {
+    /// Rows.
+    pub rows: u64,
+    /// Groups (prompts, of rows without a group). Estimated beyond 900,000.
+    pub groups: u64,
+    /// Different prompts. Estimated where there are more than 28,000 in all.
+    pub prompts: u64,
+    /// Those of them that rows have which train, as rows of one prompt are in different groups. Estimated likewise.
+    pub shared_prompts: u64,
+}
 
 /// What one row is told from others by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

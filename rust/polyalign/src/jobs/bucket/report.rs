@@ -2,14 +2,14 @@
 
 use super::held_out::HeldOut;
 use super::job::Job;
-pub use super::reading::{Met, Reading};
-use super::repeats::Repeats;
-use super::stats::Stats;
-use super::worker::BucketPlan;
+use super::reading::Reading;
+use super::repeats::{HeldOutRows, Repeat, Repeated, Repeats};
+use super::stats::{Quantiles, Stats};
+use super::worker::{BucketPlan, Example};
 use crate::buckets::{Axis, BucketSchema, Bucketer};
 use crate::records::shape::{FieldSpec, Shape};
 use crate::stream::input::{Format, Skipped};
-pub use crate::stream::{Rejected, Unreadable};
+use crate::stream::{Rejected, Unreadable};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -97,90 +97,6 @@ pub struct BucketReport {
     pub length: Quantiles,
     /// Of its rows those that are held out.
     pub held_out: u64,
-}
-
-/// Rows that repeat earlier ones. Counted as long as there are at most 900,000 different rows, and 28,000 different prompts
-/// or responses; beyond that estimated.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Repeated {
-    /// Rows with the prompt and response of an earlier row.
-    pub rows: u64,
-    /// Rows with the prompt of an earlier row.
-    pub prompts: u64,
-    /// Rows with the response of an earlier row.
-    pub responses: u64,
-    /// The standard error of `rows`; 0: it is exact.
-    pub rows_error: u64,
-    /// The standard error of `prompts`.
-    pub prompts_error: u64,
-    /// The standard error of `responses`.
-    pub responses_error: u64,
-    /// The first row with the prompt and response of an earlier row.
-    pub first: Option<Repeat>,
-}
-
-/// A row that repeats another.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Repeat {
-    /// The file it is from.
-    pub file: String,
-    /// Its 0-based number there.
-    pub row: u64,
-    /// The file that what it repeats is from.
-    pub of_file: String,
-    /// The 0-based number of that there.
-    pub of_row: u64,
-}
-
-/// What is held out.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HeldOutRows {
-    /// Rows.
-    pub rows: u64,
-    /// Groups (prompts, of rows without a group). Estimated beyond 900,000.
-    pub groups: u64,
-    /// Different prompts. Estimated where there are more than 28,000 in all.
-    pub prompts: u64,
-    /// Those of them that rows have which train, as rows of one prompt are in different groups. Estimated likewise.
-    pub shared_prompts: u64,
-}
-
-/// Exact nearest-rank quantiles of integers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Quantiles {
-    /// Smallest.
-    pub min: u32,
-    /// 10%.
-    pub q10: u32,
-    /// 25%.
-    pub q25: u32,
-    /// Median.
-    pub q50: u32,
-    /// 75%.
-    pub q75: u32,
-    /// 90%.
-    pub q90: u32,
-    /// Largest.
-    pub max: u32,
-}
-
-/// A row shown by a dry run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Example {
-    /// The record's id.
-    pub id: String,
-    /// The file it is from.
-    pub file: String,
-    /// Its 0-based number there.
-    pub row: u64,
-    /// Its bucket's id.
-    pub bucket: String,
-    /// Length of its response in the schema's unit.
-    pub length: u32,
-    /// The prompt as `(role, content)`.
-    pub prompt: Vec<(String, String)>,
-    /// The response as `(role, content)`.
-    pub completion: (String, String),
 }
 
 /// A bin with more than this share of all rows tells little.

@@ -95,7 +95,7 @@ pub fn interrupted(
         format!("an interrupted run is not as it was left: {what}; {kept}")
     }));
     let totals = totals(&work, &journal.entries, threads, cancel)?;
-    let repeats = seen::again(&claim.rows(), &journal.entries, cancel)?;
+    let repeats = seen::again(&claim.rows(), journal.entries.last().map(|chunk| chunk.seen), cancel)?;
     Ok(Some(Left { journal, totals, repeats }))
 }
 
@@ -116,7 +116,7 @@ fn check(
     let damaged = whole.iter().position(|whole| !whole).map(|i| (shards[i].0, shards[i].1.file.clone()));
     let before = damaged.as_ref().map_or(journal.entries.len(), |&(chunk, _)| chunk);
     let rejects = whole_rejects(&work.join(REJECTS), &journal.entries[..before]);
-    let seen = seen::whole(rows, &journal.entries[..rejects], cancel)?;
+    let seen = seen::whole(rows, journal.entries[..rejects].iter().map(|chunk| chunk.seen), cancel)?;
     let all = journal.entries.len();
     journal.cut(seen);
     Ok(match damaged {

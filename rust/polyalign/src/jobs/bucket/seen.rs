@@ -1,6 +1,5 @@
 //! What is noted of rows while a job runs, so that the next can go on as if it had seen them: `OUT.partial/rows.bin`.
 
-use super::journal::Entry;
 use super::repeats::{Counts, Repeats, Row};
 use crate::jobs::output::publish::reopen;
 use crate::{Error, Result};
@@ -81,35 +80,36 @@ impl Seen {
     }
 }
 
-/// After how many chunks the notes are as they were written.
+/// After how many of the chunks, each of which ended with these notes, the notes are as they were written.
 ///
 /// # Errors
 /// [`Error::Interrupted`].
-pub fn whole(path: &Path, entries: &[Entry], cancel: &AtomicBool) -> Result<usize> {
+pub fn whole(path: &Path, chunks: impl Iterator<Item = Noted>, cancel: &AtomicBool) -> Result<usize> {
     let Ok(file) = File::open(path) else { return Ok(0) };
-    let (mut file, mut noted) = (BufReader::new(file), Noted::default());
-    for (chunk, entry) in entries.iter().enumerate() {
-        let read = read(&mut file, &mut noted, entry.seen.bytes, cancel, |_| {})?;
-        if !read || (noted.bytes, noted.sum) != (entry.seen.bytes, entry.seen.sum) {
-            return Ok(chunk);
+    let (mut file, mut noted, mut whole) = (BufReader::new(file), Noted::default(), 0);
+    for chunk in chunks {
+        let read = read(&mut file, &mut noted, chunk.bytes, cancel, |_| {})?;
+        if !read || (noted.bytes, noted.sum) != (chunk.bytes, chunk.sum) {
+            break;
         }
+        whole += 1;
     }
-    Ok(entries.len())
+    Ok(whole)
 }
 
-/// What the chunks of an interrupted run have seen.
+/// What the chunks of an interrupted run have seen, the last of which ended with these notes.
 ///
 /// # Errors
 /// [`Error::Interrupted`], and notes that can't be read.
-pub fn again(path: &Path, entries: &[Entry], cancel: &AtomicBool) -> Result<Repeats> {
+pub fn again(path: &Path, last: Option<Noted>, cancel: &AtomicBool) -> Result<Repeats> {
     let mut repeats = Repeats::default();
-    let Some(last) = entries.last() else { return Ok(repeats) };
+    let Some(last) = last else { return Ok(repeats) };
     let file = File::open(path).map_err(|error| Error::io(path, error))?;
     let mut noted = Noted::default();
-    if !read(&mut BufReader::new(file), &mut noted, last.seen.bytes, cancel, |row| repeats.add(&row))? {
+    if !read(&mut BufReader::new(file), &mut noted, last.bytes, cancel, |row| repeats.add(&row))? {
         return Err(Error::Output(format!("{}: it was changed while the job began", path.display())));
     }
-    repeats.set_counts(last.seen.counts);
+    repeats.set_counts(last.counts);
     Ok(repeats)
 }
 

@@ -1,10 +1,29 @@
 //! Exact counts per bucket and per file; adding them up is all there is to merging.
 
 use super::reading;
-use super::report::{Quantiles, Rejected};
 use crate::jobs::rejects::Rejects;
+use crate::stream::Rejected;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+
+/// Exact nearest-rank quantiles of integers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quantiles {
+    /// Smallest.
+    pub min: u32,
+    /// 10%.
+    pub q10: u32,
+    /// 25%.
+    pub q25: u32,
+    /// Median.
+    pub q50: u32,
+    /// 75%.
+    pub q75: u32,
+    /// 90%.
+    pub q90: u32,
+    /// Largest.
+    pub max: u32,
+}
 
 /// How often each length occurs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

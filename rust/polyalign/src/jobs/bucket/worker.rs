@@ -5,7 +5,6 @@ use super::encode::{Encoded, Encoder, RowGroup};
 use super::held_out::HeldOut;
 use super::partition::Partitions;
 use super::repeats;
-use super::report::Example;
 use super::stats::{BucketStats, FileStats, Histogram, Stats};
 use super::table::{is_output, with_plain_parts};
 use crate::Result;
@@ -22,6 +21,7 @@ use crate::stream::block::{Bad, InputBlock, Item, Rows};
 use crate::stream::input::Inputs;
 use crate::stream::{self, Place, RecordReader, Records};
 use arrow_array::{ArrayRef, UInt32Array};
+use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -93,6 +93,25 @@ pub struct BucketedBlock {
     pub lengths: LengthHistograms,
     /// Example rows.
     pub examples: Vec<Example>,
+}
+
+/// A row shown by a dry run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Example {
+    /// The record's id.
+    pub id: String,
+    /// The file it is from.
+    pub file: String,
+    /// Its 0-based number there.
+    pub row: u64,
+    /// Its bucket's id.
+    pub bucket: String,
+    /// Length of its response in the schema's unit.
+    pub length: u32,
+    /// The prompt as `(role, content)`.
+    pub prompt: Vec<(String, String)>,
+    /// The response as `(role, content)`.
+    pub completion: (String, String),
 }
 
 /// One thread's working memory.

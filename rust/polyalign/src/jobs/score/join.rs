@@ -4,7 +4,6 @@ use crate::jobs::output::bucketed::Bucketed;
 use crate::reference::Reference;
 use crate::stream::batches::table_schema;
 use crate::stream::input::{Input, discover};
-use crate::stream::open::open_file;
 use crate::{Error, Result};
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, RecordBatch};
@@ -65,7 +64,7 @@ impl Joined {
     fn read_file(&mut self, input: &Input, numbers: &mut HashMap<String, u32>) -> Result<()> {
         let path = &input.path;
         let failed = |what: &dyn std::fmt::Display| Error::Input(format!("{}: {what}", path.display()));
-        let file = open_file(input).map_err(|error| Error::io(path, error))?;
+        let file = input.open_file().map_err(|error| Error::io(path, error))?;
         let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| failed(&error))?;
         let index = |name| builder.schema().index_of(name).map_err(|error| failed(&error));
         let mask = ProjectionMask::roots(builder.parquet_schema(), [index("id")?, index("bucket")?]);

@@ -11,12 +11,13 @@ mod tape;
 mod unescape;
 
 use super::assemble::{Kind, Node, assemble, is_chat};
+use super::decide::decide;
 use super::fields::{Names, Plan};
-use super::forms;
+use super::forms::{self, Sample};
 use super::partition::Key;
 use super::record::Record;
 pub use super::record::Reject;
-use super::shape::{FieldSpec, Sample, Shape};
+use super::shape::FieldSpec;
 use crate::error::shown;
 use crate::{Error, Result};
 use bumpalo::Bump;
@@ -111,10 +112,10 @@ impl JsonRecords {
         read(&mut scratch.tape, record, &self.plan.names)?;
         let JsonScratch { arena, tape, folder } = scratch;
         let (tape, arena) = (&*tape, &*arena);
-        let json: &JsonRecord<'_> = arena.alloc(tape.of(record));
+        let json: &JsonRecord<'_> = arena.alloc(JsonRecord::of(tape, record));
         let folder: Option<&JsonRecord<'_>> = match folder.keys.is_empty() {
             true => None,
-            false => Some(arena.alloc(folder.tape.of(&folder.text))),
+            false => Some(arena.alloc(JsonRecord::of(&folder.tape, &folder.text))),
         };
         let json = JsonSource { record: json, folder };
         let mut read = assemble(&self.plan, &json, arena)?;
@@ -181,7 +182,7 @@ pub fn field_names(record: &[u8]) -> Result<Vec<String>, Reject> {
     let mut tape = Tape::default();
     let text = utf8(record)?;
     read(&mut tape, text, &Names::default())?;
-    Ok(tape.of(text).top_level().map(|(key, ..)| key.lossy()).collect())
+    Ok(JsonRecord::of(&tape, text).top_level().map(|(key, ..)| key.lossy()).collect())
 }
 
 /// What the shape is decided from.
@@ -190,7 +191,7 @@ fn sample(record: &[u8]) -> Result<Sample, Reject> {
     let mut tape = Tape::default();
     let text = utf8(record)?;
     read(&mut tape, text, &Names::of(&names))?;
-    let record = tape.of(text);
+    let record = JsonRecord::of(&tape, text);
     let mut sample = Sample { names, ..Sample::default() };
     for (key, value, _) in record.top_level() {
         if value.kind() == Kind::Text {
@@ -227,8 +228,7 @@ pub fn decide_fields(samples: &[&[u8]], fields: &FieldSpec) -> Result<FieldSpec>
             reject.reason,
             no_record(samples[0], &reject)
         ))),
-        _ => Shape::decide(&seen, fields)
-            .map_err(|error| other_record(samples, &seen).map_or(error, Error::Input)),
+        _ => decide(&seen, fields).map_err(|error| other_record(samples, &seen).map_or(error, Error::Input)),
     }
 }
 
@@ -271,7 +271,7 @@ fn list_of_objects(record: &[u8]) -> Option<String> {
     let text = utf8(record).ok()?;
     let mut tape = Tape::default();
     read(&mut tape, text, &Names::default()).ok()?;
-    let tape = tape.of(text);
+    let record = JsonRecord::of(&tape, text);
     let is_list = |raw: &str| raw.strip_prefix('[').is_some_and(|rest| rest.trim_start().starts_with('{'));
-    tape.top_level().find(|(_, value, _)| is_list(value.raw())).map(|(key, ..)| shown(&key.lossy()))
+    record.top_level().find(|(_, value, _)| is_list(value.raw())).map(|(key, ..)| shown(&key.lossy()))
 }

@@ -1,6 +1,6 @@
 //! A JSON value on the tape.
 
-use super::tape::{NO_SLOT, NONE, Token, next};
+use super::tape::{NO_SLOT, NONE, Tape, Token, next};
 use super::unescape::{key_bytes, unescape};
 use crate::records::assemble::{Key, Kind, Node, Source};
 use crate::records::fields::bit;
@@ -31,6 +31,11 @@ pub(crate) struct JsonNode<'a> {
 }
 
 impl<'a> JsonRecord<'a> {
+    /// What a tape has of the text that it has read.
+    pub(super) fn of(tape: &'a Tape, text: &'a str) -> Self {
+        Self { text, tokens: &tape.tokens, slots: &tape.slots, key_slots: &tape.key_slots }
+    }
+
     /// The value of a slot, if the record has it.
     #[inline]
     pub fn slot(&'a self, slot: usize) -> Option<JsonNode<'a>> {

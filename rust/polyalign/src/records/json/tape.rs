@@ -3,7 +3,6 @@
 //! What it notes is a tape of eight-byte tokens in the order of the text: no tree, no copies. Of
 //! values that nobody reads it notes only their ends.
 
-use super::node::JsonRecord;
 use super::scan::string_stop;
 use super::unescape::key_bytes;
 use crate::error::shown;
@@ -89,11 +88,6 @@ impl Tape {
         reader.skip_space();
         reader.value::<true>()?;
         reader.end("more text after the value")
-    }
-
-    /// What was read of `text`.
-    pub fn of<'a>(&'a self, text: &'a str) -> JsonRecord<'a> {
-        JsonRecord { text, tokens: &self.tokens, slots: &self.slots, key_slots: &self.key_slots }
     }
 
     /// Gives back memory that a rare, huge record needed.
