@@ -2,7 +2,8 @@
 //! RFC 8259 object within our limits; and no reader of any shape panics or accepts what is not.
 
 use polyalign::cpu::{Level, at_most};
-use polyalign::records::json::{JsonRecords, JsonScratch, Reject, field_names};
+use polyalign::records::json::{JsonRecords, JsonScratch, field_names};
+use polyalign::records::record::{Reject, RejectKind};
 use polyalign::records::shape::{FieldSpec, Shape};
 
 #[path = "../../rust/polyalign/tests/oracle/json.rs"]
@@ -73,9 +74,9 @@ fn refused(reject: &Reject, data: &[u8], strict: bool) {
     assert!(reject.offset <= data.len(), "{reject:?}");
     assert!(!reject.reason.is_empty() && !reject.reason.contains('\n'), "{reject:?}");
     let text = std::str::from_utf8(data);
-    assert_eq!(reject.kind == "utf8" && reject.reason == "not valid UTF-8", text.is_err(), "{reject:?}");
+    assert_eq!(reject.kind == RejectKind::Utf8 && reject.reason == "not valid UTF-8", text.is_err(), "{reject:?}");
     let syntax =
-        reject.kind == "json" && !reject.reason.contains("twice") && !reject.reason.contains(" two ");
+        reject.kind == RejectKind::Json && !reject.reason.contains("twice") && !reject.reason.contains(" two ");
     assert_eq!(strict, text.is_ok() && !syntax, "{reject:?}");
 }
 

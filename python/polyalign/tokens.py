@@ -74,10 +74,7 @@ class TokenCounter:
         from polyalign._io.sources import tokenizer_json
 
         self._json, origin = tokenizer_json(source, revision)
-        try:
-            self._core = _core.TokenCounter(self._json)
-        except ValueError as error:
-            raise ValueError(f"{origin}: {str(error).removeprefix('tokenizer: ')}") from None
+        self._core = _core.TokenCounter(self._json, origin)
         reason = self._core.slow_reason
         if reason is not None and self.sha256 not in _slow_tokenizers_logged:
             _slow_tokenizers_logged.add(self.sha256)

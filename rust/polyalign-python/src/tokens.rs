@@ -8,6 +8,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, UInt32Array};
 use arrow_schema::{DataType, Field};
 use numpy::PyArray1;
+use polyalign::Error;
 use polyalign::tokens::{Engine, TokenScratch};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -33,10 +34,15 @@ pub struct TokenCounter {
 
 #[pymethods]
 impl TokenCounter {
+    /// `origin`: what the JSON is called in errors, if it is from somewhere.
     #[new]
-    fn new(py: Python<'_>, json: &[u8]) -> PyResult<Self> {
-        let counter =
-            py.detach(|| polyalign::tokens::TokenCounter::from_json(json)).map_err(errors::to_py)?;
+    #[pyo3(signature = (json, origin=None))]
+    fn new(py: Python<'_>, json: &[u8], origin: Option<&str>) -> PyResult<Self> {
+        let counter = py.detach(|| polyalign::tokens::TokenCounter::from_json(json));
+        let counter = counter.map_err(|error| match (error, origin) {
+            (Error::Tokenizer(what), Some(origin)) => PyValueError::new_err(format!("{origin}: {what}")),
+            (error, _) => errors::to_py(error),
+        })?;
         Ok(Self { counter, scratches: Mutex::default() })
     }
 

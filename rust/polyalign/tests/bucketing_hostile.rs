@@ -2,6 +2,7 @@
 
 use crate::bucketing_support::*;
 use polyalign::buckets::BucketSchema;
+use polyalign::records::record::RejectKind;
 use proptest::prelude::*;
 use serde_json::Value;
 use std::io::Read;
@@ -159,9 +160,9 @@ fn records_above_the_limit_are_rejected_wherever_they_are() {
         assert!(found[0]["reason"].as_str().unwrap().contains(&long.len().to_string()), "{name}: {found:?}");
         // The limit itself is allowed.
         job.max_record_bytes = long.len() as u64;
-        assert_eq!(bucket(&job).unwrap().rejected_by_kind.get("size"), None, "{name}");
+        assert_eq!(bucket(&job).unwrap().rejected_by_kind.get(&RejectKind::Size), None, "{name}");
         job.max_record_bytes -= 1;
-        assert_eq!(bucket(&job).unwrap().rejected_by_kind.get("size"), Some(&1), "{name}");
+        assert_eq!(bucket(&job).unwrap().rejected_by_kind.get(&RejectKind::Size), Some(&1), "{name}");
     }
 }
 

@@ -7,6 +7,7 @@ use arrow_cast::cast;
 use arrow_schema::DataType;
 use parquet::arrow::ArrowWriter;
 use polyalign::jobs::bucket::{Met, Report};
+use polyalign::records::record::RejectKind;
 use polyalign::records::turns::Turns;
 use serde_json::{Value, json};
 use std::fs::File;
@@ -183,7 +184,7 @@ fn a_role_that_decides_the_bucket_is_asked_for() {
     let input = write(dir.path(), "in.jsonl", jsonl(&[record]));
     let mut job = job(&input, &dir.path().join("out"));
     let report = bucket(&job).unwrap();
-    assert_eq!(report.rejected_by_kind["ambiguous"], 1);
+    assert_eq!(report.rejected_by_kind[&RejectKind::Ambiguous], 1);
     let reason = &report.first_rejects[0].reason;
     assert!(
         reason.contains("the track is `multi` if it is the user's, `single` if it is the assistant's; say which with --role Alice=ROLE"),

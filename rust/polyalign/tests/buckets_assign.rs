@@ -5,7 +5,7 @@ use polyalign::buckets::language::primary_subtag;
 use polyalign::buckets::{
     Assignment, BucketSchema, BucketTable, Bucketer, LengthEdges, LengthHistograms, LengthUnit,
 };
-use polyalign::records::record::{Message, Record};
+use polyalign::records::record::{Message, Record, RejectKind};
 use polyalign::tokens::TokenCounter;
 
 fn user(content: &str) -> Message<'_> {
@@ -112,11 +112,14 @@ fn the_kind_of_a_reason_is_not_told_by_its_words() {
         bucketer.assign(record, &mut BucketTable::default(), &mut bucketer.scratch()).unwrap_err().kind
     };
     let one = Record { custom: &[Some(&long)], ..record(&prompt, "Yes.") };
-    assert_eq!(kind(&by_track, &one), "bucket");
-    assert_eq!(kind(&bucketer("{}"), &Record { track: Some("third"), ..record(&prompt, "Yes.") }), "track");
+    assert_eq!(kind(&by_track, &one), RejectKind::Bucket);
+    assert_eq!(
+        kind(&bucketer("{}"), &Record { track: Some("third"), ..record(&prompt, "Yes.") }),
+        RejectKind::Track
+    );
     assert_eq!(
         kind(&bucketer("{}"), &Record { language: Some("Elvish!"), ..record(&prompt, "Yes.") }),
-        "language"
+        RejectKind::Language
     );
 }
 

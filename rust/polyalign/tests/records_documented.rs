@@ -38,7 +38,7 @@ fn told(record: &Record<'_>) -> String {
 fn outcome(record: Result<Record<'_>, Reject>) -> String {
     match record {
         Ok(record) => told(&record),
-        Err(reject) => format!("{}: {}", reject.kind, reject.reason),
+        Err(reject) => format!("{}: {}", reject.kind.name(), reject.reason),
     }
 }
 

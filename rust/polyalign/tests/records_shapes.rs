@@ -1,7 +1,7 @@
 //! Every record shape, label and reject of single JSON records, on small examples.
 
-use polyalign::records::json::{JsonRecords, JsonScratch, Reject, decide_fields, field_names};
-use polyalign::records::record::Record;
+use polyalign::records::json::{JsonRecords, JsonScratch, decide_fields, field_names};
+use polyalign::records::record::{Record, Reject, RejectKind};
 use polyalign::records::shape::{FieldSpec, Shape};
 
 fn spec(shape: Shape) -> FieldSpec {
@@ -37,7 +37,7 @@ fn is(spec: &FieldSpec, json: &str, expected: &str, extra: Option<&str>) {
 fn rejected(spec: &FieldSpec, json: &str, kind: &str, reason: &str, at: &str) {
     with(spec, json, |record| {
         let reject = record.expect_err(json);
-        assert_eq!(reject.kind, kind, "{json}: {reject:?}");
+        assert_eq!(reject.kind.name(), kind, "{json}: {reject:?}");
         assert!(reject.reason.contains(reason), "{json}: {reject:?}");
         assert!(!reject.reason.contains('\n'));
         if at.is_empty() {
@@ -631,7 +631,7 @@ fn text_that_is_not_unicode() {
     let records = JsonRecords::new(&spec).unwrap();
     let mut scratch = JsonScratch::default();
     let reject = records.parse_bytes(b"{\"prompt\":\"\xff\"}", &mut scratch).unwrap_err();
-    assert_eq!((reject.kind, reject.offset), ("utf8", 11));
+    assert_eq!((reject.kind, reject.offset), (RejectKind::Utf8, 11));
     assert!(records.parse_bytes(r#"{"prompt":"é","completion":"ü"}"#.as_bytes(), &mut scratch).is_ok());
 }
 

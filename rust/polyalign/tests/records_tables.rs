@@ -6,13 +6,15 @@ use arrow_array::types::UInt64Type;
 use arrow_array::*;
 use arrow_schema::{DataType, Field, Schema};
 use polyalign::records::json::{JsonRecords, JsonScratch, Reject};
+use polyalign::records::json::{JsonRecords, JsonScratch};
+use polyalign::records::record::{Record, Reject};
 use polyalign::records::shape::{FieldSpec, Shape};
 use polyalign::records::table::TableRecords;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// What a reader says of a row, without what only JSON has: offsets and the remaining members.
-fn outcome(record: Result<polyalign::records::record::Record<'_>, Reject>) -> String {
+fn outcome(record: Result<Record<'_>, Reject>) -> String {
     match record {
         Ok(mut record) => {
             record.extra = None;
@@ -22,7 +24,7 @@ fn outcome(record: Result<polyalign::records::record::Record<'_>, Reject>) -> St
             record.notes.unused = &[];
             format!("{record:?} {unused:?}")
         }
-        Err(reject) => format!("{}: {}", reject.kind, reject.reason),
+        Err(reject) => format!("{}: {}", reject.kind.name(), reject.reason),
     }
 }
 
@@ -218,7 +220,7 @@ fn text_is_borrowed_from_the_columns() {
     let records = TableRecords::new(&batch.schema(), &FieldSpec::default()).unwrap();
     let values = batch.column_by_name("prompt").unwrap().as_string::<i32>().value(0);
     let mut seen = 0;
-    let check = &mut |_, record: Result<polyalign::records::record::Record<'_>, Reject>| {
+    let check = &mut |_, record: Result<Record<'_>, Reject>| {
         seen += usize::from(record.unwrap().prompt[0].content.as_ptr() == values.as_ptr());
     };
     records.for_each(&batch, check).unwrap();

@@ -10,7 +10,7 @@ use super::table::BucketTable;
 use super::track;
 use super::unassigned::Unassigned;
 use crate::error::{quoted, shown};
-use crate::records::record::Record;
+use crate::records::record::{Record, RejectKind};
 use crate::records::roles::is_known_role;
 use crate::text;
 use crate::tokens::{self, TokenCounter};
@@ -298,7 +298,7 @@ impl Rules {
             "ambiguous: the role `{role}` is not known: the {axis} is `{user}` if it is the user's, `{assistant}` if it is the \
              assistant's; say which with --role {role}=ROLE"
         );
-        Err(Unassigned { kind: "ambiguous", reason })
+        Err(Unassigned { kind: RejectKind::Ambiguous, reason })
     }
 
     /// The record's language: what it says, else detected, else the default.
@@ -307,7 +307,7 @@ impl Rules {
         record: &Record<'_>,
         scratch: &mut BucketerScratch,
     ) -> Result<&'static str, Unassigned> {
-        let refused = |reason| Err(Unassigned { kind: "language", reason });
+        let refused = |reason| Err(Unassigned { kind: RejectKind::Language, reason });
         if !self.uses_language {
             return Ok(self.default_language);
         }

@@ -2,7 +2,7 @@
 
 use super::unassigned::Unassigned;
 use crate::error::quoted;
-use crate::records::record::{Message, Record};
+use crate::records::record::{Message, Record, RejectKind};
 
 /// `single` or `multi`: what the record says, else whether an earlier exchange precedes its last
 /// user turn. The error is the reason to reject the record.
@@ -19,7 +19,7 @@ pub fn track(record: &Record<'_>) -> Result<&'static str, Unassigned> {
         return Ok("multi");
     }
     let reason = format!("track {} is neither `single` nor `multi`; is it another column?", quoted(said));
-    Err(Unassigned { kind: "track", reason })
+    Err(Unassigned { kind: RejectKind::Track, reason })
 }
 
 /// Whether an earlier exchange precedes the last user turn: a user's message and, after it, an

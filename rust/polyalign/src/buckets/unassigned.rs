@@ -1,17 +1,19 @@
 //! Why a record gets no bucket.
 
+use crate::records::record::RejectKind;
+
 /// Why a record gets no bucket.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
 pub struct Unassigned {
-    /// `language`, `track` or `ambiguous`; `bucket` for everything else.
-    pub kind: &'static str,
+    /// [`RejectKind::Bucket`] but for its language, its track and what is ambiguous.
+    pub kind: RejectKind,
     /// What is wrong, in words.
     pub reason: String,
 }
 
 impl From<String> for Unassigned {
     fn from(reason: String) -> Self {
-        Self { kind: "bucket", reason }
+        Self { kind: RejectKind::Bucket, reason }
     }
 }

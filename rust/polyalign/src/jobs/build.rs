@@ -4,7 +4,7 @@ use super::tally::Tally;
 use crate::buckets::{BucketSchema, BucketTable, normalise_part, split_id, unescape_part};
 use crate::error::unless_stopped;
 use crate::jobs::output::bucketed::Bucketed;
-use crate::records::record::{Record, Reject};
+use crate::records::record::{Record, Reject, RejectKind};
 use crate::records::shape::FieldSpec;
 use crate::records::table::{TableRecords, pieces};
 use crate::reference::counter::RecordCounter;
@@ -162,34 +162,27 @@ impl NamedBuckets {
         Self { counter: RecordCounter::new(builder), table: BucketTable::default(), numbers: HashMap::new() }
     }
 
-    /// Counts what was read; the error is the record's id, the kind of reason to reject it, and the reason.
-    fn take(
-        &mut self,
-        record: Result<Record<'_>, Reject>,
-        stop: &AtomicBool,
-    ) -> Result<(), (Option<Box<str>>, &'static str, String)> {
-        match record {
-            Ok(record) => {
-                self.count(&record, stop).map_err(|(kind, reason)| (record.id.map(Into::into), kind, reason))
-            }
-            Err(Reject { id, kind, reason, .. }) => Err((id, kind, reason)),
-        }
+    /// Counts what was read.
+    fn take(&mut self, record: Result<Record<'_>, Reject>, stop: &AtomicBool) -> Result<(), Reject> {
+        let record = record?;
+        let rejected = |(kind, reason)| Reject { kind, reason, offset: 0, id: record.id.map(Into::into) };
+        self.count(&record, stop).map_err(rejected)
     }
 
     /// Counts a record; the error is the kind of reason to reject it, and the reason.
-    fn count(&mut self, record: &Record<'_>, stop: &AtomicBool) -> Result<(), (&'static str, String)> {
+    fn count(&mut self, record: &Record<'_>, stop: &AtomicBool) -> Result<(), (RejectKind, String)> {
         if record.answer().trim().is_empty() {
-            return Err(("no_response", "the response is empty".into()));
+            return Err((RejectKind::NoResponse, "the response is empty".into()));
         }
         let Some(id) = record.custom.first().copied().flatten() else {
             return Err((
-                "bucket",
+                RejectKind::Bucket,
                 "the record has no bucket: bucket the corpus first (polyalign bucket)".into(),
             ));
         };
         let bucket = match self.numbers.get(id) {
             Some(bucket) => *bucket,
-            None => self.add_bucket(id).map_err(|reason| ("bucket", reason))?,
+            None => self.add_bucket(id).map_err(|reason| (RejectKind::Bucket, reason))?,
         };
         self.counter.add(record, bucket, &self.table, stop);
         Ok(())
@@ -228,7 +221,9 @@ impl stream::BlockWorker for Worker {
         let Self { reader, inputs, cancel, buckets } = self;
         let mut take = |record: Result<Record<'_>, Reject>, place: Place| match buckets.take(record, cancel) {
             Ok(()) => tally.used(),
-            Err((id, kind, reason)) => tally.reject(place.rejected(inputs, id.as_deref(), kind, &reason)),
+            Err(Reject { id, kind, reason, .. }) => {
+                tally.reject(place.rejected(inputs, id.as_deref(), kind, &reason));
+            }
         };
         reader.block(block, inputs, &mut take)?;
         buckets.flush()?;
@@ -281,13 +276,13 @@ fn count_piece(
     let mut tally = Tally::default();
     records.for_each(piece, &mut |row, record| match buckets.take(record, stop) {
         Ok(()) => tally.used(),
-        Err((id, kind, reason)) => tally.reject(Rejected {
+        Err(Reject { id, kind, reason, .. }) => tally.reject(Rejected {
             file: "table".into(),
             line: None,
             row: first + row as u64,
             offset: None,
             id: id.map(String::from),
-            kind: kind.into(),
+            kind,
             reason,
         }),
     })?;

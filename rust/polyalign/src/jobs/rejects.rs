@@ -1,6 +1,7 @@
 //! Records that a job can't use: how many of each kind, the first of each, and what could not be read at all.
 
 use crate::error::shortened;
+use crate::records::record::RejectKind;
 use crate::stream::{Rejected, Unreadable};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -10,10 +11,10 @@ use std::collections::BTreeMap;
 pub struct Rejects {
     /// How many, by kind of reason.
     #[serde(rename = "rejected_by_kind")]
-    pub by_kind: BTreeMap<String, u64>,
+    pub by_kind: BTreeMap<RejectKind, u64>,
     /// The first of each kind.
     #[serde(rename = "first_rejects")]
-    pub first: BTreeMap<String, Rejected>,
+    pub first: BTreeMap<RejectKind, Rejected>,
     /// Files whose rest could not be read.
     pub unreadable: Vec<Unreadable>,
 }
@@ -21,21 +22,18 @@ pub struct Rejects {
 impl Rejects {
     /// Counts one.
     pub fn add(&mut self, rejected: Rejected) {
-        if rejected.kind == "file" {
+        if rejected.kind == RejectKind::File {
             self.unreadable.push(Unreadable {
                 file: rejected.file.clone(),
                 offset: rejected.offset.unwrap_or(rejected.row),
                 reason: rejected.reason.clone(),
             });
         }
-        match self.by_kind.get_mut(&rejected.kind) {
-            Some(count) => *count += 1,
-            None => {
-                self.by_kind.insert(rejected.kind.clone(), 1);
-                let reason = shortened(&rejected.reason);
-                self.first.insert(rejected.kind.clone(), Rejected { reason, ..rejected });
-            }
-        }
+        *self.by_kind.entry(rejected.kind).or_default() += 1;
+        self.first.entry(rejected.kind).or_insert_with(|| {
+            let reason = shortened(&rejected.reason);
+            Rejected { reason, ..rejected }
+        });
     }
 
     /// Adds those of what comes after.

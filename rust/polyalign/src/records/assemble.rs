@@ -2,7 +2,7 @@
 //! JSON and for tables.
 
 use super::fields::{Field, Label, Plan, own};
-use super::record::{Event, Events, Message, Notes, Record, Reject, RoleTaken, Unused};
+use super::record::{Event, Events, Message, Notes, Record, Reject, RejectKind, RoleTaken, Unused};
 use super::roles::{ROLES, is_known_role, map_role};
 use super::shape::{FieldSpec, Shape};
 use crate::error::shown;
@@ -183,13 +183,17 @@ fn blank(text: &str) -> bool {
     !text.as_bytes().first().is_some_and(u8::is_ascii_graphic) && text.trim().is_empty()
 }
 
-fn reject(kind: &'static str, offset: usize, reason: String) -> Reject {
+fn reject(kind: RejectKind, offset: usize, reason: String) -> Reject {
     Reject { kind, reason, offset, id: None }
 }
 
 #[cold]
 fn wrong<'a>(node: impl Node<'a>, place: &str, expected: &str) -> Reject {
-    reject("type", node.offset(), format!("`{place}` is {}, expected {expected}", node.kind().name()))
+    reject(
+        RejectKind::Type,
+        node.offset(),
+        format!("`{place}` is {}, expected {expected}", node.kind().name()),
+    )
 }
 
 fn last_assistant(turns: &[Message<'_>]) -> Option<usize> {
@@ -339,7 +343,7 @@ impl<'a, S: Source<'a>> Reader<'a, '_, S> {
             }
             false => "`chosen` is one reply and there is no `prompt`: name it with --prompt-field",
         };
-        Err(reject("shape", offset, reason.to_owned()))
+        Err(reject(RejectKind::Shape, offset, reason.to_owned()))
     }
 
     /// Where the second part of an instruction stands.
@@ -396,7 +400,7 @@ impl<'a, S: Source<'a>> Reader<'a, '_, S> {
     fn response(&mut self, place: &str, found: Found<S::Node>) -> Result<Dialogue<'a>, Reject> {
         let node = found.node;
         match node.kind() {
-            Kind::Null => Err(reject("no_response", node.offset(), format!("`{place}` is null"))),
+            Kind::Null => Err(reject(RejectKind::NoResponse, node.offset(), format!("`{place}` is null"))),
             Kind::Text => {
                 self.consume(found.whole);
                 let response = Message { role: "assistant", content: node.text(self.arena)? };
@@ -409,13 +413,13 @@ impl<'a, S: Source<'a>> Reader<'a, '_, S> {
             Kind::Object => {
                 let read = self.message(place, None, node, &CHAT)?;
                 let Some(content) = read.content else {
-                    return Err(reject("no_response", node.offset(), says_nothing(place)));
+                    return Err(reject(RejectKind::NoResponse, node.offset(), says_nothing(place)));
                 };
                 if read.role != "assistant" {
                     let role = shown(read.role);
                     let reason =
                         format!("`{place}` is a message of the role `{role}`, expected the assistant's");
-                    return Err(reject("no_response", node.offset(), reason));
+                    return Err(reject(RejectKind::NoResponse, node.offset(), reason));
                 }
                 self.used |= 1 << found.slot;
                 if !read.rest {
@@ -498,7 +502,7 @@ impl<'a, S: Source<'a>> Reader<'a, '_, S> {
     /// Puts a prompt before a response.
     fn join(&mut self, prompt: &'a [Message<'a>], response: Dialogue<'a>) -> Result<Record<'a>, Reject> {
         let thinking = check_response(response.response.content, &self.plan.spec)
-            .map_err(|reason| reject("no_response", response.offset, reason.to_owned()))?;
+            .map_err(|reason| reject(RejectKind::NoResponse, response.offset, reason.to_owned()))?;
         let prompt = self.without_answer(prompt, &response);
         let prompt = self.before(prompt, response.before, response.offset)?;
         Ok(Record { prompt, response: response.response, thinking, ..Record::default() })
@@ -535,7 +539,7 @@ impl<'a, S: Source<'a>> Reader<'a, '_, S> {
             "`{place}` ends in a reply that is not the response: either that reply is the response \
              (--messages-field {place}), or it should not be in the prompt"
         );
-        Err(reject("ambiguous", response.offset, reason))
+        Err(reject(RejectKind::Ambiguous, response.offset, reason))
     }
 
     /// What comes before a response that brought messages along: what both hold is there once.
@@ -563,7 +567,7 @@ impl<'a, S: Source<'a>> Reader<'a, '_, S> {
                 shown(prompt[prompt.len() - 1].role),
                 shown(along[0].role)
             );
-            return Err(reject("ambiguous", offset, reason));
+            return Err(reject(RejectKind::Ambiguous, offset, reason));
         }
         self.events.add(Event::After);
         let mut turns = Turns::with_capacity_in(prompt.len() + along.len(), self.arena);
@@ -623,7 +627,11 @@ impl<'a, S: Source<'a>> Reader<'a, '_, S> {
                 let role = shown(message.role);
                 format!("; if `{role}` is the assistant, --role {role}=assistant")
             });
-            return Err(reject("no_response", offset, format!("`{place}` has no assistant message{hint}")));
+            return Err(reject(
+                RejectKind::NoResponse,
+                offset,
+                format!("`{place}` has no assistant message{hint}"),
+            ));
         };
         if let Some(message) = turns[last + 1..].iter().find(unknown) {
             let role = shown(message.role);
@@ -631,7 +639,7 @@ impl<'a, S: Source<'a>> Reader<'a, '_, S> {
                 "`{place}` ends with a message of the role `{role}`, which is not known: if it is the assistant's, it is \
                  the response, else the one before is; say which with --role {role}=ROLE"
             );
-            return Err(reject("ambiguous", offset, reason));
+            return Err(reject(RejectKind::Ambiguous, offset, reason));
         }
         if last + 1 < turns.len() {
             self.events.add(Event::Trailing);
@@ -679,7 +687,8 @@ impl<'a, S: Source<'a>> Reader<'a, '_, S> {
             }
         }
         if let Some((index, turn, offset)) = no_text {
-            let kind = if last_assistant(turns) == Some(turn) { "no_response" } else { "type" };
+            let kind =
+                if last_assistant(turns) == Some(turn) { RejectKind::NoResponse } else { RejectKind::Type };
             return Err(reject(kind, offset, says_nothing(&format!("{place}[{index}]"))));
         }
         self.consume(found.whole);
@@ -723,8 +732,9 @@ impl<'a, S: Source<'a>> Reader<'a, '_, S> {
             }
             note_unused(unused, list, key, arena);
         };
-        let members = MessageMembers::of(node, keys, &mut other)
-            .map_err(|key| reject("json", node.offset(), format!("`{}` has two `{key}`", place(""))))?;
+        let members = MessageMembers::of(node, keys, &mut other).map_err(|key| {
+            reject(RejectKind::Json, node.offset(), format!("`{}` has two `{key}`", place("")))
+        })?;
         let role = match members.role {
             Some(role) if role.kind() == Kind::Text => {
                 let role = role.text(self.arena)?;
@@ -737,7 +747,7 @@ impl<'a, S: Source<'a>> Reader<'a, '_, S> {
             },
         };
         if role.is_empty() {
-            return Err(reject("type", node.offset(), format!("`{}` has no role", place(""))));
+            return Err(reject(RejectKind::Type, node.offset(), format!("`{}` has no role", place(""))));
         }
         let mut rest = members.others > 0;
         let content = match members.content {
@@ -850,22 +860,26 @@ impl<'a, S: Source<'a>> Reader<'a, '_, S> {
                 }
             };
             if member.replace(value).is_some() {
-                return Err(reject("json", part.offset(), format!("`{}` has a key twice", place())));
+                return Err(reject(
+                    RejectKind::Json,
+                    part.offset(),
+                    format!("`{}` has a key twice", place()),
+                ));
             }
         }
         let kind = match kind {
             Some(kind) if kind.kind() == Kind::Text => kind.text(self.arena)?,
-            _ => return Err(reject("type", part.offset(), format!("`{}` has no type", place()))),
+            _ => return Err(reject(RejectKind::Type, part.offset(), format!("`{}` has no type", place()))),
         };
         if kind != "text" {
             let (place, kind) = (place(), shown(kind));
             let reason = format!("`{place}` is of type `{kind}`: only text parts can be bucketed");
-            return Err(reject("type", part.offset(), reason));
+            return Err(reject(RejectKind::Type, part.offset(), reason));
         }
         let (text, spare) = first([text, value_text]);
         match text {
             Some(text) if text.kind() == Kind::Text => Ok((text, rest || spare > 0)),
-            _ => Err(reject("type", part.offset(), format!("`{}` has no text", place()))),
+            _ => Err(reject(RejectKind::Type, part.offset(), format!("`{}` has no text", place()))),
         }
     }
 
@@ -896,7 +910,7 @@ impl<'a, S: Source<'a>> Reader<'a, '_, S> {
         for (index, pair) in found.node.elements().enumerate() {
             let wrong_pair = || {
                 let reason = format!("`history[{index}]` is not a [user, assistant] pair of text");
-                reject("type", pair.offset(), reason)
+                reject(RejectKind::Type, pair.offset(), reason)
             };
             if pair.kind() != Kind::List {
                 return Err(wrong_pair());
@@ -940,20 +954,24 @@ impl<'a, S: Source<'a>> Reader<'a, '_, S> {
         };
         let Some(shape) = self.plan.shape else { return self.no_field(field) };
         if let Some(other) = Shape::of(has, &self.plan.spec).filter(|other| *other != shape) {
-            return reject("shape", 0, format!("the record's shape is {other}, the corpus's is {shape}"));
+            return reject(
+                RejectKind::Shape,
+                0,
+                format!("the record's shape is {other}, the corpus's is {shape}"),
+            );
         }
         if response && shape.fields().iter().any(|field| has(field)) {
-            return reject("no_response", 0, format!("there is no `{field}`"));
+            return reject(RejectKind::NoResponse, 0, format!("there is no `{field}`"));
         }
         let reason =
             format!("there is no `{field}`, and the record has no known shape; the corpus's is {shape}");
-        reject("shape", 0, reason)
+        reject(RejectKind::Shape, 0, reason)
     }
 
     #[cold]
     fn no_field(&self, path: &str) -> Reject {
         let response = self.plan.response.as_ref().is_some_and(|field| field.path == path);
-        let kind = if response { "no_response" } else { "shape" };
+        let kind = if response { RejectKind::NoResponse } else { RejectKind::Shape };
         reject(kind, 0, format!("there is no `{path}`"))
     }
 
@@ -1029,7 +1047,7 @@ impl<'a, S: Source<'a>> Reader<'a, '_, S> {
         (self.consumed, self.used) = before;
         let offset = label.fields.iter().find_map(|field| self.find(field).ok().flatten());
         let reason = format!("the track is `{}`, expected `single` or `multi`", shown(track));
-        Err(reject("track", offset.map_or(0, |found| found.node.offset()), reason))
+        Err(reject(RejectKind::Track, offset.map_or(0, |found| found.node.offset()), reason))
     }
 
     /// The first of a label's fields that says something. Missing, null and blank say nothing; neither does a guess
@@ -1315,7 +1333,9 @@ fn inside<'a, N: Node<'a>>(node: N, path: &str, whole: &str) -> Result<Option<N>
 fn member<'a, N: Node<'a>>(object: N, name: &str, whole: &str) -> Result<Option<N>, Reject> {
     let mut found = object.members().filter(|(key, _)| *key == *name).map(|(_, value)| value);
     match (found.next(), found.next()) {
-        (_, Some(again)) => Err(reject("json", again.offset(), format!("`{whole}` is there twice"))),
+        (_, Some(again)) => {
+            Err(reject(RejectKind::Json, again.offset(), format!("`{whole}` is there twice")))
+        }
         (found, None) => Ok(found),
     }
 }

@@ -1,5 +1,7 @@
 //! One interaction as the rest of the engine sees it, whatever file or record shape it came from.
 
+use serde::{Deserialize, Serialize};
+
 /// A chat message. `content` is text; anything else was rejected before it got here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Message<'a> {
@@ -153,12 +155,59 @@ impl<'a> Record<'a> {
     }
 }
 
+/// The kinds of reasons why a record can't be used; reports and the rejects file have them by their [names](Self::name), in
+/// alphabetical order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RejectKind {
+    /// It can be read in two ways.
+    Ambiguous,
+    /// It has no bucket, for another reason than those of its own.
+    Bucket,
+    /// It is the rest of a file that can't be read.
+    File,
+    /// It is no JSON, or has a key twice.
+    Json,
+    /// Its language is none, or none that the schema allows.
+    Language,
+    /// There is no response, or none that says anything.
+    NoResponse,
+    /// It has another shape than the corpus.
+    Shape,
+    /// It is too large.
+    Size,
+    /// Its track is none.
+    Track,
+    /// A field holds something of another type.
+    Type,
+    /// It is no UTF-8.
+    Utf8,
+}
+
+impl RejectKind {
+    /// The name in reports and in the rejects file.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ambiguous => "ambiguous",
+            Self::Bucket => "bucket",
+            Self::File => "file",
+            Self::Json => "json",
+            Self::Language => "language",
+            Self::NoResponse => "no_response",
+            Self::Shape => "shape",
+            Self::Size => "size",
+            Self::Track => "track",
+            Self::Type => "type",
+            Self::Utf8 => "utf8",
+        }
+    }
+}
+
 /// Why a record can't be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reject {
-    /// A stable word: `json`, `utf8`, `shape`, `type`, `no_response`, `ambiguous`, `track`, `size`; later stages
-    /// add `language`, …
-    pub kind: &'static str,
+    /// The kind of reason.
+    pub kind: RejectKind,
     /// One line for people.
     pub reason: String,
     /// Byte offset within the record where it was noticed (0 in tables).

@@ -1,7 +1,7 @@
 //! A conversation as several records: one a reply.
 
 use super::assemble::check_response;
-use super::record::{Record, Reject};
+use super::record::{Record, Reject, RejectKind};
 use super::shape::FieldSpec;
 use serde::{Deserialize, Serialize};
 
@@ -27,7 +27,7 @@ pub(crate) fn replies<'a>(
     let earlier = record.prompt.iter().enumerate().filter(|(_, message)| message.role == "assistant");
     let earlier = earlier.map(move |(at, &response)| {
         let thinking = check_response(response.content, spec).map_err(|reason| Reject {
-            kind: "no_response",
+            kind: RejectKind::NoResponse,
             reason: reason.to_owned(),
             offset: 0,
             id: record.id.map(Into::into),

@@ -8,6 +8,7 @@ use super::zones;
 use crate::error::one_line;
 use crate::records::json_column::{is_json, marked};
 use crate::records::partition::Key;
+use crate::records::record::RejectKind;
 use crate::records::unify::{conform, merged};
 use crate::{Error, Result};
 use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, StringArray, new_null_array};
@@ -84,7 +85,7 @@ impl TableBlocks {
                 Ok(None) => self.next_file(),
                 Err(reason) => {
                     let reason = format!("the rest of the file can't be read: {reason}");
-                    block.items.push(Item::Bad(Bad { at: self.position, kind: "file", reason }));
+                    block.items.push(Item::Bad(Bad { at: self.position, kind: RejectKind::File, reason }));
                     self.next_file();
                 }
             }

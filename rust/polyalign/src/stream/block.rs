@@ -1,6 +1,7 @@
 //! What travels from the reader to the workers: blocks of whole records and where they are from.
 
 use arrow_array::RecordBatch;
+use crate::records::record::RejectKind;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
@@ -62,8 +63,8 @@ pub struct Segment {
 pub struct Bad {
     /// Where it begins.
     pub at: Position,
-    /// `size` or `file`.
-    pub kind: &'static str,
+    /// The kind of reason.
+    pub kind: RejectKind,
     /// Why, in one line.
     pub reason: String,
 }

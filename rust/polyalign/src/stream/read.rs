@@ -1,7 +1,7 @@
 //! Records out of blocks, one after the other, with where they are.
 
 use crate::records::json::{self, JsonRecords};
-use crate::records::record::{Record, Reject};
+use crate::records::record::{Record, Reject, RejectKind};
 use crate::records::table::TableRecords;
 use crate::stream::block::{Bad, InputBlock, Item, Rows, Segment, Span};
 use crate::stream::input::Inputs;
@@ -49,14 +49,14 @@ impl Place {
     }
 
     /// A record at this place that can't be used.
-    pub fn rejected(&self, inputs: &Inputs, id: Option<&str>, kind: &str, reason: &str) -> Rejected {
+    pub fn rejected(&self, inputs: &Inputs, id: Option<&str>, kind: RejectKind, reason: &str) -> Rejected {
         Rejected {
             file: inputs.files[self.file as usize].name.clone(),
             line: self.line,
             row: self.row,
             offset: self.offset,
             id: id.map(str::to_owned),
-            kind: kind.to_owned(),
+            kind,
             reason: reason.to_owned(),
         }
     }
@@ -79,7 +79,7 @@ pub struct Rejected {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
     /// The kind of reason.
-    pub kind: String,
+    pub kind: RejectKind,
     /// Why.
     pub reason: String,
 }

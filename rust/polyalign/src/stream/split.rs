@@ -3,6 +3,7 @@
 use super::block::{Bad, InputBlock, Item, Limits, Position, ROW_BYTES, Segment, Span, size_reason};
 use super::input::{Format, Input, Inputs};
 use super::open::Source;
+use crate::records::record::RejectKind;
 use crate::{Error, Result};
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -100,7 +101,7 @@ impl TextBlocks {
             None => match self.open_file() {
                 Ok(file) => file,
                 Err(e) => {
-                    fill.bad(self.position, "file", format!("the file can't be opened: {e}"));
+                    fill.bad(self.position, RejectKind::File, format!("the file can't be opened: {e}"));
                     self.next_file();
                     return Ok(());
                 }
@@ -136,7 +137,7 @@ impl TextBlocks {
             }
             FileEnd::Clean => self.next_file(),
             FileEnd::Broken(reason) => {
-                fill.bad(fill.at, "file", reason);
+                fill.bad(fill.at, RejectKind::File, reason);
                 self.next_file();
             }
         }
@@ -270,7 +271,7 @@ impl Fill {
         }
     }
 
-    fn bad(&mut self, at: Position, kind: &'static str, reason: String) {
+    fn bad(&mut self, at: Position, kind: RejectKind, reason: String) {
         self.block.items.push(Item::Bad(Bad { at, kind, reason }));
     }
 
@@ -320,7 +321,7 @@ impl Fill {
         if bytes > self.max_record_bytes {
             self.end_segment();
             let at = Position { offset: self.at.offset + lead as u64, line, ..self.at };
-            self.bad(at, "size", size_reason(bytes, self.max_record_bytes));
+            self.bad(at, RejectKind::Size, size_reason(bytes, self.max_record_bytes));
             self.pass(next);
             self.at.row += 1;
             self.begin_segment();

@@ -6,6 +6,7 @@ use super::report::{Report, token_sums};
 use super::stats::{Quantiles, Stats};
 use crate::buckets::{Axis, Bucketer};
 use crate::jobs::output::manifest::{BUCKETS, ListedFile, MANIFEST, Manifest, Tokenizer};
+use crate::records::record::RejectKind;
 use crate::stream::input::Inputs;
 use crate::tokens::{Engine, TokenCounter};
 use crate::{Error, Result};
@@ -32,7 +33,7 @@ struct Counts<'a> {
     rows: u64,
     bucketed: u64,
     rejected: u64,
-    rejected_by_kind: &'a BTreeMap<String, u64>,
+    rejected_by_kind: &'a BTreeMap<RejectKind, u64>,
     bytes: u64,
     prompt_tokens: Option<u64>,
     completion_tokens: Option<u64>,

@@ -7,6 +7,7 @@ use super::repeats::{HeldOutRows, Repeat, Repeated, Repeats};
 use super::stats::{Quantiles, Stats};
 use super::worker::{BucketPlan, Example};
 use crate::buckets::{Axis, BucketSchema, Bucketer};
+use crate::records::record::RejectKind;
 use crate::records::shape::{FieldSpec, Shape};
 use crate::stream::input::{Format, Skipped};
 use crate::stream::{Rejected, Unreadable};
@@ -51,7 +52,7 @@ pub struct Report {
     /// How the records were read.
     pub reading: Reading,
     /// Rejected rows by kind.
-    pub rejected_by_kind: BTreeMap<String, u64>,
+    pub rejected_by_kind: BTreeMap<RejectKind, u64>,
     /// The first rejected record of each kind.
     pub first_rejects: Vec<Rejected>,
     /// Tokens of all prompts; `None` if not counted.

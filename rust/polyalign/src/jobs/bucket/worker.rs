@@ -11,7 +11,7 @@ use crate::Result;
 use crate::buckets::language::is_programming;
 use crate::buckets::{self, Assignment, BucketTable, Bucketer, LengthHistograms, Unassigned};
 use crate::jobs::output::shards::TRAIN;
-use crate::records::record::{Record, Reject};
+use crate::records::record::{Record, Reject, RejectKind};
 use crate::records::shape::FieldSpec;
 use crate::records::turns::{Turns, replies};
 use crate::records::unify::conform;
@@ -370,7 +370,7 @@ impl<'p> Sheet<'p> {
         }
     }
 
-    fn reject(&mut self, place: &Place, id: Option<&str>, kind: &str, reason: &str) {
+    fn reject(&mut self, place: &Place, id: Option<&str>, kind: RejectKind, reason: &str) {
         let rejected = place.rejected(&self.plan.inputs, id, kind, reason);
         // Writing to memory, and of strings and numbers, can't fail.
         let _ = serde_json::to_writer(&mut self.done.rejects, &rejected);

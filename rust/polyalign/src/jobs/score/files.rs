@@ -274,7 +274,7 @@ impl Plan {
     ) -> Result<Arc<Target>, (&'static str, String)> {
         let mut inferred = || {
             let inferred = self.inferred(record, table, scratch);
-            inferred.map_err(|Unassigned { kind, reason }| (kind, reason))
+            inferred.map_err(|Unassigned { kind, reason }| (kind.name(), reason))
         };
         let target = if self.own_length {
             told_by.own_length += 1;

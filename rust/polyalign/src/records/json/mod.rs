@@ -15,8 +15,7 @@ use super::decide::decide;
 use super::fields::{Names, Plan};
 use super::forms::{self, Sample};
 use super::partition::Key;
-use super::record::Record;
-pub use super::record::Reject;
+use super::record::{Record, Reject, RejectKind};
 use super::shape::FieldSpec;
 use crate::error::shown;
 use crate::{Error, Result};
@@ -154,7 +153,7 @@ fn utf8(record: &[u8]) -> Result<&str, Reject> {
         return Ok(text);
     }
     std::str::from_utf8(record).map_err(|error| Reject {
-        kind: "utf8",
+        kind: RejectKind::Utf8,
         reason: "not valid UTF-8".to_owned(),
         offset: error.valid_up_to(),
         id: None,
@@ -164,10 +163,10 @@ fn utf8(record: &[u8]) -> Result<&str, Reject> {
 fn read(tape: &mut Tape, text: &str, names: &Names) -> Result<(), Reject> {
     if text.len() > MAX_BYTES {
         let reason = format!("the record has {} bytes, more than {MAX_BYTES}", text.len());
-        return Err(Reject { kind: "size", reason, offset: 0, id: None });
+        return Err(Reject { kind: RejectKind::Size, reason, offset: 0, id: None });
     }
     tape.read(text, names).map_err(|broken| Reject {
-        kind: "json",
+        kind: RejectKind::Json,
         reason: broken.what.into_owned(),
         offset: broken.offset,
         id: None,

@@ -3,8 +3,8 @@
 use super::tape::{NO_SLOT, NONE, Tape, Token, next};
 use super::unescape::{key_bytes, unescape};
 use crate::records::assemble::{Key, Kind, Node, Source};
-use crate::records::fields::bit;
-use crate::records::record::Reject;
+use crate::records::fields::same;
+use crate::records::record::{Reject, RejectKind};
 use bumpalo::Bump;
 use bumpalo::collections::String as ArenaString;
 
@@ -252,7 +252,7 @@ impl<'a> Node<'a> for JsonNode<'a> {
             return Ok(());
         }
         unescape(raw, text).map_err(|at| Reject {
-            kind: "utf8",
+            kind: RejectKind::Utf8,
             reason: "a lone surrogate (half a character) in a field that is read".to_owned(),
             offset: start + at,
             id: None,
