@@ -10,7 +10,7 @@ pub mod buckets;
 pub mod classifier;
 pub mod cpu;
 pub mod distance;
-pub mod error;
+mod error;
 pub mod features;
 mod hash;
 pub mod jobs;

@@ -1,11 +1,14 @@
 //! What the commands run: each a [`stream`](crate::stream) of records in, and an output that appears as a whole.
 //!
 //! [`bucket`] sorts a corpus into buckets, [`build`] counts a reference of it, [`score`] measures responses against one.
-//! What all three write is in [`output`], what they count of records in [`tally`] and [`rejects`].
+//! What all three write is in [`output`], what became of the records in a [`Tally`].
 
 pub mod bucket;
 pub mod build;
 pub mod output;
-pub mod rejects;
+pub(crate) mod rejects;
 pub mod score;
-pub mod tally;
+pub(crate) mod tally;
+
+pub use rejects::Rejects;
+pub use tally::Tally;

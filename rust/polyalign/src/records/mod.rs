@@ -10,7 +10,7 @@ mod fields;
 mod forms;
 pub mod json;
 pub(crate) mod json_column;
-pub mod partition;
+pub(crate) mod partition;
 pub mod record;
 pub(crate) mod roles;
 pub mod shape;

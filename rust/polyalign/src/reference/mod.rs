@@ -25,7 +25,7 @@ mod accumulate;
 mod builder;
 mod cells;
 mod compare;
-pub mod counter;
+pub(crate) mod counter;
 mod describe;
 mod distribution;
 mod features;
