@@ -22,7 +22,7 @@ use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
 /// The journal's layout; raised when it changes.
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
 
 /// Bytes at either end of a file that tell whether it changed.
 const END_BYTES: u64 = 1 << 20;
