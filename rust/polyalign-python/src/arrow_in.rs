@@ -3,9 +3,9 @@
 //! The C interface hands on pointers without their lengths, so that what an array holds can be looked at only as
 //! far as its own offsets say. pyarrow knows how long its buffers are, so its objects are asked first.
 
+use crate::arrow_out::Library;
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::{FieldRef, SchemaRef};
-use crate::arrow_out::Library;
 use polyalign::records::validate::{Invalid, validate};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;

@@ -5,7 +5,6 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::UInt64Type;
 use arrow_array::*;
 use arrow_schema::{DataType, Field, Schema};
-use polyalign::records::json::{JsonRecords, JsonScratch, Reject};
 use polyalign::records::json::{JsonRecords, JsonScratch};
 use polyalign::records::record::{Record, Reject};
 use polyalign::records::shape::{FieldSpec, Shape};

@@ -116,6 +116,23 @@ pub(crate) fn mark(key: &[u8]) -> u64 {
     first ^ last.rotate_left(23) ^ (key.len() as u64) << 56
 }
 
+/// Whether two names are the same. Most have few bytes: comparing words is quicker than a call.
+#[inline(always)]
+pub(crate) fn same(one: &[u8], other: &[u8]) -> bool {
+    /// With words at both ends, which overlap.
+    #[inline(always)]
+    fn ends<const N: usize>(one: &[u8], other: &[u8]) -> bool {
+        one.first_chunk::<N>() == other.first_chunk() && one.last_chunk::<N>() == other.last_chunk()
+    }
+    one.len() == other.len()
+        && match one.len() {
+            0..4 => one.iter().eq(other),
+            4..=8 => ends::<4>(one, other),
+            9..=16 => ends::<8>(one, other),
+            _ => one == other,
+        }
+}
+
 /// A field given as a dotted path.
 #[derive(Clone, Debug)]
 pub(crate) struct Field {
@@ -282,6 +299,20 @@ mod tests {
         }
         for field in Shape::ALL.iter().flat_map(|shape| shape.fields().iter().chain(shape.spare_fields())) {
             assert!(own::NAMES.contains(field), "{field}");
+        }
+    }
+
+    #[test]
+    fn names_are_the_same_if_all_their_bytes_are() {
+        for length in 0..40 {
+            let name: Vec<u8> = (0..length).collect();
+            assert!(same(&name, &name.clone()));
+            assert!(!same(&name, &[&name[..], b"x"].concat()));
+            for at in 0..name.len() {
+                let mut other = name.clone();
+                other[at] ^= 1;
+                assert!(!same(&name, &other), "{length} {at}");
+            }
         }
     }
 

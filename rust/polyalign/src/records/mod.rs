@@ -6,7 +6,7 @@
 
 mod assemble;
 mod decide;
-mod fields;
+pub(crate) mod fields;
 mod forms;
 pub mod json;
 pub(crate) mod json_column;

@@ -1,7 +1,7 @@
 //! What travels from the reader to the workers: blocks of whole records and where they are from.
 
-use arrow_array::RecordBatch;
 use crate::records::record::RejectKind;
+use arrow_array::RecordBatch;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 

@@ -1,5 +1,6 @@
 //! How records were read: what was guessed, joined, left out or not used, how often, and where first.
 
+use crate::records::fields::same;
 use crate::records::record::{Event, Record};
 use crate::stream::Place;
 use serde::{Deserialize, Serialize};
@@ -95,23 +96,12 @@ struct Name {
     seen: Seen,
 }
 
-/// Whether two names are the same. Most have few bytes: comparing words is quicker than a call.
-fn same(one: &str, other: &str) -> bool {
-    let (one, other) = (one.as_bytes(), other.as_bytes());
-    if one.len() != other.len() || one.first() != other.first() {
-        return false;
-    }
-    match (one.first_chunk::<8>(), one.last_chunk::<8>(), other.first_chunk(), other.last_chunk()) {
-        (Some(first), Some(last), Some(start), Some(end)) if one.len() <= 16 => first == start && last == end,
-        (None, ..) => one.iter().zip(other).all(|(one, other)| one == other),
-        _ => one == other,
-    }
-}
-
 impl Names {
     /// `likely`: where it is, if records are alike.
     fn add(&mut self, likely: usize, of: &str, name: &str, seen: Seen) {
-        let is = |known: &Name| same(&known.name, name) && same(&known.of, of);
+        let is = |known: &Name| {
+            same(known.name.as_bytes(), name.as_bytes()) && same(known.of.as_bytes(), of.as_bytes())
+        };
         if let Some(known) = self.names.get_mut(likely).filter(|known| is(known)) {
             known.seen.add(seen);
             return;

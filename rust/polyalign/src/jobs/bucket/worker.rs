@@ -211,6 +211,8 @@ struct Sheet<'p> {
     file: Option<(u32, FileStats)>,
     /// Which rows of the columns are held out, if any may be.
     held_out: Vec<bool>,
+    /// The language's label of the record before, which names no programming language: most records have the same.
+    plain_label: String,
     /// The row group of an output that is not split.
     group: Option<RowGroup>,
     /// By file: the rows, to be encoded one file after the other, as an encoder is large.
@@ -227,6 +229,7 @@ impl<'p> Sheet<'p> {
             counts: Vec::new(),
             file: None,
             held_out: Vec::new(),
+            plain_label: String::new(),
             group: None,
             files: BTreeMap::new(),
             done: BucketedBlock::default(),
@@ -249,14 +252,21 @@ impl<'p> Sheet<'p> {
             }
         };
         self.done.stats.reading.add(&record, &place, &plan.ours, plan.turns == Turns::All);
-        if let Some(label) = record.language.filter(|label| is_programming(label))
-            && plan.bucketer.schema().uses_language()
-        {
-            self.done.stats.reading.programming(label, &place);
+        if let Some(label) = record.language.filter(|label| *label != self.plain_label) {
+            self.look_at_label(label, &place);
         }
         match plan.turns {
             Turns::Last => usize::from(self.row(&record, &place, None, scratch)),
             Turns::All => self.replies(&record, &place, scratch),
+        }
+    }
+
+    /// Notes a label of the language that names a programming language.
+    fn look_at_label(&mut self, label: &str, place: &Place) {
+        if !is_programming(label) {
+            label.clone_into(&mut self.plain_label);
+        } else if self.plan.bucketer.schema().uses_language() {
+            self.done.stats.reading.programming(label, place);
         }
     }
 

@@ -144,7 +144,7 @@ pub(super) fn value<'a>(text: &'a str, arena: &'a Bump) -> Option<JsonNode<'a>> 
         return None;
     }
     let tokens = arena.alloc_slice_copy(&tape.tokens);
-    let record = JsonRecord { text, tokens, slots: &[], key_slots: &[] };
+    let record = JsonRecord { text, tokens, slots: &[], key_slots: &[], present: 0 };
     Some(JsonNode { record: arena.alloc(record), at: 0 })
 }
 

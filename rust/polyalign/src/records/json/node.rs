@@ -15,6 +15,8 @@ pub(crate) struct JsonRecord<'a> {
     pub slots: &'a [u32],
     /// By top-level key: its slot, or [`NO_SLOT`].
     pub key_slots: &'a [u8],
+    /// The slots that it has a value of, a bit each.
+    pub present: u128,
 }
 
 /// Where a record's fields are: in itself, else in what its folders' names say.
@@ -33,7 +35,13 @@ pub(crate) struct JsonNode<'a> {
 impl<'a> JsonRecord<'a> {
     /// What a tape has of the text that it has read.
     pub(super) fn of(tape: &'a Tape, text: &'a str) -> Self {
-        Self { text, tokens: &tape.tokens, slots: &tape.slots, key_slots: &tape.key_slots }
+        Self {
+            text,
+            tokens: &tape.tokens,
+            slots: &tape.slots,
+            key_slots: &tape.key_slots,
+            present: tape.present,
+        }
     }
 
     /// The value of a slot, if the record has it.
@@ -54,7 +62,7 @@ impl<'a> Source<'a> for JsonSource<'a> {
 
     #[inline]
     fn present(&self) -> u128 {
-        self.record.present() | self.folder.map_or(0, JsonRecord::present)
+        self.record.present | self.folder.map_or(0, |folder| folder.present)
     }
 
     fn others(&self, used: u128, each: &mut dyn FnMut(&'a str)) {
@@ -93,13 +101,6 @@ impl<'a> JsonRecord<'a> {
         next(self.tokens, self.text.as_bytes(), at)
     }
 
-    /// The slots that it has a value of, a bit each.
-    #[inline]
-    fn present(&self) -> u128 {
-        let slots = self.key_slots.iter().filter(|&&slot| slot != NO_SLOT);
-        slots.fold(0, |present, &slot| present | bit(usize::from(slot)))
-    }
-
     /// The record's own members, and their slots.
     pub fn top_level(&'a self) -> impl Iterator<Item = (JsonKey<'a>, JsonNode<'a>, Option<usize>)> {
         let members = JsonNode { record: self, at: 0 }.pairs(0, self.tokens.len());
@@ -128,17 +129,7 @@ impl PartialEq<str> for JsonKey<'_> {
         if self.escaped {
             return key_bytes(self.raw) == name.as_bytes();
         }
-        let (key, name) = (self.raw.as_bytes(), name.as_bytes());
-        if key.len() != name.len() {
-            return false;
-        }
-        // Two words hold most names: quicker than a call to compare memory.
-        match (key.first_chunk::<4>(), key.last_chunk::<4>(), name.first_chunk(), name.last_chunk()) {
-            (Some(first), Some(last), Some(start), Some(end)) if key.len() <= 8 => {
-                first == start && last == end
-            }
-            _ => key == name,
-        }
+        same(self.raw.as_bytes(), name.as_bytes())
     }
 }
 

@@ -1,12 +1,29 @@
 //! The validator: checks every byte of a record, and notes where the values that will be read are.
 //!
 //! What it notes is a tape of eight-byte tokens in the order of the text: no tree, no copies. Of
-//! values that nobody reads it notes only their ends.
+//! values that nobody reads it notes only their ends. Where `id` and `prompt` are read:
+//!
+//! ```text
+//! text       {"id":7,"prompt":"Hi","x":[1,2]}
+//! offset     0         1         2         3
+//!
+//! token      start  rest
+//!     0          1     4    "id"       to its closing quote
+//!     1          6     7    7          to its end
+//!     2          8    15    "prompt"
+//!     3         17    20    "Hi"
+//!     4         22    24    "x"
+//!     5         26     6    [          its closing token; what is within is not noted
+//!     6         30          ]
+//!
+//! slots      1, 3           by name: the tokens of the values of `id` and `prompt`
+//! key_slots  0, 1, none     by key: the slots of `id`, `prompt` and `x`
+//! ```
 
 use super::scan::string_stop;
 use super::unescape::key_bytes;
 use crate::error::shown;
-use crate::records::fields::{Names, mark};
+use crate::records::fields::{Names, bit, mark, same};
 use std::borrow::Cow;
 use std::collections::HashSet;
 
@@ -57,6 +74,10 @@ pub(super) struct Tape {
     pub slots: Vec<u32>,
     /// By top-level key: its slot, or [`NO_SLOT`].
     pub key_slots: Vec<u8>,
+    /// The slots that there is a value of, a bit each.
+    pub present: u128,
+    /// The key slots that this was worked out for.
+    present_of: Vec<u8>,
     /// Marks of the top-level keys so far.
     marks: Vec<u64>,
     /// Of the keys before, by their place in the record: mark and slot. Records of a corpus mostly
@@ -78,7 +99,13 @@ impl Tape {
             self.guesses.clear();
             self.guessed = names.id();
         }
-        Reader { text, bytes: text.as_bytes(), at: 0, tape: self }.record(names)
+        Reader { text, bytes: text.as_bytes(), at: 0, tape: self }.record(names)?;
+        if self.key_slots != self.present_of {
+            self.present_of.clone_from(&self.key_slots);
+            let slots = self.key_slots.iter().filter(|&&slot| slot != NO_SLOT);
+            self.present = slots.fold(0, |present, &slot| present | bit(usize::from(slot)));
+        }
+        Ok(())
     }
 
     /// Validates `text` as one value and notes all of it.
@@ -99,6 +126,9 @@ impl Tape {
         self.marks.shrink_to(KEPT);
         self.key_slots.clear();
         self.key_slots.shrink_to(KEPT);
+        self.present_of.clear();
+        self.present_of.shrink_to(KEPT);
+        self.present = 0;
     }
 }
 
@@ -216,7 +246,7 @@ impl<'r> Reader<'r> {
         match guess {
             // No name has this mark.
             Some((_, None)) => None,
-            Some(&(_, Some(slot))) if names.name(slot).as_bytes() == key => Some(slot),
+            Some(&(_, Some(slot))) if same(names.name(slot).as_bytes(), key) => Some(slot),
             _ => self.search_slot(key, key_mark, names),
         }
     }
@@ -481,5 +511,25 @@ pub(super) fn next(tokens: &[Token], bytes: &[u8], at: usize) -> usize {
     match bytes[token.start as usize] {
         b'{' | b'[' => token.rest() as usize + 1,
         _ => at + 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tape_is_as_the_head_of_this_file_has_it() {
+        let mut tape = Tape::default();
+        let names = Names::of(&["id".to_owned(), "prompt".to_owned()]);
+        tape.read(r#"{"id":7,"prompt":"Hi","x":[1,2]}"#, &names).unwrap();
+        let tokens: Vec<_> = tape.tokens.iter().map(|token| (token.start, token.rest)).collect();
+        assert_eq!(tokens, [(1, 4), (6, 7), (8, 15), (17, 20), (22, 24), (26, 6), (30, 0)]);
+        assert_eq!(
+            (&tape.slots[..], &tape.key_slots[..], tape.present),
+            (&[1, 3][..], &[0, 1, NO_SLOT][..], 3)
+        );
+        tape.read("{}", &names).unwrap();
+        assert_eq!((&tape.slots[..], tape.present), (&[NONE; 2][..], 0));
     }
 }
