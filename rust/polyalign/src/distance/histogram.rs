@@ -3,6 +3,17 @@
 //! A distribution is a row of weights. Where its mass lies within a bin is one point, the bin's
 //! *place* (the mean of what fell in), which may differ from row to row: Wasserstein and energy
 //! distance are exactly those between these points. The other distances see the bins alone.
+//!
+//! A row is laid out once, as shares and as their sums from the left; a distance is then one pass over two rows:
+//!
+//! ```text
+//! places        0     1     2
+//! shares p      ¼     ½     ¼
+//! shares q      ½     ½     0
+//! F − G        −¼    −¼     0     up to and with each place
+//! × step        1     1           to the next place
+//! Wasserstein  |−¼| + |−¼| = ½
+//! ```
 
 use super::simd::{LANES, Lanes, ln, padded, sum, vectorised};
 use crate::{Error, Result};
@@ -45,6 +56,13 @@ pub struct Bin {
 /// Distributions of one feature on the same bins, laid out for comparing any two of them.
 ///
 /// Rows without weight are allowed: every distance to them is NaN.
+///
+/// ```
+/// use polyalign::distance::histogram::{Distance, Histograms};
+/// let rows = Histograms::new(&[1.0, 2.0, 1.0, 2.0, 2.0, 0.0], &[], 3)?;
+/// assert_eq!(rows.distances(Distance::Wasserstein, &[(0, 1)], &Default::default())?, [0.5]);
+/// # Ok::<(), polyalign::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Histograms {
     rows: usize,

@@ -1,4 +1,18 @@
 //! Sorting numbers by their bits.
+//!
+//! As whole numbers, bits order as the values do where these are positive, and the other way round where they are negative.
+//! A key has all bits of negative values flipped, of others the sign alone, and so orders as the values do:
+//!
+//! ```text
+//! value   bits        key
+//!  −2     C0000000    3FFFFFFF
+//!  −1     BF800000    407FFFFF
+//!   0     00000000    80000000
+//!   1     3F800000    BF800000
+//! ```
+//!
+//! Keys are sorted by three digits of 11 bits, the least significant first: those of doubles by their leading 33 bits, then by
+//! comparing the few that have these in common.
 
 /// A floating-point type that samples come in.
 pub trait Sample: Copy + Send + Sync + PartialOrd + 'static {

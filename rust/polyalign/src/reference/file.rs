@@ -1,4 +1,9 @@
 //! The file of a reference: one safetensors file, its bytes a function of its content.
+//!
+//! Its metadata has one entry, the JSON of [`metadata`]; docs/reference.md says what each tensor holds. Totals are dense, a
+//! number for each bucket and feature; bins are sparse rows, one after the other: those of bucket b and feature f are
+//! `bin_index[bin_offset[i]..bin_offset[i + 1]]`, i = b × features + f, and so are their counts and sums. Samples likewise,
+//! by bucket.
 
 use super::cells::Indices;
 use super::{Reference, Variant, fixed, metadata};
