@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -76,11 +75,7 @@ class BucketSchema:
         given = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         if isinstance(given["languages"], str):
             raise TypeError('languages is a list of codes: ["en", "zh"]')
-        try:
-            normal = json.loads(_core.normalise_schema(json_text.one_line(given)))
-        except ValueError as error:
-            # Settings given one by one have no lines and columns.
-            raise ValueError(re.sub(r" at line \d+ column \d+$", "", str(error))) from None
+        normal = json.loads(_core.normalise_settings(json_text.one_line(given)))
         for name, value in normal.items():
             object.__setattr__(self, name, frozen(value))
 

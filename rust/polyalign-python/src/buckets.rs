@@ -27,6 +27,16 @@ pub fn normalise_schema(json: &str) -> PyResult<String> {
     Ok(BucketSchema::from_json(json).map_err(errors::to_py)?.to_json())
 }
 
+/// The same of settings given one by one, which Python has written as JSON: errors name no place in it.
+#[pyfunction]
+pub fn normalise_settings(json: &str) -> PyResult<String> {
+    // What Python writes is JSON but for this.
+    let wrong =
+        |_| PyValueError::new_err("schema: a number is NaN or infinite, or lists are nested too deep");
+    let members = serde_json::from_str(json).map_err(wrong)?;
+    Ok(BucketSchema::from_members(members).map_err(errors::to_py)?.to_json())
+}
+
 /// Assigns records to buckets.
 #[pyclass(frozen, module = "polyalign._core")]
 pub struct Bucketer(polyalign::buckets::Bucketer);

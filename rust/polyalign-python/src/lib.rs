@@ -28,7 +28,7 @@ mod _core {
     #[pymodule_export]
     use arrow_in::arrow_column;
     #[pymodule_export]
-    use buckets::{Bucketer, check_schema_fits, first_rows, normalise_schema};
+    use buckets::{Bucketer, check_schema_fits, first_rows, normalise_schema, normalise_settings};
     #[pymodule_export]
     use classifier::{char_ngrams, cut_words, ngram_scores, tree_scores};
     #[pymodule_export]

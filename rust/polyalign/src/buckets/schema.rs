@@ -270,6 +270,12 @@ impl BucketSchema {
         schema.validated()
     }
 
+    /// The same of members that nobody wrote as JSON: errors name no place in it.
+    pub fn from_members(members: serde_json::Map<String, serde_json::Value>) -> Result<Self> {
+        let schema = serde_json::from_value::<Self>(members.into());
+        schema.map_err(|e| Error::Schema(e.to_string()))?.validated()
+    }
+
     /// The schema as one line of JSON; the same schema always gives the same bytes.
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).expect("a schema holds nothing that JSON can't")
