@@ -50,6 +50,15 @@ def calls(folder: Path, tokenizer: Path) -> dict[str, Callable[[], Any]]:
         )
         return critic.calibrate(TEXTS, [bucket] * len(TEXTS))
 
+    def letters() -> pa.critics.EmbeddingCritic:
+        """One with an encoder that counts letters."""
+
+        def encode(texts: list[str]) -> Any:
+            return np.array([[1 + text.count(letter) for letter in "aeiou。，"] for text in texts], np.float32)
+
+        humans = [f"{text} {'a' * at}" for at, text in enumerate(TEXTS[:100])]
+        return pa.critics.EmbeddingCritic.train(humans, [bucket] * len(humans), encode)
+
     def ensemble() -> pa.critics.EnsembleCritic:
         return pa.critics.EnsembleCritic({"support": pa.critics.SupportCritic(fresh()), "classifier": classifier()})
 
@@ -88,6 +97,8 @@ def calls(folder: Path, tokenizer: Path) -> dict[str, Callable[[], Any]]:
         "DiscriminativeCritic.percentile": lambda: classifier().percentile(TEXTS, buckets),
         "DiscriminativeCritic.evidence": lambda: classifier().evidence(TEXTS),
         "DiscriminativeCritic.calibrate": lambda: classifier().calibrate(TEXTS, buckets),
+        "EmbeddingCritic.score": lambda: letters().score(TEXTS, buckets),
+        "EmbeddingCritic.percentile": lambda: letters().percentile(TEXTS, buckets),
         "EnsembleCritic.score": lambda: ensemble().score(TEXTS, buckets),
         "EnsembleCritic.percentile": lambda: ensemble().percentile(TEXTS, buckets),
         "EnsembleCritic.percentiles": lambda: ensemble().percentiles(TEXTS, buckets),

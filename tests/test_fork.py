@@ -24,6 +24,7 @@ Reference.merge Reference.resolve Reference.describe Reference.to_arrow Referenc
 Reference.cdf Reference.support Reference.support_distance Reference.score Reference.explain
 Reference.score_files SupportCritic.score SupportCritic.percentile
 DiscriminativeCritic.score DiscriminativeCritic.percentile DiscriminativeCritic.evidence DiscriminativeCritic.calibrate
+EmbeddingCritic.score EmbeddingCritic.percentile
 EnsembleCritic.score EnsembleCritic.percentile EnsembleCritic.percentiles EnsembleCritic.calibrate critics.compare
 from_samples from_preferences
 pair_files rewards.support rewards.critic""".split()
@@ -42,8 +43,10 @@ def calls(tmp_path_factory: pytest.TempPathFactory, tokenizer_file: Path) -> dic
 
 # They read through pyarrow, which has a thread of its own.
 PAIRS = {"from_samples", "from_preferences", "pair_files"}
-# Arithmetic, records and files, and scikit-learn's threads.
-ALONE = """train to_html worse_than_chance from_json to_json check_fits to_dict faults load from_saved from_bytes
+# Arithmetic, records and files, and the threads of scikit-learn and of encoders.
+ALONE = """NeuralCritic.score NeuralCritic.percentile NeuralCritic.calibrate
+EmbeddingCritic.of_sample serving SupportSample.add SupportSample.merge
+train to_html worse_than_chance from_json to_json check_fits to_dict faults load from_saved from_bytes
 from_pretrained save to_bytes push_to_hub Reference.count ask ask_percentiles is_calibrated check_scores
 registry example_table reference_schema weight_of bucket_weights gaps language_counts language_of
 pair_weights""".split()

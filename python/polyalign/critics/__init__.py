@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from polyalign.critics._embedding import EmbeddingCritic as EmbeddingCritic
     from polyalign.critics._encoder import HuggingFaceEncoder as HuggingFaceEncoder
     from polyalign.critics._ensemble import EnsembleCritic as EnsembleCritic
+    from polyalign.critics._neural import NeuralCritic as NeuralCritic
     from polyalign.critics._sample import SupportSample as SupportSample
 
 # What needs numpy is loaded when it is used.
@@ -41,6 +42,7 @@ _MODULE_OF = {
     "EmbeddingCritic": "_embedding",
     "EnsembleCritic": "_ensemble",
     "HuggingFaceEncoder": "_encoder",
+    "NeuralCritic": "_neural",
     "SupportSample": "_sample",
     "compare": "_compare",
 }
@@ -56,6 +58,7 @@ __all__ = [
     "EmbeddingCritic",
     "EnsembleCritic",
     "HuggingFaceEncoder",
+    "NeuralCritic",
     "SupportCritic",
     "SupportSample",
     "ask",

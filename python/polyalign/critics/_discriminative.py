@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from polyalign import _core, features
-from polyalign._io import responses as texts_of
 from polyalign._text.words import counted
 from polyalign.buckets import BucketSchema
 from polyalign.buckets._schema import axis_names
 from polyalign.critics import _saved, attacks
 from polyalign.critics._calibration import MIN_COUNT, Calibration
+from polyalign.critics._sides import Rows, examples_of, keys_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -28,8 +28,6 @@ _FOLDS = 5
 _CHUNK = 20_000
 _NODES = ("roots", "column", "threshold", "missing_left", "left", "right", "value")
 _NODE_TYPES = ("uint32", "int32", "float64", "bool", "uint32", "uint32", "float64")
-#: An end in mid-sentence is what texts cut to equal length have as well; the others are people's own words.
-_NOT_LEARNT = ("cut_short", "constant")
 
 
 class DiscriminativeCritic:
@@ -127,7 +125,7 @@ class DiscriminativeCritic:
             scikit-learn is missing.
         """
         schema = schema or (BucketSchema() if reference is None else reference.schema)
-        rows = _Rows.of(responses, buckets, samples, prompts, groups)
+        rows = Rows.of(responses, buckets, samples, prompts, groups)
         known, unseen = rows.split(held_out)
         known.check()
         measured = _Measured(reference, lexical, threads)
@@ -187,7 +185,7 @@ class DiscriminativeCritic:
         ValueError
             It was trained on more than half of them (with their prompts); too few of them.
         """
-        keys = _keys(responses, prompts)
+        keys = keys_of(responses, prompts)
         seen = np.isin(keys, self._trained)
         if seen.mean() > 0.5:
             raise ValueError(
@@ -288,7 +286,7 @@ class _Measured:
         if self.reference is not None:
             names.append("support_distance")
         if self.lexical is not None:
-            names += [f"lexical_{name}" for name in self.lexical.feature_names]
+            names += [f"lexical_{name}" for name in self.lexical.FEATURES]
         return names
 
     def matrix(
@@ -310,111 +308,11 @@ class _Measured:
         return np.ascontiguousarray(np.column_stack(columns))
 
 
-class _Rows:
-    """What people said, and a model to the same prompts."""
-
-    def __init__(
-        self,
-        responses: list[str],
-        buckets: list[str],
-        samples: list[str | None],
-        prompts: list[Any] | None,
-        groups: list[str],
-    ) -> None:
-        self.responses, self.buckets, self.samples = responses, buckets, samples
-        self.prompts, self.groups = prompts, groups
-
-    @classmethod
-    def of(cls, responses: Any, buckets: Any, samples: Any, prompts: Any, groups: Any) -> _Rows:
-        given = {"responses": responses, "buckets": buckets, "samples": samples, "prompts": prompts, "groups": groups}
-        lengths = {name: len(value) for name, value in given.items() if value is not None}
-        if len(set(lengths.values())) > 1:
-            told = ", ".join(f"{name} {length:,}" for name, length in lengths.items())
-            raise ValueError(f"lengths differ ({told}): give one for each")
-        told_groups = [str(at) for at in range(len(responses))] if groups is None else [str(group) for group in groups]
-        samples = [sample or None for sample in samples]
-        return cls(list(responses), list(buckets), samples, prompts, told_groups)
-
-    def split(self, share: float) -> tuple[_Rows, _Rows]:
-        """Part them by the hash of their group: so much goes into the second."""
-        if not 0 < share < 1:
-            raise ValueError(f"held_out is {share}: it must be between 0 and 1")
-        hashes = [hashlib.blake2b(group.encode(), digest_size=8).digest() for group in self.groups]
-        held = [int.from_bytes(found, "big") < share * 2**64 for found in hashes]
-        return self._taken(not value for value in held), self._taken(held)
-
-    def _taken(self, keep: Iterable[bool]) -> _Rows:
-        at = [row for row, kept in enumerate(keep) if kept]
-        prompts = None if self.prompts is None else [self.prompts[row] for row in at]
-        responses, buckets = ([column[row] for row in at] for column in (self.responses, self.buckets))
-        samples = [self.samples[row] for row in at]
-        return _Rows(responses, buckets, samples, prompts, [self.groups[row] for row in at])
-
-    def check(self) -> None:
-        samples = sum(sample is not None for sample in self.samples)
-        for count, what in ((len(self.responses), "human"), (samples, "sample")):
-            if count < MIN_COUNT:
-                raise ValueError(f"{counted(count, what)} to train on: {MIN_COUNT} at least are needed of each side")
-
-
-class _Examples:
-    """Texts of both sides with their weights; `rows` are those that they are made of."""
-
-    def __init__(self) -> None:
-        self.texts: list[str] = []
-        self.rows: list[int] = []
-        self.machine: list[bool] = []
-        self.weights: list[float] = []
-
-    def add(self, made: Iterable[tuple[int, str | None]], machine: bool, weight: float) -> None:
-        found = [(row, text) for row, text in made if text is not None]
-        self.texts += [text for _, text in found]
-        self.rows += [row for row, _ in found]
-        self.machine += [machine] * len(found)
-        self.weights += [weight / max(1, len(found))] * len(found)
-
-    def balanced(self, buckets: Sequence[str]) -> npt.NDArray[np.float64]:
-        """Return weights of mean 1 with which both sides weigh the same in each bucket."""
-        weights, machine = np.array(self.weights), np.array(self.machine)
-        _, bucket = np.unique([buckets[row] for row in self.rows], return_inverse=True)
-        sums = [np.bincount(bucket, weights * side) for side in (~machine, machine)]
-        smaller = np.minimum(*sums)
-        for side, total in zip((~machine, machine), sums, strict=True):
-            weights[side] *= (smaller / np.maximum(total, 1e-300))[bucket[side]]
-        weights /= weights.mean()
-        return weights
-
-
-def _examples(rows: _Rows, seed: int) -> _Examples:
-    found = _Examples()
-    both = [at for at, sample in enumerate(rows.samples) if sample is not None]
-    samples = [rows.samples[at] or "" for at in both]
-    cut_humans, cut_samples = attacks.equal_length(
-        [rows.responses[at] for at in both], samples, [rows.buckets[at] for at in both]
-    )
-    found.add(enumerate(rows.responses), False, 1.0)
-    found.add(zip(both, cut_humans, strict=True), False, 0.5)
-    found.add(zip(both, samples, strict=True), True, 0.5)
-    found.add(zip(both, cut_samples, strict=True), True, 0.5)
-    made = list(_attacks(rows, seed))
-    for texts in made:
-        found.add(enumerate(texts), True, 1.0 / len(made))
-    return found
-
-
-def _attacks(rows: _Rows, seed: int) -> Iterator[list[str | None]]:
-    """Give each attack that a single response can show."""
-    learnt = [name for name in attacks.ATTACKS if name not in _NOT_LEARNT]
-    if rows.prompts is None:
-        learnt.remove("other_prompt")
-    yield from attacks.battery(rows.responses, rows.buckets, attacks=learnt, seed=seed).values()
-
-
 def _train(
-    cls: type[DiscriminativeCritic], rows: _Rows, measured: _Measured, schema: BucketSchema, seed: int
+    cls: type[DiscriminativeCritic], rows: Rows, measured: _Measured, schema: BucketSchema, seed: int
 ) -> DiscriminativeCritic:
     sklearn = _sklearn()
-    examples = _examples(rows, seed)
+    examples = examples_of(rows, seed)
     weights = examples.balanced(rows.buckets)
     machine = np.array(examples.machine)
     folds = _folds([rows.groups[row] for row in examples.rows])
@@ -458,7 +356,7 @@ def _train(
         bias=float(regression.intercept_[0]),
         nodes=nodes,
         base=base,
-        trained=np.unique(_keys(rows.responses, rows.prompts)),
+        trained=np.unique(keys_of(rows.responses, rows.prompts)),
         provenance=provenance,
         reference=measured.reference,
         lexical=measured.lexical,
@@ -517,13 +415,3 @@ def _check_same(trees: Any, matrix: npt.NDArray[np.float64], nodes: Any, base: f
     rows = np.ascontiguousarray(matrix[:200])
     if not np.allclose(_core.tree_scores(rows, nodes, 1) + base, trees.decision_function(rows), atol=1e-6):
         raise RuntimeError("this version of scikit-learn keeps its trees in another way: polyalign can't read them")
-
-
-def _keys(responses: Sequence[str], prompts: Sequence[Any] | None) -> npt.NDArray[np.uint64]:
-    """Return a hash of each response with its prompt."""
-    asked = texts_of.prompts(prompts) or [None] * len(responses)
-    told = (
-        repr((text, prompt)).encode("utf-8", "surrogatepass") for text, prompt in zip(responses, asked, strict=True)
-    )
-    found = [int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "big") for key in told]
-    return np.array(found, dtype=np.uint64)

@@ -16,7 +16,7 @@ from polyalign.buckets import BucketSchema, _ids
 from polyalign.buckets._schema import axis_names
 from polyalign.critics import _saved
 from polyalign.critics._calibration import MIN_COUNT, Calibration
-from polyalign.critics._encoder import FunctionEncoder, HuggingFaceEncoder
+from polyalign.critics._encoder import HuggingFaceEncoder, Known, as_encoder, named_encoder, unit
 from polyalign.critics._sample import SupportSample
 
 if TYPE_CHECKING:
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 
 Metric = Literal["knn", "energy", "mahalanobis"]
 _METRICS = ("knn", "energy", "mahalanobis")
-#: What an encoder must give as it did when the critic was made.
-_PROBE = "The river was quiet, and 他们 went home at 7."
-_ALIKE = 0.999
 _FOLDS = 10
 #: Vectors that are nearer to each other are those of one text.
 _SAME = 1e-3
@@ -81,7 +78,7 @@ class EmbeddingCritic:
         self._vectors, self._hashes, self._sizes = vectors, hashes, dict(sizes)
         self._axes = axis_names(schema)
         self._levels = self._supports()
-        self._is_known = False
+        self._known = Known(encoder, probe, self._settings)
         self.calibration = calibration
 
     # ------------------------------------------------------------------------------------------------ making
@@ -189,7 +186,7 @@ class EmbeddingCritic:
             raise ValueError("there are no human responses: all are blank, or have no bucket")
         vectors, cut = found([response for *_, response in rows])
         _check_cut(found, cut)
-        vectors = _normal(vectors)
+        vectors = unit(vectors)
         if np.isnan(vectors).any():
             bad = int(np.flatnonzero(np.isnan(vectors).any(axis=1))[0])
             raise ValueError(f"encoder {found!r} gave no vector, or one of zeros, of {rows[bad][-1][:60]!r}")
@@ -208,7 +205,7 @@ class EmbeddingCritic:
                 "sample_size": sample_size,
                 "keep_thinking": sample.keep_thinking,
             },
-            probe=_normal(found([_PROBE])[0])[0],
+            probe=Known.probe(found),
             provenance={"humans": sample.counts, "truncated": int(cut.sum())},
             calibration=Calibration({}),
             threads=threads,
@@ -303,22 +300,9 @@ class EmbeddingCritic:
         return next((level for level in levels if level in self._levels), None)
 
     def _encoded(self, texts: list[str]) -> npt.NDArray[np.float32]:
-        if self._encoder is None:
-            raise ValueError(
-                f"the critic's encoder is a function, {self._settings['encoder']['function']}, which is not saved: "
-                "EmbeddingCritic.load(folder, encoder=…) takes it"
-            )
-        if not self._is_known:
-            probe = _normal(self._encoder([_PROBE])[0])[0]
-            if probe.shape != self._probe.shape or not float(probe @ self._probe) > _ALIKE:
-                raise ValueError(
-                    f"encoder {self._encoder!r} is another than the one that the critic was made with: give that one "
-                    "(its revision), or train anew"
-                )
-            self._is_known = True
-        vectors, cut = self._encoder(texts)
+        vectors, cut = self._known.read(texts)
         self.truncated += int(cut.sum())
-        return _normal(vectors)
+        return vectors
 
     # ------------------------------------------------------------------------------------------------ saving
 
@@ -382,7 +366,7 @@ class EmbeddingCritic:
             raise _damaged(saved, "vectors that are not of length 1")
         calibration = Calibration.from_tensors(saved.tensors, axes, str(saved.folder))
         if encoder is None and "function" not in told:
-            encoder = _named_encoder(saved, told)
+            encoder = named_encoder(saved, told)
         return cls(
             schema=saved.schema,
             encoder=None if encoder is None else as_encoder(encoder),
@@ -462,43 +446,6 @@ class _Support:
         return 2.0 if self._metric == "knn" else 4.0
 
 
-def as_encoder(given: Any) -> Any:
-    """Return what makes vectors of texts.
-
-    Raises
-    ------
-    TypeError
-        It is none.
-    """
-    if isinstance(given, (str, os.PathLike)):
-        return HuggingFaceEncoder(os.fspath(given))
-    if isinstance(given, (HuggingFaceEncoder, FunctionEncoder)):
-        return given
-    if callable(given):
-        return FunctionEncoder(given)
-    raise TypeError(f"encoder is a folder, a name on the hub or a function of texts, not {type(given).__name__}")
-
-
-def _named_encoder(saved: _saved.Saved, told: Mapping[str, Any]) -> HuggingFaceEncoder:
-    """Open the encoder that a saved critic names."""
-    name, revision, most = (told.get(key) for key in ("name", "revision", "max_length"))
-    if not (
-        isinstance(name, str)
-        and isinstance(revision, (str, type(None)))
-        and isinstance(most, (int, type(None)))
-        and not isinstance(most, bool)
-    ):
-        raise _damaged(saved, "an encoder that can't be")
-    try:
-        return HuggingFaceEncoder(name, revision=revision, max_length=most)
-    except (OSError, ValueError) as error:
-        why = " ".join(str(error).split())
-        raise ValueError(
-            f"{saved.folder}: its encoder {name!r} can't be opened: {why}; EmbeddingCritic.load(folder, encoder=…) "
-            "takes another place of it"
-        ) from None
-
-
 def _check_cut(encoder: Any, cut: npt.NDArray[np.bool_]) -> None:
     """Refuse an encoder that sees beginnings alone; say how many responses it cuts."""
     if cut.all():
@@ -512,15 +459,6 @@ def _check_cut(encoder: Any, cut: npt.NDArray[np.bool_]) -> None:
             f"{counted(len(cut), 'response')} it sees the beginning alone",
             stacklevel=4,
         )
-
-
-def _normal(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Return vectors of length 1; NaN of one of zeros, or that is not finite."""
-    lengths = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        found: npt.NDArray[np.float32] = (vectors / lengths).astype(np.float32)
-    found[~(np.isfinite(lengths[:, 0]) & (lengths[:, 0] > 0))] = np.nan
-    return found
 
 
 def _is_size(bucket: Any, size: Any, axes: Sequence[str]) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,11 @@ from polyalign._text.words import counted
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from polyalign.critics import _saved
+
+#: What an encoder must give as it did when the critic was made.
+_PROBE = "The river was quiet, and 他们 went home at 7."
+_ALIKE = 0.999
 #: Texts whose lengths are alike share a batch of at most so many.
 _BATCH = 64
 # What a tokenizer without a limit says of itself is a huge number.
@@ -147,3 +153,101 @@ def _room(tokenizer: Any, config: Any, given: int | None) -> int:
         positions -= 2  # that many stand for padding
     limits = [tokenizer.model_max_length, positions, given]
     return int(min(limit for limit in [*limits, _NO_LIMIT] if limit is not None))
+
+
+def as_encoder(given: Any) -> Any:
+    """Return what makes vectors of texts.
+
+    Raises
+    ------
+    TypeError
+        It is none.
+    """
+    if isinstance(given, (str, os.PathLike)):
+        return HuggingFaceEncoder(os.fspath(given))
+    if isinstance(given, (HuggingFaceEncoder, FunctionEncoder)):
+        return given
+    if callable(given):
+        return FunctionEncoder(given)
+    raise TypeError(f"encoder is a folder, a name on the hub or a function of texts, not {type(given).__name__}")
+
+
+def named_encoder(saved: _saved.Saved, told: Mapping[str, Any]) -> HuggingFaceEncoder:
+    """Open the encoder that a saved critic names."""
+    name, revision, most = (told.get(key) for key in ("name", "revision", "max_length"))
+    if not (
+        isinstance(name, str)
+        and isinstance(revision, (str, type(None)))
+        and isinstance(most, (int, type(None)))
+        and not isinstance(most, bool)
+    ):
+        raise ValueError(f"{saved.folder}: an encoder that can't be: it is damaged; train anew")
+    try:
+        return HuggingFaceEncoder(name, revision=revision, max_length=most)
+    except (OSError, ValueError) as error:
+        why = " ".join(str(error).split())
+        raise ValueError(
+            f"{saved.folder}: its encoder {name!r} can't be opened: {why}; load(folder, encoder=…) "
+            "takes another place of it"
+        ) from None
+
+
+def unit(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return vectors of length 1; NaN of one of zeros, or that is not finite."""
+    lengths = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found: npt.NDArray[np.float32] = (vectors / lengths).astype(np.float32)
+    found[~(np.isfinite(lengths[:, 0]) & (lengths[:, 0] > 0))] = np.nan
+    return found
+
+
+class Known:
+    """An encoder that must give what it gave when a critic was made."""
+
+    def __init__(self, encoder: Any, probe: npt.NDArray[np.float32], settings: Mapping[str, Any]) -> None:
+        self._encoder, self._probe, self._settings = encoder, probe, settings
+        self._is_known = False
+
+    @staticmethod
+    def probe(encoder: Any) -> npt.NDArray[np.float32]:
+        """Return what an encoder gives of one text, by which it is known again, shape [dimension]."""
+        found: npt.NDArray[np.float32] = unit(encoder([_PROBE])[0])[0]
+        return found
+
+    @property
+    def dimension(self) -> int:
+        """How many numbers a vector has."""
+        return len(self._probe)
+
+    @property
+    def key(self) -> bytes:
+        """What tells its vectors from another encoder's."""
+        return self._probe.tobytes()
+
+    def read(self, texts: Sequence[str]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+        """Return a vector of length 1 of each text, and whether it was cut, shapes [n, dimension] and [n].
+
+        Raises
+        ------
+        ValueError
+            There is no encoder, or another.
+        """
+        if self._encoder is None:
+            raise ValueError(
+                f"the critic's encoder is a function, {self._settings['encoder']['function']}, which is not saved: "
+                "load(folder, encoder=…) of its class takes it"
+            )
+        if not self._is_known:
+            probe = self.probe(self._encoder)
+            if probe.shape != self._probe.shape or not float(probe @ self._probe) > _ALIKE:
+                raise ValueError(
+                    f"encoder {self._encoder!r} is another than the one that the critic was made with: give that one "
+                    "(its revision), or train anew"
+                )
+            self._is_known = True
+        vectors, cut = self._encoder(texts)
+        return unit(vectors), cut
+
+    def __call__(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Return a vector of length 1 of each text, shape [n, dimension]."""
+        return self.read(texts)[0]
