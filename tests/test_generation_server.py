@@ -380,3 +380,39 @@ def test_a_server_needs_no_torch(serve: Any, bucketed: Path, tmp_path: Path) -> 
     arguments = ["generate", str(bucketed), "--model", "m", "--base-url", serve().url, "--out", "s.jsonl"]
     subprocess.run([sys.executable, "-c", script, *arguments], cwd=tmp_path, check=True, env=clean_environment())
     assert len((tmp_path / "s.jsonl").read_text().splitlines()) == 12
+
+
+@pytest.mark.slow
+def test_transformers_serve(tmp_path: Path, hurry: list[float]) -> None:
+    """A server that others wrote gives the answers that transformers gives here."""
+    for package in ("torch", "transformers", "fastapi", "uvicorn", "openai"):
+        pytest.importorskip(package, reason=f"{package} is not installed: pip install 'transformers[serving]'")
+    import tiny
+    from polyalign.generation import TransformersEngine
+
+    words = tiny.chat_tokenizer()
+    words.save_pretrained(tmp_path / "model")
+    tiny.chat_model(len(words)).save_pretrained(tmp_path / "model")
+    name = str(tmp_path / "model")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    script = Path(sys.executable).with_name("transformers")
+    command = [str(script), "serve", name, "--host", "127.0.0.1", "--port", str(port), "--device", "cpu"]
+    with (tmp_path / "log").open("w") as log:
+        running = subprocess.Popen(command, stdout=log, stderr=log, env=clean_environment())
+    try:
+        url = f"http://127.0.0.1:{port}/v1"
+        while _openai._ask(f"{url}/models", {}, None, 5).status != 200:
+            assert running.poll() is None, (tmp_path / "log").read_text()
+            time.sleep(0.2)
+        sampling = Sampling(temperature=0, max_new_tokens=6)
+        found = generate(table(5), OpenAIEngine(name, base_url=url, concurrency=2, retries=1), sampling)
+    finally:
+        running.terminate()
+        running.wait(30)
+    here = generate(table(5), TransformersEngine(name, device="cpu"), sampling)
+    members = ("id", "response", "finish", "prompt_tokens")
+    assert [[line[name] for name in members] for line in found.rows] == [
+        [line[name] for name in members] for line in here.rows
+    ]
