@@ -58,7 +58,7 @@ def measure(engine: TransformersEngine, records: Any, sampling: Sampling, prompt
     """Return tokens a second of both, and their ratio."""
     job = _Job(records, engine, sampling, Prompting(form="chat"), Selection(limit=prompts))
     parts = batches(job.requests, sampling, engine.batch_tokens)
-    model, tokenizer = engine._loaded(), engine._asked.tokenizer
+    model, tokenizer = engine.loaded(), engine.tokenizer
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     model.eval()

@@ -353,3 +353,21 @@ class TestGeneration:
         assert len(found["batches"]) > 1
         assert found["ratio"] > 0
         assert [len(times) for times in found["seconds"].values()] == [2, 2]
+
+
+class TestLmFeatures:
+    def test_both_ways_see_the_same(self) -> None:
+        pytest.importorskip("transformers", reason="transformers is not installed: pip install 'polyalign[train]'")
+        import lm_features
+        import tiny
+        from polyalign.generation import TransformersEngine
+
+        rows = tiny.responses(9).to_list()
+        words = tiny.tokenizer()
+        words.bos_token = "<|system|>"
+        texts = [row["completion"][0]["content"] for row in rows]
+        engine = TransformersEngine(tiny.model(), words)
+        found = lm_features.measure(engine, texts, [row["prompt"] for row in rows], batch_tokens=60)
+        assert found["responses"] == 9
+        assert found["largest_difference"] < 1e-3
+        assert found["ratio"] > 0

@@ -84,7 +84,7 @@ def commands(text: str) -> list[str]:
 def trains(page: Path) -> bool:
     return bool(
         re.search(
-            r"^polyalign (sft|hdpo|generate) |polyalign.(trainers|generation) import",
+            r"^polyalign (sft|hdpo|generate) |polyalign.(trainers|generation) import|pa.lm_features",
             page.read_text("utf-8"),
             re.MULTILINE,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import subprocess
 import sys
@@ -126,6 +127,18 @@ def test_draws_have_the_distribution_of_the_logits():
     np.add.at(both, (steps[0].numpy(), steps[1].numpy()), 1)
     joint = draws * np.outer(expected[:7], expected[:7])
     assert ((both - joint) ** 2 / joint)[joint > 5].sum() < 90  # steps know nothing of each other
+
+
+def test_draws_from_a_vocabulary_are_as_surprising_as_they_should_be():
+    logps = (3 * torch.randn(20_000, generator=torch.Generator().manual_seed(0))).log_softmax(-1)
+    entropy = -float((logps.exp() * logps).sum())
+    spread = math.sqrt(float((logps.exp() * logps**2).sum()) - entropy**2)
+    seeds = [_rows.rank(0, f"r{at}", 0) for at in range(1000)]
+    for step in (0, 300):
+        parts = [_noise.add_noise(logps.repeat(100, 1), seeds[at : at + 100], step) for at in range(0, 1000, 100)]
+        drawn = torch.cat([part.argmax(-1) for part in parts])
+        assert abs(float(-logps[drawn].mean()) - entropy) < 3.5 * spread / math.sqrt(1000)
+        assert len(set(drawn.tolist())) > 350
 
 
 # ----------------------------------------------------------------------------------------------- answers

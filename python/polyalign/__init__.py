@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from polyalign.buckets import BucketSchema as BucketSchema
     from polyalign.buckets import BucketSummary as BucketSummary
     from polyalign.buckets import Report as Report
+    from polyalign.lm import lm_features as lm_features
     from polyalign.reference import Reference as Reference
     from polyalign.reference import reference_schema as reference_schema
     from polyalign.tokens import TokenCounter as TokenCounter
@@ -44,6 +45,7 @@ _MODULE_OF = {
     "Report": "polyalign.buckets",
     "TokenCounter": "polyalign.tokens",
     "__version__": "polyalign._core",
+    "lm_features": "polyalign.lm",
     "reference_schema": "polyalign.reference",
 }
 _MODULES = {"critics", "distances", "features", "generation", "pairs", "reference", "rewards", "scoring", "weights"}
@@ -60,6 +62,7 @@ __all__ = [
     "distances",
     "features",
     "generation",
+    "lm_features",
     "pairs",
     "reference_schema",
     "rewards",

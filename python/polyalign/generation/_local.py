@@ -15,7 +15,16 @@ from polyalign.generation._engine import Unfit
 from polyalign.generation._prompts import Prompt, as_dialogue, as_plain
 from polyalign.generation._settings import Form, Sampling
 
-__all__ = ["ENDLESS", "Asked", "cut_at", "load_config", "load_generation_config", "load_tokenizer", "weights"]
+__all__ = [
+    "ENDLESS",
+    "Asked",
+    "context_of",
+    "cut_at",
+    "load_config",
+    "load_generation_config",
+    "load_tokenizer",
+    "weights",
+]
 
 ENDLESS = "neither the model nor the tokenizer says which token ends an answer: each is cut at max_new_tokens"
 
@@ -36,7 +45,7 @@ class Asked:
         if template is not None:
             tokenizer.chat_template = template
         self.template_arguments = template_arguments or {}
-        self.context = _context(tokenizer, config)
+        self.context = context_of(tokenizer, config)
 
     def form(self, given: Form | None) -> Form:
         """Return the form of prompts."""
@@ -104,7 +113,7 @@ class Asked:
         return {"chat_template": sha, "chat_template_arguments": self.template_arguments}
 
 
-def _context(tokenizer: Any, config: Any) -> int:
+def context_of(tokenizer: Any, config: Any) -> int:
     """Return how many tokens a model takes, prompt and answer."""
     text = config.get_text_config() if hasattr(config, "get_text_config") else config
     known = [getattr(text, "max_position_embeddings", None), getattr(tokenizer, "model_max_length", None)]

@@ -158,7 +158,7 @@ class TransformersEngine:
         parts = [part for part in batches(requests, sampling, self.batch_tokens) if not _are(part, done)]
         if not parts:
             return
-        model = self._loaded()
+        model = self.loaded()
         with _evaluating(model):
             for part in parts:
                 yield self._in_memory(model, part, sampling, stops)
@@ -229,7 +229,13 @@ class TransformersEngine:
 
     # -------------------------------------------------------------------------------------------- the model
 
-    def _loaded(self) -> Any:
+    @property
+    def tokenizer(self) -> Any:
+        """The model's tokenizer."""
+        return self._asked.tokenizer
+
+    def loaded(self) -> Any:
+        """Return the model, loaded when it is first asked for."""
         if self._model is not None:
             return self._model
         spread = self._device == "auto"
