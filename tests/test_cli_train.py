@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from conftest import clean_environment, write_jsonl
-from polyalign import Bucketer, BucketSchema, Reference, cli
+from polyalign import Bucketer, BucketSchema, Reference, cli, critics
 from polyalign.pairs import pair_files
 
 pytest.importorskip("torch", reason="torch is not installed: pip install 'polyalign[train]'")
@@ -431,6 +431,19 @@ def test_sft_then_hdpo(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert out.count("'hdpo/online_score'") == out.count("'eval_hdpo/loss'") == 2
     assert Path("hdpo/model.safetensors").is_file()
     assert Path("hdpo/tokenizer.json").is_file()
+
+    # A critic in the reference's place, and another one for the logs.
+    reference = Reference.load("human.safetensors")
+    critics.SupportCritic(reference).save("critic")
+    answers = [{"bucket": bucket, "completion": f"Not {at}."} for at in range(40) for bucket in tiny.BUCKETS]
+    critics.SupportCritic(Reference.from_arrow(pa.Table.from_pylist(answers))).save("another")
+    given = given.replace("--reference human.safetensors", "--critic critic --held_out_critic another")
+    code, out, err = run(f"{given} {FAST} --eval_steps 1 --overwrite")
+    assert (code, err) == (0, "")
+    for name in ("hdpo/online_score", "hdpo/online_held_out_score"):
+        assert out.count(f"'{name}'") == out.count(f"'eval_{name}'") == 2
+    assert "- Critic: `SupportCritic(" in Path("hdpo/README.md").read_text()
+    assert "- Held-out critic: `SupportCritic(" in Path("hdpo/README.md").read_text()
 
 
 def test_an_adapter_trains_on(run: Run) -> None:

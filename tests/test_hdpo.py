@@ -1053,7 +1053,7 @@ def test_skips_are_counted_and_explained(data: Dataset, tmp_path: Path, caplog: 
     assert "5 of 12 rows of the train data set do not train: " in told
     for reason in (
         "1: an empty chosen response",
-        f"1: no chosen score: the reference has no humans for bucket {data[1]['bucket']}",
+        f"1: no chosen score: the critic has no humans for bucket {data[1]['bucket']}",
         "1: no bucket",
         "1: both responses are cut at max_length=36",
         "1: the prompt fills max_length=36",
@@ -1261,8 +1261,6 @@ def test_buckets_without_humans(reference: Any, tmp_path: Path, caplog: pytest.L
     pairs = of_bucket(tiny.pairs(8, scored=False), reference.buckets[0], "ru|single|qa|short")
     trainer, _ = with_reference(pairs, tmp_path, reference)
     assert len(trainer.train_dataset) == 4
-    assert (
-        "4 of 8 rows of the train data set do not train: 4: no chosen score: the reference has no humans" in caplog.text
-    )
+    assert "4 of 8 rows of the train data set do not train: 4: no chosen score: the critic has no humans" in caplog.text
     with pytest.raises(ValueError, match="8 of 8 rows of the train data set do not train"):
         with_reference(of_bucket(tiny.pairs(8, scored=False), "ru|single|qa|short"), tmp_path, reference)
