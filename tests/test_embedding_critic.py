@@ -127,6 +127,18 @@ def test_humans_calibrate_with_the_others(rows: Any, metric: str) -> None:
     assert made.calibration.percentile([middle], [QA])[0] == pytest.approx(0.5, abs=0.05)
 
 
+def test_covariances_are_of_others(rows: Any) -> None:
+    """Each human that stands for its bucket is measured by nine tenths of them, in which it is not."""
+    made, oracle = critic(rows, "mahalanobis"), Oracle(rows, "mahalanobis")
+    stand = [text for _, text, _ in oracle.levels[QA]]
+    found = [
+        oracle.distance(text, [other for place, other in enumerate(stand) if place % 10 != at % 10])
+        for at, text in enumerate(stand)
+    ]
+    found += [oracle.distance(text, stand) for _, text, _ in oracle.leaves[QA][len(stand) :]]
+    np.testing.assert_allclose(made.calibration.humans[QA], np.sort(found), rtol=1e-3, atol=1e-5)
+
+
 @pytest.mark.parametrize("metric", METRICS)
 def test_percentiles_part_humans_from_gibberish(rows: Any, metric: str) -> None:
     made = critic(rows, metric, sample_size=64)
