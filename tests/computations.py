@@ -31,6 +31,13 @@ def calls(folder: Path, tokenizer: Path) -> dict[str, Callable[[], Any]]:
     preferences = _columns((preference,) * 300)
     bucketer.bucket_files(str(corpus), str(folder / "bucketed"))
 
+    lexical = pa.critics.LexicalCritic.from_arrow(assigned, schema=SCHEMA)
+    lexical_bytes = lexical.to_bytes()
+
+    def lexical_again() -> pa.critics.LexicalCritic:
+        """Counts that nothing was asked yet."""
+        return pa.critics.LexicalCritic.from_bytes(lexical_bytes)
+
     def fresh() -> pa.Reference:
         """A reference that has worked nothing out yet."""
         return pa.Reference.load(folder / "reference")
@@ -104,6 +111,13 @@ def calls(folder: Path, tokenizer: Path) -> dict[str, Callable[[], Any]]:
         "EnsembleCritic.percentiles": lambda: ensemble().percentiles(TEXTS, buckets),
         "EnsembleCritic.calibrate": lambda: ensemble().calibrate(TEXTS, buckets),
         "critics.compare": lambda: pa.critics.compare({"classifier": classifier()}, TEXTS[:40], buckets[:40]),
+        "LexicalCritic.build": lambda: pa.critics.LexicalCritic.build(folder / "bucketed"),
+        "LexicalCritic.from_arrow": lambda: pa.critics.LexicalCritic.from_arrow(assigned, schema=SCHEMA),
+        "LexicalCritic.merge": lambda: lexical_again().merge(lexical),
+        "LexicalCritic.score": lambda: lexical_again().score(TEXTS, buckets),
+        "LexicalCritic.percentile": lambda: lexical_again().percentile(TEXTS, buckets),
+        "LexicalCritic.features": lambda: lexical_again().features(TEXTS, buckets),
+        "LexicalCritic.surprisal": lambda: lexical_again().surprisal(TEXTS[0], bucket),
         "from_samples": lambda: pa.pairs.from_samples(folder / "bucketed", samples, reference=fresh()),
         "from_preferences": lambda: pa.pairs.from_preferences(preferences, reference=fresh()),
         "pair_files": lambda: pa.pairs.pair_files(

@@ -23,6 +23,8 @@ NAMES = (
 Reference.merge Reference.resolve Reference.describe Reference.to_arrow Reference.diff Reference.plot Reference.quantile
 Reference.cdf Reference.support Reference.support_distance Reference.score Reference.explain
 Reference.score_files SupportCritic.score SupportCritic.percentile
+LexicalCritic.build LexicalCritic.from_arrow LexicalCritic.merge LexicalCritic.score LexicalCritic.percentile
+LexicalCritic.features LexicalCritic.surprisal
 DiscriminativeCritic.score DiscriminativeCritic.percentile DiscriminativeCritic.evidence DiscriminativeCritic.calibrate
 EmbeddingCritic.score EmbeddingCritic.percentile
 EnsembleCritic.score EnsembleCritic.percentile EnsembleCritic.percentiles EnsembleCritic.calibrate critics.compare

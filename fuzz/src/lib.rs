@@ -7,6 +7,7 @@
 
 pub mod count;
 pub mod json;
+pub mod lexical;
 pub mod mutate;
 pub mod reference;
 

@@ -56,12 +56,12 @@ pub fn generate(random: &mut Random, files: &[Vec<u8>]) -> Vec<u8> {
     }
 }
 
-fn header_length(file: &[u8]) -> usize {
+pub(crate) fn header_length(file: &[u8]) -> usize {
     file.first_chunk().map_or(0, |length| u64::from_le_bytes(*length) as usize)
 }
 
 /// A few numbers changed in place: by one, by a bit, to another of the file, to one that matters.
-fn numbers(random: &mut Random, mut data: Vec<u8>) -> Vec<u8> {
+pub(crate) fn numbers(random: &mut Random, mut data: Vec<u8>) -> Vec<u8> {
     for _ in 0..=random.below(3) * random.below(3) {
         let size = if random.below(3) == 0 { 4 } else { 8 };
         let (at, other) = (random.below(data.len() / size), random.below(data.len() / size));

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from polyalign.critics._embedding import EmbeddingCritic as EmbeddingCritic
     from polyalign.critics._encoder import HuggingFaceEncoder as HuggingFaceEncoder
     from polyalign.critics._ensemble import EnsembleCritic as EnsembleCritic
+    from polyalign.critics._lexical import LexicalCritic as LexicalCritic
     from polyalign.critics._neural import NeuralCritic as NeuralCritic
     from polyalign.critics._sample import SupportSample as SupportSample
 
@@ -42,6 +43,7 @@ _MODULE_OF = {
     "EmbeddingCritic": "_embedding",
     "EnsembleCritic": "_ensemble",
     "HuggingFaceEncoder": "_encoder",
+    "LexicalCritic": "_lexical",
     "NeuralCritic": "_neural",
     "SupportSample": "_sample",
     "compare": "_compare",
@@ -58,6 +60,7 @@ __all__ = [
     "EmbeddingCritic",
     "EnsembleCritic",
     "HuggingFaceEncoder",
+    "LexicalCritic",
     "NeuralCritic",
     "SupportCritic",
     "SupportSample",

@@ -10,6 +10,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal
 
+from polyalign._io import json_text
 from polyalign._io.responses import is_arrow, is_dataset
 from polyalign._text.words import place
 from polyalign.buckets import BucketSchema
@@ -102,9 +103,23 @@ def _rejects(tally: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def check_used(tally: Mapping[str, Any]) -> None:
+def count_tables(builder: Any, tables: Iterable[Any], spec: Mapping[str, Any], threads: int | None) -> dict[str, Any]:
+    """Count tables into a builder, one by one, as they may come from far; return what became of the rows."""
+    total: dict[str, Any] = {}
+    for table in chain.from_iterable(map(arrow_tables, tables)):
+        tally = json.loads(builder.add(table, json_text.one_line(spec), threads))
+        total["rows"] = total.get("rows", 0) + tally["rows"]
+        total["used"] = total.get("used", 0) + tally["used"]
+        for kind, count in tally["rejected_by_kind"].items():
+            kinds = total.setdefault("rejected_by_kind", {})
+            kinds[kind] = kinds.get(kind, 0) + count
+        total["first_rejects"] = {**tally["first_rejects"], **total.get("first_rejects", {})}
+    return total
+
+
+def check_used(tally: Mapping[str, Any], what: str = "a reference") -> None:
     if not tally.get("used"):
-        raise ValueError("no humans to build a reference of: " + ("; ".join(_rejects(tally)) or "the input is empty"))
+        raise ValueError(f"no humans to build {what} of: " + ("; ".join(_rejects(tally)) or "the input is empty"))
 
 
 def check_folder(path: str | os.PathLike[str]) -> None:

@@ -7,7 +7,6 @@ import math
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,13 +19,13 @@ from polyalign.reference._explanation import Explanation, Outside, Resolved
 from polyalign.reference._inputs import (
     SUPPORT,
     Variant,
-    arrow_tables,
     as_path,
     as_paths,
     as_query,
     at_least_0,
     check_folder,
     check_used,
+    count_tables,
     counted_under,
     is_table,
     peek,
@@ -178,15 +177,7 @@ class Reference:
     ) -> Reference:
         settings = {**given, "tokenizer": None, "keep_thinking": spec["keep_thinking"]}
         builder = _core.ReferenceBuilder(json_text.one_line(settings))
-        total: dict[str, Any] = {}
-        for table in chain.from_iterable(map(arrow_tables, tables)):
-            tally = json.loads(builder.add(table, json_text.one_line(spec), threads))
-            total["rows"] = total.get("rows", 0) + tally["rows"]
-            total["used"] = total.get("used", 0) + tally["used"]
-            for kind, count in tally["rejected_by_kind"].items():
-                kinds = total.setdefault("rejected_by_kind", {})
-                kinds[kind] = kinds.get(kind, 0) + count
-            total["first_rejects"] = {**tally["first_rejects"], **total.get("first_rejects", {})}
+        total = count_tables(builder, tables, spec, threads)
         check_used(total)
         warn_of_rejects(total, stacklevel=4)
         return cls(builder.finish())

@@ -9,6 +9,7 @@ mod errors;
 mod features;
 mod floats;
 mod interrupt;
+mod lexical;
 mod output;
 mod reference;
 mod responses;
@@ -42,6 +43,8 @@ mod _core {
     #[pymodule_export]
     use floats::arrow_floats;
     #[pymodule_export]
+    use lexical::{Lexical, LexicalBuilder};
+    #[pymodule_export]
     use output::Output;
     #[pymodule_export]
     use reference::{Reference, ReferenceBuilder};
@@ -59,6 +62,7 @@ mod _core {
             std::panic::set_hook(Box::new(|_| {}));
         }
         polyalign::cpu::Level::most().map_err(errors::to_py)?;
+        module.add("LEXICAL_FEATURES", PyTuple::new(module.py(), polyalign::lexical::FEATURES)?)?;
         module.add("RESPONSE_FIELDS", PyTuple::new(module.py(), polyalign::records::shape::RESPONSES)?)?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }

@@ -3,8 +3,9 @@
 //!
 //! Data flows one way: what [`stream`] reads of files becomes [`records`], whose responses go into [`buckets`] by their
 //! length in [`tokens`]; the [`features`] of a response, measured on its [`text`], are what a [`reference`](mod@reference)
-//! counts in every bucket and what the [`distance`] of others is taken in. [`jobs`] put these together, one for each
-//! command. Nothing imports what stands after it in that order: text, tokens, records, buckets, features, distance, classifier, reference, stream, jobs.
+//! counts in every bucket and what the [`distance`] of others is taken in; their words, counted, are [`lexical`]. [`jobs`] put
+//! these together, one for each command. Nothing imports what stands after it in that order: text, tokens, records, buckets,
+//! features, distance, classifier, reference, lexical, stream, jobs.
 
 pub mod buckets;
 pub mod classifier;
@@ -14,6 +15,7 @@ mod error;
 pub mod features;
 mod hash;
 pub mod jobs;
+pub mod lexical;
 pub mod records;
 pub mod reference;
 pub mod stream;

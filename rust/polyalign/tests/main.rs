@@ -15,6 +15,7 @@ mod feature_table;
 mod features;
 mod features_oracle;
 mod features_paper;
+mod lexical;
 mod records_documented;
 mod records_shapes;
 mod records_strict;

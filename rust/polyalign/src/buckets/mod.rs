@@ -14,6 +14,7 @@ mod length;
 mod prose;
 mod schema;
 mod table;
+mod target;
 pub mod track;
 mod unassigned;
 
@@ -26,4 +27,5 @@ pub use schema::{
     Axis, BucketSchema, CustomAxis, DEFAULT_EDGES, LengthEdges, LengthUnit, MAX_BUCKETS, SCHEMA_VERSION,
 };
 pub use table::BucketTable;
+pub use target::ALL;
 pub use unassigned::Unassigned;

@@ -1,32 +1,19 @@
 //! The job that builds a reference: of a bucketed corpus, of any records that name their bucket, or of a table in memory.
 
+use super::named::{self, Made, Reading, only_holder};
 use super::tally::Tally;
-use crate::buckets::{BucketSchema, BucketTable, normalise_part, split_id, unescape_part};
-use crate::error::unless_stopped;
-use crate::jobs::output::bucketed::Bucketed;
-use crate::records::record::{Record, Reject, RejectKind};
+use crate::Result;
+use crate::buckets::{BucketSchema, BucketTable};
+use crate::records::record::Record;
 use crate::records::shape::FieldSpec;
-use crate::records::table::{TableRecords, pieces};
 use crate::reference::counter::RecordCounter;
 use crate::reference::{Builder, Reference, Settings, Variant};
-use crate::stream::block::{InputBlock, Limits};
-use crate::stream::input::Inputs;
-use crate::stream::{self, Place, Progress, RecordReader, Rejected, Stream};
-use crate::{Error, Result};
+use crate::stream::{self, Progress};
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-
-/// The column that holds bucket ids, unless another is named.
-pub const BUCKET: &str = "bucket";
-
-/// Input bytes of a block, and held at a time.
-pub(crate) const BLOCK: u64 = 4 << 20;
-pub(crate) const IN_FLIGHT: u64 = 128 << 20;
 
 /// What to build a reference from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,57 +65,36 @@ impl Default for BuildJob {
 ///
 /// # Errors
 /// Inputs that don't exist or don't go together, values that can't be counted, more than 10,000 buckets, and
-/// [`Error::Interrupted`]. Records that can't be used are no error: they are counted in the [`Tally`].
+/// [`Error::Interrupted`](crate::Error::Interrupted). Records that can't be used are no error: they are counted in the [`Tally`].
 pub fn build(job: &BuildJob, progress: &Progress) -> Result<(Reference, Tally)> {
     let job = job.clone();
     stream::supervised(progress, move |progress| run(&job, progress))
 }
 
 fn run(job: &BuildJob, progress: &Progress) -> Result<(Reference, Tally)> {
-    let bucketed = Bucketed::find(&job.inputs, true)?;
-    let settings = Settings {
-        schema: bucketed.schema.or_else(|| job.schema.clone()).unwrap_or_default(),
-        tokenizer: bucketed.tokenizer,
-        variant: job.variant,
-        sample_size: job.sample_size,
-        keep_thinking: job.fields.keep_thinking || bucketed.keep_thinking,
-    };
-    let keep_thinking = settings.keep_thinking;
-    let builder = Arc::new(builder(settings, &job.sources)?);
-    let limits = Limits {
-        block_bytes: BLOCK,
-        chunk_bytes: u64::MAX,
+    let reading = Reading {
+        inputs: &job.inputs,
+        fields: &job.fields,
+        bucket_field: job.bucket_field.as_deref(),
+        schema: job.schema.as_ref(),
         max_record_bytes: job.max_record_bytes,
-        rows: job.limit.unwrap_or(u64::MAX),
+        threads: job.threads,
+        limit: job.limit,
     };
-    let (held_out, held_out_rows) = bucketed.held_out;
-    let stream = Stream::open(&bucketed.inputs, &held_out, limits, job.threads, IN_FLIGHT, progress)?;
-    let mut blocks = stream.all_blocks();
-    let mut fields = fields(&job.fields, job.bucket_field.as_deref());
-    fields.keep_thinking = keep_thinking;
-    let fields = stream.with_shape(&fields, &mut blocks)?;
-    let (records, _) = stream.records(&fields)?;
-    let (inputs, cancel) = (Arc::clone(&stream.inputs), stream.cancel());
-    let shared = Arc::clone(&builder);
-    let worker = move || Worker {
-        reader: RecordReader::new(records.clone(), Arc::clone(&cancel)),
-        inputs: Arc::clone(&inputs),
-        cancel: Arc::clone(&cancel),
-        buckets: NamedBuckets::new(Arc::clone(&shared)),
-    };
-    let response_field = fields.response.filter(|_| job.fields.response.is_none());
-    let mut tally = Tally { response_field, held_out: held_out_rows, ..Tally::default() };
-    stream.pump(blocks, worker, |done, _, _| {
-        tally.merge(done);
-        Ok(())
+    let mut made = None;
+    let tally = named::count_files(&reading, progress, |of: Made| {
+        let Made { schema, tokenizer, keep_thinking } = of;
+        let (variant, sample_size) = (job.variant, job.sample_size);
+        let builder = Builder::new(Settings { schema, tokenizer, variant, sample_size, keep_thinking })?;
+        job.sources.iter().for_each(|source| builder.add_source(source));
+        let builder = Arc::new(builder);
+        made = Some(Arc::clone(&builder));
+        Ok(move || RecordCounter::new(Arc::clone(&builder)))
     })?;
-    Ok((finish(builder)?, tally))
-}
-
-fn builder(settings: Settings, sources: &[String]) -> Result<Builder> {
-    let builder = Builder::new(settings)?;
-    sources.iter().for_each(|source| builder.add_source(source));
-    Ok(builder)
+    match made {
+        Some(builder) => Ok((finish(builder)?, tally)),
+        None => unreachable!("it is made before anything is counted"),
+    }
 }
 
 /// The reference of a builder that no thread counts into any more.
@@ -136,102 +102,20 @@ fn builder(settings: Settings, sources: &[String]) -> Result<Builder> {
 /// # Errors
 /// Values that could not be counted.
 pub fn finish(builder: Arc<Builder>) -> Result<Reference> {
-    match Arc::into_inner(builder) {
-        Some(builder) => builder.finish(),
-        None => Err(Error::Input("a thread is still counting".into())),
-    }
+    only_holder(builder)?.finish()
 }
 
-/// The fields with the bucket as the one custom column; prompts need not be there, and
-/// responses may be empty.
-pub(crate) fn fields(fields: &FieldSpec, bucket: Option<&str>) -> FieldSpec {
-    let custom = vec![bucket.unwrap_or(BUCKET).to_owned()];
-    FieldSpec { custom, keep_extra: false, lenient: true, ..fields.clone() }
-}
-
-/// Counts records in the buckets that they name, on one thread.
-struct NamedBuckets {
-    counter: RecordCounter,
-    table: BucketTable,
-    /// The table's numbers, by bucket as records have it.
-    numbers: HashMap<String, u32>,
-}
-
-impl NamedBuckets {
-    fn new(builder: Arc<Builder>) -> Self {
-        Self { counter: RecordCounter::new(builder), table: BucketTable::default(), numbers: HashMap::new() }
+impl named::Counter for RecordCounter {
+    fn check_bucket(&self, parts: &[String]) -> Result<()> {
+        self.builder().bucket(parts).map(drop)
     }
 
-    /// Counts what was read.
-    fn take(&mut self, record: Result<Record<'_>, Reject>, stop: &AtomicBool) -> Result<(), Reject> {
-        let record = record?;
-        let rejected = |(kind, reason)| Reject { kind, reason, offset: 0, id: record.id.map(Into::into) };
-        self.count(&record, stop).map_err(rejected)
+    fn add(&mut self, record: &Record<'_>, bucket: u32, table: &BucketTable, stop: &AtomicBool) {
+        self.add(record, bucket, table, stop);
     }
 
-    /// Counts a record; the error is the kind of reason to reject it, and the reason.
-    fn count(&mut self, record: &Record<'_>, stop: &AtomicBool) -> Result<(), (RejectKind, String)> {
-        if record.answer().trim().is_empty() {
-            return Err((RejectKind::NoResponse, "the response is empty".into()));
-        }
-        let Some(id) = record.custom.first().copied().flatten() else {
-            return Err((
-                RejectKind::Bucket,
-                "the record has no bucket: bucket the corpus first (polyalign bucket)".into(),
-            ));
-        };
-        let bucket = match self.numbers.get(id) {
-            Some(bucket) => *bucket,
-            None => self.add_bucket(id).map_err(|reason| (RejectKind::Bucket, reason))?,
-        };
-        self.counter.add(record, bucket, &self.table, stop);
-        Ok(())
-    }
-
-    /// The number of a bucket that no record has named yet.
-    fn add_bucket(&mut self, id: &str) -> Result<u32, String> {
-        let parts = split_id(id).map_err(|error| error.to_string())?;
-        let normal = |part: &&str| normalise_part(&unescape_part(part)).unwrap_or_default();
-        let parts: Vec<String> = parts.iter().map(normal).collect();
-        // What is none under the schema, or one too many, is told of this record.
-        self.counter.builder().bucket(&parts).map_err(|error| error.to_string())?;
-        let number = self.table.insert(&parts);
-        self.numbers.insert(id.to_owned(), number);
-        Ok(number)
-    }
-
-    /// Hands what was counted to the builder.
-    fn flush(&mut self) -> Result<()> {
-        self.counter.flush(&self.table)
-    }
-}
-
-struct Worker {
-    reader: RecordReader,
-    inputs: Arc<Inputs>,
-    cancel: Arc<AtomicBool>,
-    buckets: NamedBuckets,
-}
-
-impl stream::BlockWorker for Worker {
-    type Done = Tally;
-
-    fn work(&mut self, block: &InputBlock) -> Result<Tally> {
-        let mut tally = Tally { bytes: block.bytes, ..Tally::default() };
-        let Self { reader, inputs, cancel, buckets } = self;
-        let mut take = |record: Result<Record<'_>, Reject>, place: Place| match buckets.take(record, cancel) {
-            Ok(()) => tally.used(),
-            Err(Reject { id, kind, reason, .. }) => {
-                tally.reject(place.rejected(inputs, id.as_deref(), kind, &reason));
-            }
-        };
-        reader.block(block, inputs, &mut take)?;
-        buckets.flush()?;
-        Ok(tally)
-    }
-
-    fn rows(done: &Tally) -> u64 {
-        done.rows
+    fn flush(&mut self, table: &BucketTable) -> Result<()> {
+        self.flush(table)
     }
 }
 
@@ -239,8 +123,8 @@ impl stream::BlockWorker for Worker {
 /// there is none. On rayon's current threads.
 ///
 /// # Errors
-/// Columns of no known shape, values that can't be counted, and [`Error::Interrupted`] soon after `stop` is set. Rows that
-/// can't be used are no error: they are counted in the [`Tally`].
+/// Columns of no known shape, values that can't be counted, and [`Error::Interrupted`](crate::Error::Interrupted) soon after
+/// `stop` is set. Rows that can't be used are no error: they are counted in the [`Tally`].
 pub fn count_table(
     builder: &Arc<Builder>,
     schema: &SchemaRef,
@@ -248,44 +132,5 @@ pub fn count_table(
     spec: &FieldSpec,
     stop: &AtomicBool,
 ) -> Result<Tally> {
-    if schema.index_of(BUCKET).is_err() {
-        let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-        return Err(Error::Input(format!(
-            "the table has no column `{BUCKET}`, only {}: Bucketer.assign appends it",
-            names.join(", ")
-        )));
-    }
-    let records = TableRecords::new(schema, &fields(spec, None))?;
-    let buckets = || NamedBuckets::new(Arc::clone(builder));
-    let count = |buckets: &mut NamedBuckets, piece: &(u64, RecordBatch)| {
-        unless_stopped(stop)?;
-        count_piece(&records, buckets, piece, stop)
-    };
-    let tallies: Vec<Tally> = pieces(batches).par_iter().map_init(buckets, count).collect::<Result<_>>()?;
-    let mut tally = Tally::default();
-    tallies.into_iter().for_each(|part| tally.merge(part));
-    Ok(tally)
-}
-
-fn count_piece(
-    records: &TableRecords,
-    buckets: &mut NamedBuckets,
-    (first, piece): &(u64, RecordBatch),
-    stop: &AtomicBool,
-) -> Result<Tally> {
-    let mut tally = Tally::default();
-    records.for_each(piece, &mut |row, record| match buckets.take(record, stop) {
-        Ok(()) => tally.used(),
-        Err(Reject { id, kind, reason, .. }) => tally.reject(Rejected {
-            file: "table".into(),
-            line: None,
-            row: first + row as u64,
-            offset: None,
-            id: id.map(String::from),
-            kind,
-            reason,
-        }),
-    })?;
-    buckets.flush()?;
-    Ok(tally)
+    named::count_table(|| RecordCounter::new(Arc::clone(builder)), schema, batches, spec, stop)
 }

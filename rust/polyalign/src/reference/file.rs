@@ -6,75 +6,27 @@
 //! by bucket.
 
 use super::cells::Indices;
+use super::tensors::{self, Tensor, tensor};
 use super::{Reference, Variant, fixed, metadata};
 use crate::hash::hex;
 use crate::{Error, Result};
-use safetensors::tensor::{Dtype, SafeTensorError, View};
+use safetensors::tensor::Dtype;
 use sha2::{Digest, Sha256};
-use std::borrow::Cow;
 use std::collections::HashMap;
-use std::fs::{File, Permissions};
+use std::fs::Permissions;
 use std::io;
 use std::path::Path;
-
-/// A tensor that is turned into bytes when it is written.
-struct Tensor<'a> {
-    dtype: Dtype,
-    shape: Vec<usize>,
-    bytes: Box<dyn Fn() -> Vec<u8> + 'a>,
-}
-
-impl View for &Tensor<'_> {
-    fn dtype(&self) -> Dtype {
-        self.dtype
-    }
-    fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-    fn data(&self) -> Cow<'_, [u8]> {
-        (self.bytes)().into()
-    }
-    fn data_len(&self) -> usize {
-        self.shape.iter().product::<usize>() * self.dtype.bitsize() / 8
-    }
-}
-
-/// Numbers as the file has them.
-fn bytes<T, const N: usize>(values: &[T], to: impl Fn(&T) -> [u8; N]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(values.len() * N);
-    values.iter().for_each(|value| bytes.extend_from_slice(&to(value)));
-    bytes
-}
-
-fn tensor<'a, T, const N: usize>(
-    dtype: Dtype,
-    shape: &[usize],
-    values: &'a [T],
-    to: impl Fn(&T) -> [u8; N] + Copy + 'a,
-) -> Tensor<'a> {
-    Tensor { dtype, shape: shape.to_vec(), bytes: Box::new(move || bytes(values, to)) }
-}
 
 impl Reference {
     /// The file's bytes.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
-        let tensors = self.tensors();
-        let named: Vec<(&str, &Tensor<'_>)> = tensors.iter().map(|(name, tensor)| (*name, tensor)).collect();
-        safetensors::serialize(named, Some(self.metadata()))
+        tensors::serialize(&self.tensors(), self.metadata())
             .map_err(|e| Error::Output(format!("reference: {e}")))
     }
 
     /// Writes the file, tensor by tensor, so that it is never in memory as a whole.
     pub(crate) fn write(&self, path: &Path, permissions: Permissions) -> io::Result<()> {
-        let tensors = self.tensors();
-        let named = tensors.iter().map(|(name, tensor)| (*name, tensor));
-        safetensors::serialize_to_file(named, Some(self.metadata()), path).map_err(|e| match e {
-            SafeTensorError::IoError(e) => e,
-            other => io::Error::other(other.to_string()),
-        })?;
-        let file = File::options().write(true).open(path)?;
-        file.set_permissions(permissions)?;
-        file.sync_all()
+        tensors::write(&self.tensors(), self.metadata(), path, permissions)
     }
 
     fn metadata(&self) -> HashMap<String, String> {

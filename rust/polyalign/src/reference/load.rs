@@ -7,8 +7,9 @@ use super::cells::{Cells, Indices};
 use super::distribution::Totals;
 use super::metadata::{self, Metadata};
 use super::sample::Samples;
+use super::tensors::{Tensors, not_ours};
 use super::{Bucket, Reference, Variant, features, fixed, validate};
-use crate::error::{one_line, quoted};
+use crate::error::one_line;
 use crate::{Error, Result};
 use safetensors::{Dtype, SafeTensors};
 use std::path::Path;
@@ -36,19 +37,13 @@ fn parse(bytes: &[u8]) -> Result<Reference, String> {
     let text = header.metadata().as_ref().and_then(|entries| entries.get(metadata::KEY));
     let metadata =
         metadata::read(text.ok_or("it is another kind of file: it has no polyalign reference in it")?)?;
-    let tensors = Tensors { file: SafeTensors::deserialize(bytes).map_err(not_ours)? };
-    tensors.check_names()?;
     let sha256 = metadata.content_sha256.clone();
-    let reference = tensors.reference(metadata)?;
+    let reference = read(&Tensors::open(bytes, &NAMES, "reference")?, metadata)?;
     validate::check(&reference)?;
     match reference.content_sha256() == sha256 {
         true => Ok(reference),
         false => Err("it is damaged: its content is not that of its `content_sha256`".into()),
     }
-}
-
-fn not_ours(error: safetensors::SafeTensorError) -> String {
-    format!("it is no safetensors file, or a damaged one: {}", one_line(&error.to_string()))
 }
 
 const NAMES: [&str; 13] = [
@@ -67,111 +62,66 @@ const NAMES: [&str; 13] = [
     "sum",
 ];
 
-struct Tensors<'a> {
-    file: SafeTensors<'a>,
+fn read(tensors: &Tensors<'_>, metadata: Metadata) -> Result<Reference, String> {
+    let Metadata { settings, sources, bucket_ids, .. } = metadata;
+    let (buckets, width) = (bucket_ids.len(), features(settings.variant).len());
+    let rows = tensors.numbers("rows", Dtype::U64, &[buckets], u64::from_le_bytes)?;
+    let [bins, sampled] = [tensors.len("bin_count")?, tensors.len("sample_key")?];
+    let sums = tensors.numbers("bin_sum", Dtype::I64, &[bins], i64::from_le_bytes)?;
+    let indices = match settings.variant {
+        Variant::Default => {
+            Indices::Narrow(tensors.numbers("bin_index", Dtype::U32, &[bins], u32::from_le_bytes)?)
+        }
+        Variant::Paper => {
+            Indices::Wide(tensors.numbers("bin_index", Dtype::I64, &[bins], i64::from_le_bytes)?)
+        }
+    };
+    let unsigned = |sum: i64| u64::try_from(sum).map_err(|_| "tensor `bin_sum` has numbers below 0");
+    let cells = Cells {
+        offsets: tensors.numbers("bin_offset", Dtype::U64, &[buckets * width + 1], u64::from_le_bytes)?,
+        indices,
+        counts: tensors.numbers("bin_count", Dtype::U64, &[bins], u64::from_le_bytes)?,
+        sums: sums.into_iter().map(unsigned).collect::<Result<_, _>>()?,
+    };
+    let samples = Samples {
+        offsets: tensors.numbers("sample_offset", Dtype::U64, &[buckets + 1], u64::from_le_bytes)?,
+        keys: tensors.numbers("sample_key", Dtype::U64, &[sampled], u64::from_le_bytes)?,
+        rows: tensors.numbers("sample_row", Dtype::F32, &[sampled, width], f32::from_le_bytes)?,
+    };
+    let bucket = |(id, rows): (String, u64)| Bucket {
+        parts: id.split(crate::buckets::SEPARATOR).map(str::to_owned).collect(),
+        id,
+        rows,
+    };
+    Ok(Reference {
+        sources,
+        buckets: bucket_ids.into_iter().zip(rows).map(bucket).collect(),
+        totals: read_totals(tensors, settings.variant, buckets, width)?,
+        cells,
+        samples,
+        settings,
+    })
 }
 
-impl Tensors<'_> {
-    fn check_names(&self) -> Result<(), String> {
-        let mut names = self.file.names();
-        names.sort_unstable();
-        if let Some(name) = NAMES.iter().find(|name| !names.contains(name)) {
-            return Err(format!("it has no tensor `{name}`"));
-        }
-        match names.iter().find(|name| !NAMES.contains(name)) {
-            Some(name) => Err(format!("it has a tensor {}, which no reference has", quoted(name))),
-            None => Ok(()),
-        }
-    }
-
-    fn reference(&self, metadata: Metadata) -> Result<Reference, String> {
-        let Metadata { settings, sources, bucket_ids, .. } = metadata;
-        let (buckets, width) = (bucket_ids.len(), features(settings.variant).len());
-        let rows = self.numbers("rows", Dtype::U64, &[buckets], u64::from_le_bytes)?;
-        let [bins, sampled] = [self.len("bin_count")?, self.len("sample_key")?];
-        let sums = self.numbers("bin_sum", Dtype::I64, &[bins], i64::from_le_bytes)?;
-        let indices = match settings.variant {
-            Variant::Default => {
-                Indices::Narrow(self.numbers("bin_index", Dtype::U32, &[bins], u32::from_le_bytes)?)
-            }
-            Variant::Paper => {
-                Indices::Wide(self.numbers("bin_index", Dtype::I64, &[bins], i64::from_le_bytes)?)
-            }
-        };
-        let unsigned = |sum: i64| u64::try_from(sum).map_err(|_| "tensor `bin_sum` has numbers below 0");
-        let cells = Cells {
-            offsets: self.numbers("bin_offset", Dtype::U64, &[buckets * width + 1], u64::from_le_bytes)?,
-            indices,
-            counts: self.numbers("bin_count", Dtype::U64, &[bins], u64::from_le_bytes)?,
-            sums: sums.into_iter().map(unsigned).collect::<Result<_, _>>()?,
-        };
-        let samples = Samples {
-            offsets: self.numbers("sample_offset", Dtype::U64, &[buckets + 1], u64::from_le_bytes)?,
-            keys: self.numbers("sample_key", Dtype::U64, &[sampled], u64::from_le_bytes)?,
-            rows: self.numbers("sample_row", Dtype::F32, &[sampled, width], f32::from_le_bytes)?,
-        };
-        let bucket = |(id, rows): (String, u64)| Bucket {
-            parts: id.split(crate::buckets::SEPARATOR).map(str::to_owned).collect(),
-            id,
-            rows,
-        };
-        Ok(Reference {
-            sources,
-            buckets: bucket_ids.into_iter().zip(rows).map(bucket).collect(),
-            totals: self.totals(settings.variant, buckets, width)?,
-            cells,
-            samples,
-            settings,
-        })
-    }
-
-    fn totals(&self, variant: Variant, buckets: usize, width: usize) -> Result<Vec<Totals>, String> {
-        let (all, halves) = ([buckets, width], [buckets, width, 2]);
-        let counts = self.numbers("count", Dtype::U64, &all, u64::from_le_bytes)?;
-        let sums = self.numbers("sum", Dtype::U64, &halves, joined)?;
-        let squares = self.numbers("square_sum", Dtype::U64, &halves, joined)?;
-        let mins = self.numbers("min", Dtype::F64, &all, f64::from_le_bytes)?;
-        let maxs = self.numbers("max", Dtype::F64, &all, f64::from_le_bytes)?;
-        let total = |at: usize| {
-            let count = counts[at];
-            let min = extreme("min", mins[at], count, variant)?;
-            let max = extreme("max", maxs[at], count, variant)?;
-            Ok(Totals { count, sum: sums[at], squares: squares[at], min, max })
-        };
-        (0..counts.len()).map(total).collect()
-    }
-
-    /// A tensor's numbers, of `N` bytes each.
-    fn numbers<T, const N: usize>(
-        &self,
-        name: &str,
-        dtype: Dtype,
-        shape: &[usize],
-        from: impl Fn([u8; N]) -> T,
-    ) -> Result<Vec<T>, String> {
-        let tensor = self.file.tensor(name).map_err(not_ours)?;
-        if tensor.dtype() != dtype || tensor.shape() != shape {
-            return Err(format!(
-                "tensor `{name}` is {:?} {:?}, not {dtype:?} {shape:?}",
-                tensor.dtype(),
-                tensor.shape()
-            ));
-        }
-        let (numbers, rest) = tensor.data().as_chunks::<N>();
-        if !rest.is_empty() {
-            return Err(format!("tensor `{name}` ends within a number"));
-        }
-        Ok(numbers.iter().map(|bytes| from(*bytes)).collect())
-    }
-
-    /// The length of a tensor of one axis.
-    fn len(&self, name: &str) -> Result<usize, String> {
-        let tensor = self.file.tensor(name).map_err(not_ours)?;
-        match tensor.shape() {
-            [length] => Ok(*length),
-            shape => Err(format!("tensor `{name}` has the shape {shape:?}, not one axis")),
-        }
-    }
+fn read_totals(
+    tensors: &Tensors<'_>,
+    variant: Variant,
+    buckets: usize,
+    width: usize,
+) -> Result<Vec<Totals>, String> {
+    let (all, halves) = ([buckets, width], [buckets, width, 2]);
+    let counts = tensors.numbers("count", Dtype::U64, &all, u64::from_le_bytes)?;
+    let sums = tensors.numbers("sum", Dtype::U64, &halves, joined)?;
+    let squares = tensors.numbers("square_sum", Dtype::U64, &halves, joined)?;
+    let mins = tensors.numbers("min", Dtype::F64, &all, f64::from_le_bytes)?;
+    let maxs = tensors.numbers("max", Dtype::F64, &all, f64::from_le_bytes)?;
+    let total = |at: usize| {
+        let count = counts[at];
+        let min = extreme("min", mins[at], count, variant)?;
+        let max = extreme("max", maxs[at], count, variant)?;
+        Ok(Totals { count, sum: sums[at], squares: squares[at], min, max })
+    };
+    (0..counts.len()).map(total).collect()
 }
 
 /// A sum from its high and its low half.

@@ -35,13 +35,13 @@ mod load;
 mod merge;
 mod metadata;
 pub mod meter;
-mod parts;
 mod sample;
 pub mod scorer;
 mod scoring;
 mod table;
 mod target;
-mod validate;
+pub(crate) mod tensors;
+pub(crate) mod validate;
 
 pub use builder::Builder;
 pub use compare::{Comparison, Difference, compare, diff};

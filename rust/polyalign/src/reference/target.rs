@@ -1,8 +1,7 @@
 //! Targets: buckets, and all buckets that agree in some parts; and what stands in for those with too few humans.
 
-use super::parts::{ALL, check_part};
 use super::{Distribution, Reference, Variant};
-use crate::buckets::{Axis, SEPARATOR, drop_order, join_parts, normalise_part, unescape_part};
+use crate::buckets::{ALL, join_parts};
 use crate::error::one_line;
 use crate::{Error, Result};
 use std::collections::HashMap;
@@ -123,39 +122,6 @@ impl Reference {
         let bins = self.features()[feature].bins;
         Distribution::new(self.variant(), bins, Default::default(), Vec::new())
     }
-
-    /// A target's parts, normalised.
-    fn parse_target(&self, target: &str) -> Result<Vec<String>> {
-        if target.trim().is_empty() {
-            return Err(Error::Input("no bucket is named".into()));
-        }
-        let schema = self.schema();
-        let normal = |part: &str| normalise_part(&unescape_part(part)).unwrap_or_default();
-        let parts: Vec<String> = target.split(SEPARATOR).map(normal).collect();
-        if parts.len() != schema.axes.len() {
-            let (found, axes) = (parts.len(), schema.axis_names().join(", "));
-            return Err(Error::Input(format!(
-                "target {target:?} has {found} parts, not one for each of {axes}; write `*` for all values of an axis"
-            )));
-        }
-        for (axis, part) in schema.axes.iter().zip(&parts) {
-            if part == ALL && *axis == Axis::Language {
-                return Err(Error::Input(format!(
-                    "target {target:?} has no language: name one, as humans of several are never taken together"
-                )));
-            }
-            if part.is_empty() {
-                return Err(Error::Input(format!(
-                    "target {target:?} has a blank part; write `*` for all values"
-                )));
-            }
-            if part != ALL {
-                check_part(schema, axis, part)
-                    .map_err(|what| Error::Input(format!("target {target:?}: {what}")))?;
-            }
-        }
-        Ok(parts)
-    }
 }
 
 /// Levels that targets have asked for, each worked out once.
@@ -193,17 +159,13 @@ impl<'a> Levels<'a> {
     }
 
     pub fn resolve(&mut self, target: &str, query: &Query) -> Result<Found> {
-        let mut parts = self.reference.parse_target(target)?;
-        let target = join_parts(&parts);
-        let mut levels = vec![self.level(&parts)];
-        if self.reference.variant() == Variant::Default {
-            for axis in drop_order(self.reference.schema()) {
-                if parts[axis] != ALL {
-                    parts[axis] = ALL.into();
-                    levels.push(self.level(&parts));
-                }
-            }
+        let schema = self.reference.schema();
+        let mut wanted = schema.levels(schema.parse_target(target)?);
+        if self.reference.variant() == Variant::Paper {
+            wanted.truncate(1);
         }
+        let target = join_parts(&wanted[0]);
+        let levels: Vec<usize> = wanted.iter().map(|parts| self.level(parts)).collect();
         let enough = |humans: u64| humans >= query.min_count.max(1);
         let nearest =
             |of: &dyn Fn(&Level) -> u64| levels.iter().position(|&level| enough(of(&self.levels[level])));

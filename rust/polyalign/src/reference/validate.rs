@@ -1,10 +1,9 @@
 //! The rules that every reference keeps, and that a file is held to.
 
 use super::distribution::{Cell, Totals};
-use super::parts::{ALL, check_part, is_normal};
 use super::sample::{canonical, order};
 use super::{Bucket, FeatureInfo, Reference, Settings, Variant, fixed};
-use crate::buckets::{BucketSchema, MAX_BUCKETS, join_parts};
+use crate::buckets::BucketSchema;
 use crate::{Error, Result};
 
 /// Largest sample of a bucket.
@@ -12,49 +11,49 @@ const MAX_SAMPLE: u32 = 1 << 16;
 
 /// The settings with their schema checked, or the first rule they break.
 pub(super) fn check_settings(mut settings: Settings) -> Result<Settings> {
-    settings.schema = settings.schema.validated()?;
-    if settings.schema.needs_edges() {
-        return Err(invalid("length_edges are \"auto\": find them by a first pass, then build".into()));
+    settings.schema = check_counted_under(settings.schema, settings.tokenizer.as_deref(), "reference")?;
+    check_sample_size(settings.sample_size).map_err(invalid)?;
+    Ok(settings)
+}
+
+/// The schema, checked, of what is counted by buckets; `what` begins the message.
+pub(crate) fn check_counted_under(
+    schema: BucketSchema,
+    tokenizer: Option<&str>,
+    what: &str,
+) -> Result<BucketSchema> {
+    let schema = schema.validated()?;
+    if schema.needs_edges() {
+        return Err(Error::Input(format!(
+            "{what}: length_edges are \"auto\": find them by a first pass, then build"
+        )));
     }
-    if let Some(sha256) = &settings.tokenizer
+    if let Some(sha256) = tokenizer
         && !(sha256.len() == 64 && sha256.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')))
     {
-        return Err(invalid(format!("tokenizer {sha256:?} is no SHA-256 of 64 hexadecimal digits")));
+        return Err(Error::Input(format!(
+            "{what}: tokenizer {sha256:?} is no SHA-256 of 64 hexadecimal digits"
+        )));
     }
-    if settings.sample_size > MAX_SAMPLE {
-        return Err(invalid(format!("a sample of {} rows: at most {MAX_SAMPLE}", settings.sample_size)));
+    Ok(schema)
+}
+
+/// Whether so many rows of a bucket may be sampled; the error says how many may.
+pub(crate) fn check_sample_size(size: u32) -> Result<(), String> {
+    if size > MAX_SAMPLE {
+        return Err(format!("a sample of {size} rows: at most {MAX_SAMPLE}"));
     }
-    Ok(settings)
+    Ok(())
 }
 
 /// Whether `parts` make a bucket under the schema.
 pub(super) fn check_parts<S: AsRef<str>>(schema: &BucketSchema, parts: &[S]) -> Result<()> {
-    let id = || join_parts(parts);
-    if parts.len() != schema.axes.len() {
-        let (found, axes) = (parts.len(), schema.axis_names().join(", "));
-        return Err(invalid(format!("bucket {:?} has {found} parts, not one for each of {axes}", id())));
-    }
-    for (axis, part) in schema.axes.iter().zip(parts) {
-        let part = part.as_ref();
-        let broken = if part == ALL {
-            Err("a part is `*`, which stands for all: call it otherwise".to_owned())
-        } else if !is_normal(part) {
-            Err(format!("part {part:?} is not as ids have them: trimmed, lower case, `%` and `|` escaped"))
-        } else {
-            check_part(schema, axis, part)
-        };
-        broken.map_err(|what| invalid(format!("bucket {:?}: {what}", id())))?;
-    }
-    Ok(())
+    schema.check_parts(parts).map_err(invalid)
 }
 
 /// An error if there are more buckets than a corpus may have.
 pub(super) fn check_bucket_count(buckets: usize, schema: &BucketSchema) -> Result<()> {
-    if buckets > MAX_BUCKETS {
-        let axes = schema.axis_names().join(", ");
-        return Err(invalid(format!("{buckets} buckets, more than {MAX_BUCKETS}: leave out one of {axes}")));
-    }
-    Ok(())
+    schema.check_bucket_count(buckets).map_err(invalid)
 }
 
 /// Whether what was read is a reference; the error names the tensor and the rule it breaks.
@@ -90,7 +89,7 @@ fn check_buckets(reference: &Reference) -> Result<(), String> {
 }
 
 /// Whether offsets begin at 0, never fall, and end at `end`.
-fn check_offsets(name: &str, offsets: &[u64], end: usize) -> Result<(), String> {
+pub(crate) fn check_offsets(name: &str, offsets: &[u64], end: usize) -> Result<(), String> {
     let ends = offsets.first() == Some(&0) && offsets.last() == Some(&(end as u64));
     if ends && offsets.is_sorted() {
         return Ok(());

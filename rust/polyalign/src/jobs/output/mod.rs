@@ -6,6 +6,6 @@
 pub(crate) mod bucketed;
 pub(crate) mod manifest;
 pub mod publish;
-mod reference;
 pub mod rows;
+mod saved;
 pub(crate) mod shards;

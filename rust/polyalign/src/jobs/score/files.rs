@@ -4,7 +4,7 @@ use super::join::Joined;
 use super::write::{Encoded, Format, Line, Lines, Sink};
 use crate::buckets::{self, Axis, BucketTable, Bucketer, LengthUnit, Unassigned, join_parts};
 use crate::error::shortened;
-use crate::jobs::build::{BLOCK, IN_FLIGHT, fields};
+use crate::jobs::named::{BLOCK, IN_FLIGHT, fields};
 use crate::jobs::output::bucketed::Bucketed;
 use crate::jobs::output::publish::{Claim, Kind};
 use crate::jobs::tally::Tally;
