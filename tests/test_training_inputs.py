@@ -193,5 +193,5 @@ def test_references_and_critics_by_name(tmp_path: Path) -> None:
             made(HUMAN_DPO, tmp_path, rows, **{name: "none.safetensors"})
     with pytest.raises(TypeError, match="reference is a Reference, or its file's name, not dict"):
         made(HUMAN_DPO, tmp_path, rows, reference={})
-    with pytest.raises(TypeError, match=r"critic is an object with score\(responses, buckets\), or .*, not dict"):
+    with pytest.raises(TypeError, match=r"critic is an object with score\(responses, buckets\), .*, not dict"):
         made(HUMAN_DPO, tmp_path, rows, critic={})
