@@ -343,12 +343,12 @@ class TestGeneration:
 
         import generation
         import tiny
-        from polyalign.generation import Sampling, TransformersEngine
+        from polyalign.generation import Sampling, Selection, TransformersEngine
 
         rows = [{"id": f"r{at}", **row} for at, row in enumerate(tiny.responses(12).to_list())]
         engine = TransformersEngine(tiny.model(), tiny.tokenizer(), batch_tokens=60)
         sampling = Sampling(max_new_tokens=6, min_new_tokens=6)
-        found = generation.measure(engine, pa.Table.from_pylist(rows), sampling, prompts=10, turns=2)
+        found = generation.measure(engine, pa.Table.from_pylist(rows), sampling, Selection(limit=10), turns=2)
         assert sum(found["batches"]) == found["requests"] == 10
         assert len(found["batches"]) > 1
         assert found["ratio"] > 0

@@ -65,7 +65,7 @@ def lm_features(
     tokenizer: Any = None,
     prefix: Prefix | None = None,
     max_length: int | None = None,
-    batch_tokens: int = 8192,
+    batch_tokens: int | None = None,
     dtype: str = "auto",
     device: str | None = None,
 ) -> Any:
@@ -86,8 +86,8 @@ def lm_features(
         and a blank line. Default: chat where there is a template, else plain.
     max_length : int, optional
         Tokens that the model sees at most, the last ones: the prompt's are dropped first. Default: its context.
-    batch_tokens : int, default 8192
-        At most so many are computed together, with padding.
+    batch_tokens : int, optional
+        At most so many are computed together, with padding. Default: 16384, and on a CPU 512, which stay in its cache.
     dtype : str, default "auto"
         Of a model that is loaded here; ``"auto"``: that of the checkpoint.
     device : str, optional
@@ -189,12 +189,14 @@ def paper_prefix(messages: Sequence[tuple[str, str]]) -> str:
 class _Scorer:
     """A model with its tokenizer."""
 
-    def __init__(self, model: Any, tokenizer: Any, prefix: Prefix, max_length: int | None, batch_tokens: int) -> None:
+    def __init__(
+        self, model: Any, tokenizer: Any, prefix: Prefix, max_length: int | None, batch_tokens: int | None
+    ) -> None:
         from polyalign.generation._local import context_of
 
         self._model, self._tokenizer, self._prefix = model, tokenizer, prefix
         self._limit = min(max_length or context_of(tokenizer, model.config), context_of(tokenizer, model.config))
-        self._batch_tokens = batch_tokens
+        self._batch_tokens = batch_tokens or (512 if model.device.type == "cpu" else 16384)
         begin = tokenizer.bos_token_id
         self._begin: list[int] = [] if begin is None else [begin]
 
@@ -206,7 +208,7 @@ class _Scorer:
         *,
         prefix: Prefix | None,
         max_length: int | None,
-        batch_tokens: int,
+        batch_tokens: int | None,
         dtype: str,
         device: str | None,
     ) -> _Scorer:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from polyalign import _core
 from polyalign._io import json_text
+from polyalign._io.progress import row_bar
 from polyalign._text.words import counted
 from polyalign.generation._engine import Answer, Engine, Request, Unfit
 from polyalign.generation._journal import Journal, beside, opened
@@ -75,7 +76,7 @@ def generate(
     ValueError
         A column is missing, or nothing can be answered.
     """
-    job = _Job(records, engine, sampling, prompting, selection)
+    job = _Job(records, engine, sampling, prompting, selection, progress=progress)
     with opened(None, job.settings, begin_anew=True) as journal:
         job.answer(journal, progress)
         rows = list(job.lines(journal))
@@ -132,7 +133,7 @@ def generate_file(
     if not target.parent.is_dir():
         raise FileNotFoundError(f"{target}: there is no folder {target.parent} to make it in")
     with publishing(target, overwrite=overwrite) as made, publishing(sidecar(target), overwrite=True) as about:
-        job = _Job(records, engine, sampling, prompting, selection)
+        job = _Job(records, engine, sampling, prompting, selection, progress=progress)
         for note in job.engine.notes():
             say(note)
         with opened(beside(target), job.settings, begin_anew=overwrite) as journal:
@@ -212,6 +213,8 @@ class _Job:
         sampling: Sampling | None,
         prompting: Prompting | None,
         selection: Selection | None,
+        *,
+        progress: bool = False,
     ) -> None:
         self.sampling, self.selection = sampling or Sampling(), selection or Selection()
         self.prompting = prompting or Prompting()
@@ -230,34 +233,40 @@ class _Job:
         self.requests: list[Request] = []
         self.asked: dict[int, _Asked] = {}
         self.prompts = 0
-        digest = self._prepare()
+        digest = self._prepare(progress)
         if not self.requests:
             raise ValueError(f"no prompt to answer: {self.tally.why_none()}")
         self.engine.check()
         self.settings = self._settings(digest)
         self.settings_hash = hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()[:16]
 
-    def _prepare(self) -> str:
+    def _prepare(self, progress: bool) -> str:
         """Make the requests; return a hash of what is asked."""
         digest = hashlib.sha256()
         seen: set[str] = set()
-        for row in self.source.read(self.chosen, self.asker.columns):
-            self.prompts += 1
-            try:
-                examples, prompt, ready = self._ready(row, seen)
-            except Unfit as unfit:
-                self.tally.skip(unfit.kind, unfit.reason, row.place)
-                continue
-            self.tally.counts["fewer_examples"] += examples < self.asker.few_shot
-            identity, bucket = str(row.id), str(row.bucket)
-            seen.add(identity)
-            self.asked[row.at] = _Asked(row.at, identity, bucket)
-            told = [identity, bucket, prompt.messages, prompt.tools]
-            digest.update(json.dumps(told, sort_keys=True, default=str).encode())
-            for sample in range(self.sampling.samples):
-                seed = rank(self.sampling.seed, identity, sample)
-                self.requests.append(Request((row.at, sample), seed, ready))
+        total = self.source.rows.count if self.chosen is None else len(self.chosen)
+        with row_bar(total, progress) as on_rows:
+            for row in self.source.read(self.chosen, self.asker.columns):
+                self._prepare_row(row, seen, digest)
+                on_rows(1)
         return digest.hexdigest()
+
+    def _prepare_row(self, row: Row, seen: set[str], digest: Any) -> None:
+        self.prompts += 1
+        try:
+            examples, prompt, ready = self._ready(row, seen)
+        except Unfit as unfit:
+            self.tally.skip(unfit.kind, unfit.reason, row.place)
+            return
+        self.tally.counts["fewer_examples"] += examples < self.asker.few_shot
+        identity, bucket = str(row.id), str(row.bucket)
+        seen.add(identity)
+        self.asked[row.at] = _Asked(row.at, identity, bucket)
+        told = [identity, bucket, prompt.messages, prompt.tools]
+        digest.update(json.dumps(told, sort_keys=True, default=str).encode())
+        for sample in range(self.sampling.samples):
+            seed = rank(self.sampling.seed, identity, sample)
+            self.requests.append(Request((row.at, sample), seed, ready))
 
     def _ready(self, row: Row, seen: set[str]) -> tuple[int, Prompt, Any]:
         """Return a row's prompt with as many examples as fit; `Unfit` if it has none that does."""
