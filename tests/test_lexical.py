@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import pickle
 import random
 import struct
@@ -156,6 +157,10 @@ def test_what_is_no_language_is_told(critic: LexicalCritic, bucket: str) -> None
     human_scores = critic.score(answers, [bucket] * 60, leave_one_out=True)
     for name, texts in attacks.items():
         assert auroc(human_scores, critic.score(texts, [bucket] * 60)) > 0.95, name
+    # What asks for single tokens alone would not pass.
+    blind = critic.feature_names.index("word_surprisal_alone" if spaced else "character_surprisal_alone")
+    found = [critic.features(texts, [bucket] * 60)[:, blind] for texts in (answers, attacks["shuffled"])]
+    assert 0.3 < auroc(*found) < 0.7
 
 
 def test_empty_answers_are_the_furthest_and_nobody_is_nan(critic: LexicalCritic) -> None:
@@ -214,6 +219,23 @@ def test_files_folders_and_tables_count_alike(tmp_path: Path) -> None:
     assert of_folder.to_bytes() == of_table.to_bytes() == of_tables.to_bytes()
     assert of_folder.rows == len(humans.records())
     assert LexicalCritic.build([str(tmp_path / "bucketed")], limit=5).rows == 5
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
+def test_counting_is_left_when_it_is_interrupted(tmp_path: Path) -> None:
+    pipe = tmp_path / "corpus.jsonl"
+    os.mkfifo(pipe)
+    held = os.open(pipe, os.O_RDWR)  # so that reading waits for more
+    try:
+        os.write(held, (json.dumps({"prompt": "So?", "completion": "So.", "bucket": QA}) + "\n").encode())
+
+        def stop(*_: int) -> None:
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            LexicalCritic.build(pipe, progress=stop)
+    finally:
+        os.close(held)
 
 
 def test_reasoning_is_left_out_unless_it_is_kept() -> None:
