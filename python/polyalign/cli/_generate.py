@@ -109,8 +109,8 @@ _MODEL = options.together(
         panel=MODEL,
         metavar="N",
         type=_positive(),
-        help="Compute so many tokens together at most: "
-        "rows, times the longest prompt and --max-new-tokens. Default: 16384; more on a large device.",
+        help="Compute so many tokens together at most: rows, times the longest prompt and --max-new-tokens. "
+        "Default: 16384; more on a large device.",
     ),
     option(
         "--chat-template",
@@ -236,17 +236,16 @@ _PROMPTS = options.together(
         "--form",
         panel=PROMPTS,
         type=click.Choice(["chat", "dialogue", "plain"]),
-        help="By the chat template; as text "
-        "with User: and Assistant:; or the prompt's text alone. Default: chat where there is a template, else "
-        "dialogue.",
+        help="By the chat template; as text with User: and Assistant:; or the prompt's text alone. Default: chat "
+        "where there is a template, else dialogue.",
     ),
     option(
         "--few-shot",
         panel=PROMPTS,
         metavar="N",
         type=_positive(least=0),
-        help="Show so many records of the same "
-        "bucket first, never of the row's own group. Default: 3 in a dialogue, else 0.",
+        help="Show so many records of the same bucket first, never of the row's own group. Default: 3 in a "
+        "dialogue, else 0.",
     ),
     option(
         "--conditioning",

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from polyalign._io import manifests
 from polyalign.generation._engine import Unfit
 from polyalign.generation._prompts import Prompt, as_dialogue, as_plain
 from polyalign.generation._settings import Form, Sampling
@@ -168,14 +169,6 @@ def weights(name: str, config: Any = None) -> dict[str, Any]:
         return {"name": name, "commit": getattr(config, "_commit_hash", None)}
     files = sorted(file for file in folder.iterdir() if file.suffix in _WEIGHTS)
     with ThreadPoolExecutor() as pool:
-        hashes = list(pool.map(_sha256, files))
+        hashes = list(pool.map(manifests.sha256, files))
     whole = hashlib.sha256("".join(f"{f.name} {h}\n" for f, h in zip(files, hashes, strict=True)).encode())
     return {"name": folder.resolve().name, "sha256": whole.hexdigest()}
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

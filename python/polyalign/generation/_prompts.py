@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -86,12 +86,12 @@ def stops(form: Form) -> tuple[str, ...]:
 class Asker:
     """Makes prompts of rows."""
 
-    def __init__(self, source: Source, prompting: Prompting, form: Form, examples_of: Source) -> None:
+    def __init__(self, source: Source, prompting: Prompting, form: Form, examples_of: Callable[[], Source]) -> None:
         self.prompting, self.form, self.schema = prompting, form, source.schema
         self.axes = axis_names(source.schema)
         default = 3 if form == "dialogue" else 0
         self.few_shot = default if prompting.few_shot is None else prompting.few_shot
-        self._pools = _pools(examples_of) if self.few_shot else {}
+        self._pools = _pools(examples_of()) if self.few_shot else {}
         #: The columns of rows that system lines name.
         self.columns = template_fields(prompting.conditioning) if prompting.conditioning else ()
 

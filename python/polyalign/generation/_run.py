@@ -225,10 +225,9 @@ class _Job:
         self.form: Form = self.engine.form(self.prompting.form)
         if self.prompting.think and self.form != "chat":
             raise ValueError("think asks by a system message: it needs a chat template, and the model has none")
-        examples_of = self.source
-        if self.selection.split == "test":
-            examples_of = Source(records, "train") if not hasattr(records, "column_names") else self.source
-        self.asker = Asker(self.source, self.prompting, self.form, examples_of)
+        # Examples are of rows that train, whichever are answered.
+        shown = self.source if self.selection.split == "train" else None
+        self.asker = Asker(self.source, self.prompting, self.form, lambda: shown or Source(records, "train"))
         self.stops = (*self.sampling.stop, *stops(self.form))
         self.requests: list[Request] = []
         self.asked: dict[int, _Asked] = {}
