@@ -9,6 +9,7 @@ import click
 from polyalign.cli import _options as options
 from polyalign.cli._bucket import bucket
 from polyalign.cli._count import count
+from polyalign.cli._critic import critic
 from polyalign.cli._exit import INTERRUPTED
 from polyalign.cli._features import features
 from polyalign.cli._generate import generate
@@ -28,6 +29,7 @@ Start here:
   polyalign reference build bucketed/ --out human.safetensors   how humans answer, bucket by bucket
   polyalign reference show human.safetensors --html page.html   look at it
   polyalign score answers.jsonl --reference human.safetensors   how far answers are from humans
+  polyalign critic train bucketed/ --samples samples.jsonl -o critic/   what tells humans from a model, and gibberish
   polyalign sft --config sft.yaml                               train on human responses, every bucket with its say
   polyalign generate bucketed/ --model out/sft -o samples.jsonl a model's answers to the same prompts
   polyalign pairs bucketed/ --samples samples.jsonl -o pairs/   humans' and a model's responses, to train on
@@ -87,5 +89,5 @@ def demo(output: str, no_train: bool) -> None:
     run_demo(output, train=not no_train)
 
 
-for _command in (bucket, count, show, reference, score, generate, pairs, sft, hdpo, features, demo):
+for _command in (bucket, count, show, reference, score, critic, generate, pairs, sft, hdpo, features, demo):
     app.add_command(_command)

@@ -286,7 +286,7 @@ class _Measured:
         if self.reference is not None:
             names.append("support_distance")
         if self.lexical is not None:
-            names += [f"lexical_{name}" for name in self.lexical.FEATURES]
+            names += [f"lexical_{name}" for name in self.lexical.feature_names]
         return names
 
     def matrix(

@@ -1,0 +1,78 @@
+"""What each critic tells apart, on held-out human responses of a real corpus and a real model's answers to them.
+
+    python benches/critics.py CORPUS SAMPLES [--train 180 5000] [--steps 500] [--json OUT]
+
+CORPUS is what `polyalign bucket` takes, SAMPLES what `polyalign generate` wrote of it, bucketed by words. Groups are
+parted by their hash: with two thirds critics are trained, on so many of the samples; the rest is what the table is of.
+Nothing is chosen here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import polyalign as pa
+from polyalign import critics
+from polyalign.critics._score import compare_files
+from polyalign.critics._train import share_of, train
+from polyalign.pairs import _read
+
+_TEST_SHARE = 0.34
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("corpus")
+    parser.add_argument("samples", type=Path)
+    parser.add_argument("--train", type=int, nargs="+", default=[180, 5000], help="samples to train on")
+    parser.add_argument("--steps", type=int, default=0, help="steps of hill climbing against each critic")
+    parser.add_argument("--limit", type=int, default=2000, help="human responses that the table is of, at most")
+    parser.add_argument("--languages", default="en,zh")
+    parser.add_argument("--json", type=Path, help="write all numbers")
+    given = parser.parse_args()
+    found: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made) / "bucketed"
+        bucketer = pa.Bucketer(pa.BucketSchema(length_unit="words", languages=given.languages.split(",")))
+        bucketer.bucket_files(given.corpus, str(folder), test_share=_TEST_SHARE)
+        for count in given.train:
+            found[str(count)] = _of(folder, given, count, Path(made))
+    if given.json:
+        given.json.write_text(json.dumps(found, indent=1) + "\n")
+
+
+def _of(folder: Path, given: argparse.Namespace, count: int, scratch: Path) -> dict[str, Any]:
+    """Train on so many samples at most, and print the table."""
+    started = time.perf_counter()
+    few = _few(folder, given.samples, count, scratch)
+    ensemble, told = train("ensemble", str(folder), samples=str(few), seed=0)
+    print(f"\n{count:,} samples at most: {told['rows']}, trained in {time.perf_counter() - started:.0f} s")
+    ensemble.save(scratch / f"critic-{count}")
+    loaded = critics.load(scratch / f"critic-{count}")
+    asked = {"ensemble": loaded, **loaded.critics}  # type: ignore[attr-defined]
+    compared, skipped = compare_files(asked, str(folder), str(given.samples), steps=given.steps, limit=given.limit)
+    print(compared, *skipped, sep="\n")
+    return {"rows": told["rows"], **compared.to_dict()}
+
+
+def _few(folder: Path, samples: Path, count: int, scratch: Path) -> Path:
+    """Write so many of the samples of rows to train on, by the hash of their id."""
+    ids = {
+        identity
+        for _, _, batch in _read.open_rows("records", str(folder)).batches(["id"])
+        for identity in batch["id"].to_pylist()
+    }
+    lines = [line for line in samples.read_text().splitlines() if json.loads(line)["id"] in ids]
+    lines.sort(key=lambda line: share_of(json.loads(line)["id"]))
+    path = scratch / f"samples-{count}.jsonl"
+    path.write_text("".join(line + "\n" for line in lines[:count]))
+    return path
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+"""Files through critics: scores as lines, and critics side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING, Any, TextIO
+
+import numpy as np
+
+from polyalign._io import json_text
+from polyalign.critics._compare import Comparison, compare
+from polyalign.critics._protocol import ask, ask_percentiles, is_calibrated
+from polyalign.critics._train import Humans, Skipped, read_humans, read_samples, share_of
+from polyalign.pairs import _read
+
+if TYPE_CHECKING:
+    from polyalign.critics._protocol import Critic
+
+_CHUNK = 10_000
+_SPLITS = ("test", "train")
+
+
+def score_files(
+    critic: Critic, responses: Any, humans: Any, out: TextIO, *, threads: int | None = None
+) -> dict[str, Any]:
+    """Write a line for each response: id, bucket, score, percentile; return what was counted."""
+    samples = _read.open_samples(responses, _read.Reading(threads=threads), None)
+    targets, skipped = _targets(humans, set(samples.ids.to_pylist())), Skipped()
+    for kind, count in samples.rejected_by_kind.items():
+        skipped.add(f"responses rejected ({kind})", str(next(iter(samples.first_rejects), "")), count)
+    told = {"rows": len(samples), "scored": 0, "unscored": 0, "unmatched": 0}
+    for rows in _chunks(samples, targets, told, skipped):
+        buckets = [targets[samples.ids[row].as_py()][0] for row in rows]
+        prompts = [targets[samples.ids[row].as_py()][1] for row in rows]
+        texts = [samples.responses.text[row].as_py() or "" for row in rows]
+        scores = ask(critic, texts, buckets, prompts)
+        shares = (
+            ask_percentiles(critic, texts, buckets, prompts) if is_calibrated(critic) else np.full(len(rows), np.nan)
+        )
+        missing = int(np.isnan(scores).sum())
+        told["scored"] += len(rows) - missing
+        told["unscored"] += missing
+        for row, bucket, score, share in zip(rows, buckets, scores.tolist(), shares.tolist(), strict=True):
+            line = {
+                "id": samples.ids[row].as_py(),
+                "bucket": bucket,
+                "score": _number(score),
+                "percentile": _number(share),
+            }
+            out.write(json_text.one_line(line) + "\n")
+    return {**told, "skipped": skipped.lines()}
+
+
+def _targets(humans: Any, ids: set[str]) -> dict[str, tuple[str, Any]]:
+    """Return the buckets and prompts of the humans with these ids."""
+    found: dict[str, tuple[str, Any]] = {}
+    splits = [split for split in _SPLITS if _has(humans, split)]
+    opened = [_read.open_rows("records", humans, split) for split in splits or ["train"]]
+    for rows in opened:
+        rows.require("records", "id", "bucket", "prompt")
+    for _, _, batch in chain.from_iterable(rows.batches(("id", "bucket", "prompt")) for rows in opened):
+        of = _read.ids("records", batch["id"]).to_pylist()
+        wanted = [at for at, identity in enumerate(of) if identity in ids]
+        if not wanted:
+            continue
+        part = batch.take(_read.arrow().array(wanted))
+        for at, bucket, prompt in zip(wanted, part["bucket"].to_pylist(), part["prompt"].to_pylist(), strict=True):
+            found.setdefault(of[at], (bucket, prompt))
+    return found
+
+
+def _has(humans: Any, split: str) -> bool:
+    """Whether there are rows of a split."""
+    try:
+        return bool(_read.open_rows("records", humans, split).count)
+    except ValueError:
+        return False
+
+
+def _chunks(
+    samples: _read.Samples, targets: Mapping[str, Any], told: dict[str, int], skipped: Skipped
+) -> Iterator[list[int]]:
+    waiting: list[int] = []
+    for row, identity in enumerate(samples.ids.to_pylist()):
+        if identity not in targets:
+            told["unmatched"] += 1
+            skipped.add("responses with the id of no human response", str(samples.place(row)))
+            continue
+        waiting.append(row)
+        if len(waiting) == _CHUNK:
+            yield waiting
+            waiting = []
+    if waiting:
+        yield waiting
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else round(value, 6)
+
+
+def compare_files(
+    critics: Mapping[str, Critic],
+    records: Any,
+    samples: Any = None,
+    older: Any = None,
+    *,
+    split: str | None = None,
+    steps: int = 0,
+    limit: int = 2000,
+    seed: int = 0,
+) -> tuple[Comparison, list[str]]:
+    """Compare critics on human responses, those with samples first; return that, and what was not used.
+
+    Without a split it is on the held-out rows where there are some.
+    """
+    skipped = Skipped()
+    reading = _read.Reading()
+    sampled = {} if samples is None else read_samples(samples, reading, skipped)
+    aged = {} if older is None else read_samples(older, reading, skipped)
+    humans = _Chosen(bool(sampled))
+    split = split or next((split for split in _SPLITS if _has(records, split)), "train")
+    read_humans(_read.open_rows("records", records, split), sampled, humans.keep, skipped)
+    chosen = humans.lowest(limit)
+    if not len(chosen):
+        raise ValueError("no human responses to compare on" + (" with the id of a sample" if sampled else ""))
+    olders = [aged.get(identity or "") for identity in chosen.ids] if aged else None
+    given = chosen.samples if sampled else None
+    found = compare(
+        critics, chosen.responses, chosen.buckets, given, prompts=chosen.prompts, older=olders, steps=steps, seed=seed
+    )
+    return found, skipped.lines()
+
+
+class _Chosen:
+    """Human responses, those whose group has the lowest hash."""
+
+    def __init__(self, sampled: bool) -> None:
+        self.sampled, self.rows = sampled, Humans()
+
+    def keep(self, row: dict[str, Any], sampled: bool) -> Humans | None:
+        return self.rows if sampled or not self.sampled else None
+
+    def lowest(self, count: int) -> Humans:
+        rows = self.rows
+        order = sorted(range(len(rows)), key=lambda at: (share_of(rows.groups[at]), at))[:count]
+        columns: list[Sequence[Any]] = [rows.responses, rows.buckets, rows.prompts, rows.groups, rows.samples, rows.ids]
+        return Humans(*([column[at] for at in order] for column in columns))

@@ -1,0 +1,338 @@
+"""From a bucketed corpus and a model's samples to a critic."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from polyalign import _core
+from polyalign._text.words import counted
+from polyalign.buckets import BucketSchema
+from polyalign.critics._calibration import MIN_COUNT
+from polyalign.critics._discriminative import DiscriminativeCritic
+from polyalign.critics._ensemble import EnsembleCritic
+from polyalign.critics._support import SupportCritic
+from polyalign.pairs import _read
+
+if TYPE_CHECKING:
+    from polyalign.reference import Reference
+
+Kind = Literal["support", "lexical", "discriminative", "embedding", "neural", "ensemble"]
+KINDS: tuple[Kind, ...] = ("support", "lexical", "discriminative", "embedding", "neural", "ensemble")
+_LEARNT_OF_SAMPLES = ("discriminative", "neural")
+#: Of the groups without samples, what a classifier learns people by, and what calibrates the ensemble.
+_LEARNT, _CALIBRATED = 0.1, 0.1
+_CHUNK = 10_000
+#: Humans of a bucket that an encoder sees: those that stand for it, and those that calibrate.
+_SAMPLED = 1024
+_COLUMNS = ("id", "bucket", "prompt", "completion", "group")
+
+
+@dataclass
+class Humans:
+    """Human responses, with a model's to the same prompt where there is one."""
+
+    responses: list[str] = field(default_factory=list)
+    buckets: list[str] = field(default_factory=list)
+    prompts: list[Any] = field(default_factory=list)
+    groups: list[str] = field(default_factory=list)
+    samples: list[str | None] = field(default_factory=list)
+    ids: list[str | None] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.responses)
+
+    def add(self, row: dict[str, Any], sample: str | None) -> None:
+        self.responses.append(row["response"])
+        self.buckets.append(row["bucket"])
+        self.prompts.append(row["prompt"])
+        self.groups.append(row["group"])
+        self.samples.append(sample)
+        self.ids.append(row["id"])
+
+    def __add__(self, other: Humans) -> Humans:
+        columns = ("responses", "buckets", "prompts", "groups", "samples", "ids")
+        return Humans(*(getattr(self, name) + getattr(other, name) for name in columns))
+
+
+@dataclass
+class Skipped:
+    """What was not used, by its kind, and the first of each."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+    first: dict[str, str] = field(default_factory=dict)
+
+    def add(self, kind: str, what: str, count: int = 1) -> None:
+        if count:
+            self.counts[kind] = self.counts.get(kind, 0) + count
+            self.first.setdefault(kind, what)
+
+    def lines(self) -> list[str]:
+        return [f"{count:,} {kind}, the first: {self.first[kind]}" for kind, count in self.counts.items()]
+
+
+def read_samples(source: Any, reading: _read.Reading, skipped: Skipped) -> dict[str, str]:
+    """Return a model's first response to each id, without reasoning."""
+    samples = _read.open_samples(source, reading, None)
+    for kind, count in samples.rejected_by_kind.items():
+        place = next((told for told in samples.first_rejects if told.get("kind") == kind), {})
+        skipped.add(f"samples rejected ({kind})", f"{place.get('file')}, row {place.get('row')}", count)
+    found: dict[str, str] = {}
+    texts = _core.answers([text or "" for text in samples.responses.text.to_pylist()])
+    for at, (identity, text) in enumerate(zip(samples.ids.to_pylist(), texts, strict=True)):
+        if not text.strip():
+            skipped.add("empty samples", str(samples.place(at)))
+        elif identity in found:
+            skipped.add("further samples of the same id", str(samples.place(at)))
+        elif identity is not None:
+            found[identity] = text
+    return found
+
+
+def read_humans(
+    rows: _read.Rows, samples: dict[str, str], keep: Callable[[dict[str, Any], bool], Humans | None], skipped: Skipped
+) -> set[str]:
+    """Hand each human response to the set that `keep` names; return the ids met that have a sample."""
+    rows.require("records", "id", "bucket", "prompt", "completion", hint="; polyalign bucket makes them")
+    met = set()
+    for name, first, batch in rows.batches(_COLUMNS):
+        for at, row in enumerate(_rows(batch)):
+            identity = row["id"]
+            sample = samples.get(identity)
+            if sample is not None:
+                met.add(identity)
+            if not row["response"].strip() or not row["bucket"]:
+                skipped.add("records without a response or a bucket", f"{name}, row {first + at}")
+                continue
+            into = keep(row, sample is not None)
+            if into is not None:
+                into.add(row, sample)
+    return met
+
+
+def _rows(batch: Any) -> Iterator[dict[str, Any]]:
+    responses = _read.texts("completion", batch["completion"]).text.to_pylist()
+    texts = _core.answers([text or "" for text in responses])
+    names = [name for name in _COLUMNS if name in batch.schema.names]
+    columns = {name: batch[name].to_pylist() for name in names}
+    groups = columns.get("group") or [None] * len(texts)
+    for at, text in enumerate(texts):
+        identity = columns["id"][at]
+        yield {
+            "id": None if identity is None else str(identity),
+            "bucket": columns["bucket"][at],
+            "prompt": columns["prompt"][at],
+            "response": text,
+            "group": str(groups[at] if groups[at] is not None else identity),
+        }
+
+
+def share_of(group: str) -> float:
+    """Return where a group falls between 0 and 1, the same for whoever asks."""
+    return int.from_bytes(hashlib.blake2b(group.encode(), digest_size=8, person=b"parts").digest(), "big") / 2**64
+
+
+def train(
+    kind: Kind,
+    records: Any,
+    *,
+    samples: Any = None,
+    reference: Reference | None = None,
+    reading: _read.Reading | None = None,
+    encoder: Any = None,
+    max_humans: int = 20_000,
+    seed: int = 0,
+    threads: int | None = None,
+) -> tuple[Any, dict[str, Any]]:
+    """Train a critic on a bucketed corpus.
+
+    Rows are parted by the hash of their group, so that nothing is calibrated on what it was trained on: those with a
+    sample, and a tenth of the others, are for the classifier, a tenth calibrates the ensemble, and all the rest is the
+    lexical critic's, and the reference's where none is given.
+
+    Parameters
+    ----------
+    kind : {"support", "lexical", "discriminative", "embedding", "neural", "ensemble"}
+    records : str, PathLike or list of them, Arrow table, or data set
+        Folders that ``polyalign bucket`` made; or rows with id, bucket, prompt and completion.
+    samples : likewise, optional
+        A model's responses with the ids of the records, as for :func:`polyalign.pairs.from_samples`.
+    reference : Reference, optional
+        Default: built of the rest.
+    reading : Reading, optional
+        How samples are read.
+    encoder : optional
+        Of ``"embedding"`` and ``"neural"``: a folder, a name on the hub, or a function of texts.
+    max_humans : int, default 20,000
+        At most so many rows with a sample, and so many others, are for the classifier.
+    seed : int, default 0
+    threads : int, optional
+
+    Returns
+    -------
+    (Critic, dict)
+        The critic, and what it was made of: rows by their use, and what was not used.
+
+    Raises
+    ------
+    ValueError
+        Samples of other ids than the records'; fewer than 20 humans or samples; a reference of other buckets.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"kind is {kind!r}: it must be one of {', '.join(KINDS)}")
+    rows = _read.open_rows("records", records)
+    schema = rows.bucketed.schema if rows.bucketed else None
+    if reference is not None and rows.bucketed is not None:
+        rows.bucketed.check_fits(reference)
+    if kind == "support":
+        reference = reference or _reference(rows, schema, lambda row: True, threads)
+        return SupportCritic(reference), {"rows": {"reference": reference.rows}, "skipped": []}
+    if kind in _LEARNT_OF_SAMPLES and samples is None:
+        raise ValueError(f"a {kind} critic tells humans from a model: give samples of one (--samples)")
+    if (kind in ("embedding", "neural")) != (encoder is not None):
+        raise ValueError(
+            f"a critic of the kind {kind} needs an encoder (--encoder)"
+            if encoder is None
+            else f"a critic of the kind {kind} has no encoder (--encoder): leave it out"
+        )
+    if kind == "embedding":
+        return _embedding(rows, schema, encoder, threads)
+    skipped = Skipped()
+    sampled = {} if samples is None else read_samples(samples, reading or _read.Reading(threads=threads), skipped)
+    parts = _Parts(max_humans, whole=kind == "lexical")
+    met = read_humans(rows, sampled, parts.keep, skipped)
+    if samples is not None and len(met) < MIN_COUNT:
+        raise ValueError(
+            f"{counted(len(met), 'sample')} of {len(sampled):,} with the id of a record, {MIN_COUNT} at least are "
+            "needed: are they answers to these records?"
+        )
+    skipped.add("samples with the id of no record", next(iter(sampled.keys() - met), ""), len(sampled.keys() - met))
+    schema = schema or (reference.schema if reference is not None else BucketSchema())
+    if kind == "neural":
+        return _neural(parts.with_samples + parts.without, encoder, reference, schema, seed), {
+            "rows": parts.told(),
+            "skipped": skipped.lines(),
+        }
+    lexical = _lexical(rows, schema, parts.is_rest, threads)
+    told: dict[str, Any] = {"rows": parts.told(), "skipped": skipped.lines()}
+    if kind == "lexical":
+        return lexical, told
+    reference = reference or _reference(rows, schema, parts.is_rest, threads)
+    critics: dict[str, Any] = {"support": SupportCritic(reference), "lexical": lexical}
+    if sampled:
+        known = parts.with_samples + parts.without
+        critics["discriminative"] = DiscriminativeCritic.train(
+            known.responses,
+            known.buckets,
+            known.samples,
+            prompts=known.prompts,
+            groups=known.groups,
+            reference=reference,
+            lexical=lexical,
+            schema=schema,
+            seed=seed,
+            threads=threads,
+        )
+    if kind == "discriminative":
+        return critics["discriminative"], told
+    held = parts.held
+    return EnsembleCritic(critics, schema=schema).calibrate(held.responses, held.buckets, prompts=held.prompts), told
+
+
+class _Parts:
+    """Which row is for what."""
+
+    def __init__(self, most: int, *, whole: bool) -> None:
+        self.most, self.whole = most, whole
+        self.with_samples, self.without, self.held = Humans(), Humans(), Humans()
+        self.rest = 0
+        self._sampled: set[str] = set()
+
+    def keep(self, row: dict[str, Any], sampled: bool) -> Humans | None:
+        if self.whole:
+            self.rest += 1
+            return None
+        if sampled and len(self.with_samples) < self.most:
+            self._sampled.add(row["group"])
+            return self.with_samples
+        place = share_of(row["group"])
+        if place < _LEARNT and len(self.without) < self.most:
+            return self.without
+        if _LEARNT <= place < _LEARNT + _CALIBRATED and len(self.held) < self.most:
+            return self.held
+        self.rest += 1
+        return None
+
+    def is_rest(self, row: dict[str, Any]) -> bool:
+        """Whether no group of it is for the classifier or the calibration."""
+        return self.whole or (share_of(row["group"]) >= _LEARNT + _CALIBRATED and row["group"] not in self._sampled)
+
+    def told(self) -> dict[str, int]:
+        if self.whole:
+            return {"lexical": self.rest}
+        return {
+            "with samples": len(self.with_samples),
+            "without": len(self.without),
+            "calibration": len(self.held),
+            "lexical": self.rest,
+        }
+
+
+def _lexical(rows: _read.Rows, schema: BucketSchema, is_rest: Callable[[Any], bool], threads: int | None) -> Any:
+    from polyalign.critics._lexical import LexicalCritic
+
+    return LexicalCritic.build(_tables(rows, is_rest), schema=schema, threads=threads)
+
+
+def _embedding(
+    rows: _read.Rows, schema: BucketSchema | None, encoder: Any, threads: int | None
+) -> tuple[Any, dict[str, Any]]:
+    from polyalign.critics._embedding import EmbeddingCritic
+    from polyalign.critics._sample import SupportSample
+
+    sample, skipped, humans = SupportSample(_SAMPLED), Skipped(), Humans()
+
+    def keep(row: dict[str, Any], sampled: bool) -> Humans:
+        nonlocal humans
+        if len(humans) == _CHUNK:
+            sample.add(humans.responses, humans.buckets, humans.prompts)
+            humans = Humans()
+        return humans
+
+    read_humans(rows, {}, keep, skipped)
+    sample.add(humans.responses, humans.buckets, humans.prompts)
+    made = EmbeddingCritic.of_sample(sample, encoder, schema=schema, threads=threads)
+    return made, {"rows": {"humans": sum(sample.counts.values())}, "skipped": skipped.lines()}
+
+
+def _neural(humans: Humans, encoder: Any, reference: Any, schema: BucketSchema, seed: int) -> Any:
+    from polyalign.critics._neural import NeuralCritic
+
+    return NeuralCritic.train(
+        humans.responses,
+        humans.buckets,
+        humans.samples,
+        encoder,
+        prompts=humans.prompts,
+        groups=humans.groups,
+        reference=reference,
+        schema=schema,
+        seed=seed,
+    )
+
+
+def _reference(
+    rows: _read.Rows, schema: BucketSchema | None, is_rest: Callable[[Any], bool], threads: int | None
+) -> Reference:
+    from polyalign.reference import Reference
+
+    return Reference.build(_tables(rows, is_rest), schema=schema, threads=threads)
+
+
+def _tables(rows: _read.Rows, is_rest: Callable[[Any], bool]) -> Iterable[Any]:
+    pa = _read.arrow()
+    for _, _, batch in rows.batches(_COLUMNS):
+        keep = pa.array([is_rest(row) for row in _rows(batch)])
+        yield pa.Table.from_batches([batch]).filter(keep).select(["bucket", "prompt", "completion"])

@@ -1,0 +1,157 @@
+"""``polyalign critic train | score | compare`` as a user runs them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import polyalign as pa
+from conftest import write_jsonl
+from polyalign import cli
+from polyalign.critics._train import train
+from test_discriminative import human, machine
+
+pytest.importorskip("sklearn")
+
+EN, ZH = "en|single|qa|short", "zh|single|qa|short"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bucketed corpus with a held-out part, a model's samples, and a critic of them."""
+    folder = tmp_path_factory.mktemp("critics")
+    rng = np.random.default_rng(0)
+    languages = ["en" if at % 2 else "zh" for at in range(900)]
+    rows = [
+        {
+            "id": f"r{at}",
+            "prompt": f"What about {at}?" if language == "en" else f"{at}怎么样？",
+            "completion": human(rng, EN if language == "en" else ZH),
+            "language": language,
+            "family": "qa",
+        }
+        for at, language in enumerate(languages)
+    ]
+    write_jsonl(folder / "corpus.jsonl", rows)
+    made = [machine(rng, EN if language == "en" else ZH) for language in languages]
+    samples = [{"id": f"r{at}", "response": text} for at, text in enumerate(made) if at % 3 == 0]
+    write_jsonl(
+        folder / "samples.jsonl", [*samples, {"id": "r0", "response": "Again."}, {"id": "x", "response": "Who?"}]
+    )
+    bucketer = pa.Bucketer(pa.BucketSchema(length_unit="words"))
+    bucketer.bucket_files(str(folder / "corpus.jsonl"), str(folder / "bucketed"), test_share=0.3)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(folder: Path) -> Path:
+    arguments = [folder / "bucketed", "--samples", folder / "samples.jsonl", "--out", folder / "critic"]
+    assert cli.run(["critic", "train", *map(str, arguments)]) == 0
+    return folder / "critic"
+
+
+def test_what_was_trained_is_an_ensemble_and_says_what_of(
+    folder: Path, trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    critic = pa.critics.load(trained)
+    assert list(critic.critics) == ["support", "lexical", "discriminative"]  # type: ignore[attr-defined]
+    manifest = json.loads((trained / "manifest.json").read_text())
+    assert (
+        manifest["kind"] == "ensemble"
+        and pa.BucketSchema.from_json(json.dumps(manifest["schema"])).length_unit == "words"
+    )
+    again = ["critic", "train", str(folder / "bucketed"), "--samples", str(folder / "samples.jsonl"), "--json"]
+    assert cli.run([*again, "--out", str(folder / "again")]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert set(told["rows"]) == {"with samples", "without", "calibration", "lexical"}
+    assert any("further samples of the same id" in line for line in told["skipped"])
+    assert any("the id of no record" in line for line in told["skipped"])
+    files = [path.relative_to(trained) for path in sorted(trained.rglob("*")) if path.is_file()]
+    assert all((trained / file).read_bytes() == (folder / "again" / file).read_bytes() for file in files)
+    assert cli.run([*again, "--out", str(folder / "again")]) == 1
+    assert "exists already; --overwrite replaces it" in capsys.readouterr().err
+
+
+def test_lines_have_scores_and_percentiles(folder: Path, trained: Path) -> None:
+    asked = [
+        folder / "samples.jsonl",
+        "--critic",
+        trained,
+        "--join",
+        folder / "bucketed",
+        "--out",
+        folder / "scores.jsonl",
+    ]
+    assert cli.run(["critic", "score", *map(str, asked)]) == 0
+    lines = [json.loads(line) for line in (folder / "scores.jsonl").read_text().splitlines()]
+    assert len(lines) == 301  # of training and held-out rows alike, and not of x
+    assert set(lines[0]) == {"id", "bucket", "score", "percentile"}
+    assert np.mean([line["percentile"] for line in lines]) > 0.9
+    people = [{"id": f"r{at}", "response": human(np.random.default_rng(at), EN)} for at in range(1, 400, 2)]
+    write_jsonl(folder / "people.jsonl", people)
+    asked[0], asked[-1] = folder / "people.jsonl", folder / "people-scores.jsonl"
+    assert cli.run(["critic", "score", *map(str, asked)]) == 0
+    lines = [json.loads(line) for line in (folder / "people-scores.jsonl").read_text().splitlines()]
+    assert 0.3 < np.mean([line["percentile"] for line in lines]) < 0.7
+
+
+def test_critics_stand_side_by_side(folder: Path, trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = [folder / "bucketed", "--samples", folder / "samples.jsonl", "--critic", trained, "--steps", 5]
+    more = ["--critic", f"words={trained / 'lexical'}", "--html", folder / "page.html", "--json"]
+    assert cli.run(["critic", "compare", *map(str, [*asked, *more])]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert set(told["critics"]) == {"critic", "words"}
+    assert 50 < told["rows"] < 130  # those held out with a sample
+    for name, least in (("samples", 0.93), ("letters_at_random", 0.95), ("random_words", 0.8), ("boilerplate", 0.9)):
+        assert told["critics"]["critic"]["tests"][name]["all"]["value"] > least, name
+    assert told["critics"]["words"]["tests"]["letters_at_random"]["all"]["value"] > 0.95
+    assert "words_shuffled" in (folder / "page.html").read_text()
+    assert cli.run(["critic", "compare", *map(str, asked)]) == 0
+    assert "AUROC within buckets" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kind", ["support", "lexical", "discriminative"])
+def test_each_kind_alone(folder: Path, kind: str) -> None:
+    critic, told = train(kind, folder / "bucketed", samples=folder / "samples.jsonl")  # type: ignore[arg-type]
+    texts = ["Well, the train is late again.", "Bkjq wtr xq oiprs vmnd klp."]
+    scores = critic.score(texts, [EN, EN])
+    assert scores[0] < scores[1]
+    assert told["rows"]
+
+
+@pytest.mark.parametrize("kind", ["embedding", "neural"])
+def test_kinds_with_an_encoder(folder: Path, kind: str) -> None:
+    pytest.importorskip("torch")
+    from test_neural_critic import Letters
+
+    asked = {"samples": folder / "samples.jsonl", "encoder": Letters()}
+    critic, told = train(kind, folder / "bucketed", **asked)  # type: ignore[arg-type]
+    prompts = [[{"role": "user", "content": "What about 7?"}]] * 2
+    scores = pa.critics.ask(
+        critic, ["Well, the train is late again.", "Bkjq wtr xq oiprs vmnd klp."], [EN, EN], prompts
+    )
+    assert scores[0] < scores[1]
+    assert told["rows"]
+    with pytest.raises(ValueError, match="needs an encoder"):
+        train(kind, folder / "bucketed", samples=folder / "samples.jsonl")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="has no encoder"):
+        train("lexical", folder / "bucketed", encoder=Letters())
+
+
+def test_what_is_wrong_is_one_line(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_jsonl(tmp_path / "others.jsonl", [{"id": f"q{at}", "response": "So."} for at in range(30)])
+    bucketed, out = str(folder / "bucketed"), str(tmp_path / "critic")
+    for arguments, message in (
+        (["--samples", str(tmp_path / "others.jsonl")], "0 samples of 30 with the id of a record"),
+        (["--kind", "discriminative"], "give samples of one"),
+        (["--samples", str(tmp_path / "missing.jsonl")], "missing.jsonl"),
+    ):
+        assert cli.run(["critic", "train", bucketed, "--out", out, *arguments]) == 1
+        error = capsys.readouterr().err.strip().splitlines()[-1]
+        assert message in error, error
+        assert not Path(out).exists()
+    assert cli.run(["critic", "score", bucketed, "--critic", bucketed, "--join", bucketed, "--out", out]) == 1
+    assert "not a critic but polyalign buckets" in capsys.readouterr().err
