@@ -159,7 +159,7 @@ pub fn interrupt_after(job: &Job, rows: u64) {
     let before = if output.exists() { tree(output) } else { BTreeMap::new() };
     for _ in 0..500 {
         match try_to_interrupt(job, rows) {
-            Err(polyalign::Error::Interrupted) => return,
+            Err(polyalign::Error::Interrupted) => return wait_until_left(output),
             Err(e) => panic!("{e}"),
             Ok(_) => fs::remove_dir_all(output).unwrap(),
         }
@@ -168,6 +168,14 @@ pub fn interrupt_after(job: &Job, rows: u64) {
         }
     }
     panic!("never interrupted");
+}
+
+/// Waits for the end of a job that is not waited for: on a busy machine it takes a while.
+fn wait_until_left(output: &Path) {
+    let lock = format!("{}.partial/lock", output.display());
+    while fs::File::open(&lock).is_ok_and(|file| file.try_lock().is_err()) {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
 }
 
 fn try_to_interrupt(job: &Job, rows: u64) -> Result<Report> {

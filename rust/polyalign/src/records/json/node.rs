@@ -124,7 +124,8 @@ pub(crate) struct JsonKey<'a> {
 }
 
 impl PartialEq<str> for JsonKey<'_> {
-    #[inline]
+    // Called for every member of every message.
+    #[inline(always)]
     fn eq(&self, name: &str) -> bool {
         if self.escaped {
             return key_bytes(self.raw) == name.as_bytes();
