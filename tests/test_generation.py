@@ -626,6 +626,26 @@ def test_an_interrupted_run_goes_on_and_ends_with_the_same_bytes(tmp_path: Path)
     }
 
 
+def test_what_is_computed_together_stays_together_when_a_run_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    together: list[list[Any]] = []
+    batch = TransformersEngine._batch
+
+    def noting(self: TransformersEngine, model: Any, requests: Any, *rest: Any) -> Any:
+        together.append([request.key for request in requests])
+        return batch(self, model, requests, *rest)
+
+    monkeypatch.setattr(TransformersEngine, "_batch", noting)
+    job = generation._run._Job(records(), whole_engine(), SHORT, None, None)
+    list(job.engine.answers(job.requests, SHORT, (), {}))
+    whole = list(together)
+    assert len(whole) > 2
+    together.clear()
+    done = dict.fromkeys([*whole[0], whole[1][0]])
+    answered = [answer.key for found in job.engine.answers(job.requests, SHORT, (), done) for answer in found]
+    assert together == whole[1:]
+    assert answered == [key for part in whole[1:] for key in part]
+
+
 def test_an_unfinished_run_of_other_settings_is_refused(tmp_path: Path) -> None:
     out, left = tmp_path / "s.jsonl", tmp_path / "s.jsonl.unfinished"
     with pytest.raises(KeyboardInterrupt):
