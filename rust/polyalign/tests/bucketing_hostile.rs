@@ -200,6 +200,7 @@ fn cancelling_does_not_wait_for_a_giant_record() {
         if out.exists() {
             return;
         }
+        wait_until_left(&out);
     }
 }
 

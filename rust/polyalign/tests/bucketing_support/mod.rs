@@ -171,7 +171,7 @@ pub fn interrupt_after(job: &Job, rows: u64) {
 }
 
 /// Waits for the end of a job that is not waited for: on a busy machine it takes a while.
-fn wait_until_left(output: &Path) {
+pub fn wait_until_left(output: &Path) {
     let lock = format!("{}.partial/lock", output.display());
     while fs::File::open(&lock).is_ok_and(|file| file.try_lock().is_err()) {
         std::thread::sleep(std::time::Duration::from_millis(5));
