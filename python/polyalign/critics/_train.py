@@ -115,18 +115,25 @@ def read_humans(
 def _rows(batch: Any) -> Iterator[dict[str, Any]]:
     responses = _read.texts("completion", batch["completion"]).text.to_pylist()
     texts = _core.answers([text or "" for text in responses])
-    names = [name for name in _COLUMNS if name in batch.schema.names]
-    columns = {name: batch[name].to_pylist() for name in names}
-    groups = columns.get("group") or [None] * len(texts)
-    for at, text in enumerate(texts):
-        identity = columns["id"][at]
+    columns = {name: batch[name].to_pylist() for name in ("bucket", "prompt")}
+    rows = zip(_read.ids("records", batch["id"]).to_pylist(), _groups(batch), texts, strict=True)
+    for at, (identity, group, text) in enumerate(rows):
         yield {
-            "id": None if identity is None else str(identity),
+            "id": identity,
             "bucket": columns["bucket"][at],
             "prompt": columns["prompt"][at],
             "response": text,
-            "group": str(groups[at] if groups[at] is not None else identity),
+            "group": group,
         }
+
+
+def _groups(batch: Any) -> list[str]:
+    """Return the group of each row; a row without one is its own."""
+    identities = _read.ids("records", batch["id"]).to_pylist()
+    if "group" not in batch.schema.names:
+        return [str(identity) for identity in identities]
+    groups = batch["group"].to_pylist()
+    return [str(own if group is None else group) for group, own in zip(groups, identities, strict=True)]
 
 
 def share_of(group: str) -> float:
@@ -187,7 +194,7 @@ def train(
     if reference is not None and rows.bucketed is not None:
         rows.bucketed.check_fits(reference)
     if kind == "support":
-        reference = reference or _reference(rows, schema, lambda row: True, threads)
+        reference = reference or _reference(rows, schema, lambda group: True, threads)
         return SupportCritic(reference), {"rows": {"reference": reference.rows}, "skipped": []}
     if kind in _LEARNT_OF_SAMPLES and samples is None:
         raise ValueError(f"a {kind} critic tells humans from a model: give samples of one (--samples)")
@@ -216,7 +223,8 @@ def train(
             "skipped": skipped.lines(),
         }
     lexical = _lexical(rows, schema, parts.is_rest, threads)
-    told: dict[str, Any] = {"rows": parts.told(), "skipped": skipped.lines()}
+    counts = {} if parts.whole else parts.told()
+    told: dict[str, Any] = {"rows": {**counts, "lexical": lexical.rows}, "skipped": skipped.lines()}
     if kind == "lexical":
         return lexical, told
     reference = reference or _reference(rows, schema, parts.is_rest, threads)
@@ -247,12 +255,10 @@ class _Parts:
     def __init__(self, most: int, *, whole: bool) -> None:
         self.most, self.whole = most, whole
         self.with_samples, self.without, self.held = Humans(), Humans(), Humans()
-        self.rest = 0
         self._sampled: set[str] = set()
 
     def keep(self, row: dict[str, Any], sampled: bool) -> Humans | None:
         if self.whole:
-            self.rest += 1
             return None
         if sampled and len(self.with_samples) < self.most:
             self._sampled.add(row["group"])
@@ -262,25 +268,18 @@ class _Parts:
             return self.without
         if _LEARNT <= place < _LEARNT + _CALIBRATED and len(self.held) < self.most:
             return self.held
-        self.rest += 1
         return None
 
-    def is_rest(self, row: dict[str, Any]) -> bool:
-        """Whether no group of it is for the classifier or the calibration."""
-        return self.whole or (share_of(row["group"]) >= _LEARNT + _CALIBRATED and row["group"] not in self._sampled)
+    def is_rest(self, group: str) -> bool:
+        """Whether no row of a group is for the classifier or the calibration."""
+        return self.whole or (share_of(group) >= _LEARNT + _CALIBRATED and group not in self._sampled)
 
     def told(self) -> dict[str, int]:
-        if self.whole:
-            return {"lexical": self.rest}
-        return {
-            "with samples": len(self.with_samples),
-            "without": len(self.without),
-            "calibration": len(self.held),
-            "lexical": self.rest,
-        }
+        """Return how many rows are for what, but for the rest."""
+        return {"with samples": len(self.with_samples), "without": len(self.without), "calibration": len(self.held)}
 
 
-def _lexical(rows: _read.Rows, schema: BucketSchema, is_rest: Callable[[Any], bool], threads: int | None) -> Any:
+def _lexical(rows: _read.Rows, schema: BucketSchema, is_rest: Callable[[str], bool], threads: int | None) -> Any:
     from polyalign.critics._lexical import LexicalCritic
 
     return LexicalCritic.build(_tables(rows, is_rest), schema=schema, threads=threads)
@@ -324,15 +323,15 @@ def _neural(humans: Humans, encoder: Any, reference: Any, schema: BucketSchema, 
 
 
 def _reference(
-    rows: _read.Rows, schema: BucketSchema | None, is_rest: Callable[[Any], bool], threads: int | None
+    rows: _read.Rows, schema: BucketSchema | None, is_rest: Callable[[str], bool], threads: int | None
 ) -> Reference:
     from polyalign.reference import Reference
 
     return Reference.build(_tables(rows, is_rest), schema=schema, threads=threads)
 
 
-def _tables(rows: _read.Rows, is_rest: Callable[[Any], bool]) -> Iterable[Any]:
+def _tables(rows: _read.Rows, is_rest: Callable[[str], bool]) -> Iterable[Any]:
     pa = _read.arrow()
     for _, _, batch in rows.batches(_COLUMNS):
-        keep = pa.array([is_rest(row) for row in _rows(batch)])
+        keep = pa.array(list(map(is_rest, _groups(batch))), pa.bool_())
         yield pa.Table.from_batches([batch]).filter(keep).select(["bucket", "prompt", "completion"])
