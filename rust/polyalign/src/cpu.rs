@@ -77,6 +77,7 @@ impl Level {
 // The sets of instructions, each with all of those before it.
 const PORTABLE: u8 = 1;
 const AVX2: u8 = 2;
+#[cfg(target_arch = "x86_64")]
 const AVX512: u8 = 3;
 const AVX512_VBMI2: u8 = 4;
 

@@ -3,9 +3,9 @@
 use crate::error::one_line;
 use crate::stream::open::Handle;
 use crate::{Error, Result};
-use arrow_array::{BooleanArray, RecordBatch, StringArray};
+use arrow_array::cast::AsArray;
+use arrow_array::{BooleanArray, RecordBatch};
 use arrow_cast::cast;
-use arrow_ord::cmp::eq;
 use arrow_schema::{ArrowError, DataType, SchemaRef};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowPredicateFn, ParquetRecordBatchReaderBuilder, RowFilter};
@@ -95,9 +95,10 @@ fn only_bucket(
     let columns = builder.schema();
     let index = columns.index_of("bucket").map_err(ParquetError::from)?;
     let mask = ProjectionMask::roots(builder.parquet_schema(), [index]);
-    let wanted = StringArray::new_scalar(bucket);
+    let wanted = bucket.to_owned();
     let matches = move |batch: RecordBatch| -> Result<BooleanArray, ArrowError> {
-        eq(&cast(batch.column(0), &DataType::Utf8)?, &wanted)
+        let buckets = cast(batch.column(0), &DataType::Utf8)?;
+        Ok(buckets.as_string::<i32>().iter().map(|bucket| bucket.map(|bucket| bucket == wanted)).collect())
     };
     Ok(builder.with_row_filter(RowFilter::new(vec![Box::new(ArrowPredicateFn::new(mask, matches))])))
 }
@@ -109,9 +110,8 @@ fn unreadable(file: &Path, error: impl std::fmt::Display) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow_array::cast::AsArray;
     use arrow_array::types::Int64Type;
-    use arrow_array::{ArrayRef, Int64Array};
+    use arrow_array::{ArrayRef, Int64Array, StringArray};
     use parquet::arrow::ArrowWriter;
     use std::fs::File;
     use std::sync::Arc;
