@@ -86,7 +86,7 @@ def _samples(*, what: str) -> Callable[[_F], _F]:
     metavar="N",
     type=click.IntRange(min=20),
     default=20_000,
-    help="At most so many rows with a sample, and so many without, train the classifier. Default: 20000.",
+    help="At most so many rows with a sample train the classifier, and 5,000 without. Default: 20000.",
 )
 @_seed
 @options.config

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from itertools import chain
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -11,7 +11,7 @@ import numpy as np
 from polyalign._io import json_text
 from polyalign.critics._compare import Comparison, compare
 from polyalign.critics._protocol import ask, ask_percentiles, is_calibrated
-from polyalign.critics._train import Humans, Skipped, read_humans, read_samples, share_of
+from polyalign.critics._train import Humans, Skipped, read_humans, read_samples
 from polyalign.pairs import _read
 
 if TYPE_CHECKING:
@@ -118,10 +118,10 @@ def compare_files(
     reading = _read.Reading()
     sampled = {} if samples is None else read_samples(samples, reading, skipped)
     aged = {} if older is None else read_samples(older, reading, skipped)
-    humans = _Chosen(bool(sampled))
+    humans = _Chosen(bool(sampled), limit)
     split = split or next((split for split in _SPLITS if _has(records, split)), "train")
     read_humans(_read.open_rows("records", records, split), sampled, humans.keep, skipped)
-    chosen = humans.lowest(limit)
+    chosen = humans.rows.lowest(limit)
     if not len(chosen):
         raise ValueError("no human responses to compare on" + (" with the id of a sample" if sampled else ""))
     olders = [aged.get(identity or "") for identity in chosen.ids] if aged else None
@@ -133,16 +133,12 @@ def compare_files(
 
 
 class _Chosen:
-    """Human responses, those whose group has the lowest hash."""
+    """Human responses: where there are samples, those with one."""
 
-    def __init__(self, sampled: bool) -> None:
-        self.sampled, self.rows = sampled, Humans()
+    def __init__(self, sampled: bool, limit: int) -> None:
+        self.sampled, self.limit, self.rows = sampled, limit, Humans()
 
     def keep(self, row: dict[str, Any], sampled: bool) -> Humans | None:
+        if len(self.rows) == 2 * self.limit:
+            self.rows = self.rows.lowest(self.limit)
         return self.rows if sampled or not self.sampled else None
-
-    def lowest(self, count: int) -> Humans:
-        rows = self.rows
-        order = sorted(range(len(rows)), key=lambda at: (share_of(rows.groups[at]), at))[:count]
-        columns: list[Sequence[Any]] = [rows.responses, rows.buckets, rows.prompts, rows.groups, rows.samples, rows.ids]
-        return Humans(*([column[at] for at in order] for column in columns))

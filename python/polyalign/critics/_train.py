@@ -24,9 +24,12 @@ KINDS: tuple[Kind, ...] = ("support", "lexical", "discriminative", "embedding", 
 _LEARNT_OF_SAMPLES = ("discriminative", "neural")
 #: Of the groups without samples, what a classifier learns people by, and what calibrates the ensemble.
 _LEARNT, _CALIBRATED = 0.1, 0.1
+#: At most so many of them.
+_WITHOUT, _HELD = 5_000, 20_000
 _CHUNK = 10_000
 #: Humans of a bucket that an encoder sees: those that stand for it, and those that calibrate.
 _SAMPLED = 1024
+_HUMAN = ("responses", "buckets", "prompts", "groups", "samples", "ids")
 _COLUMNS = ("id", "bucket", "prompt", "completion", "group")
 
 
@@ -53,8 +56,12 @@ class Humans:
         self.ids.append(row["id"])
 
     def __add__(self, other: Humans) -> Humans:
-        columns = ("responses", "buckets", "prompts", "groups", "samples", "ids")
-        return Humans(*(getattr(self, name) + getattr(other, name) for name in columns))
+        return Humans(*(getattr(self, name) + getattr(other, name) for name in _HUMAN))
+
+    def lowest(self, count: int) -> Humans:
+        """Return those whose group has the lowest hash, so many: the same in whatever order rows come."""
+        order = sorted(range(len(self)), key=lambda at: (share_of(self.groups[at]), self.ids[at] or ""))[:count]
+        return Humans(*([getattr(self, name)[at] for at in order] for name in _HUMAN))
 
 
 @dataclass
@@ -173,7 +180,7 @@ def train(
     encoder : optional
         Of ``"embedding"`` and ``"neural"``: a folder, a name on the hub, or a function of texts.
     max_humans : int, default 20,000
-        At most so many rows with a sample, and so many others, are for the classifier.
+        At most so many rows with a sample are for the classifier, and 5,000 others.
     seed : int, default 0
     threads : int, optional
 
@@ -218,7 +225,7 @@ def train(
     skipped.add("samples with the id of no record", next(iter(sampled.keys() - met), ""), len(sampled.keys() - met))
     schema = schema or (reference.schema if reference is not None else BucketSchema())
     if kind == "neural":
-        return _neural(parts.with_samples + parts.without, encoder, reference, schema, seed), {
+        return _neural(parts["samples"] + parts["without"], encoder, reference, schema, seed), {
             "rows": parts.told(),
             "skipped": skipped.lines(),
         }
@@ -230,7 +237,7 @@ def train(
     reference = reference or _reference(rows, schema, parts.is_rest, threads)
     critics: dict[str, Any] = {"support": SupportCritic(reference), "lexical": lexical}
     if sampled:
-        known = parts.with_samples + parts.without
+        known = parts["samples"] + parts["without"]
         critics["discriminative"] = DiscriminativeCritic.train(
             known.responses,
             known.buckets,
@@ -245,30 +252,37 @@ def train(
         )
     if kind == "discriminative":
         return critics["discriminative"], told
-    held = parts.held
+    held = parts["held"]
     return EnsembleCritic(critics, schema=schema).calibrate(held.responses, held.buckets, prompts=held.prompts), told
 
 
 class _Parts:
-    """Which row is for what."""
+    """Which row is for what; of each part no more than twice what is wanted is held."""
 
     def __init__(self, most: int, *, whole: bool) -> None:
-        self.most, self.whole = most, whole
-        self.with_samples, self.without, self.held = Humans(), Humans(), Humans()
+        self.most, self.whole = {"samples": most, "without": min(_WITHOUT, most), "held": _HELD}, whole
+        self._parts = {name: Humans() for name in self.most}
         self._sampled: set[str] = set()
 
     def keep(self, row: dict[str, Any], sampled: bool) -> Humans | None:
-        if self.whole:
+        name = None if self.whole else self._part(row["group"], sampled)
+        if name is None:
             return None
-        if sampled and len(self.with_samples) < self.most:
-            self._sampled.add(row["group"])
-            return self.with_samples
-        place = share_of(row["group"])
-        if place < _LEARNT and len(self.without) < self.most:
-            return self.without
-        if _LEARNT <= place < _LEARNT + _CALIBRATED and len(self.held) < self.most:
-            return self.held
-        return None
+        if len(self._parts[name]) == 2 * self.most[name]:
+            self._parts[name] = self[name]
+        return self._parts[name]
+
+    def _part(self, group: str, sampled: bool) -> str | None:
+        if sampled:
+            self._sampled.add(group)
+            return "samples"
+        place = share_of(group)
+        if place < _LEARNT:
+            return "without"
+        return "held" if place < _LEARNT + _CALIBRATED else None
+
+    def __getitem__(self, name: str) -> Humans:
+        return self._parts[name].lowest(self.most[name])
 
     def is_rest(self, group: str) -> bool:
         """Whether no row of a group is for the classifier or the calibration."""
@@ -276,7 +290,11 @@ class _Parts:
 
     def told(self) -> dict[str, int]:
         """Return how many rows are for what, but for the rest."""
-        return {"with samples": len(self.with_samples), "without": len(self.without), "calibration": len(self.held)}
+        return {
+            "with samples": len(self["samples"]),
+            "without": len(self["without"]),
+            "calibration": len(self["held"]),
+        }
 
 
 def _lexical(rows: _read.Rows, schema: BucketSchema, is_rest: Callable[[str], bool], threads: int | None) -> Any:
