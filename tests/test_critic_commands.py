@@ -11,7 +11,7 @@ import pytest
 import polyalign as pa
 from conftest import write_jsonl
 from polyalign import cli
-from polyalign.critics._train import train
+from polyalign.critics._train import _Parts, train
 from test_discriminative import human, machine
 
 pytest.importorskip("sklearn")
@@ -143,11 +143,14 @@ def test_kinds_with_an_encoder(folder: Path, kind: str) -> None:
 
 def test_what_is_wrong_is_one_line(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_jsonl(tmp_path / "others.jsonl", [{"id": f"q{at}", "response": "So."} for at in range(30)])
+    write_jsonl(tmp_path / "blank.jsonl", [{"id": f"r{at}", "response": " "} for at in range(30)])
     bucketed, out = str(folder / "bucketed"), str(tmp_path / "critic")
     for arguments, message in (
         (["--samples", str(tmp_path / "others.jsonl")], "0 samples of 30 with the id of a record"),
         (["--kind", "discriminative"], "give samples of one"),
         (["--samples", str(tmp_path / "missing.jsonl")], "missing.jsonl"),
+        (["--samples", str(tmp_path / "blank.jsonl")], "30 empty samples, the first: blank.jsonl, row 0"),
+        (["--kind", "support", "--encoder", "enc"], "has no encoder (--encoder): leave it out"),
     ):
         assert cli.run(["critic", "train", bucketed, "--out", out, *arguments]) == 1
         error = capsys.readouterr().err.strip().splitlines()[-1]
@@ -155,3 +158,93 @@ def test_what_is_wrong_is_one_line(folder: Path, tmp_path: Path, capsys: pytest.
         assert not Path(out).exists()
     assert cli.run(["critic", "score", bucketed, "--critic", bucketed, "--join", bucketed, "--out", out]) == 1
     assert "not a critic but polyalign buckets" in capsys.readouterr().err
+    capsys.readouterr()
+    assert cli.run(["critic", "train", bucketed, "--kind", "support", "--out", "-"]) == 2
+    assert "a critic is a folder" in capsys.readouterr().err
+
+
+def test_where_nothing_can_be_written_is_said_before_the_work(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("polyalign.critics._train.train", lambda *given, **more: pytest.fail("it was trained"))
+    asked = ["critic", "train", str(folder / "bucketed"), "--kind", "lexical", "--out"]
+    assert cli.run([*asked, str(tmp_path / "no" / "critic")]) == 1
+    assert "No such file or directory" in capsys.readouterr().err
+    assert cli.run([*asked, str(folder / "bucketed"), "--overwrite"]) == 1
+    assert "not an output of polyalign critic train" in capsys.readouterr().err
+
+
+def test_what_is_not_scored_is_named_where_it_is(
+    folder: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = ['{"id": "r1", "response": "So."}', "{", '{"id": "r3"}', '{"id": "q", "response": "Who?"}']
+    (tmp_path / "mixed.jsonl").write_text("\n".join(lines))
+    asked = [tmp_path / "mixed.jsonl", "--critic", trained / "lexical", "--join", folder / "bucketed", "--out", "-"]
+    assert cli.run(["critic", "score", *map(str, asked)]) == 0
+    told = capsys.readouterr()
+    assert len(told.out.splitlines()) == 1
+    for line in (
+        "1 responses rejected (json), the first: mixed.jsonl:2: ",
+        "1 responses rejected (no_response), the first: mixed.jsonl:3: there is no `response`",
+        "1 responses with the id of no human response, the first: mixed.jsonl, row 3",
+    ):
+        assert f"polyalign: not used: {line}" in told.err
+
+
+def test_a_critic_of_other_buckets_is_refused(
+    folder: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = pa.Bucketer(pa.BucketSchema(length_unit="words", length_edges=(5, 10)))
+    other.bucket_files(str(folder / "corpus.jsonl"), str(tmp_path / "other"), test_share=0.3)
+    critic, samples, bucketed = map(str, (trained, folder / "samples.jsonl", tmp_path / "other"))
+    score = ["score", samples, "--critic", critic, "--join", bucketed, "--out", str(tmp_path / "scores.jsonl")]
+    for asked in (score, ["compare", bucketed, "--critic", critic, "--samples", samples]):
+        assert cli.run(["critic", *asked]) == 1
+        assert "bucketed with length_edges [5,10], the critic with" in capsys.readouterr().err
+    assert not (tmp_path / "scores.jsonl").exists()
+
+
+def test_samples_of_others_compare_nothing(
+    folder: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_jsonl(tmp_path / "others.jsonl", [{"id": f"q{at}", "response": "So."} for at in range(30)])
+    write_jsonl(tmp_path / "blank.jsonl", [{"id": f"r{at}", "response": " "} for at in range(30)])
+    for name, why in (("others", "30 samples with the id of no record"), ("blank", "30 empty samples")):
+        samples = str(tmp_path / f"{name}.jsonl")
+        assert cli.run(["critic", "compare", str(folder / "bucketed"), "-c", str(trained), "--samples", samples]) == 1
+        error = capsys.readouterr().err
+        assert "no human responses to compare on with the id of a sample" in error and why in error
+
+
+def test_a_group_trains_or_calibrates() -> None:
+    """One row of a group has a sample, and stands before or after the others."""
+    for order in ((False, True), (True, False)):
+        parts = _Parts(100, whole=False)
+        for sampled in order:
+            for group in (f"g{at}" for at in range(60)):
+                row = {"response": "So.", "bucket": EN, "prompt": None, "group": group, "id": f"{group} {sampled}"}
+                has = sampled and group > "g3"
+                into = parts.keep(row, has)
+                if into is not None:
+                    into.add(row, "Sure." if has else None)
+        assert len(parts["samples"]) == 36 and parts["held"].groups
+        assert not set(parts["held"].groups) & set(parts["samples"].groups)
+
+
+def test_an_interruption_says_what_is_there(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*given: object, **more: object) -> None:
+        raise KeyboardInterrupt
+
+    for name in ("_train.train", "_score.score_files", "_score.compare_files"):
+        monkeypatch.setattr(f"polyalign.critics.{name}", interrupted)
+    out, critic = ["--out", str(tmp_path / "out")], ["--critic", str(trained)]
+    for arguments, hint in (
+        (["train", "bucketed", *out], "; no critic was written"),
+        (["score", "answers.jsonl", "--join", "bucketed", *critic, *out], "; no file was written"),
+        (["compare", "bucketed", *critic], ""),
+    ):
+        assert cli.run(["critic", *arguments]) == 130
+        assert capsys.readouterr().err == f"polyalign: interrupted{hint}\n"
+    assert not list(tmp_path.iterdir())

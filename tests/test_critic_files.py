@@ -62,6 +62,10 @@ def test_what_is_damaged_is_refused(critic: SupportCritic, tmp_path: Path) -> No
         ({"settings": []}, "damaged"),
         ({"settings": {}}, "no 'support'"),
         ({"settings": {"support": [0.1, 0.9], "min_count": True}}, "no 'min_count' that is int"),
+        ({"settings": {"support": [0.1, 0.9], "min_count": 10**30}}, "no 'min_count' that is int"),
+        ({"settings": {"support": [0.1, 0.9], "min_count": -1}}, "settings that can't be"),
+        ({"settings": {"support": [0.1, 0.5, 0.9], "min_count": 1}}, "settings that can't be"),
+        ({"settings": {"support": [0.1, "x"], "min_count": 1}}, "settings that can't be"),
         ({"files": [{"file": "../human.safetensors", "bytes": 1, "sha256": ""}]}, "damaged"),
         ({"files": 3}, "damaged"),
     ):
@@ -126,6 +130,10 @@ def test_small_buckets_back_off_and_languages_never_do() -> None:
     assert calibration.serving("en|multi|chat|long") == "en|*|*|*"
     assert calibration.serving("zh|single|qa|short") is None
     assert calibration.serving("nonsense") is None
+    assert calibration.serving("en|single|qa|*") == "en|*|*|*"
+    assert calibration.serving("en|*|*|short") == "en|*|*|short"
+    assert calibration.serving("*|*|*|*") is None
+    assert calibration.serving("zh|*|*|*") is None
     assert np.isnan(calibration.percentile([0.5], ["zh|single|qa|short"]))[0]
     with pytest.raises(ValueError, match="nobody to calibrate with"):
         Calibration.fit([0.1] * 3, ["en|single|qa|short"] * 3)

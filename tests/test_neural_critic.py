@@ -142,3 +142,18 @@ def test_what_is_wrong_is_said() -> None:
         NeuralCritic.train(humans, buckets, samples, Letters(), epochs=0)
     with pytest.raises(ValueError, match="has 1 part"):
         NeuralCritic.train(humans, ["x"] * 60, samples, Letters())
+
+
+def test_an_encoder_without_room_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Narrow:
+        """Cuts whatever it is given."""
+
+        limit, told = 3, None
+
+        def __call__(self, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
+            return Letters()(texts), np.ones(len(texts), dtype=bool)
+
+    monkeypatch.setattr("polyalign.critics._neural.as_encoder", lambda given: given)
+    humans = [f"Well, it is {at}." for at in range(60)]
+    with pytest.raises(ValueError, match=r"reads 3 tokens, and all \d+ responses are longer"):
+        NeuralCritic.train(humans, ["en|single|qa|short"] * 60, ["Certainly!"] * 60, Narrow())

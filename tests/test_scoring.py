@@ -76,6 +76,17 @@ def test_a_critic_stands_beside_the_distance(reference: Reference, rows: list[di
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.jsonl", "critic", "out.jsonl", "plain.jsonl"]
 
 
+def test_scores_without_a_percentile_spoil_no_mean(
+    reference: Reference, rows: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    class Half(humans.Listener):
+        def percentile(self, responses: Any, buckets: Any, prompts: Any = None) -> Any:
+            return np.where(np.arange(len(responses)) % 2, 0.5, np.nan)
+
+    report = scoring.score_files(reference, Half(), write_jsonl(tmp_path / "a.jsonl", rows))
+    assert report["critic"]["mean_percentile"] == 0.5
+
+
 def test_parquet_has_what_lines_have(
     reference: Reference, rows: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -266,7 +266,7 @@ class _Tally:
 
     def __init__(self, calibrated: bool) -> None:
         self.names = (_SCORE, _PERCENTILE) if calibrated else (_SCORE,)
-        #: By bucket: how many have a score, then the sums.
+        #: By bucket, of each name: how many have one, and the sum.
         self._sums: dict[str, list[float]] = {}
         self._missing = 0
 
@@ -275,14 +275,15 @@ class _Tally:
             if math.isnan(values[0]):
                 self._missing += 1
                 continue
-            sums = self._sums.setdefault(bucket or "", [0] + [0.0] * len(self.names))
-            sums[0] += 1
-            for at, value in enumerate(values, 1):
-                sums[at] += value
+            sums = self._sums.setdefault(bucket or "", [0.0] * 2 * len(self.names))
+            for at, value in enumerate(values):
+                if not math.isnan(value):  # a score may have no percentile
+                    sums[2 * at] += 1
+                    sums[2 * at + 1] += value
 
     def told(self, report: Mapping[str, Any], name: str) -> dict[str, Any]:
         """Return a report with the means."""
-        buckets, others = {}, [0] + [0.0] * len(self.names)
+        buckets, others = {}, [0.0] * 2 * len(self.names)
         for bucket, sums in self._sums.items():
             if bucket not in report["buckets"]:
                 others = [a + b for a, b in zip(others, sums, strict=True)]
@@ -301,11 +302,9 @@ class _Tally:
         return {**report, "buckets": buckets, "critic": critic}
 
     def _means(self, sums: Sequence[float]) -> dict[str, Any]:
-        count, *totals = sums
-        means = {
-            f"mean_{name}": total / count if count else None for name, total in zip(self.names, totals, strict=True)
-        }
-        return {"critic_scored": int(count), **means}
+        each = zip(self.names, sums[::2], sums[1::2], strict=True)
+        means = {f"mean_{name}": total / count if count else None for name, count, total in each}
+        return {"critic_scored": int(sums[0]), **means}
 
 
 def _number(value: Any) -> str:

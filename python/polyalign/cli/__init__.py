@@ -58,7 +58,9 @@ def _interrupted(arguments: list[str]) -> int:
         hint = "; the same command goes on where it was"
     elif arguments[:2] in (["reference", "build"], ["reference", "merge"]):
         hint = "; no reference was written"
-    elif arguments[:1] == ["score"]:
+    elif arguments[:2] == ["critic", "train"]:
+        hint = "; no critic was written"
+    elif arguments[:1] == ["score"] or arguments[:2] == ["critic", "score"]:
         hint = "; no file was written"
     elif arguments[:1] == ["pairs"]:
         hint = "; no folder was made"

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from polyalign import _core
 from polyalign._io import json_text
 from polyalign._io.output import publishing
 from polyalign.cli import _options as options
@@ -54,6 +57,23 @@ def _samples(*, what: str) -> Callable[[_F], _F]:
         panel=READING,
         help=f"A model's responses, with the ids of the records: {what} Repeatable.",
     )
+
+
+@contextmanager
+def _one_line_warnings() -> Iterator[None]:
+    """Say warnings as the command line does."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
+        shown = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            if category is UserWarning:
+                complain(f"warning: {' '.join(str(message).split())}")
+            else:
+                shown(message, category, *where, **more)
+
+        warnings.showwarning = show
+        yield
 
 
 @command(_TRAIN)
@@ -116,16 +136,20 @@ def train(
     started = time.perf_counter()
     if not overwrite and Path(output).exists() and any(Path(output).iterdir() if Path(output).is_dir() else [1]):
         raise FileExistsError(f"{output}: exists already; --overwrite replaces it")
-    made, told = train_critic(
-        kind,  # type: ignore[arg-type]
-        list(records),
-        samples=list(samples) or None,
-        reference=None if reference is None else options.load_reference(reference),
-        encoder=encoder,
-        max_humans=max_humans,
-        seed=seed,
-        threads=threads,
-    )
+    if output == "-":
+        raise click.UsageError("--out is -: a critic is a folder; name one")
+    _core.Output(output, "critic", overwrite).release()  # what can't be written is said before the work
+    with _one_line_warnings():
+        made, told = train_critic(
+            kind,  # type: ignore[arg-type]
+            list(records),
+            samples=list(samples) or None,
+            reference=None if reference is None else options.load_reference(reference),
+            encoder=encoder,
+            max_humans=max_humans,
+            seed=seed,
+            threads=threads,
+        )
     made.save(output, overwrite=overwrite)
     if json:
         click.echo(json_text.indented({"kind": kind, **told, "output": output}))

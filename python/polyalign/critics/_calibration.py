@@ -116,9 +116,12 @@ class Calibration:
         return found.astype(np.float32)
 
     def serving(self, bucket: str) -> str | None:
-        """Return the level whose humans stand for a bucket: itself, or its nearest ancestor; ``None``: nobody."""
+        """Return the level whose humans stand for a bucket, or for a level such as ``en|single|qa|*``.
+
+        Itself, or its nearest ancestor; ``None``: nobody.
+        """
         try:
-            levels = _ids.targets(bucket, self.axes)
+            levels = _levels(bucket, self.axes)
         except ValueError:
             return None
         return next((level for level in levels if level in self.humans), None)
@@ -154,6 +157,23 @@ class Calibration:
 
     def __repr__(self) -> str:
         return f"<Calibration of {counted(len(self.humans), 'level')}>"
+
+
+def _levels(bucket: str, axes: Sequence[str]) -> list[str]:
+    """Return a bucket or level and its ancestors, nearest first; ``ValueError`` unless it may be one of a language."""
+    parts = _ids.split(bucket)
+    open_axes = [at for at, part in enumerate(parts) if part == _ids.ALL]
+    if any(at < len(axes) and axes[at] == "language" for at in open_axes):
+        raise ValueError(f"level {bucket!r} is of no language")
+    for at in open_axes:
+        parts[at] = "any"
+    found = []
+    for level in _ids.targets(_ids.joined(parts), axes):
+        parts = _ids.split(level)
+        for at in open_axes:
+            parts[at] = _ids.ALL
+        found.append(_ids.joined(parts))
+    return found
 
 
 def _thinned(ordered: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,7 +15,7 @@ from polyalign.buckets import BucketSchema, _ids
 from polyalign.buckets._schema import axis_names
 from polyalign.critics import _saved
 from polyalign.critics._calibration import MIN_COUNT, Calibration
-from polyalign.critics._encoder import HuggingFaceEncoder, Known, as_encoder, named_encoder, unit
+from polyalign.critics._encoder import HuggingFaceEncoder, Known, as_encoder, check_cut, named_encoder, unit
 from polyalign.critics._sample import SupportSample
 
 if TYPE_CHECKING:
@@ -185,7 +184,7 @@ class EmbeddingCritic:
         if not rows:
             raise ValueError("there are no human responses: all are blank, or have no bucket")
         vectors, cut = found([response for *_, response in rows])
-        _check_cut(found, cut)
+        check_cut(found, cut)
         vectors = unit(vectors)
         if np.isnan(vectors).any():
             bad = int(np.flatnonzero(np.isnan(vectors).any(axis=1))[0])
@@ -444,21 +443,6 @@ class _Support:
         if self._metric == "mahalanobis":
             return 2 * float(self.left_out().max())
         return 2.0 if self._metric == "knn" else 4.0
-
-
-def _check_cut(encoder: Any, cut: npt.NDArray[np.bool_]) -> None:
-    """Refuse an encoder that sees beginnings alone; say how many responses it cuts."""
-    if cut.all():
-        raise ValueError(
-            f"encoder {encoder!r} reads {counted(encoder.limit, 'token')}, and all {counted(len(cut), 'response')} are "
-            "longer: it would compare their beginnings alone; take one that reads more"
-        )
-    if cut.any():
-        warnings.warn(
-            f"encoder {encoder!r} reads {counted(encoder.limit, 'token')}: of {cut.sum():,} of "
-            f"{counted(len(cut), 'response')} it sees the beginning alone",
-            stacklevel=4,
-        )
 
 
 def _is_size(bucket: Any, size: Any, axes: Sequence[str]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -65,8 +66,13 @@ class HuggingFaceEncoder:
             raise ImportError("an encoder needs transformers and torch: pip install 'polyalign[train]'") from None
         self.name, self.revision, self.max_length, self.batch_size = name, revision, max_length, batch_size
         self._device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        self._tokenizer = AutoTokenizer.from_pretrained(name, revision=revision)
-        model = AutoModel.from_pretrained(name, revision=revision, dtype=torch.float32)
+        try:
+            self._tokenizer = AutoTokenizer.from_pretrained(name, revision=revision)
+            model = AutoModel.from_pretrained(name, revision=revision, dtype=torch.float32)
+        except (OSError, ValueError, KeyError) as error:
+            why = " ".join(str(error).split())
+            kind = OSError if isinstance(error, OSError) else ValueError
+            raise kind(f"encoder {name}: it is none that transformers opens: {why}") from None
         model = model.get_encoder() if model.config.is_encoder_decoder else model
         self._model = model.eval().to(self._device)
         self.limit = _room(self._tokenizer, model.config, max_length)
@@ -190,6 +196,21 @@ def named_encoder(saved: _saved.Saved, told: Mapping[str, Any]) -> HuggingFaceEn
             f"{saved.folder}: its encoder {name!r} can't be opened: {why}; load(folder, encoder=…) "
             "takes another place of it"
         ) from None
+
+
+def check_cut(encoder: Any, cut: npt.NDArray[np.bool_]) -> None:
+    """Refuse an encoder that sees beginnings alone; say how many responses it cuts."""
+    if cut.all():
+        raise ValueError(
+            f"encoder {encoder!r} reads {counted(encoder.limit, 'token')}, and all {counted(len(cut), 'response')} are "
+            "longer: it would compare their beginnings alone; take one that reads more"
+        )
+    if cut.any():
+        warnings.warn(
+            f"encoder {encoder!r} reads {counted(encoder.limit, 'token')}: of {cut.sum():,} of "
+            f"{counted(len(cut), 'response')} it sees the beginning alone",
+            stacklevel=4,
+        )
 
 
 def unit(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

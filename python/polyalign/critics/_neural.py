@@ -16,7 +16,7 @@ from polyalign.buckets import BucketSchema, _ids
 from polyalign.buckets._schema import axis_names
 from polyalign.critics import _saved
 from polyalign.critics._calibration import MIN_COUNT, Calibration
-from polyalign.critics._encoder import Known, as_encoder, named_encoder
+from polyalign.critics._encoder import Known, as_encoder, check_cut, named_encoder
 from polyalign.critics._sides import Rows, examples_of, keys_of
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 Objective = Literal["classification", "paper"]
 _OBJECTIVES = ("classification", "paper")
 _CHUNK = 4096
+#: Responses by which it is seen whether the encoder has room for them.
+_TRIED = 256
 _BUCKET, _HIDDEN, _DROPOUT = 64, 256, 0.1
 _MARGIN, _PAIRS_A_STEP, _ROWS_A_STEP = 0.1, 8, 16
 _TENSORS = ("parts", "hidden.weight", "hidden.bias", "out.weight", "out.bias")
@@ -120,7 +122,8 @@ class NeuralCritic:
         Raises
         ------
         ValueError
-            Lengths that differ; fewer than 20 humans or samples to train on; ``"paper"`` without a reference.
+            Lengths that differ; fewer than 20 humans or samples to train on; ``"paper"`` without a reference; an
+            encoder that would see the beginnings of all responses alone.
         ImportError
             torch is missing.
         """
@@ -137,6 +140,9 @@ class NeuralCritic:
         known, unseen = rows.split(held_out)
         known.check()
         found = as_encoder(encoder)
+        if found.limit is not None:
+            some = [text for text in known.responses if text.strip()][:_TRIED]
+            check_cut(found, found(some)[1])
         settings: dict[str, Any] = {"encoder": found.told, "prompts": prompts is not None, "objective": objective}
         probe = Known.probe(found)
         vectors = _Cache(Known(found, probe, settings), cache)

@@ -49,7 +49,10 @@ class Saved:
     def setting(self, name: str, *kinds: type) -> Any:
         """Return a setting; ``ValueError`` where it is missing or of another type."""
         value = self.settings.get(name)
-        if name not in self.settings or not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+        fits = isinstance(value, kinds) and not (isinstance(value, bool) and bool not in kinds)
+        # Larger ones the engine can't take.
+        too_large = isinstance(value, int) and abs(value) >= 2**63
+        if name not in self.settings or not fits or too_large:
             wanted = " or ".join(kind.__name__ for kind in kinds)
             raise ValueError(f"{self.folder}: {_MANIFEST} has no {name!r} that is {wanted}: it is damaged; train anew")
         return value

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import numpy as np
 
 from polyalign._io import json_text
+from polyalign._text.words import place
 from polyalign.critics._compare import Comparison, compare
 from polyalign.critics._protocol import ask, ask_percentiles, is_calibrated
 from polyalign.critics._train import Humans, Skipped, read_humans, read_samples
@@ -26,9 +27,8 @@ def score_files(
 ) -> dict[str, Any]:
     """Write a line for each response: id, bucket, score, percentile; return what was counted."""
     samples = _read.open_samples(responses, _read.Reading(threads=threads), None)
-    targets, skipped = _targets(humans, set(samples.ids.to_pylist())), Skipped()
-    for kind, count in samples.rejected_by_kind.items():
-        skipped.add(f"responses rejected ({kind})", str(next(iter(samples.first_rejects), "")), count)
+    targets, skipped = _targets(critic, humans, set(samples.ids.to_pylist())), Skipped()
+    skipped.add_rejects("responses", samples)
     told = {"rows": len(samples), "scored": 0, "unscored": 0, "unmatched": 0}
     for rows in _chunks(samples, targets, told, skipped):
         buckets = [targets[samples.ids[row].as_py()][0] for row in rows]
@@ -52,13 +52,14 @@ def score_files(
     return {**told, "skipped": skipped.lines()}
 
 
-def _targets(humans: Any, ids: set[str]) -> dict[str, tuple[str, Any]]:
+def _targets(critic: Critic, humans: Any, ids: set[str]) -> dict[str, tuple[str, Any]]:
     """Return the buckets and prompts of the humans with these ids."""
     found: dict[str, tuple[str, Any]] = {}
     splits = [split for split in _SPLITS if _has(humans, split)]
     opened = [_read.open_rows("records", humans, split) for split in splits or ["train"]]
     for rows in opened:
         rows.require("records", "id", "bucket", "prompt")
+        _check_fits(critic, rows)
     for _, _, batch in chain.from_iterable(rows.batches(("id", "bucket", "prompt")) for rows in opened):
         of = _read.ids("records", batch["id"]).to_pylist()
         wanted = [at for at, identity in enumerate(of) if identity in ids]
@@ -68,6 +69,12 @@ def _targets(humans: Any, ids: set[str]) -> dict[str, tuple[str, Any]]:
         for at, bucket, prompt in zip(wanted, part["bucket"].to_pylist(), part["prompt"].to_pylist(), strict=True):
             found.setdefault(of[at], (bucket, prompt))
     return found
+
+
+def _check_fits(critic: Critic, rows: _read.Rows) -> None:
+    """Refuse a critic whose buckets are others than those of the rows."""
+    if rows.bucketed is not None:
+        rows.bucketed.check_fits(critic)
 
 
 def _has(humans: Any, split: str) -> bool:
@@ -85,7 +92,7 @@ def _chunks(
     for row, identity in enumerate(samples.ids.to_pylist()):
         if identity not in targets:
             told["unmatched"] += 1
-            skipped.add("responses with the id of no human response", str(samples.place(row)))
+            skipped.add("responses with the id of no human response", place(samples.place(row)))
             continue
         waiting.append(row)
         if len(waiting) == _CHUNK:
@@ -118,14 +125,18 @@ def compare_files(
     reading = _read.Reading()
     sampled = {} if samples is None else read_samples(samples, reading, skipped)
     aged = {} if older is None else read_samples(older, reading, skipped)
-    humans = _Chosen(bool(sampled), limit)
+    humans = _Chosen(samples is not None, limit)
     split = split or next((split for split in _SPLITS if _has(records, split)), "train")
-    read_humans(_read.open_rows("records", records, split), sampled, humans.keep, skipped)
+    rows = _read.open_rows("records", records, split)
+    for critic in critics.values():
+        _check_fits(critic, rows)
+    met = read_humans(rows, sampled, humans.keep, skipped)
+    skipped.add_unmet("samples", sampled, met)
     chosen = humans.rows.lowest(limit)
     if not len(chosen):
-        raise ValueError("no human responses to compare on" + (" with the id of a sample" if sampled else ""))
+        raise ValueError(f"no human responses to compare on{' with the id of a sample' if samples else ''}{skipped}")
     olders = [aged.get(identity or "") for identity in chosen.ids] if aged else None
-    given = chosen.samples if sampled else None
+    given = chosen.samples if samples is not None else None
     found = compare(
         critics, chosen.responses, chosen.buckets, given, prompts=chosen.prompts, older=olders, steps=steps, seed=seed
     )

@@ -119,9 +119,11 @@ class SupportCritic:
         """Take what was saved; ``ValueError`` where it is damaged."""
         from polyalign.reference import Reference
 
-        low, high = saved.setting("support", list)
-        min_count = saved.setting("min_count", int)
-        return cls(Reference.load(saved.folder / "human.safetensors"), support=(low, high), min_count=min_count)
+        band, min_count = saved.setting("support", list), saved.setting("min_count", int)
+        ends = [end for end in band if isinstance(end, (int, float)) and 0 <= end <= 1]
+        if len(band) != 2 or len(ends) != 2 or min_count < 0:
+            raise ValueError(f"{saved.folder}: settings that can't be: it is damaged; train anew")
+        return cls(Reference.load(saved.folder / "human.safetensors"), support=(ends[0], ends[1]), min_count=min_count)
 
     @property
     def keep_thinking(self) -> bool:

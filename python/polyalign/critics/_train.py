@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from polyalign import _core
-from polyalign._text.words import counted
+from polyalign._text.words import counted, place
 from polyalign.buckets import BucketSchema
 from polyalign.critics._calibration import MIN_COUNT
 from polyalign.critics._discriminative import DiscriminativeCritic
@@ -55,13 +55,17 @@ class Humans:
         self.samples.append(sample)
         self.ids.append(row["id"])
 
+    def taken(self, rows: Sequence[int]) -> Humans:
+        """Return some of them, in this order."""
+        return Humans(*([getattr(self, name)[at] for at in rows] for name in _HUMAN))
+
     def __add__(self, other: Humans) -> Humans:
         return Humans(*(getattr(self, name) + getattr(other, name) for name in _HUMAN))
 
     def lowest(self, count: int) -> Humans:
         """Return those whose group has the lowest hash, so many: the same in whatever order rows come."""
         order = sorted(range(len(self)), key=lambda at: (share_of(self.groups[at]), self.ids[at] or ""))[:count]
-        return Humans(*([getattr(self, name)[at] for at in order] for name in _HUMAN))
+        return self.taken(order)
 
 
 @dataclass
@@ -76,23 +80,37 @@ class Skipped:
             self.counts[kind] = self.counts.get(kind, 0) + count
             self.first.setdefault(kind, what)
 
+    def add_rejects(self, what: str, samples: _read.Samples) -> None:
+        """Add what the reader could not use."""
+        firsts = {first["kind"]: f"{place(first)}: {first['reason']}" for first in samples.first_rejects}
+        for kind, count in samples.rejected_by_kind.items():
+            self.add(f"{what} rejected ({kind})", firsts.get(kind, ""), count)
+        for file in samples.unreadable:
+            self.add(f"{what[:-1]} files unreadable to the end", f"{file['file']}: {file['reason']}")
+
+    def add_unmet(self, what: str, found: Mapping[str, str], met: set[str]) -> None:
+        """Add those whose ids no record has."""
+        unmet = [identity for identity in found if identity not in met]
+        self.add(f"{what} with the id of no record", next(iter(unmet), ""), len(unmet))
+
     def lines(self) -> list[str]:
         return [f"{count:,} {kind}, the first: {self.first[kind]}" for kind, count in self.counts.items()]
+
+    def __str__(self) -> str:
+        return "".join(f"; {line}" for line in self.lines())
 
 
 def read_samples(source: Any, reading: _read.Reading, skipped: Skipped) -> dict[str, str]:
     """Return a model's first response to each id, without reasoning."""
     samples = _read.open_samples(source, reading, None)
-    for kind, count in samples.rejected_by_kind.items():
-        place = next((told for told in samples.first_rejects if told.get("kind") == kind), {})
-        skipped.add(f"samples rejected ({kind})", f"{place.get('file')}, row {place.get('row')}", count)
+    skipped.add_rejects("samples", samples)
     found: dict[str, str] = {}
     texts = _core.answers([text or "" for text in samples.responses.text.to_pylist()])
     for at, (identity, text) in enumerate(zip(samples.ids.to_pylist(), texts, strict=True)):
         if not text.strip():
-            skipped.add("empty samples", str(samples.place(at)))
+            skipped.add("empty samples", place(samples.place(at)))
         elif identity in found:
-            skipped.add("further samples of the same id", str(samples.place(at)))
+            skipped.add("further samples of the same id", place(samples.place(at)))
         elif identity is not None:
             found[identity] = text
     return found
@@ -200,17 +218,15 @@ def train(
     schema = rows.bucketed.schema if rows.bucketed else None
     if reference is not None and rows.bucketed is not None:
         rows.bucketed.check_fits(reference)
+    if encoder is not None and kind not in ("embedding", "neural"):
+        raise ValueError(f"a critic of the kind {kind} has no encoder (--encoder): leave it out")
     if kind == "support":
         reference = reference or _reference(rows, schema, lambda group: True, threads)
         return SupportCritic(reference), {"rows": {"reference": reference.rows}, "skipped": []}
     if kind in _LEARNT_OF_SAMPLES and samples is None:
         raise ValueError(f"a {kind} critic tells humans from a model: give samples of one (--samples)")
-    if (kind in ("embedding", "neural")) != (encoder is not None):
-        raise ValueError(
-            f"a critic of the kind {kind} needs an encoder (--encoder)"
-            if encoder is None
-            else f"a critic of the kind {kind} has no encoder (--encoder): leave it out"
-        )
+    if encoder is None and kind in ("embedding", "neural"):
+        raise ValueError(f"a critic of the kind {kind} needs an encoder (--encoder)")
     if kind == "embedding":
         return _embedding(rows, schema, encoder, threads)
     skipped = Skipped()
@@ -220,18 +236,17 @@ def train(
     if samples is not None and len(met) < MIN_COUNT:
         raise ValueError(
             f"{counted(len(met), 'sample')} of {len(sampled):,} with the id of a record, {MIN_COUNT} at least are "
-            "needed: are they answers to these records?"
+            f"needed: are they answers to these records?{skipped}"
         )
-    skipped.add("samples with the id of no record", next(iter(sampled.keys() - met), ""), len(sampled.keys() - met))
+    skipped.add_unmet("samples", sampled, met)
     schema = schema or (reference.schema if reference is not None else BucketSchema())
     if kind == "neural":
         return _neural(parts["samples"] + parts["without"], encoder, reference, schema, seed), {
-            "rows": parts.told(),
+            "rows": {name: count for name, count in parts.told().items() if name != "calibration"},
             "skipped": skipped.lines(),
         }
     lexical = _lexical(rows, schema, parts.is_rest, threads)
-    counts = {} if parts.whole else parts.told()
-    told: dict[str, Any] = {"rows": {**counts, "lexical": lexical.rows}, "skipped": skipped.lines()}
+    told: dict[str, Any] = {"rows": parts.told_with(lexical.rows), "skipped": skipped.lines()}
     if kind == "lexical":
         return lexical, told
     reference = reference or _reference(rows, schema, parts.is_rest, threads)
@@ -263,8 +278,10 @@ class _Parts:
         self.most, self.whole = {"samples": most, "without": min(_WITHOUT, most), "held": _HELD}, whole
         self._parts = {name: Humans() for name in self.most}
         self._sampled: set[str] = set()
+        self.seen = 0
 
     def keep(self, row: dict[str, Any], sampled: bool) -> Humans | None:
+        self.seen += 1
         name = None if self.whole else self._part(row["group"], sampled)
         if name is None:
             return None
@@ -282,7 +299,10 @@ class _Parts:
         return "held" if place < _LEARNT + _CALIBRATED else None
 
     def __getitem__(self, name: str) -> Humans:
-        return self._parts[name].lowest(self.most[name])
+        part = self._parts[name]
+        if name == "held":  # a group that trains may have been known as one only by a later row
+            part = part.taken([at for at, group in enumerate(part.groups) if group not in self._sampled])
+        return part.lowest(self.most[name])
 
     def is_rest(self, group: str) -> bool:
         """Whether no row of a group is for the classifier or the calibration."""
@@ -295,6 +315,12 @@ class _Parts:
             "without": len(self["without"]),
             "calibration": len(self["held"]),
         }
+
+    def told_with(self, lexical: int) -> dict[str, int]:
+        """Return how many rows are for what, and how many for nothing: of a group with a sample, or above a limit."""
+        found = {**({} if self.whole else self.told()), "lexical": lexical}
+        unused = self.seen - sum(found.values())
+        return {**found, "for nothing": unused} if unused else found
 
 
 def _lexical(rows: _read.Rows, schema: BucketSchema, is_rest: Callable[[str], bool], threads: int | None) -> Any:
