@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -248,3 +250,19 @@ def test_an_interruption_says_what_is_there(
         assert cli.run(["critic", *arguments]) == 130
         assert capsys.readouterr().err == f"polyalign: interrupted{hint}\n"
     assert not list(tmp_path.iterdir())
+
+
+def test_a_comparison_shows_how_far_it_is(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bars: list[tuple[int | None, bool]] = []
+    seen: list[int] = []
+
+    @contextmanager
+    def bar(total: int | None, shown: bool) -> Iterator[Callable[[int], object]]:
+        bars.append((total, shown))
+        yield seen.append
+
+    monkeypatch.setattr("polyalign.critics._compare.row_bar", bar)
+    critics = {name: pa.critics.load(trained / name) for name in ("support", "lexical")}
+    texts = ["Well, the train is late again.", "I think that it will rain."] * 10
+    pa.critics.compare(critics, texts, [EN] * 20, progress=True)
+    assert bars == [(sum(seen), True)] and sum(seen) > 40

@@ -289,6 +289,7 @@ def compare(
         steps=steps,
         limit=limit,
         seed=seed,
+        progress=True,
     )
     if html is not None:
         found.to_html(html, overwrite=overwrite)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from polyalign._io.output import publishing
+from polyalign._io.progress import row_bar
 from polyalign.critics import attacks
 from polyalign.critics._auroc import Auroc, auroc, combined
 from polyalign.critics._calibration import MIN_COUNT
@@ -127,6 +128,7 @@ def compare(
     older: Sequence[str | None] | None = None,
     steps: int = 0,
     seed: int = 0,
+    progress: bool = False,
 ) -> Comparison:
     """Compare critics on humans that none was trained on.
 
@@ -146,6 +148,8 @@ def compare(
     steps : int, default 0
         Steps of :func:`attacks.hill_climb` against each critic, from letters at random, in buckets of 20 humans.
     seed : int, default 0
+    progress : bool, default False
+        Show how many responses are scored, where standard error is a terminal.
 
     Returns
     -------
@@ -167,7 +171,9 @@ def compare(
     tests = dict(_tests(humans, samples, older, seed))
     support = next((critic for critic in critics.values() if type(critic).__name__ == "SupportCritic"), None)
     trial = _Trial(humans, tests, support, steps, seed)
-    reports = {name: _judged(name, critic, trial) for name, critic in critics.items()}
+    asked = len(critics) * (len(humans.texts) + sum(len(of.texts) for of in tests.values()))
+    with row_bar(asked, progress) as update:
+        reports = {name: _judged(name, critic, trial, update) for name, critic in critics.items()}
     return Comparison(reports, len(responses), sum(bool(sample) for sample in samples or ()))
 
 
@@ -229,11 +235,12 @@ class _Trial:
     seed: int
 
 
-def _judged(name: str, critic: Critic, trial: _Trial) -> CriticReport:
+def _judged(name: str, critic: Critic, trial: _Trial, update: Callable[[int], object]) -> CriticReport:
     humans = trial.humans
     started = time.perf_counter()
     scores = ask(critic, humans.texts, humans.buckets, humans.prompts)
     asked = len(humans.texts)
+    update(asked)
     found: dict[str, dict[str, Auroc]] = {}
     sides: dict[str, npt.NDArray[np.float32]] = {}
     for test, of in trial.tests.items():
@@ -242,6 +249,7 @@ def _judged(name: str, critic: Critic, trial: _Trial) -> CriticReport:
         own = scores if of.humans is None else ask(critic, of.humans, buckets, prompts)
         own_buckets = humans.buckets if of.humans is None else buckets
         asked += len(of.texts)
+        update(len(of.texts))
         found[test] = _by_bucket(own, own_buckets, sides[test], buckets)
     per_second = asked / max(time.perf_counter() - started, 1e-9)
     return CriticReport(

@@ -116,6 +116,7 @@ def compare_files(
     steps: int = 0,
     limit: int = 2000,
     seed: int = 0,
+    progress: bool = False,
 ) -> tuple[Comparison, list[str]]:
     """Compare critics on human responses, those with samples first; return that, and what was not used.
 
@@ -138,7 +139,15 @@ def compare_files(
     olders = [aged.get(identity or "") for identity in chosen.ids] if aged else None
     given = chosen.samples if samples is not None else None
     found = compare(
-        critics, chosen.responses, chosen.buckets, given, prompts=chosen.prompts, older=olders, steps=steps, seed=seed
+        critics,
+        chosen.responses,
+        chosen.buckets,
+        given,
+        prompts=chosen.prompts,
+        older=olders,
+        steps=steps,
+        seed=seed,
+        progress=progress,
     )
     return found, skipped.lines()
 
