@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -266,3 +267,16 @@ def test_a_comparison_shows_how_far_it_is(trained: Path, monkeypatch: pytest.Mon
     texts = ["Well, the train is late again.", "I think that it will rain."] * 10
     pa.critics.compare(critics, texts, [EN] * 20, progress=True)
     assert bars == [(sum(seen), True)] and sum(seen) > 40
+
+
+def test_a_torn_file_is_scored_as_far_as_it_goes(
+    folder: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [json.dumps({"id": f"r{at}", "response": f"It is {at * 7919}."}) for at in range(400)]
+    whole = gzip.compress("\n".join(rows).encode())
+    (tmp_path / "torn.jsonl.gz").write_bytes(whole[: len(whole) // 2])
+    asked = [tmp_path / "torn.jsonl.gz", "--critic", trained / "lexical", "--join", folder / "bucketed", "--out", "-"]
+    assert cli.run(["critic", "score", *map(str, asked)]) == 3
+    told = capsys.readouterr()
+    assert 0 < len(told.out.splitlines()) < 400
+    assert "torn.jsonl.gz: unreadable from byte or row" in told.err

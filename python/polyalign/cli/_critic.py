@@ -16,7 +16,7 @@ from polyalign import _core
 from polyalign._io import json_text
 from polyalign._io.output import publishing
 from polyalign.cli import _options as options
-from polyalign.cli._exit import complain
+from polyalign.cli._exit import complain, tally_exit_code
 from polyalign.cli._help import OUTPUT, READING, REFERENCE, SCORES, SETTINGS, command, option
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -203,14 +203,19 @@ def score(
             told = score_files(asked, list(records), list(join), file, threads=threads)
     if json and output != "-":
         click.echo(json_text.indented(told))
-        return 0
+        return _exit_code(told)
     complain(
         f"{told['rows']:,} responses: {told['scored']:,} scored, {told['unscored']:,} without a score, "
         f"{told['unmatched']:,} with the id of no human response"
     )
     for line in told["skipped"]:
         complain(f"not used: {line}")
-    return 0
+    return _exit_code(told)
+
+
+def _exit_code(told: dict[str, Any]) -> int:
+    """Say which files could not be read to their end; return the exit code that it makes."""
+    return tally_exit_code({**told, "rejected": 0}, 1.0)
 
 
 @command(_COMPARE)

@@ -49,7 +49,7 @@ def score_files(
                 "percentile": _number(share),
             }
             out.write(json_text.one_line(line) + "\n")
-    return {**told, "skipped": skipped.lines()}
+    return {**told, "skipped": skipped.lines(), "unreadable": list(samples.unreadable)}
 
 
 def _targets(critic: Critic, humans: Any, ids: set[str]) -> dict[str, tuple[str, Any]]:

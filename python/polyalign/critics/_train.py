@@ -85,8 +85,6 @@ class Skipped:
         firsts = {first["kind"]: f"{place(first)}: {first['reason']}" for first in samples.first_rejects}
         for kind, count in samples.rejected_by_kind.items():
             self.add(f"{what} rejected ({kind})", firsts.get(kind, ""), count)
-        for file in samples.unreadable:
-            self.add(f"{what[:-1]} files unreadable to the end", f"{file['file']}: {file['reason']}")
 
     def add_unmet(self, what: str, found: Mapping[str, str], met: set[str]) -> None:
         """Add those whose ids no record has."""
@@ -104,6 +102,8 @@ def read_samples(source: Any, reading: _read.Reading, skipped: Skipped) -> dict[
     """Return a model's first response to each id, without reasoning."""
     samples = _read.open_samples(source, reading, None)
     skipped.add_rejects("samples", samples)
+    for file in samples.unreadable:
+        skipped.add("files of samples unreadable to their end", f"{file['file']}: {file['reason']}")
     found: dict[str, str] = {}
     texts = _core.answers([text or "" for text in samples.responses.text.to_pylist()])
     for at, (identity, text) in enumerate(zip(samples.ids.to_pylist(), texts, strict=True)):
