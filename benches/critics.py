@@ -16,8 +16,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pyarrow
+
 import polyalign as pa
-from polyalign import critics
+from polyalign import _core, critics
+from polyalign.critics import attacks
 from polyalign.critics._score import compare_files
 from polyalign.critics._train import share_of, train
 from polyalign.pairs import _read
@@ -57,7 +60,22 @@ def _of(folder: Path, given: argparse.Namespace, count: int, scratch: Path) -> d
     asked = {"ensemble": loaded, **loaded.critics}  # type: ignore[attr-defined]
     compared, skipped = compare_files(asked, str(folder), str(given.samples), steps=given.steps, limit=given.limit)
     print(compared, *skipped, sep="\n")
-    return {"rows": told["rows"], **compared.to_dict()}
+    longer, _ = compare_files(asked, _longer(folder), limit=given.limit)
+    print("Answers of 8 words (12 characters) or more, with samples or without:", longer, sep="\n")
+    return {"rows": told["rows"], **compared.to_dict(), "longer": longer.to_dict()}
+
+
+def _longer(folder: Path) -> Any:
+    """Return the held-out rows in which there are words to shuffle."""
+    columns = ["id", "bucket", "prompt", "completion", "group"]
+    tables = []
+    for _, _, batch in _read.open_rows("records", str(folder), "test").batches(columns):
+        texts = _read.texts("completion", batch["completion"]).text.to_pylist()
+        languages = attacks.languages_of(batch["bucket"].to_pylist())
+        rows = zip(texts, languages, _core.cut_words(texts, languages), strict=True)
+        keep = [sum(map(str.isalpha, text)) >= 12 if own == "zh" else len(words) >= 8 for text, own, words in rows]
+        tables.append(pyarrow.Table.from_batches([batch]).filter(pyarrow.array(keep)))
+    return pyarrow.concat_tables(tables)
 
 
 def _few(folder: Path, samples: Path, count: int, scratch: Path) -> Path:
