@@ -163,6 +163,39 @@ def test_trees_and_ngrams_are_checked() -> None:
     assert float((values[:6] ** 2).sum()) == pytest.approx(1)
 
 
+def test_a_language_model_may_have_its_say(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("trl")
+    import tiny
+
+    model = tiny.model()
+    for name in ("model", "other"):
+        model.save_pretrained(tmp_path / name)
+        with torch.no_grad():
+            model.lm_head.weight *= 20
+        tiny.tokenizer().save_pretrained(tmp_path / name)
+    rng = np.random.default_rng(0)
+    humans = [" ".join(rng.choice(tiny.WORDS, 6)) for _ in range(160)]
+    samples = [" ".join(rng.choice(tiny.WORDS[:4], 6)) for _ in range(160)]
+    prompts = [" ".join(rng.choice(tiny.WORDS, 3)) for _ in range(160)]
+    asked = {"prompts": prompts, "likelihood": str(tmp_path / "model"), "held_out": 0.3}
+    critic = DiscriminativeCritic.train(humans, [EN] * 160, samples, **asked)  # type: ignore[arg-type]
+    scores = critic.score(humans[:20], [EN] * 20, prompts[:20])
+    assert not np.isnan(scores).any()
+    critic.save(tmp_path / "critic")
+    again = load(tmp_path / "critic")
+    assert again.score(humans[:20], [EN] * 20, prompts[:20]).tobytes() == scores.tobytes()  # type: ignore[call-arg]
+    (tmp_path / "model").rename(tmp_path / "moved")
+    (tmp_path / "other").rename(tmp_path / "model")
+    with pytest.raises(ValueError, match="is another than the one"):
+        load(tmp_path / "critic").score(humans[:2], [EN] * 2)
+    manifest = json.loads((tmp_path / "critic" / "manifest.json").read_text())
+    manifest["settings"]["likelihood"]["name"] = 3
+    (tmp_path / "critic" / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ValueError, match="a language model that can't be"):
+        load(tmp_path / "critic")
+
+
 # ------------------------------------------------------------------------------------------------- ensembles
 
 

@@ -92,7 +92,7 @@ def _one_line_warnings() -> Iterator[None]:
     "-r",
     panel=REFERENCE,
     metavar="FILE",
-    help="The human reference. Default: built of the rows that nothing else is trained or calibrated on.",
+    help="The human reference. Default: built of all rows but those that calibrate.",
 )
 @option(
     "--encoder",

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from polyalign.critics._encoder import HuggingFaceEncoder as HuggingFaceEncoder
     from polyalign.critics._ensemble import EnsembleCritic as EnsembleCritic
     from polyalign.critics._lexical import LexicalCritic as LexicalCritic
+    from polyalign.critics._likelihood import Likelihood as Likelihood
     from polyalign.critics._neural import NeuralCritic as NeuralCritic
     from polyalign.critics._sample import SupportSample as SupportSample
 
@@ -44,6 +45,7 @@ _MODULE_OF = {
     "EnsembleCritic": "_ensemble",
     "HuggingFaceEncoder": "_encoder",
     "LexicalCritic": "_lexical",
+    "Likelihood": "_likelihood",
     "NeuralCritic": "_neural",
     "SupportSample": "_sample",
     "compare": "_compare",
@@ -61,6 +63,7 @@ __all__ = [
     "EnsembleCritic",
     "HuggingFaceEncoder",
     "LexicalCritic",
+    "Likelihood",
     "NeuralCritic",
     "SupportCritic",
     "SupportSample",

@@ -15,6 +15,9 @@ from polyalign.buckets import BucketSchema
 from polyalign.buckets._schema import axis_names
 from polyalign.critics import _saved, attacks
 from polyalign.critics._calibration import MIN_COUNT, Calibration
+from polyalign.critics._likelihood import NAMES as LIKELIHOOD_NAMES
+from polyalign.critics._likelihood import Likelihood
+from polyalign.critics._likelihood import from_saved as likelihood_from_saved
 from polyalign.critics._sides import Rows, examples_of, keys_of
 
 if TYPE_CHECKING:
@@ -63,11 +66,12 @@ class DiscriminativeCritic:
         provenance: Mapping[str, Any],
         reference: Reference | None = None,
         lexical: Any = None,
+        likelihood: Likelihood | None = None,
         calibration: Calibration | None = None,
         threads: int | None = None,
     ) -> None:
         self.schema = schema
-        self.reference, self.lexical = reference, lexical
+        self.reference, self.lexical, self.likelihood = reference, lexical, likelihood
         self.calibration = calibration
         self.provenance = dict(provenance)
         self._weights, self._bias = weights, bias
@@ -86,6 +90,7 @@ class DiscriminativeCritic:
         groups: Sequence[str] | None = None,
         reference: Reference | None = None,
         lexical: Any = None,
+        likelihood: str | Likelihood | None = None,
         schema: BucketSchema | None = None,
         held_out: float = 0.25,
         seed: int = 0,
@@ -110,6 +115,9 @@ class DiscriminativeCritic:
             Rows of one group are held out together. Default: every row is its own.
         reference : Reference, optional
         lexical : LexicalCritic, optional
+        likelihood : str or Likelihood, optional
+            A causal language model, by its folder or its name on the hub: how likely it finds a response, with its
+            prompt and without. It reads all examples, some ten for each row.
         schema : BucketSchema, optional
             What the buckets are. Default: the reference's, else ``BucketSchema()``.
         held_out : float, default .25
@@ -128,7 +136,9 @@ class DiscriminativeCritic:
         rows = Rows.of(responses, buckets, samples, prompts, groups)
         known, unseen = rows.split(held_out)
         known.check()
-        measured = _Measured(reference, lexical, threads)
+        if isinstance(likelihood, (str, os.PathLike)):
+            likelihood = Likelihood(os.fspath(likelihood))
+        measured = _Measured(reference, lexical, likelihood, threads)
         critic = _train(cls, known, measured, schema, seed)
         return critic.calibrate(unseen.responses, unseen.buckets, prompts=unseen.prompts)
 
@@ -215,7 +225,10 @@ class DiscriminativeCritic:
             parts["human.safetensors"] = self.reference
         if self.lexical is not None:
             parts["lexical"] = self.lexical
+        if self.likelihood is not None:
+            tensors["likelihood"] = self.likelihood.probe
         settings = {
+            "likelihood": None if self.likelihood is None else self.likelihood.told,
             "bias": self._bias,
             "base": self._base,
             "columns": self._measured().names(),
@@ -235,6 +248,7 @@ class DiscriminativeCritic:
             reference = Reference.load(saved.folder / "human.safetensors")
         if saved.setting("lexical", bool):
             lexical = _saved.load(saved.folder / "lexical")
+        told = saved.setting("likelihood", dict, type(None))
         nodes = tuple(
             saved.tensor(f"trees/{name}", dtype, (None,)) for name, dtype in zip(_NODES, _NODE_TYPES, strict=True)
         )
@@ -249,6 +263,7 @@ class DiscriminativeCritic:
             provenance=saved.setting("provenance", dict),
             reference=reference,
             lexical=lexical,
+            likelihood=None if told is None else likelihood_from_saved(saved, told),
         )
         calibration = Calibration.from_tensors(saved.tensors, axes, str(saved.folder))
         critic.calibration = calibration if len(calibration) else None
@@ -267,7 +282,7 @@ class DiscriminativeCritic:
         return self.reference is not None and self.reference.keep_thinking
 
     def _measured(self) -> _Measured:
-        return _Measured(self.reference, self.lexical, self._threads)
+        return _Measured(self.reference, self.lexical, self.likelihood, self._threads)
 
     def __repr__(self) -> str:
         told = self.provenance
@@ -278,8 +293,10 @@ class DiscriminativeCritic:
 class _Measured:
     """What trees see of a response but for its characters."""
 
-    def __init__(self, reference: Reference | None, lexical: Any, threads: int | None) -> None:
-        self.reference, self.lexical, self.threads = reference, lexical, threads
+    def __init__(
+        self, reference: Reference | None, lexical: Any, likelihood: Likelihood | None, threads: int | None
+    ) -> None:
+        self.reference, self.lexical, self.likelihood, self.threads = reference, lexical, likelihood, threads
 
     def names(self) -> list[str]:
         names = [feature.name for feature in features.registry()]
@@ -287,6 +304,8 @@ class _Measured:
             names.append("support_distance")
         if self.lexical is not None:
             names += [f"lexical_{name}" for name in self.lexical.feature_names]
+        if self.likelihood is not None:
+            names += [f"likelihood_{name}" for name in LIKELIHOOD_NAMES]
         return names
 
     def matrix(
@@ -305,6 +324,8 @@ class _Measured:
             columns.append(distance.astype(np.float64))
         if self.lexical is not None:
             columns += list(self.lexical.features(texts, buckets).astype(np.float64).T)
+        if self.likelihood is not None:
+            columns += list(self.likelihood(texts, prompts).T)
         return np.ascontiguousarray(np.column_stack(columns))
 
 
@@ -360,6 +381,7 @@ def _train(
         provenance=provenance,
         reference=measured.reference,
         lexical=measured.lexical,
+        likelihood=measured.likelihood,
         threads=measured.threads,
     )
 

@@ -182,7 +182,7 @@ def train(
 
     Rows are parted by the hash of their group, so that nothing is calibrated on what it was trained on: those with a
     sample, and a tenth of the others, are for the classifier, a tenth calibrates the ensemble, and all the rest is the
-    lexical critic's, and the reference's where none is given.
+    lexical critic's. A reference, where none is given, is of all but those that calibrate: it knows no row by itself.
 
     Parameters
     ----------
@@ -249,7 +249,7 @@ def train(
     told: dict[str, Any] = {"rows": parts.told_with(lexical.rows), "skipped": skipped.lines()}
     if kind == "lexical":
         return lexical, told
-    reference = reference or _reference(rows, schema, parts.is_rest, threads)
+    reference = reference or _reference(rows, schema, parts.is_not_held, threads)
     critics: dict[str, Any] = {"support": SupportCritic(reference), "lexical": lexical}
     if sampled:
         known = parts["samples"] + parts["without"]
@@ -307,6 +307,11 @@ class _Parts:
     def is_rest(self, group: str) -> bool:
         """Whether no row of a group is for the classifier or the calibration."""
         return self.whole or (share_of(group) >= _LEARNT + _CALIBRATED and group not in self._sampled)
+
+    @staticmethod
+    def is_not_held(group: str) -> bool:
+        """Whether no row of a group calibrates the ensemble."""
+        return not _LEARNT <= share_of(group) < _LEARNT + _CALIBRATED
 
     def told(self) -> dict[str, int]:
         """Return how many rows are for what, but for the rest."""
