@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from polyalign._io import responses as _responses
+from polyalign._io.models import evaluating
 
 if TYPE_CHECKING:
     import numpy as np
@@ -254,7 +254,7 @@ class _Scorer:
         different = {(each.ids, each.scored): None for each in sequences if each is not None and each.scored}
         order = sorted(different, key=lambda key: (-len(key[0]), key))
         found: dict[Any, npt.NDArray[np.float64]] = {}
-        with _evaluating(self._model):
+        with evaluating(self._model):
             for part in _parts(order, self._batch_tokens):
                 found.update(zip(part, self._batch(part), strict=True))
         return [None if each is None else found.get((each.ids, each.scored), _nothing()) for each in sequences]
@@ -328,16 +328,6 @@ def _parts(order: Sequence[Any], batch_tokens: int) -> Iterator[list[Any]]:
         many = max(1, batch_tokens // len(order[start][0]))
         yield list(order[start : start + many])
         start += many
-
-
-@contextmanager
-def _evaluating(model: Any) -> Iterator[None]:
-    was_training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(was_training)
 
 
 # -------------------------------------------------------------------------------------------------- measures

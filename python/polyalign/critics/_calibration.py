@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from polyalign._io import responses as texts_of
 from polyalign._text.words import counted
 from polyalign.buckets import _ids
+from polyalign.buckets._schema import axis_names
 
 if TYPE_CHECKING:
+    from typing import Self
+
     import numpy.typing as npt
+
+    from polyalign.buckets import BucketSchema
 
 #: At the most so many order statistics are kept of a level.
 _KEPT = 1024
@@ -174,6 +181,70 @@ def _levels(bucket: str, axes: Sequence[str]) -> list[str]:
             parts[at] = _ids.ALL
         found.append(_ids.joined(parts))
     return found
+
+
+class CalibratedCritic:
+    """A critic that was trained on some humans and is calibrated with others."""
+
+    schema: BucketSchema
+    calibration: Calibration | None
+    #: Hashes of the humans that it was trained on, with their prompts.
+    _trained: npt.NDArray[np.uint64]
+
+    def score(
+        self, responses: Sequence[str], buckets: Sequence[str | None], prompts: Sequence[Any] | None = None
+    ) -> npt.NDArray[np.float32]:
+        """Score responses."""
+        raise NotImplementedError
+
+    def percentile(
+        self, responses: Sequence[str], buckets: Sequence[str | None], prompts: Sequence[Any] | None = None
+    ) -> npt.NDArray[np.float32]:
+        """Return how far out responses are among held-out humans of their buckets, 0 to 1.
+
+        Raises
+        ------
+        ValueError
+            It is not calibrated.
+        """
+        if self.calibration is None:
+            raise ValueError("the critic is not calibrated: calibrate it with humans that it was not trained on")
+        return self.calibration.percentile(self.score(responses, buckets, prompts), buckets)
+
+    def calibrate(
+        self,
+        responses: Sequence[str],
+        buckets: Sequence[str],
+        *,
+        prompts: Sequence[Any] | None = None,
+        min_count: int = MIN_COUNT,
+    ) -> Self:
+        """Return it calibrated with humans that it was not trained on.
+
+        Raises
+        ------
+        ValueError
+            It was trained on more than half of them (with their prompts); too few of them.
+        """
+        seen = np.isin(keys_of(responses, prompts), self._trained)
+        if seen.size and seen.mean() > 0.5:
+            raise ValueError(
+                f"{int(seen.sum()):,} of {counted(len(responses), 'human')} are what the critic was trained on: "
+                "calibrate it with others"
+            )
+        scores = self.score(responses, buckets, prompts)
+        self.calibration = Calibration.fit(scores, buckets, axes=axis_names(self.schema), min_count=min_count)
+        return self
+
+
+def keys_of(responses: Sequence[str], prompts: Sequence[Any] | None) -> npt.NDArray[np.uint64]:
+    """Return a hash of each response with its prompt."""
+    asked = texts_of.prompts(prompts) or [None] * len(responses)
+    told = (
+        repr((text, prompt)).encode("utf-8", "surrogatepass") for text, prompt in zip(responses, asked, strict=True)
+    )
+    found = [int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "big") for key in told]
+    return np.array(found, dtype=np.uint64)
 
 
 def _thinned(ordered: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from polyalign import _core, features
-from polyalign._text.words import counted
 from polyalign.buckets import BucketSchema
 from polyalign.buckets._schema import axis_names
 from polyalign.critics import _saved, attacks
-from polyalign.critics._calibration import MIN_COUNT, Calibration
+from polyalign.critics._calibration import CalibratedCritic, Calibration, keys_of
 from polyalign.critics._likelihood import NAMES as LIKELIHOOD_NAMES
 from polyalign.critics._likelihood import Likelihood
 from polyalign.critics._likelihood import from_saved as likelihood_from_saved
-from polyalign.critics._sides import Rows, examples_of, keys_of
+from polyalign.critics._sides import Rows, examples_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -33,7 +32,7 @@ _NODES = ("roots", "column", "threshold", "missing_left", "left", "right", "valu
 _NODE_TYPES = ("uint32", "int32", "float64", "bool", "uint32", "uint32", "float64")
 
 
-class DiscriminativeCritic:
+class DiscriminativeCritic(CalibratedCritic):
     """A classifier of human against machine as a critic: −ln of the probability that a person wrote the response.
 
     Boosted trees over the features of a response (with its prompt), its support distance and lexical surprisals where a
@@ -165,46 +164,6 @@ class DiscriminativeCritic:
         return _core.ngram_scores(list(responses), _MOST_CHARACTERS, self._weights, self._threads) + np.float32(
             self._bias
         )
-
-    def percentile(
-        self, responses: Sequence[str], buckets: Sequence[str | None], prompts: Sequence[Any] | None = None
-    ) -> npt.NDArray[np.float32]:
-        """Return how far out responses are among held-out humans of their buckets, 0 to 1.
-
-        Raises
-        ------
-        ValueError
-            It is not calibrated.
-        """
-        if self.calibration is None:
-            raise ValueError("the critic is not calibrated: calibrate it with humans that it was not trained on")
-        return self.calibration.percentile(self.score(responses, buckets, prompts), buckets)
-
-    def calibrate(
-        self,
-        responses: Sequence[str],
-        buckets: Sequence[str],
-        *,
-        prompts: Sequence[Any] | None = None,
-        min_count: int = MIN_COUNT,
-    ) -> DiscriminativeCritic:
-        """Return it calibrated with humans that it was not trained on.
-
-        Raises
-        ------
-        ValueError
-            It was trained on more than half of them (with their prompts); too few of them.
-        """
-        keys = keys_of(responses, prompts)
-        seen = np.isin(keys, self._trained)
-        if seen.mean() > 0.5:
-            raise ValueError(
-                f"{int(seen.sum()):,} of {counted(len(responses), 'human')} are what the critic was trained on: "
-                "calibrate it with others"
-            )
-        scores = self.score(responses, buckets, prompts)
-        self.calibration = Calibration.fit(scores, buckets, axes=axis_names(self.schema), min_count=min_count)
-        return self
 
     def save(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Save it as a folder.

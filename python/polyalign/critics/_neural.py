@@ -15,9 +15,9 @@ from polyalign._io.extras import training_module
 from polyalign.buckets import BucketSchema, _ids
 from polyalign.buckets._schema import axis_names
 from polyalign.critics import _saved
-from polyalign.critics._calibration import MIN_COUNT, Calibration
+from polyalign.critics._calibration import CalibratedCritic, Calibration, keys_of
 from polyalign.critics._encoder import Known, as_encoder, check_cut, named_encoder
-from polyalign.critics._sides import Rows, examples_of, keys_of
+from polyalign.critics._sides import Rows, examples_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -34,7 +34,7 @@ _MARGIN, _PAIRS_A_STEP, _ROWS_A_STEP = 0.1, 8, 16
 _TENSORS = ("parts", "hidden.weight", "hidden.bias", "out.weight", "out.bias")
 
 
-class NeuralCritic:
+class NeuralCritic(CalibratedCritic):
     """An encoder's vector of a response, and of its prompt where there are prompts, with the bucket's; a network.
 
     The encoder is frozen: its vectors are made once, and kept in `cache`. A bucket is the mean of vectors that stand
@@ -202,45 +202,6 @@ class NeuralCritic:
         scores = _gelu(hidden) @ network["out.weight"].T + network["out.bias"]
         found: npt.NDArray[np.float32] = np.logaddexp(np.float32(0), scores[:, 0]).astype(np.float32)
         return found
-
-    def percentile(
-        self, responses: Sequence[str], buckets: Sequence[str | None], prompts: Sequence[Any] | None = None
-    ) -> npt.NDArray[np.float32]:
-        """Return how far out responses are among held-out humans of their buckets, 0 to 1.
-
-        Raises
-        ------
-        ValueError
-            It is not calibrated.
-        """
-        if self.calibration is None:
-            raise ValueError("the critic is not calibrated: calibrate it with humans that it was not trained on")
-        return self.calibration.percentile(self.score(responses, buckets, prompts), buckets)
-
-    def calibrate(
-        self,
-        responses: Sequence[str],
-        buckets: Sequence[str],
-        *,
-        prompts: Sequence[Any] | None = None,
-        min_count: int = MIN_COUNT,
-    ) -> NeuralCritic:
-        """Return it calibrated with humans that it was not trained on.
-
-        Raises
-        ------
-        ValueError
-            It was trained on more than half of them; too few of them.
-        """
-        seen = np.isin(keys_of(responses, prompts), self._trained)
-        if seen.mean() > 0.5:
-            raise ValueError(
-                f"{int(seen.sum()):,} of {len(responses):,} humans are what the critic was trained on: "
-                "calibrate it with others"
-            )
-        scores = self.score(responses, buckets, prompts)
-        self.calibration = Calibration.fit(scores, buckets, axes=self._axes, min_count=min_count)
-        return self
 
     def _is_bucket(self, bucket: str | None) -> bool:
         try:

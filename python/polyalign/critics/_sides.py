@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from polyalign._io import responses as texts_of
 from polyalign._text.words import counted
 from polyalign.critics import attacks
 from polyalign.critics._calibration import MIN_COUNT
@@ -119,13 +118,3 @@ def _attacks(rows: Rows, seed: int) -> Iterator[list[str | None]]:
     if rows.prompts is None:
         learnt.remove("other_prompt")
     yield from attacks.battery(rows.responses, rows.buckets, attacks=learnt, seed=seed).values()
-
-
-def keys_of(responses: Sequence[str], prompts: Sequence[Any] | None) -> npt.NDArray[np.uint64]:
-    """Return a hash of each response with its prompt."""
-    asked = texts_of.prompts(prompts) or [None] * len(responses)
-    told = (
-        repr((text, prompt)).encode("utf-8", "surrogatepass") for text, prompt in zip(responses, asked, strict=True)
-    )
-    found = [int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "big") for key in told]
-    return np.array(found, dtype=np.uint64)

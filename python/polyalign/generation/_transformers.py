@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import torch
 import transformers
 from transformers import GenerationConfig
 
+from polyalign._io.models import evaluating, generating_by
 from polyalign.generation import _local
 from polyalign.generation._engine import Answer, Key, Request
 from polyalign.generation._noise import greedy_processor
@@ -159,7 +159,7 @@ class TransformersEngine:
         if not parts:
             return
         model = self.loaded()
-        with _evaluating(model):
+        with evaluating(model):
             for part in parts:
                 yield self._in_memory(model, part, sampling, stops)
 
@@ -194,7 +194,7 @@ class TransformersEngine:
             pad_token_id=pad,
         )
         device = model.get_input_embeddings().weight.device
-        with torch.inference_mode(), _generating_by(model, config):
+        with torch.inference_mode(), generating_by(model, config):
             output = model.generate(
                 input_ids=ids.to(device),
                 attention_mask=mask.to(device),
@@ -331,28 +331,3 @@ def _state_hash(model: Any) -> str:
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
         digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
-
-
-@contextmanager
-def _evaluating(model: Any) -> Iterator[None]:
-    was_training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(was_training)
-
-
-@contextmanager
-def _generating_by(model: Any, config: GenerationConfig) -> Iterator[None]:
-    """Put a config in the place of the model's: `generate` takes what is None from there."""
-    holders = [model, *([model.get_base_model()] if hasattr(model, "get_base_model") else [])]
-    holders = [holder for holder in holders if "generation_config" in vars(holder)]
-    kept = [holder.generation_config for holder in holders]
-    for holder in holders:
-        holder.generation_config = config
-    try:
-        yield
-    finally:
-        for holder, own in zip(holders, kept, strict=True):
-            holder.generation_config = own

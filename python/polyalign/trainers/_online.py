@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig
 
+from polyalign._io.models import evaluating, generating_by
 from polyalign.trainers._prepare.ends import stop_tokens
 from polyalign.trainers._trl import DistributedBackend, pad, unwrap_model_for_generation
 
@@ -102,7 +103,7 @@ def sample(
         ) as unwrapped,
         torch.no_grad(),
         DistributedBackend(accelerator).summon_full_params(model, recurse=False),
-        _evaluating(unwrapped),
+        evaluating(unwrapped),
     ):
         ends = stop_tokens(unwrapped, tokenizer)
         config = GenerationConfig(
@@ -117,7 +118,7 @@ def sample(
             eos_token_id=ends,
             pad_token_id=tokenizer.pad_token_id,
         )
-        with _generating_by(unwrapped, config):
+        with generating_by(unwrapped, config):
             for part in np.array_split(order, calls):
                 # Sharded models generate in step: a process that has no more prompts answers one again.
                 answered = [prompts[at] for at in part] or [prompts[order[-1]]]
@@ -175,28 +176,3 @@ def _without_balance(model: Any) -> dict[str, bool]:
 def _until(row: list[int], ends: set[int]) -> list[int]:
     stop = next((at for at, token in enumerate(row) if token in ends), len(row) - 1)
     return row[: stop + 1]
-
-
-@contextmanager
-def _evaluating(model: Any) -> Iterator[None]:
-    was_training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(was_training)
-
-
-@contextmanager
-def _generating_by(model: Any, config: GenerationConfig) -> Iterator[None]:
-    """Put a config in the place of the model's: `generate` takes what is None from there."""
-    holders = [model, *([model.get_base_model()] if hasattr(model, "get_base_model") else [])]
-    holders = [holder for holder in holders if "generation_config" in vars(holder)]
-    kept = [holder.generation_config for holder in holders]
-    for holder in holders:
-        holder.generation_config = config
-    try:
-        yield
-    finally:
-        for holder, own in zip(holders, kept, strict=True):
-            holder.generation_config = own

@@ -1,0 +1,33 @@
+"""Models of transformers, for a while in another state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+@contextmanager
+def evaluating(model: Any) -> Iterator[None]:
+    """Put a model in evaluation mode, without dropout, and back in what it was in."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
+
+
+@contextmanager
+def generating_by(model: Any, config: Any) -> Iterator[None]:
+    """Put a generation config in the place of the model's: `generate` takes what is None from there."""
+    holders = [model, *([model.get_base_model()] if hasattr(model, "get_base_model") else [])]
+    holders = [holder for holder in holders if "generation_config" in vars(holder)]
+    kept = [holder.generation_config for holder in holders]
+    for holder in holders:
+        holder.generation_config = config
+    try:
+        yield
+    finally:
+        for holder, own in zip(holders, kept, strict=True):
+            holder.generation_config = own
