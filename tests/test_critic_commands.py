@@ -219,19 +219,34 @@ def test_samples_of_others_compare_nothing(
         assert "no human responses to compare on with the id of a sample" in error and why in error
 
 
-def test_a_group_trains_or_calibrates() -> None:
+@pytest.mark.parametrize("dense", [False, True])
+def test_a_group_is_for_one_thing(dense: bool) -> None:
     """One row of a group has a sample, and stands before or after the others."""
+    groups = [f"g{at}" for at in range(300)]
     for order in ((False, True), (True, False)):
-        parts = _Parts(100, whole=False)
+        parts = _Parts(100, whole=False, dense=dense)
         for sampled in order:
-            for group in (f"g{at}" for at in range(60)):
+            for group in groups:
                 row = {"response": "So.", "bucket": EN, "prompt": None, "group": group, "id": f"{group} {sampled}"}
-                has = sampled and group > "g3"
+                has = sampled and (dense or group > "g7")
                 into = parts.keep(row, has)
                 if into is not None:
                     into.add(row, "Sure." if has else None)
-        assert len(parts["samples"]) == 36 and parts["held"].groups
-        assert not set(parts["held"].groups) & set(parts["samples"].groups)
+        learnt = {*parts["samples"].groups, *parts["without"].groups}
+        held, rest = set(parts["held"].groups), set(filter(parts.is_rest, groups))
+        assert all((learnt, held, rest, parts["samples"].groups))
+        assert not (learnt & held or learnt & rest or held & rest)
+        assert set(filter(parts.is_not_held, groups)) == set(groups) - held
+
+
+def test_every_row_may_have_a_sample(folder: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    samples = [{"id": f"r{at}", "response": machine(rng, EN if at % 2 else ZH)} for at in range(900)]
+    write_jsonl(tmp_path / "samples.jsonl", samples)
+    critic, told = train("ensemble", folder / "bucketed", samples=tmp_path / "samples.jsonl")
+    assert list(critic.critics) == ["support", "lexical", "discriminative"]
+    assert min(told["rows"][name] for name in ("with samples", "calibration", "lexical")) > 40
+    assert critic.score(["Well, the train is late again."], [EN]) < critic.score([machine(rng, EN)], [EN])
 
 
 def test_an_interruption_says_what_is_there(

@@ -88,6 +88,8 @@ def test_support_percentiles_are_the_references(critic: SupportCritic) -> None:
     known = critic.reference.score(TEXTS, buckets, support=(0.2, 0.8), min_count=5)["percentile"].to_pylist()
     assert found[0] == np.float32(known[0])
     assert found[TEXTS.index("")] == 1
+    near, far = critic.percentile(["Xq!!! " * 3, "Xq!!! " * 300], [BUCKET] * 2)
+    assert 1 - 1 / 257 <= near < far < 1
     assert np.isnan(found[-1])
 
 
@@ -103,7 +105,7 @@ def slow_percentile(humans: list[float], score: float) -> float:
     lower, upper = [h for h in humans if h < score], [h for h in humans if h > score]
     if not upper:
         spread = float(np.std(humans)) or max(humans) or 1.0
-        return 1 - (1 - rank(max(humans))) * float(np.exp(-(score - max(humans)) / spread))
+        return 1 - (1 - rank(max(humans))) / (1 + (score - max(humans)) / spread)
     low, low_rank = (max(lower), rank(max(lower))) if lower else (0.0, 0.0)
     return low_rank + (rank(min(upper)) - low_rank) * (score - low) / (min(upper) - low)
 

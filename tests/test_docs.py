@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,7 +20,7 @@ import pytest
 import zstandard
 
 import polyalign
-from conftest import ROOT, clean_environment, write_jsonl
+from conftest import ROOT, clean_environment, conversation, write_jsonl
 from polyalign import cli
 
 NAME = attrgetter("name")
@@ -33,6 +35,14 @@ def blocks(page: Path, language: str) -> list[str]:
 def workplace(tmp_path: Path, corpus: Path, tokenizer_file: Path) -> Path:
     """A folder with the files that the documentation speaks of."""
     assert corpus.parent == tmp_path
+    # Enough that differ to train a critic on.
+    with corpus.open("a", encoding="utf-8") as file:
+        for number in range(60, 600):
+            record: Any = conversation(
+                number, ("en", "zh")[number % 2], turns=1 + number % 3 // 2, words=1 + number % 7
+            )
+            record["messages"][-1]["content"] += f" {number}"
+            file.write(json.dumps(record, ensure_ascii=False) + "\n")
     (tmp_path / "tokenizer.json").write_bytes(tokenizer_file.read_bytes())
     (tmp_path / "notes.txt").write_text("Some notes.\n")
     (tmp_path / "corpus").mkdir()
@@ -43,7 +53,7 @@ def workplace(tmp_path: Path, corpus: Path, tokenizer_file: Path) -> Path:
     ]
     for name in ("answers", "labelled"):
         write_jsonl(tmp_path / f"{name}.jsonl", answers)
-    samples = [{"id": f"r{number}", "response": f"Great question! It is Paris, {number}."} for number in range(60)]
+    samples = [{"id": f"r{number}", "response": f"Great question! It is Paris, {number}."} for number in range(600)]
     write_jsonl(tmp_path / "samples.jsonl", samples)
     preferences = [{"prompt": "Where is it?", "chosen": "It is here.", "rejected": f"As an AI, {n}."} for n in range(9)]
     write_jsonl(tmp_path / "preferences.jsonl", preferences)

@@ -367,7 +367,8 @@ def test_every_feature_has_a_chinese_name() -> None:
     assert set(names["definitions"]) == set(features)
     assert set(names["groups"]) == {group.lower() for group in re.findall(r"^ {4}(\w+) \{$", table, re.MULTILINE)}
     assert set(names["units"]) >= set(re.findall(r'=> \{ \("([^"]+)", ', text))
-    assert set(names["languages"]) >= set(re.findall(r'Self::\w+ => "([\w, ]+)"', text.split("impl Languages", 1)[1]))
+    languages = (registry.parent / "language.rs").read_text("utf-8").split("impl Languages", 1)[1]
+    assert set(names["languages"]) >= set(re.findall(r'Self::\w+ => "([\w, ]+)"', languages))
 
 
 # --- The terminal.

@@ -271,6 +271,7 @@ class _Curve:
     def __call__(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         found = np.interp(values, self.scores, self.ranks)
         furthest = self.scores[-1]
-        tail = 1 - self.beyond * np.exp(-np.maximum(values - furthest, 0) / self.scale)
+        # Slowly, so that float32 tells even far ones apart.
+        tail = 1 - self.beyond / (1 + np.maximum(values - furthest, 0) / self.scale)
         found = np.where(values > furthest, tail, found)
         return np.where(np.isnan(values), np.nan, found)

@@ -91,13 +91,17 @@ class SupportCritic:
     ) -> npt.NDArray[np.float32]:
         """Return how far out responses are: the share of the bucket's humans that are closer, of those in the sample.
 
-        NaN where nobody can be asked; 1 for what can't be measured.
+        Beyond all n of a full sample it rises from n/(n + 1) with the distance. NaN where nobody can be asked; 1 for
+        what can't be measured.
         """
         import numpy as np
 
         named = [bucket or "" for bucket in buckets]
         scores = self.reference.score(responses, named, prompts=prompts, **self._asked)
         found = np.asarray(scores["percentile"].to_pylist(), dtype=np.float32)
+        beyond, sampled = found == 1, self.reference.sample_size
+        distances = np.asarray(scores["distance"].to_pylist(), dtype=np.float32)
+        found[beyond] = 1 - 1 / (1 + sampled) / (1 + distances[beyond])
         served = np.array([humans is not None for humans in scores["served_by"].to_pylist()], dtype=bool)
         found[np.isnan(found) & served] = 1.0
         return found

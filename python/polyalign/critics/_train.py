@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 Kind = Literal["support", "lexical", "discriminative", "embedding", "neural", "ensemble"]
 KINDS: tuple[Kind, ...] = ("support", "lexical", "discriminative", "embedding", "neural", "ensemble")
 _LEARNT_OF_SAMPLES = ("discriminative", "neural")
-#: Of the groups without samples, what a classifier learns people by, and what calibrates the ensemble.
-_LEARNT, _CALIBRATED = 0.1, 0.1
+#: Groups whose hash is below the first calibrate the ensemble. Below the second the classifier learns by them, below
+#: the third where most rows have samples, which are for other things as well then.
+_CALIBRATED, _LEARNT, _LEARNT_DENSE = 0.1, 0.2, 0.6
 #: At most so many of them.
 _WITHOUT, _HELD = 5_000, 20_000
 _CHUNK = 10_000
@@ -180,9 +181,10 @@ def train(
 ) -> tuple[Any, dict[str, Any]]:
     """Train a critic on a bucketed corpus.
 
-    Rows are parted by the hash of their group, so that nothing is calibrated on what it was trained on: those with a
-    sample, and a tenth of the others, are for the classifier, a tenth calibrates the ensemble, and all the rest is the
-    lexical critic's. A reference, where none is given, is of all but those that calibrate: it knows no row by itself.
+    Rows are parted by the hash of their group, so that nothing is calibrated on what it was trained on: a tenth
+    calibrates the ensemble; the classifier learns by those with a sample, and by a tenth without; all the rest is the
+    lexical critic's. Where most rows have samples the classifier has half of all, and the lexical critic four tenths. A
+    reference, where none is given, is of all but those that calibrate: it knows no row by itself.
 
     Parameters
     ----------
@@ -231,7 +233,8 @@ def train(
         return _embedding(rows, schema, encoder, threads)
     skipped = Skipped()
     sampled = {} if samples is None else read_samples(samples, reading or _read.Reading(threads=threads), skipped)
-    parts = _Parts(max_humans, whole=kind == "lexical")
+    dense = rows.count is not None and 2 * len(sampled) > rows.count
+    parts = _Parts(max_humans, whole=kind == "lexical", dense=dense)
     met = read_humans(rows, sampled, parts.keep, skipped)
     if samples is not None and len(met) < MIN_COUNT:
         raise ValueError(
@@ -272,10 +275,14 @@ def train(
 
 
 class _Parts:
-    """Which row is for what; of each part no more than twice what is wanted is held."""
+    """Which row is for what, by the hash of its group; of each part no more than twice what is wanted is held."""
 
-    def __init__(self, most: int, *, whole: bool) -> None:
-        self.most, self.whole = {"samples": most, "without": min(_WITHOUT, most), "held": _HELD}, whole
+    def __init__(self, most: int, *, whole: bool, dense: bool) -> None:
+        self.most, self.whole, self.dense = (
+            {"samples": most, "without": min(_WITHOUT, most), "held": _HELD},
+            whole,
+            dense,
+        )
         self._parts = {name: Humans() for name in self.most}
         self._sampled: set[str] = set()
         self.seen = 0
@@ -290,28 +297,29 @@ class _Parts:
         return self._parts[name]
 
     def _part(self, group: str, sampled: bool) -> str | None:
-        if sampled:
+        place = share_of(group)
+        if place < _CALIBRATED:
+            return "held"
+        if sampled and (not self.dense or place < _LEARNT_DENSE):
             self._sampled.add(group)
             return "samples"
-        place = share_of(group)
-        if place < _LEARNT:
-            return "without"
-        return "held" if place < _LEARNT + _CALIBRATED else None
+        return "without" if place < self._learnt else None
 
     def __getitem__(self, name: str) -> Humans:
-        part = self._parts[name]
-        if name == "held":  # a group that trains may have been known as one only by a later row
-            part = part.taken([at for at, group in enumerate(part.groups) if group not in self._sampled])
-        return part.lowest(self.most[name])
+        return self._parts[name].lowest(self.most[name])
+
+    @property
+    def _learnt(self) -> float:
+        return _LEARNT_DENSE if self.dense else _LEARNT
 
     def is_rest(self, group: str) -> bool:
         """Whether no row of a group is for the classifier or the calibration."""
-        return self.whole or (share_of(group) >= _LEARNT + _CALIBRATED and group not in self._sampled)
+        return self.whole or (share_of(group) >= self._learnt and group not in self._sampled)
 
     @staticmethod
     def is_not_held(group: str) -> bool:
         """Whether no row of a group calibrates the ensemble."""
-        return not _LEARNT <= share_of(group) < _LEARNT + _CALIBRATED
+        return share_of(group) >= _CALIBRATED
 
     def told(self) -> dict[str, int]:
         """Return how many rows are for what, but for the rest."""

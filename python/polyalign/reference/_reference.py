@@ -312,6 +312,11 @@ class Reference:
         return str(self._info["variant"])
 
     @property
+    def sample_size(self) -> int:
+        """Rows of feature values kept of each bucket, at the most."""
+        return int(self._info["sample_size"])
+
+    @property
     def keep_thinking(self) -> bool:
         """Whether reasoning counts as part of a response, in what was counted and in what is scored."""
         return bool(self._info["keep_thinking"])
