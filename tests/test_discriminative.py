@@ -94,6 +94,7 @@ def test_the_same_input_gives_the_same_bytes(critic: DiscriminativeCritic, tmp_p
     assert loaded.score(texts, asked).tobytes() == critic.score(texts, asked).tobytes()
     assert loaded.percentile(texts, asked).tobytes() == critic.percentile(texts, asked).tobytes()
     assert np.isnan(loaded.score(["So."], ["nonsense"]))[0]
+    assert not np.isnan(loaded.score(["So."], ["xx|single|qa|short"]))[0]
 
 
 def test_what_was_saved_and_damaged_is_refused(critic: DiscriminativeCritic, tmp_path: Path) -> None:
@@ -291,7 +292,9 @@ class Backwards(Constant):
 def test_a_critic_worse_than_chance_is_named() -> None:
     humans, buckets, samples = rows(100, 6)
     found = compare({"backwards": Backwards()}, humans, buckets, samples)
-    assert any(f"backwards is worse than chance in {EN}: samples" in line for line in found.faults())
+    lines = [line for line in found.faults() if "worse than chance" in line]
+    assert any(f"in {EN}: samples is closer" in line for line in lines), lines
+    assert len(lines) == len({line.split(": ")[1].split()[0] for line in lines})
     with pytest.raises(ValueError, match="no critic to compare"):
         compare({}, humans, buckets)
     with pytest.raises(ValueError, match="100 responses and 99 samples"):

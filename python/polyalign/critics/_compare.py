@@ -14,6 +14,7 @@ import numpy as np
 
 from polyalign._io.output import publishing
 from polyalign._io.progress import row_bar
+from polyalign._text.words import counted
 from polyalign.critics import attacks
 from polyalign.critics._auroc import Auroc, auroc, combined
 from polyalign.critics._calibration import MIN_COUNT
@@ -398,10 +399,19 @@ def _faults(report: CriticReport) -> Iterator[str]:
     name = report.name
     if report.collapsed:
         yield report.collapsed
+    below: dict[str, list[str]] = {}
     for test, bucket in report.worse_than_chance():
-        found = report.tests[test][bucket]
-        where = "over all buckets" if bucket == ALL else f"in {bucket}"
-        yield f"{name} is worse than chance {where}: {test} is closer than humans ({_cell(found)}); don't train on it"
+        below.setdefault(test, []).append(bucket)
+    for test, buckets in below.items():
+        found = report.tests[test]
+        worst = min(buckets, key=lambda bucket: found[bucket].value)
+        where = "over all buckets" if worst == ALL else f"in {worst}"
+        more = len(set(buckets) - {ALL, worst})
+        others = f", and in {counted(more, 'bucket')} more" if more else ""
+        yield (
+            f"{name} is worse than chance {where}{others}: {test} is closer than humans ({_cell(found[worst])}); don't "
+            "train on it there"
+        )
     constant = report.tests.get("constant", {}).get(ALL)
     if constant is not None and constant.high < 0.5:
         yield (

@@ -21,6 +21,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -365,9 +366,14 @@ def _cut(texts: Sequence[str], languages: Sequence[str]) -> list[_Text]:
     return [_Text.of(text, found) for text, found in zip(texts, words, strict=True)]
 
 
+@cache
 def is_language(language: str) -> bool:
     """Whether it is a code that the engine takes; others are cut letter for letter."""
-    return 2 <= len(language) <= 3 and language.isascii() and language.isalpha()
+    try:
+        _core.cut_words([""], [language])
+    except ValueError:
+        return False
+    return True
 
 
 def _is_unspaced(text: str) -> bool:
