@@ -125,6 +125,7 @@ def test_the_usual_axes_are_the_engines() -> None:
 )
 @example(["q|a", "100%"])
 @example(["a", "b\x1f"])
+@example(["0", " * "])
 def test_ids_that_the_engine_writes_are_read(values: list[str]) -> None:
     schema = BucketSchema(axes=["language", "first", "second"])
     record = {"prompt": "Why?", "response": "So.", "language": "en", "first": values[0], "second": values[1]}

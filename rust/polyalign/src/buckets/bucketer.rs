@@ -7,6 +7,7 @@ use super::language;
 use super::length::{LengthHistograms, bin};
 use super::schema::{Axis, BucketSchema, LengthEdges, LengthUnit};
 use super::table::BucketTable;
+use super::target::ALL;
 use super::track;
 use super::unassigned::Unassigned;
 use crate::error::{quoted, shown};
@@ -344,10 +345,13 @@ impl Rules {
     }
 }
 
-/// Refuses a text in a label's place: buckets are kept with their names.
+/// Refuses a text in a label's place, as buckets are kept with their names; and what stands for all labels.
 fn check_label(axis: &str, raw: Option<&str>) -> Result<(), String> {
-    match raw.map(str::trim).filter(|raw| raw.len() > MAX_PART) {
+    match raw.map(str::trim).filter(|raw| raw.len() > MAX_PART || *raw == ALL) {
         None => Ok(()),
+        Some(ALL) => {
+            Err(format!("{axis} `{ALL}` stands for all labels where buckets are named: give it another"))
+        }
         Some(raw) => Err(format!(
             "{axis} {} has {} bytes, more than the {MAX_PART} of a label",
             quoted(raw),
