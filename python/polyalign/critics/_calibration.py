@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -183,7 +184,7 @@ def _levels(bucket: str, axes: Sequence[str]) -> list[str]:
     return found
 
 
-class CalibratedCritic:
+class CalibratedCritic(ABC):
     """A critic that was trained on some humans and is calibrated with others."""
 
     schema: BucketSchema
@@ -191,11 +192,11 @@ class CalibratedCritic:
     #: Hashes of the humans that it was trained on, with their prompts.
     _trained: npt.NDArray[np.uint64]
 
+    @abstractmethod
     def score(
         self, responses: Sequence[str], buckets: Sequence[str | None], prompts: Sequence[Any] | None = None
     ) -> npt.NDArray[np.float32]:
         """Score responses."""
-        raise NotImplementedError
 
     def percentile(
         self, responses: Sequence[str], buckets: Sequence[str | None], prompts: Sequence[Any] | None = None
