@@ -171,7 +171,7 @@ def compare(
     humans = _Humans(list(responses), list(buckets), prompts)
     tests = dict(_tests(humans, samples, older, seed))
     support = next((critic for critic in critics.values() if type(critic).__name__ == "SupportCritic"), None)
-    trial = _Trial(humans, tests, support, steps, seed)
+    trial = _Trial(humans, tests, support, _distances(support, humans, tests.get(SAMPLES)), steps, seed)
     asked = len(critics) * (len(humans.texts) + sum(len(of.texts) for of in tests.values()))
     with row_bar(asked, progress) as update:
         reports = {name: _judged(name, critic, trial, update) for name, critic in critics.items()}
@@ -212,12 +212,11 @@ def _tests(
             [humans.texts[row] for row in rows], [samples[row] or "" for row in rows], humans.at(rows)[0]
         )
         yield EQUAL, _Test(rows, cut, own)
-    for name, texts in attacks.battery(humans.texts, humans.buckets, seed=seed).items():
+    made = attacks.battery(humans.texts, humans.buckets, seed=seed)
+    for name, texts in made.items():
         yield name, _test(texts)
-    lengthening = [name for name in attacks.ATTACKS if name not in _ONE_LENGTH]
-    fitted = attacks.battery(humans.texts, humans.buckets, attacks=lengthening, human_length=True, seed=seed)
-    for name, texts in fitted.items():
-        yield name + _AT_HUMAN_LENGTH, _test(texts)
+    for name in (name for name in made if name not in _ONE_LENGTH):
+        yield name + _AT_HUMAN_LENGTH, _test(attacks.at_human_length(made[name], humans.texts, humans.buckets))
 
 
 def _test(texts: Sequence[str | None]) -> _Test:
@@ -232,6 +231,8 @@ class _Trial:
     humans: _Humans
     tests: Mapping[str, _Test]
     support: Critic | None
+    distances: npt.NDArray[np.float32] | None
+    """Its scores of the humans, and of their samples after them."""
     steps: int
     seed: int
 
@@ -257,7 +258,7 @@ def _judged(name: str, critic: Critic, trial: _Trial, update: Callable[[int], ob
         name,
         found,
         _uniform(critic, humans),
-        _spearman(critic, trial, scores, sides.get(SAMPLES)),
+        {} if critic is trial.support else _spearman(trial, scores, sides.get(SAMPLES)),
         per_second,
         int(np.isnan(scores).sum()),
         _collapsed(scores, humans, name),
@@ -305,25 +306,27 @@ def _from_uniform(shares: npt.NDArray[np.float32]) -> float:
     return float(np.abs(values - middle).max())
 
 
-def _spearman(
-    critic: Critic, trial: _Trial, scores: npt.NDArray[np.float32], side: npt.NDArray[np.float32] | None
-) -> dict[str, float]:
-    humans, support, samples = trial.humans, trial.support, trial.tests.get(SAMPLES)
-    if support is None or critic is support:
+def _distances(support: Critic | None, humans: _Humans, samples: _Test | None) -> npt.NDArray[np.float32] | None:
+    if support is None:
+        return None
+    own = ask(support, humans.texts, humans.buckets, humans.prompts)
+    return own if samples is None else np.concatenate([own, ask(support, samples.texts, *humans.at(samples.rows))])
+
+
+def _spearman(trial: _Trial, scores: npt.NDArray[np.float32], side: npt.NDArray[np.float32] | None) -> dict[str, float]:
+    humans, theirs, samples = trial.humans, trial.distances, trial.tests.get(SAMPLES)
+    if theirs is None:
         return {}
-    ours, theirs, buckets = scores, ask(support, humans.texts, humans.buckets, humans.prompts), list(humans.buckets)
+    ours, buckets = scores, humans.buckets
     if samples is not None and side is not None:
-        of, prompts = humans.at(samples.rows)
-        ours = np.concatenate([ours, side])
-        theirs = np.concatenate([theirs, ask(support, samples.texts, of, prompts)])
-        buckets += of
-    each = {bucket: _rank_correlation(ours[rows], theirs[rows]) for bucket, rows in _places(buckets).items()}
-    counted = {bucket: len(rows) for bucket, rows in _places(buckets).items()}
-    shown = {bucket: value for bucket, value in each.items() if counted[bucket] >= _SHOWN and not math.isnan(value)}
-    total = sum(counted[bucket] for bucket in shown)
+        ours, buckets = np.concatenate([ours, side]), buckets + humans.at(samples.rows)[0]
+    places = {bucket: rows for bucket, rows in _places(buckets).items() if len(rows) >= _SHOWN}
+    each = {bucket: _rank_correlation(ours[rows], theirs[rows]) for bucket, rows in places.items()}
+    shown = {bucket: value for bucket, value in each.items() if not math.isnan(value)}
+    total = sum(len(places[bucket]) for bucket in shown)
     if not total:
         return {}
-    return {ALL: math.fsum(counted[bucket] * value for bucket, value in shown.items()) / total, **shown}
+    return {ALL: math.fsum(len(places[bucket]) * value for bucket, value in shown.items()) / total, **shown}
 
 
 def _rank_correlation(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> float:

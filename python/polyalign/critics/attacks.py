@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from polyalign.critics._protocol import Critic
 
-__all__ = ["ATTACKS", "battery", "equal_length", "hill_climb"]
+__all__ = ["ATTACKS", "at_human_length", "battery", "equal_length", "hill_climb"]
 
 _OPENING_WORDS, _LOOPS = 6, 10
 # So often another's text is looked for in a bucket where most say the same.
@@ -249,15 +249,41 @@ def battery(
     if unknown:
         raise ValueError(f"no attack is called {unknown[0]!r}: there are {', '.join(ATTACKS)}")
     languages = languages_of(buckets)
-    cut = _cut(responses, languages)
-    humans = _Humans(responses, buckets, languages, cut)
+    humans = _Humans(responses, buckets, languages, _cut(responses, languages))
     made = {}
     for name in chosen:
         key = zlib.crc32(name.encode())
         made[name] = [ATTACKS[name](humans, at, np.random.default_rng([seed, key, at])) for at in range(len(responses))]
         if human_length:
-            made[name] = _fitted(made[name], cut, languages)
+            made[name] = at_human_length(made[name], responses, buckets)
     return made
+
+
+def at_human_length(texts: Sequence[str | None], responses: Sequence[str], buckets: Sequence[str]) -> list[str | None]:
+    """Cut what is longer than the response that it is made of at as many words as that has.
+
+    Parameters
+    ----------
+    texts : sequence of str or None, length n
+    responses : sequence of str, length n
+    buckets : sequence of str, length n
+        The first part is the language.
+
+    Returns
+    -------
+    list of str or None, length n
+
+    Examples
+    --------
+    >>> at_human_length(["Well, I think that it rains."], ["It rains."], ["en|single|qa|short"])
+    ['Well, I']
+    """
+    languages = languages_of(buckets)
+    cut = _cut([text or "" for text in texts], languages), _cut(responses, languages)
+    return [
+        text if text is None or len(own.words) <= len(human.words) else own.first(len(human.words))
+        for text, own, human in zip(texts, *cut, strict=True)
+    ]
 
 
 def equal_length(
@@ -378,13 +404,3 @@ def is_language(language: str) -> bool:
 
 def _is_unspaced(text: str) -> bool:
     return " " not in text.strip() and not text.isascii()
-
-
-def _fitted(made: Sequence[str | None], humans: Sequence[_Text], languages: Sequence[str]) -> list[str | None]:
-    """Cut what is longer than the human response."""
-    cut = _cut([text or "" for text in made], languages)
-    fitted = []
-    for text, own, human in zip(made, cut, humans, strict=True):
-        longer = len(own.words) > len(human.words)
-        fitted.append(own.first(len(human.words)) if text is not None and longer else text)
-    return fitted
