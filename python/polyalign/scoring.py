@@ -23,8 +23,9 @@ from polyalign._io import manifests
 from polyalign._io.output import publishing
 from polyalign._io.progress import row_bar
 from polyalign._io.sources import local_inputs, local_output
-from polyalign.critics import ask, ask_percentiles, check_scores, is_calibrated
+from polyalign.critics import check_scores, is_calibrated
 from polyalign.critics._given import as_critic, schema_of
+from polyalign.critics._protocol import ask_both
 from polyalign.pairs import _read
 
 if TYPE_CHECKING:
@@ -200,8 +201,8 @@ class _Work:
             responses = [texts[each].response for each in at]  # type: ignore[union-attr]
             prompts = [texts[each].prompt for each in at]  # type: ignore[union-attr]
             buckets = [lines[each][2] for each in at]
-            for name, asks in zip(found, (ask, ask_percentiles), strict=False):
-                found[name][at] = asks(self.critic, responses, buckets, prompts)
+            for name, values in zip(found, ask_both(self.critic, responses, buckets, prompts), strict=False):
+                found[name][at] = values
             scores = found[_SCORE][at]
             known = np.flatnonzero(~np.isnan(scores)).tolist()
             check_scores(

@@ -112,6 +112,24 @@ def ask_percentiles(
     return _asked(critic, "percentile", responses, buckets, prompts)
 
 
+def ask_both(
+    critic: Any,
+    responses: Sequence[str],
+    buckets: Sequence[str | None],
+    prompts: Sequence[Any] | None = None,
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]:
+    """Return scores, and percentiles of a critic that is calibrated; responses are measured once where that will do."""
+    scores = ask(critic, responses, buckets, prompts)
+    if not is_calibrated(critic):
+        return scores, None
+    from polyalign.critics._calibration import Calibration
+
+    calibration = getattr(critic, "calibration", None)
+    if isinstance(calibration, Calibration):
+        return scores, calibration.percentile(scores, buckets)
+    return scores, ask_percentiles(critic, responses, buckets, prompts)
+
+
 def is_calibrated(critic: object) -> bool:
     """Whether a critic knows how its scores lie among humans'."""
     return callable(getattr(critic, "percentile", None))

@@ -11,7 +11,7 @@ import numpy as np
 from polyalign._io import json_text
 from polyalign._text.words import place
 from polyalign.critics._compare import Comparison, compare
-from polyalign.critics._protocol import ask, ask_percentiles, is_calibrated
+from polyalign.critics._protocol import ask_both
 from polyalign.critics._train import Humans, Skipped, read_humans, read_samples
 from polyalign.pairs import _read
 
@@ -34,10 +34,9 @@ def score_files(
         buckets = [targets[samples.ids[row].as_py()][0] for row in rows]
         prompts = [targets[samples.ids[row].as_py()][1] for row in rows]
         texts = [samples.responses.text[row].as_py() or "" for row in rows]
-        scores = ask(critic, texts, buckets, prompts)
-        shares = (
-            ask_percentiles(critic, texts, buckets, prompts) if is_calibrated(critic) else np.full(len(rows), np.nan)
-        )
+        scores, shares = ask_both(critic, texts, buckets, prompts)
+        if shares is None:
+            shares = np.full(len(rows), np.nan, dtype=np.float32)
         missing = int(np.isnan(scores).sum())
         told["scored"] += len(rows) - missing
         told["unscored"] += missing
