@@ -22,8 +22,8 @@ from trl import DPOConfig, DPOTrainer
 
 import humans
 import polyalign
+import polyalign.trainers._answering as answering_module
 import polyalign.trainers._online as online_module
-import polyalign.trainers.hdpo as hdpo_module
 import tiny
 import training
 from conftest import write_jsonl
@@ -193,7 +193,7 @@ def fixed(monkeypatch: pytest.MonkeyPatch) -> None:
         return Samples([prompt for prompt in prompts for _ in range(3)], responses, [False] * len(responses))
 
     SAMPLED.clear()
-    monkeypatch.setattr(hdpo_module, "sample", sample)
+    monkeypatch.setattr(answering_module, "sample", sample)
 
 
 SAMPLED: list[tuple[int, ...]] = []
@@ -686,7 +686,7 @@ def test_training_lowers_the_expected_score(tmp_path: Path) -> None:
 def test_it_samples_before_any_forward(data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While no activations are held, and before a sharded model is between forward and backward."""
     found: list[str] = []
-    right, forward = hdpo_module.sample, LlamaModel.forward
+    right, forward = answering_module.sample, LlamaModel.forward
 
     def sample(*given: Any, **named: Any) -> Samples:
         found.append("sample")
@@ -697,7 +697,7 @@ def test_it_samples_before_any_forward(data: Dataset, tmp_path: Path, monkeypatc
             found.append("forward")
         return forward(self, *given, **named)
 
-    monkeypatch.setattr(hdpo_module, "sample", sample)
+    monkeypatch.setattr(answering_module, "sample", sample)
     monkeypatch.setattr(LlamaModel, "forward", counted)
     step(data, tmp_path, (2, 2), critic=Words(), **ONLINE_SETTINGS)
     # Once for all micro-batches; then the samples and the pairs of each.

@@ -3,7 +3,7 @@
 Examples
 --------
 >>> from polyalign.trainers import BucketSFT, HDPO
->>> BucketSFT.__mro__[2].__name__, HDPO.__mro__[2].__name__
+>>> BucketSFT.__bases__[-1].__name__, HDPO.__bases__[-1].__name__
 ('SFTTrainer', 'DPOTrainer')
 """
 

@@ -20,7 +20,25 @@ VARIANTS = ("default", "paper")
 
 
 @dataclass
-class BucketSFTSettings:
+class TrainerSettings:
+    """What both have beside TRL's settings."""
+
+    weight_mean: float | None = field(
+        default=None,
+        metadata={"help": "The mean weight that weights are divided by. Default: that of what trains."},
+    )
+    log_buckets: int = field(
+        default=20,
+        metadata={"help": "So many buckets are logged by name, the others together; bucket_log.csv has all."},
+    )
+    variant: str = field(
+        default="default",
+        metadata={"help": "'paper' weighs and normalises as the paper does.", "choices": list(VARIANTS)},
+    )
+
+
+@dataclass
+class BucketSFTSettings(TrainerSettings):
     """What :class:`~polyalign.trainers.BucketSFTConfig`, which explains it, has beside TRL's settings."""
 
     tau: float | None = field(
@@ -53,26 +71,14 @@ class BucketSFTSettings:
     max_weight: float = field(
         default=10.0, metadata={"help": "The most that an example counts, relative to plain SFT's."}
     )
-    weight_mean: float | None = field(
-        default=None,
-        metadata={"help": "The mean weight that weights are divided by. Default: that of the rows that train."},
-    )
     conditioning: str | None = field(
         default=None,
         metadata={"help": "A system line for every prompt, as '{family}, {length} answer, {language}'."},
     )
-    log_buckets: int = field(
-        default=20,
-        metadata={"help": "So many buckets are logged by name, the others together; bucket_log.csv has all."},
-    )
-    variant: str = field(
-        default="default",
-        metadata={"help": "'paper' weighs and normalises as the paper does.", "choices": list(VARIANTS)},
-    )
 
 
 @dataclass
-class HDPOSettings:
+class HDPOSettings(TrainerSettings):
     """What :class:`~polyalign.trainers.HDPOConfig`, which explains it, has beside TRL's settings."""
 
     eos_token: str | None = field(
@@ -125,18 +131,6 @@ class HDPOSettings:
     eta: float = field(default=0.25, metadata={"help": "How much the column pair_type adds to a pair's weight."})
     weight_min: float = field(default=0.5, metadata={"help": "The smallest weight of a pair."})
     weight_max: float = field(default=3.0, metadata={"help": "The largest weight of a pair."})
-    weight_mean: float | None = field(
-        default=None,
-        metadata={"help": "The mean weight that weights are divided by. Default: that of the pairs that train."},
-    )
-    log_buckets: int = field(
-        default=20,
-        metadata={"help": "So many buckets are logged by name, the others together; bucket_log.csv has all."},
-    )
-    variant: str = field(
-        default="default",
-        metadata={"help": "'paper' weighs and normalises as the paper does.", "choices": list(VARIANTS)},
-    )
 
 
 @contextmanager
