@@ -20,10 +20,10 @@ import pyarrow
 
 import polyalign as pa
 from polyalign import _core, critics
+from polyalign._io import bucketed
 from polyalign.critics import attacks
 from polyalign.critics._score import compare_files
 from polyalign.critics._train import share_of, train
-from polyalign.pairs import _read
 
 _TEST_SHARE = 0.34
 
@@ -69,8 +69,8 @@ def _longer(folder: Path) -> Any:
     """Return the held-out rows in which there are words to shuffle."""
     columns = ["id", "bucket", "prompt", "completion", "group"]
     tables = []
-    for _, _, batch in _read.open_rows("records", str(folder), "test").batches(columns):
-        texts = _read.texts("completion", batch["completion"]).text.to_pylist()
+    for _, _, batch in bucketed.open_rows("records", str(folder), "test").batches(columns):
+        texts = bucketed.texts("completion", batch["completion"]).text.to_pylist()
         languages = attacks.languages_of(batch["bucket"].to_pylist())
         rows = zip(texts, languages, _core.cut_words(texts, languages), strict=True)
         keep = [sum(map(str.isalpha, text)) >= 12 if own == "zh" else len(words) >= 8 for text, own, words in rows]
@@ -82,7 +82,7 @@ def _few(folder: Path, samples: Path, count: int, scratch: Path) -> Path:
     """Write so many of the samples of rows to train on, by the hash of their id."""
     ids = {
         identity
-        for _, _, batch in _read.open_rows("records", str(folder)).batches(["id"])
+        for _, _, batch in bucketed.open_rows("records", str(folder)).batches(["id"])
         for identity in batch["id"].to_pylist()
     }
     lines = [line for line in samples.read_text().splitlines() if json.loads(line)["id"] in ids]

@@ -25,7 +25,8 @@ import humans
 import small_tokenizers
 from conftest import Cli, write_jsonl
 from polyalign import Bucketer, BucketSchema, Reference, critics, pairs
-from polyalign.pairs import _match, _read
+from polyalign._io import bucketed
+from polyalign.pairs import _match
 
 QA = "en|single|qa|short"
 
@@ -264,7 +265,7 @@ def test_pairs_are_those_found_the_slow_way(
     wanted, skipped = oracle(records, samples)
     data = [pa.Table.from_pylist(rows, schema) for rows, schema in ((records, RECORD_SCHEMA), (samples, SAMPLE_SCHEMA))]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_read, "_BATCH_ROWS", batch_rows)
+        patch.setattr(bucketed, "_BATCH_ROWS", batch_rows)
         if not wanted:
             with pytest.raises(ValueError, match=r"^no pairs: "):
                 pairs.from_samples(*data, critic=Lengths())
@@ -296,12 +297,12 @@ def test_messages_are_read_from_any_slice(rows: list[list[str] | None], data: st
     column = pa.array(messages, kind)[start:]
     large = column.cast(pa.large_list(kind.value_type))
     for read in (column, large):
-        found = _read.texts("completion", read)
+        found = bucketed.texts("completion", read)
         kept = rows[start:]
         assert found.text.to_pylist() == [row[0] if row and len(row) == 1 else None for row in kept]
         assert found.several.tolist() == [bool(row) and len(row) > 1 for row in kept]
         wanted = [[part for text in row or [] for part in assistant(text)] for row in kept]
-        assert _read.prompts("prompt", read).to_pylist() == wanted
+        assert bucketed.prompts("prompt", read).to_pylist() == wanted
 
 
 @pytest.mark.parametrize("kind", [pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())], ids=str)
@@ -379,7 +380,7 @@ def test_scores_are_the_support_distances(corpus: Path) -> None:
     assert bucket.rejected_further == pytest.approx((rejected > chosen).mean())
 
 
-@pytest.mark.parametrize("name", _read.RESPONSE_FIELDS)
+@pytest.mark.parametrize("name", bucketed.RESPONSE_FIELDS)
 def test_the_response_is_found_by_its_name(corpus: Path, tmp_path: Path, name: str) -> None:
     # Beside a model's text, `completion` is the human's.
     human = {} if name == "completion" else {"completion": humans.records()[0]["completion"]}
@@ -593,7 +594,7 @@ def test_the_same_input_gives_the_same_bytes(corpus: Path, made: Path, threads: 
 def test_shards_are_bounded(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("_SHARD_BYTES", 1), ("_GROUP_ROWS", 100)):
         monkeypatch.setattr("polyalign.pairs._write." + name, value)
-    monkeypatch.setattr(_read, "_BATCH_ROWS", 60)
+    monkeypatch.setattr(bucketed, "_BATCH_ROWS", 60)
     report = pairs.pair_files(corpus / "bucketed", tmp_path / "pairs", samples=corpus / "samples.jsonl")
     shards = sorted((tmp_path / "pairs" / "data").iterdir())
     assert len(shards) > 2

@@ -19,14 +19,13 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from polyalign._io import manifests
+from polyalign._io import bucketed, manifests
 from polyalign._io.output import publishing
 from polyalign._io.progress import row_bar
 from polyalign._io.sources import local_inputs, local_output
 from polyalign.critics import check_scores, is_calibrated
 from polyalign.critics._given import as_critic, schema_of
 from polyalign.critics._protocol import ask_both
-from polyalign.pairs import _read
 
 if TYPE_CHECKING:
     from polyalign.critics import Critic
@@ -77,7 +76,7 @@ def score_files(
     """
     from polyalign.reference import Reference
 
-    _read.arrow()
+    bucketed.arrow()
     if isinstance(reference, (str, os.PathLike)):
         reference = Reference.from_pretrained(reference)
     found = as_critic(critic)
@@ -156,8 +155,8 @@ class _Work:
         """Give the texts of the records, as far as they can be read, in the order of the lines."""
         named = settings.get("fields") or {}
         fields = {name: path for name, path in named.items() if name in _FIELDS}
-        reading = _read.Reading(settings.get("shape"), fields, settings.get("roles") or {}, None, self.progress)
-        reader = _read.record_reader(reading, samples=not is_bucketed)
+        reading = bucketed.Reading(settings.get("shape"), fields, settings.get("roles") or {}, None, self.progress)
+        reader = bucketed.record_reader(reading, samples=not is_bucketed)
         limits = {name: settings[name] for name in ("limit", "max_record_bytes", "threads") if name in settings}
         target = self.folder / "read"
         reader.bucket_files(inputs, target, progress=self.progress, **limits)
@@ -233,8 +232,8 @@ def _texts(files: Iterable[Path]) -> Iterator[_Text]:
     for path in files:
         with pq.ParquetFile(path) as parquet:
             for batch in parquet.iter_batches(_BATCH, columns=["file", "row", "completion", "prompt"]):
-                responses = _read.texts("completion", batch["completion"]).text.to_pylist()
-                prompts = _read.prompts("prompt", batch["prompt"]).to_pylist()
+                responses = bucketed.texts("completion", batch["completion"]).text.to_pylist()
+                prompts = bucketed.prompts("prompt", batch["prompt"]).to_pylist()
                 places = batch["file"].to_pylist(), batch["row"].to_pylist()
                 for file, row, response, prompt in zip(*places, responses, prompts, strict=True):
                     yield _Text(file, row, response or "", prompt or None)

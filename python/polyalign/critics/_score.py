@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
-from polyalign._io import json_text
+from polyalign._io import bucketed, json_text
 from polyalign._text.words import place
 from polyalign.critics._compare import Comparison, compare
 from polyalign.critics._protocol import ask_both
 from polyalign.critics._train import Humans, Skipped, read_humans, read_samples
-from polyalign.pairs import _read
 
 if TYPE_CHECKING:
     from polyalign.critics._protocol import Critic
@@ -26,7 +25,7 @@ def score_files(
     critic: Critic, responses: Any, humans: Any, out: TextIO, *, threads: int | None = None
 ) -> dict[str, Any]:
     """Write a line for each response: id, bucket, score, percentile; return what was counted."""
-    samples = _read.open_samples(responses, _read.Reading(threads=threads), None)
+    samples = bucketed.open_samples(responses, bucketed.Reading(threads=threads), None)
     targets, skipped = _targets(critic, humans, set(samples.ids.to_pylist())), Skipped()
     skipped.add_rejects("responses", samples)
     told = {"rows": len(samples), "scored": 0, "unscored": 0, "unmatched": 0}
@@ -55,22 +54,22 @@ def _targets(critic: Critic, humans: Any, ids: set[str]) -> dict[str, tuple[str,
     """Return the buckets and prompts of the humans with these ids."""
     found: dict[str, tuple[str, Any]] = {}
     splits = [split for split in _SPLITS if _has(humans, split)]
-    opened = [_read.open_rows("records", humans, split) for split in splits or ["train"]]
+    opened = [bucketed.open_rows("records", humans, split) for split in splits or ["train"]]
     for rows in opened:
         rows.require("records", "id", "bucket", "prompt")
         _check_fits(critic, rows)
     for _, _, batch in chain.from_iterable(rows.batches(("id", "bucket", "prompt")) for rows in opened):
-        of = _read.ids("records", batch["id"]).to_pylist()
+        of = bucketed.ids("records", batch["id"]).to_pylist()
         wanted = [at for at, identity in enumerate(of) if identity in ids]
         if not wanted:
             continue
-        part = batch.take(_read.arrow().array(wanted))
+        part = batch.take(bucketed.arrow().array(wanted))
         for at, bucket, prompt in zip(wanted, part["bucket"].to_pylist(), part["prompt"].to_pylist(), strict=True):
             found.setdefault(of[at], (bucket, prompt))
     return found
 
 
-def _check_fits(critic: Critic, rows: _read.Rows) -> None:
+def _check_fits(critic: Critic, rows: bucketed.Rows) -> None:
     """Refuse a critic whose buckets are others than those of the rows."""
     if rows.bucketed is not None:
         rows.bucketed.check_fits(critic)
@@ -79,13 +78,13 @@ def _check_fits(critic: Critic, rows: _read.Rows) -> None:
 def _has(humans: Any, split: str) -> bool:
     """Whether there are rows of a split."""
     try:
-        return bool(_read.open_rows("records", humans, split).count)
+        return bool(bucketed.open_rows("records", humans, split).count)
     except ValueError:
         return False
 
 
 def _chunks(
-    samples: _read.Samples, targets: Mapping[str, Any], told: dict[str, int], skipped: Skipped
+    samples: bucketed.Samples, targets: Mapping[str, Any], told: dict[str, int], skipped: Skipped
 ) -> Iterator[list[int]]:
     waiting: list[int] = []
     for row, identity in enumerate(samples.ids.to_pylist()):
@@ -122,12 +121,12 @@ def compare_files(
     Without a split it is on the held-out rows where there are some.
     """
     skipped = Skipped()
-    reading = _read.Reading()
+    reading = bucketed.Reading()
     sampled = {} if samples is None else read_samples(samples, reading, skipped)
     aged = {} if older is None else read_samples(older, reading, skipped)
     humans = _Chosen(samples is not None, limit)
     split = split or next((split for split in _SPLITS if _has(records, split)), "train")
-    rows = _read.open_rows("records", records, split)
+    rows = bucketed.open_rows("records", records, split)
     for critic in critics.values():
         _check_fits(critic, rows)
     met = read_humans(rows, sampled, humans.keep, skipped)

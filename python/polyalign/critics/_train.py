@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from polyalign import _core
+from polyalign._io import bucketed
 from polyalign._text.words import counted, place
 from polyalign.buckets import BucketSchema
 from polyalign.critics._calibration import MIN_COUNT
 from polyalign.critics._discriminative import DiscriminativeCritic
 from polyalign.critics._ensemble import EnsembleCritic
 from polyalign.critics._support import SupportCritic
-from polyalign.pairs import _read
 
 if TYPE_CHECKING:
     from polyalign.reference import Reference
@@ -81,7 +81,7 @@ class Skipped:
             self.counts[kind] = self.counts.get(kind, 0) + count
             self.first.setdefault(kind, what)
 
-    def add_rejects(self, what: str, samples: _read.Samples) -> None:
+    def add_rejects(self, what: str, samples: bucketed.Samples) -> None:
         """Add what the reader could not use."""
         firsts = {first["kind"]: f"{place(first)}: {first['reason']}" for first in samples.first_rejects}
         for kind, count in samples.rejected_by_kind.items():
@@ -99,9 +99,9 @@ class Skipped:
         return "".join(f"; {line}" for line in self.lines())
 
 
-def read_samples(source: Any, reading: _read.Reading, skipped: Skipped) -> dict[str, str]:
+def read_samples(source: Any, reading: bucketed.Reading, skipped: Skipped) -> dict[str, str]:
     """Return a model's first response to each id, without reasoning."""
-    samples = _read.open_samples(source, reading, None)
+    samples = bucketed.open_samples(source, reading, None)
     skipped.add_rejects("samples", samples)
     for file in samples.unreadable:
         skipped.add("files of samples unreadable to their end", f"{file['file']}: {file['reason']}")
@@ -118,7 +118,10 @@ def read_samples(source: Any, reading: _read.Reading, skipped: Skipped) -> dict[
 
 
 def read_humans(
-    rows: _read.Rows, samples: dict[str, str], keep: Callable[[dict[str, Any], bool], Humans | None], skipped: Skipped
+    rows: bucketed.Rows,
+    samples: dict[str, str],
+    keep: Callable[[dict[str, Any], bool], Humans | None],
+    skipped: Skipped,
 ) -> set[str]:
     """Hand each human response to the set that `keep` names; return the ids met that have a sample."""
     rows.require("records", "id", "bucket", "prompt", "completion", hint="; polyalign bucket makes them")
@@ -139,10 +142,10 @@ def read_humans(
 
 
 def _rows(batch: Any) -> Iterator[dict[str, Any]]:
-    responses = _read.texts("completion", batch["completion"]).text.to_pylist()
+    responses = bucketed.texts("completion", batch["completion"]).text.to_pylist()
     texts = _core.answers([text or "" for text in responses])
     columns = {name: batch[name].to_pylist() for name in ("bucket", "prompt")}
-    rows = zip(_read.ids("records", batch["id"]).to_pylist(), _groups(batch), texts, strict=True)
+    rows = zip(bucketed.ids("records", batch["id"]).to_pylist(), _groups(batch), texts, strict=True)
     for at, (identity, group, text) in enumerate(rows):
         yield {
             "id": identity,
@@ -155,7 +158,7 @@ def _rows(batch: Any) -> Iterator[dict[str, Any]]:
 
 def _groups(batch: Any) -> list[str]:
     """Return the group of each row; a row without one is its own."""
-    identities = _read.ids("records", batch["id"]).to_pylist()
+    identities = bucketed.ids("records", batch["id"]).to_pylist()
     if "group" not in batch.schema.names:
         return [str(identity) for identity in identities]
     groups = batch["group"].to_pylist()
@@ -173,7 +176,7 @@ def train(
     *,
     samples: Any = None,
     reference: Reference | None = None,
-    reading: _read.Reading | None = None,
+    reading: bucketed.Reading | None = None,
     encoder: Any = None,
     max_humans: int = 20_000,
     seed: int = 0,
@@ -216,7 +219,7 @@ def train(
     """
     if kind not in KINDS:
         raise ValueError(f"kind is {kind!r}: it must be one of {', '.join(KINDS)}")
-    rows = _read.open_rows("records", records)
+    rows = bucketed.open_rows("records", records)
     schema = rows.bucketed.schema if rows.bucketed else None
     if reference is not None and rows.bucketed is not None:
         rows.bucketed.check_fits(reference)
@@ -232,7 +235,7 @@ def train(
     if kind == "embedding":
         return _embedding(rows, schema, encoder, threads)
     skipped = Skipped()
-    sampled = {} if samples is None else read_samples(samples, reading or _read.Reading(threads=threads), skipped)
+    sampled = {} if samples is None else read_samples(samples, reading or bucketed.Reading(threads=threads), skipped)
     dense = rows.count is not None and 2 * len(sampled) > rows.count
     parts = _Parts(max_humans, whole=kind == "lexical", dense=dense)
     met = read_humans(rows, sampled, parts.keep, skipped)
@@ -336,14 +339,14 @@ class _Parts:
         return {**found, "for nothing": unused} if unused else found
 
 
-def _lexical(rows: _read.Rows, schema: BucketSchema, is_rest: Callable[[str], bool], threads: int | None) -> Any:
+def _lexical(rows: bucketed.Rows, schema: BucketSchema, is_rest: Callable[[str], bool], threads: int | None) -> Any:
     from polyalign.critics._lexical import LexicalCritic
 
     return LexicalCritic.build(_tables(rows, is_rest), schema=schema, threads=threads)
 
 
 def _embedding(
-    rows: _read.Rows, schema: BucketSchema | None, encoder: Any, threads: int | None
+    rows: bucketed.Rows, schema: BucketSchema | None, encoder: Any, threads: int | None
 ) -> tuple[Any, dict[str, Any]]:
     from polyalign.critics._embedding import EmbeddingCritic
     from polyalign.critics._sample import SupportSample
@@ -380,15 +383,15 @@ def _neural(humans: Humans, encoder: Any, reference: Any, schema: BucketSchema, 
 
 
 def _reference(
-    rows: _read.Rows, schema: BucketSchema | None, is_rest: Callable[[str], bool], threads: int | None
+    rows: bucketed.Rows, schema: BucketSchema | None, is_rest: Callable[[str], bool], threads: int | None
 ) -> Reference:
     from polyalign.reference import Reference
 
     return Reference.build(_tables(rows, is_rest), schema=schema, threads=threads)
 
 
-def _tables(rows: _read.Rows, is_rest: Callable[[str], bool]) -> Iterable[Any]:
-    pa = _read.arrow()
+def _tables(rows: bucketed.Rows, is_rest: Callable[[str], bool]) -> Iterable[Any]:
+    pa = bucketed.arrow()
     for _, _, batch in rows.batches(_COLUMNS):
         keep = pa.array(list(map(is_rest, _groups(batch))), pa.bool_())
         yield pa.Table.from_batches([batch]).filter(keep).select(["bucket", "prompt", "completion"])

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
+from polyalign._io import bucketed
 from polyalign.generation._settings import Selection
-from polyalign.pairs import _read
 
 __all__ = ["Row", "Source", "choose", "rank"]
 
@@ -43,7 +43,7 @@ class Source:
     """A bucketed set."""
 
     def __init__(self, records: Any, split: str) -> None:
-        self.rows = _read.open_rows("records", records, split)
+        self.rows = bucketed.open_rows("records", records, split)
         self.rows.require("records", *_COLUMNS)
         made = self.rows.bucketed
         self.schema = made.schema if made else None
@@ -52,7 +52,7 @@ class Source:
         """Give number, id and bucket of all rows."""
         start = 0
         for _, _, batch in self.rows.batches(["id", "bucket"]):
-            named = zip(_read.ids("records", batch["id"]).to_pylist(), batch["bucket"].to_pylist(), strict=True)
+            named = zip(bucketed.ids("records", batch["id"]).to_pylist(), batch["bucket"].to_pylist(), strict=True)
             yield from ((at, *pair) for at, pair in enumerate(named, start))
             start += len(batch)
 
@@ -70,7 +70,7 @@ class Source:
                     ahead = next(left, None)
             if places:
                 table = batch.take(places) if len(places) < len(batch) else batch
-                identities = _read.ids("records", table["id"]).to_pylist()
+                identities = bucketed.ids("records", table["id"]).to_pylist()
                 for place, identity, values in zip(places, identities, table.to_pylist(), strict=True):
                     yield _row(start + place, file, first + place, identity, values)
             start += len(batch)

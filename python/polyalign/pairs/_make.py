@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from polyalign._io import manifests
+from polyalign._io import bucketed, manifests
 from polyalign._io.progress import row_bar
 from polyalign.critics._given import as_critic
-from polyalign.pairs import _match, _read
+from polyalign.pairs import _match
 from polyalign.pairs._report import Pairs, Report, bucket_pairs, skip_lines
 from polyalign.pairs._write import write_manifest, write_shards
 
@@ -80,7 +80,7 @@ def from_samples(
         A column is missing, buckets of another schema than the reference's, scores that can't be, or no pair at all.
     """
     given = _Given.of(reference, critic, support, min_count, threads)
-    reading = _read.Reading(shape, fields or {}, roles or {}, threads, False)
+    reading = bucketed.Reading(shape, fields or {}, roles or {}, threads, False)
     with _job(records, samples, given, reading, folder=None) as job:
         return job.collect()
 
@@ -125,7 +125,7 @@ def from_preferences(
     (['No.'], {'exact_match': 1})
     """
     given = _Given.of(reference, critic, support, min_count, threads)
-    with _job(preferences, None, given, _read.Reading(threads=threads), folder=None) as job:
+    with _job(preferences, None, given, bucketed.Reading(threads=threads), folder=None) as job:
         return job.collect()
 
 
@@ -187,7 +187,7 @@ def pair_files(
         folder = Path(made.work)
         folder.mkdir()
         with _job(
-            records, samples, given, _read.Reading(shape, fields or {}, roles or {}, threads, progress), folder
+            records, samples, given, bucketed.Reading(shape, fields or {}, roles or {}, threads, progress), folder
         ) as job:
             shards = write_shards(job.tables(), folder / "data")
             report = dataclasses.replace(job.report(), output=os.fspath(output))
@@ -243,7 +243,7 @@ def _told(critic: Critic, given: Any) -> dict[str, Any]:
 class _Job:
     """One pass over records."""
 
-    def __init__(self, rows: _read.Rows, samples: _read.Samples | None, given: _Given, bar: Any) -> None:
+    def __init__(self, rows: bucketed.Rows, samples: bucketed.Samples | None, given: _Given, bar: Any) -> None:
         self._rows, self._samples, self._given = rows, samples, given
         self._pairer = _match.Pairer(given.critic)
         self._on_rows = bar
@@ -261,7 +261,7 @@ class _Job:
 
     def collect(self) -> Pairs:
         """Return all pairs in one table."""
-        pa = _read.arrow()
+        pa = bucketed.arrow()
         return Pairs(pa.concat_tables(self.tables()), self.report())
 
     def report(self) -> Report:
@@ -298,11 +298,11 @@ class _Job:
 
 
 @contextmanager
-def _job(records: Any, samples: Any, given: _Given, reading: _read.Reading, folder: Path | None) -> Iterator[_Job]:
-    rows = _read.open_rows("preferences" if samples is None else "records", records)
+def _job(records: Any, samples: Any, given: _Given, reading: bucketed.Reading, folder: Path | None) -> Iterator[_Job]:
+    rows = bucketed.open_rows("preferences" if samples is None else "records", records)
     given.check(rows.bucketed)
     held = None
     if samples is not None:
-        held = _read.open_samples(samples, reading, folder)
+        held = bucketed.open_samples(samples, reading, folder)
     with row_bar(rows.count, reading.progress is True) as on_rows:
         yield _Job(rows, held, given, on_rows)

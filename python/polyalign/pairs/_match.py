@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from polyalign import _core
-from polyalign.pairs._read import (
+from polyalign._io.bucketed import (
     Rows,
     Samples,
     Texts,

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from polyalign._io import json_text, manifests
-from polyalign.pairs import _read
+from polyalign._io import bucketed, json_text, manifests
 from polyalign.pairs._report import Report
 
 _SHARD_BYTES = 128 << 20
@@ -42,7 +41,7 @@ def write_shards(tables: Iterator[Any], folder: Path) -> list[dict[str, Any]]:
 
 def _groups(tables: Iterator[Any]) -> Iterator[Any]:
     """Bring small tables together, so that row groups are not tiny."""
-    pa = _read.arrow()
+    pa = bucketed.arrow()
     waiting: list[Any] = []
     for table in tables:
         waiting.append(table)

@@ -1,4 +1,4 @@
-"""What pairs are made of: bucketed records, model samples and preferences, read as Arrow batches of one form."""
+"""Bucketed records and a model's samples, read as Arrow batches of one form."""
 
 from __future__ import annotations
 
