@@ -930,7 +930,8 @@ def test_the_critic_is_told_what_was_asked_of_the_pairs(tmp_path: Path) -> None:
 def test_weights(data: Dataset, tmp_path: Path) -> None:
     """clip(1 + α·gap_b + β_w·max(0, s⁻−s⁺) + γ_l·gap_lang + η·pair_type, low, high), w̄ their mean."""
     pairs = tiny.pairs(60, seed=4)
-    pairs = pairs.add_column("pair_type", [float(at % 2) for at in range(60)])
+    types = {"global": 0, "local": 0.5, "distribution": 1}
+    pairs = pairs.add_column("pair_type", [list(types)[at % 3] for at in range(60)])
     trainer, _ = step(pairs, tmp_path)
     counts = {bucket: pairs["bucket"][:].count(bucket) for bucket in set(pairs["bucket"])}
     total = {language: sum(n for b, n in counts.items() if b.startswith(language)) for language in ("en", "zh")}
@@ -958,7 +959,7 @@ def test_weights(data: Dataset, tmp_path: Path) -> None:
     language_gap = gaps(total, 60)
     for row, raw in zip(trainer.train_dataset, pairs, strict=True):
         weight = 1 + 0.5 * bucket_gap[raw["bucket"]] + max(0.0, raw["rejected_score"] - raw["chosen_score"])
-        weight += 0.25 * language_gap[raw["bucket"][:2]] + 0.25 * raw["pair_type"]
+        weight += 0.25 * language_gap[raw["bucket"][:2]] + 0.25 * types[raw["pair_type"]]
         assert row["weight"] == pytest.approx(min(3.0, max(0.5, weight)))
     assert trainer.weight_mean == pytest.approx(np.mean(trainer.train_dataset["weight"][:]))
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from polyalign.buckets import BucketSchema
 
-__all__ = ["BucketWeights", "bucket_weights", "gaps", "language_counts", "language_of", "pair_weights"]
+__all__ = ["BucketWeights", "bucket_weights", "gaps", "language_counts", "language_of", "pair_types", "pair_weights"]
 
 _MOST = 2**63
 
@@ -39,6 +39,15 @@ _MOST = 2**63
 DEFAULT_TAU = 0.75
 
 Variant = Literal["default", "paper"]
+
+#: The types of pairs by the names that the published code has, and by the others that it takes for them.
+_NAMED = {"global": 0.0, "local": 0.5, "distribution": 1.0}
+_OTHER_NAMES = {
+    "global": ("global_utility", "quality"),
+    "local": ("local_alignment", "locality"),
+    "distribution": ("dist", "distributional"),
+}
+_PAIR_TYPES = _NAMED | {other: _NAMED[name] for name, others in _OTHER_NAMES.items() for other in others}
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -312,7 +321,7 @@ def pair_weights(
     chosen_scores, rejected_scores : array_like, shape (n,), or None
         s⁺ and s⁻, a critic's; lower is closer to human. None for both: the weights have no term of scores.
     pair_type : array_like, default 0.0
-        0 for ordinary pairs.
+        0 for ordinary pairs; numbers or names, as :func:`pair_types` takes them.
     alpha, beta_w, gamma_l, eta : float
         What each term counts, 0 or above.
     weight_min, weight_max : float
@@ -343,7 +352,7 @@ def pair_weights(
         raise ValueError(f"weight_max is {weight_max}: it must be a number not below weight_min, {weight_min}")
     if (chosen_scores is None) != (rejected_scores is None):
         raise ValueError("chosen_scores and rejected_scores: give both or neither")
-    terms = {"bucket_gap": bucket_gap, "language_gap": language_gap, "pair_type": pair_type}
+    terms = {"bucket_gap": bucket_gap, "language_gap": language_gap, "pair_type": pair_types(pair_type)}
     arrays = {name: _finite(name, value) for name, value in terms.items()}
     if chosen_scores is not None and rejected_scores is not None:
         arrays["chosen_scores"] = _finite("chosen_scores", chosen_scores)
@@ -356,6 +365,40 @@ def pair_weights(
     if "chosen_scores" in arrays:
         weights = weights + beta_w * np.maximum(0.0, arrays["rejected_scores"] - arrays["chosen_scores"])
     return np.clip(weights, weight_min, weight_max)
+
+
+def pair_types(values: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Return the types of pairs as numbers, where they may have names: what η counts in :func:`pair_weights`.
+
+    Parameters
+    ----------
+    values : array_like, shape (n,), or one for all
+        Numbers; or ``"global"`` (0), ``"local"`` (0.5), ``"distribution"`` (1), or what the published code takes for
+        them, as ``"dist"``; None is global.
+
+    Returns
+    -------
+    numpy.ndarray of float64, shape (n,)
+
+    Raises
+    ------
+    ValueError
+        Another name, or what is no finite number.
+
+    Examples
+    --------
+    >>> pair_types(["global", None, "local", "distribution", 0.25]).tolist()
+    [0.0, 0.0, 0.5, 1.0, 0.25]
+    """
+    import numpy as np
+
+    array = np.atleast_1d(np.asarray(values, dtype=object))
+    given = ("global" if value is None else value for value in array.tolist())
+    found: list[Any] = [_PAIR_TYPES.get(value) if isinstance(value, str) else value for value in given]
+    if None in found:
+        at = found.index(None)
+        raise ValueError(f"pair_type: {array[at]!r} at {at}: it must be a number, or one of {', '.join(_NAMED)}")
+    return _finite("pair_type", found)
 
 
 class _Amounts:

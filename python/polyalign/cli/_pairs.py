@@ -13,6 +13,7 @@ from polyalign.cli._help import OUTPUT, READING, SCORES, command, option
 
 if TYPE_CHECKING:
     from polyalign.pairs import Report
+    from polyalign.pairs._select import Select
 
 _TABLE_ROWS = 40
 _EXAMPLES = """
@@ -20,11 +21,23 @@ Examples:
   polyalign pairs bucketed/ --samples samples.jsonl --reference human.safetensors --out pairs/
   polyalign pairs bucketed/ --samples a.jsonl --samples b.jsonl --response-field reply --out pairs/
   polyalign pairs bucketed/ --samples samples.jsonl --critic critic/ --out pairs/
+  polyalign pairs bucketed/ --samples four-each.jsonl --critic critic/ --select furthest --out pairs/
   polyalign pairs preferences-bucketed/ --reference human.safetensors --out pairs/
 
 Exit codes: 0 fine, 1 error, 2 usage, 3 part of the samples could not be read, 4 too many of them can't be used,
 130 interrupted.
 """
+
+
+def _threshold(text: str) -> tuple[float, float]:
+    """``"0.5,0.9"`` as two percentiles."""
+    try:
+        good, bad = map(float, text.split(","))
+    except ValueError:
+        raise click.BadParameter(
+            f"{text!r} is not two percentiles such as 0.5,0.9", param_hint="'--threshold'"
+        ) from None
+    return good, bad
 
 
 @command(_EXAMPLES)
@@ -49,6 +62,22 @@ Exit codes: 0 fine, 1 error, 2 usage, 3 part of the samples could not be read, 4
     help="Score both responses of every pair with this human reference.",
 )
 @options.critic("Score them with this saved critic instead")
+@option(
+    "--select",
+    panel=SCORES,
+    type=click.Choice(["all", "first", "furthest", "divpo"]),
+    default="all",
+    help="Of several samples of a record: all make a pair each (the default); the first; the furthest from humans; or "
+    "divpo, the least diverse bad one, beside the most diverse good one (or the human response).",
+)
+@option(
+    "--threshold",
+    panel=SCORES,
+    metavar="GOOD,BAD",
+    type=_threshold,
+    default="0.5,0.9",
+    help="Of divpo: a sample is good up to the first percentile among humans, bad beyond the second. Default: 0.5,0.9.",
+)
 @options.support
 @options.min_count
 @options.records
@@ -61,6 +90,8 @@ def pairs(
     samples: tuple[str, ...],
     reference: str | None,
     critic: str | None,
+    select: Select,
+    threshold: tuple[float, float],
     support: tuple[float, float],
     min_count: int,
     max_rejects: float,
@@ -87,6 +118,8 @@ def pairs(
         samples=samples or None,
         reference=None if reference is None else options.load_reference(reference),
         critic=critic,
+        select=select,
+        threshold=threshold,
         support=support,
         min_count=min_count,
         **options.reading(rest),
@@ -106,12 +139,14 @@ def pairs(
 
 def _print(report: Report, seconds: float) -> None:
     from polyalign._text import tables
-    from polyalign.pairs._report import bucket_table, headline, skip_lines
+    from polyalign.pairs._report import bucket_table, headline, selection_lines, skip_lines
 
     console = tables.console()
     console.print(headline(report), style="bold")
     console.print(f"{seconds:.1f} s, {report.rows / max(seconds, 1e-3):,.0f} rows/s")
     console.print(bucket_table(report, _TABLE_ROWS))
+    for line in selection_lines(report):
+        console.print(line, markup=False)
     for line in skip_lines(report):
         console.print(f"skipped: {line}", markup=False)
     console.print(f"written to {report.output}", markup=False)

@@ -16,6 +16,7 @@ from polyalign._io.progress import row_bar
 from polyalign.critics._given import as_critic
 from polyalign.pairs import _match
 from polyalign.pairs._report import Pairs, Report, bucket_pairs, skip_lines
+from polyalign.pairs._select import THRESHOLD, Select, Selection
 from polyalign.pairs._write import write_manifest, write_shards
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ def from_samples(
     *,
     reference: Reference | str | os.PathLike[str] | None = None,
     critic: Critic | str | os.PathLike[str] | None = None,
+    select: Select = "all",
+    threshold: tuple[float, float] = THRESHOLD,
     support: tuple[float, float] = _SUPPORT,
     min_count: int = 20,
     shape: Shape | None = None,
@@ -58,6 +61,13 @@ def from_samples(
     critic : Critic or str, optional
         What else scores them: ``score(responses, buckets) -> float32 [n]``, lower is closer to human, or the folder of
         a saved critic. One with ``uses_prompts = True`` is given the records' prompts too.
+    select : {"all", "first", "furthest", "divpo"}, default "all"
+        Of several samples of a record each is a pair; the first is; the one that is furthest from humans; or, as
+        in DivPO, the least diverse of those that are bad, beside the most diverse of those that are good and the human
+        response. Diversity is the mean distance to the other responses to the prompt: the share of their words and
+        pairs of words that only one of two has. Of equal ones the first is taken.
+    threshold : tuple of two floats, default (0.5, 0.9)
+        Of "divpo": a sample is good up to the first percentile among humans, and bad beyond the second.
     support, min_count
         How the reference is asked, as in :meth:`Reference.support_distance`.
     shape, fields, roles
@@ -77,9 +87,12 @@ def from_samples(
     OSError
         A file can't be read.
     ValueError
-        A column is missing, buckets of another schema than the reference's, scores that can't be, or no pair at all.
+        A column is missing, buckets of another schema than the reference's, scores that can't be, or no pair at all;
+        nothing to select among, or by.
     """
-    given = _Given.of(reference, critic, support, min_count, threads)
+    given = _Given.of(
+        Selection(select, threshold), reference, critic, support=support, min_count=min_count, threads=threads
+    )
     reading = bucketed.Reading(shape, fields or {}, roles or {}, threads, False)
     with _job(records, samples, given, reading, folder=None) as job:
         return job.collect()
@@ -100,8 +113,9 @@ def from_preferences(
     ----------
     preferences : str, PathLike, list of them, Arrow table or datasets.Dataset
         With ``bucket``, ``prompt``, ``chosen`` and ``rejected``: a folder that ``polyalign bucket`` made of preference
-        data, Parquet, or a table. Columns ``group``, ``weight`` and ``pair_type``, and without a critic
-        ``chosen_score`` and ``rejected_score``, go along.
+        data, Parquet, or a table. Columns ``group``, ``weight`` and ``pair_type`` (a number or a name, as
+        :func:`polyalign.weights.pair_types` takes them), and without a critic ``chosen_score`` and
+        ``rejected_score``, go along.
     reference, critic, support, min_count, threads
         As in :func:`from_samples`.
 
@@ -124,7 +138,7 @@ def from_preferences(
     >>> table["rejected"].to_pylist(), report.skipped_by_kind
     (['No.'], {'exact_match': 1})
     """
-    given = _Given.of(reference, critic, support, min_count, threads)
+    given = _Given.of(Selection(), reference, critic, support=support, min_count=min_count, threads=threads)
     with _job(preferences, None, given, bucketed.Reading(threads=threads), folder=None) as job:
         return job.collect()
 
@@ -136,6 +150,8 @@ def pair_files(
     samples: Any = None,
     reference: Reference | str | os.PathLike[str] | None = None,
     critic: Critic | str | os.PathLike[str] | None = None,
+    select: Select = "all",
+    threshold: tuple[float, float] = THRESHOLD,
     support: tuple[float, float] = _SUPPORT,
     min_count: int = 20,
     shape: Shape | None = None,
@@ -159,7 +175,7 @@ def pair_files(
         Replace an existing one, if it holds pairs.
     progress : bool or callable, default False
         ``True``: a progress bar where standard error is a terminal.
-    samples, reference, critic, support, min_count, shape, fields, roles, threads
+    samples, reference, critic, select, threshold, support, min_count, shape, fields, roles, threads
         As in :func:`from_samples`.
 
     Returns
@@ -178,7 +194,9 @@ def pair_files(
     from polyalign._io.sources import local_output
 
     target = Path(local_output(os.fspath(output)))
-    given = _Given.of(reference, critic, support, min_count, threads)
+    given = _Given.of(
+        Selection(select, threshold), reference, critic, support=support, min_count=min_count, threads=threads
+    )
     if samples is None and (shape or fields or roles):
         raise ValueError("the shape, fields and roles say how samples are read, and there are none: give samples")
     if not target.parent.is_dir():
@@ -197,20 +215,28 @@ def pair_files(
 
 @dataclass(frozen=True)
 class _Given:
-    """What scores the responses."""
+    """What scores the responses, and selects among them."""
 
     critic: Critic | None
     reference: Reference | None
     told: dict[str, Any] | None
     """What the report says of it."""
+    selection: Selection
 
     @classmethod
     def of(
-        cls, reference: Any, critic: Any, support: tuple[float, float], min_count: int, threads: int | None
+        cls,
+        selection: Selection,
+        reference: Any,
+        critic: Any,
+        *,
+        support: tuple[float, float],
+        min_count: int,
+        threads: int | None,
     ) -> _Given:
         if reference is None:
             found = as_critic(critic)
-            return cls(found, None, None if found is None else _told(found, critic))
+            return cls(found, None, None if found is None else _told(found, critic), selection)
         if critic is not None:
             raise ValueError("give a reference or a critic, not both: one of them scores")
         from polyalign.critics import SupportCritic
@@ -225,7 +251,7 @@ class _Given:
             "support": list(support),
             "min_count": min_count,
         }
-        return cls(critic, reference, told)
+        return cls(critic, reference, told, selection)
 
     def check(self, bucketed: Manifest | None) -> None:
         """Refuse buckets that the reference or critic means otherwise."""
@@ -245,7 +271,7 @@ class _Job:
 
     def __init__(self, rows: bucketed.Rows, samples: bucketed.Samples | None, given: _Given, bar: Any) -> None:
         self._rows, self._samples, self._given = rows, samples, given
-        self._pairer = _match.Pairer(given.critic)
+        self._pairer = _match.Pairer(given.critic, given.selection)
         self._on_rows = bar
         self._records = 0
 
@@ -279,6 +305,7 @@ class _Job:
             first_skips=tuple(first for kind, _ in kinds for first in tally.firsts.get(kind, ())),
             unreadable=() if samples is None else samples.unreadable,
             critic=self._given.told,
+            selection=self._given.selection.told(tally.selected),
             schema=self._rows.bucketed.schema if self._rows.bucketed else None,
             tokenizer=self._rows.bucketed.tokenizer if self._rows.bucketed else None,
             buckets=bucket_pairs(tally),
@@ -302,7 +329,9 @@ def _job(records: Any, samples: Any, given: _Given, reading: bucketed.Reading, f
     rows = bucketed.open_rows("preferences" if samples is None else "records", records)
     given.check(rows.bucketed)
     held = None
-    if samples is not None:
+    if samples is None:
+        given.selection.check(given.critic, most=None)
+    else:
         held = bucketed.open_samples(samples, reading, folder)
     with row_bar(rows.count, reading.progress is True) as on_rows:
         yield _Job(rows, held, given, on_rows)

@@ -21,6 +21,9 @@ from polyalign._io.bucketed import (
     text_key,
     texts,
 )
+from polyalign.pairs._select import Picked, Scored, Selection
+from polyalign.pairs._select import Texts as Said
+from polyalign.weights import pair_types
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,7 +33,7 @@ if TYPE_CHECKING:
 
     _Mask = npt.NDArray[np.bool_]
     _Indices = npt.NDArray[np.int64]
-    _Scores = npt.NDArray[np.float32]
+    _Floats = npt.NDArray[np.float32]
 
 # Kinds of skipped rows, in the order they are looked for: a row has the first that holds.
 REASONS = {
@@ -46,9 +49,12 @@ REASONS = {
     "reference_mismatch": "the human response that the sample names is not the record's",
     "exact_match": "chosen and rejected are the same but for white space",
     "no_score": "the critic has no score for the bucket",
+    "not_selected": "another sample of the record was selected",
+    "none_bad": "no sample of the record is as far from humans as a rejected response must be",
+    "chosen_sample": "the sample is the chosen response of its record's pair",
 }
-# What is no fault of the input: rows that were not sampled, and samples that are as the human's.
-HARMLESS = ("no_sample", "exact_match")
+# What is no fault of the input: rows that were not sampled, samples that are as the human's, and what was not selected.
+HARMLESS = ("no_sample", "exact_match", "not_selected", "none_bad", "chosen_sample")
 # A column that goes along as it is, and more of preferences.
 GROUP = "group"
 CARRIED = (GROUP, "weight", "pair_type", "chosen_score", "rejected_score")
@@ -81,6 +87,7 @@ class Tally:
     skipped: Counter[str] = field(default_factory=Counter)
     firsts: dict[str, list[Place]] = field(default_factory=dict)
     buckets: dict[str, dict[str, float]] = field(default_factory=dict)
+    selected: Counter[str] = field(default_factory=Counter)
 
     def skip(
         self, kind: str, at: _Indices, place: Callable[[int], Place], reason: Callable[[int], str] | None = None
@@ -134,11 +141,27 @@ class Candidates:
     """Which rejected responses of preferences were left out, as they answer another prompt, [m]."""
 
 
+@dataclass(frozen=True)
+class _Scores:
+    """What the critic says of candidates, [m] each."""
+
+    chosen: _Floats
+    """Of the human response."""
+    rejected: _Floats
+    percentile: _Floats | None
+    """Of the rejected one, where it was asked for."""
+
+    def taken(self, mask: _Mask) -> _Scores:
+        return _Scores(
+            self.chosen[mask], self.rejected[mask], None if self.percentile is None else self.percentile[mask]
+        )
+
+
 class Pairer:
     """Makes pairs of candidates, and remembers what became of them."""
 
-    def __init__(self, critic: Critic | None) -> None:
-        self.critic = critic
+    def __init__(self, critic: Critic | None, selection: Selection) -> None:
+        self.critic, self.selection = critic, selection
         self.tally = Tally()
 
     def make(self, batch: Candidates) -> Any:
@@ -154,10 +177,43 @@ class Pairer:
         scores = None
         if self.critic is not None:
             scores = self._scores(batch, kept, chosen, rejected)
-            known = ~np.isnan(scores[0]) & ~np.isnan(scores[1])
+            known = ~np.isnan(scores.chosen) & ~np.isnan(scores.rejected)
             self._skip_unscored(batch, kept[~known])
-            kept, scores = kept[known], (scores[0][known], scores[1][known])
-        return self._table(batch, kept, scores)
+            kept, scores = kept[known], scores.taken(known)
+        picked = self._pick(batch, kept, scores, chosen, rejected)
+        for kind, at in picked.left.items():
+            self.tally.skip(kind, kept[at], batch.place)
+        self.tally.selected += picked.tally
+        return self._table(batch, kept, scores, picked)
+
+    def _pick(
+        self,
+        batch: Candidates,
+        kept: _Indices,
+        scores: _Scores | None,
+        chosen: Sequence[str],
+        rejected: Sequence[str],
+    ) -> Picked:
+        """Choose among the samples of each record."""
+        import numpy as np
+
+        of = batch.of[kept]
+        scored = Scored(
+            of,
+            np.zeros(len(of), dtype=np.float32) if scores is None else scores.rejected,
+            None if scores is None else scores.percentile,
+        )
+        if self.selection.select != "divpo":
+            return self.selection.pick(scored, None)
+        from polyalign.critics.attacks import languages_of
+
+        records, buckets = of.tolist(), batch.buckets.to_pylist()
+        said = Said(
+            _core.answers([rejected[at] for at in kept.tolist()]),
+            _core.answers([chosen[at] for at in records]),
+            languages_of([buckets[at] for at in records]),
+        )
+        return self.selection.pick(scored, said)
 
     @staticmethod
     def _kinds(batch: Candidates, chosen: Sequence[str], rejected: Sequence[str]) -> npt.NDArray[np.object_]:
@@ -173,9 +229,7 @@ class Pairer:
                 kinds[at] = "exact_match"
         return kinds
 
-    def _scores(
-        self, batch: Candidates, kept: _Indices, chosen: Sequence[str], rejected: Sequence[str]
-    ) -> tuple[_Scores, _Scores]:
+    def _scores(self, batch: Candidates, kept: _Indices, chosen: Sequence[str], rejected: Sequence[str]) -> _Scores:
         """Ask the critic: once for a record's chosen response, whatever the number of its samples."""
         import numpy as np
 
@@ -184,23 +238,30 @@ class Pairer:
         buckets = batch.buckets.to_pylist()
         records, back = np.unique(batch.of[kept], return_inverse=True)
         of = [*records.tolist(), *batch.of[kept].tolist()]
-        scores = self._ask(
+        scores, percentiles = self._ask(
             [*(chosen[at] for at in records.tolist()), *(rejected[at] for at in kept.tolist())],
             [buckets[at] for at in of],
             None if prompts is None else [prompts[at] for at in of],
             len(records),
         )
-        return scores[: len(records)][back], scores[len(records) :]
+        several = None if percentiles is None else percentiles[len(records) :]
+        return _Scores(scores[: len(records)][back], scores[len(records) :], several)
 
-    def _ask(self, responses: list[str], buckets: list[str], prompts: list[Any] | None, humans: int) -> _Scores:
+    def _ask(
+        self, responses: list[str], buckets: list[str], prompts: list[Any] | None, humans: int
+    ) -> tuple[_Floats, _Floats | None]:
         """Ask about responses, so many of humans first; neither these scores nor the others may tell nothing."""
         import numpy as np
 
         from polyalign.critics import ask, check_scores
+        from polyalign.critics._protocol import ask_both
 
         if self.critic is None or not responses:
-            return np.zeros(0, dtype=np.float32)
-        scores = ask(self.critic, responses, buckets, prompts)
+            return np.zeros(0, dtype=np.float32), None
+        if self.selection.select == "divpo":
+            scores, percentiles = ask_both(self.critic, responses, buckets, prompts)
+        else:
+            scores, percentiles = ask(self.critic, responses, buckets, prompts), None
         for part in (range(humans), range(humans, len(responses))):
             known = [at for at in part if not np.isnan(scores[at])]
             check_scores(
@@ -209,7 +270,7 @@ class Pairer:
                 responses=[responses[at] for at in known],
                 name=type(self.critic).__name__,
             )
-        return scores
+        return scores, percentiles
 
     def _skip_unscored(self, batch: Candidates, at: _Indices) -> None:
         def reason(row: int) -> str:
@@ -217,12 +278,18 @@ class Pairer:
 
         self.tally.skip("no_score", at, batch.place, reason)
 
-    def _table(self, batch: Candidates, kept: _Indices, scores: tuple[_Scores, _Scores] | None) -> Any:
+    def _table(self, batch: Candidates, kept: _Indices, scores: _Scores | None, picked: Picked) -> Any:
+        import numpy as np
+
         pa = arrow()
-        records = pa.array(batch.of[kept])
+        at, of = kept[picked.rejected], batch.of[kept[picked.rejected]]
+        records, is_human = pa.array(of), picked.chosen < 0
         prompt, bucket = batch.prompts.take(records), batch.buckets.take(records)
         chosen = batch.chosen.text.take(records)
-        rejected = batch.rejected.text.take(pa.array(kept)).cast(pa.string())
+        rejected = batch.rejected.text.take(pa.array(at)).cast(pa.string())
+        if not is_human.all():
+            samples = batch.rejected.text.take(pa.array(kept[picked.chosen])).cast(pa.string())
+            chosen = pa.compute.if_else(pa.array(is_human), chosen, samples)
         if not pa.types.is_string(prompt.type):
             chosen, rejected = as_messages(chosen), as_messages(rejected)
         columns = {
@@ -233,9 +300,14 @@ class Pairer:
             "rejected": rejected,
             **{name: column.take(records) for name, column in batch.carried.items()},
         }
+        if self.selection.pair_type is not None:
+            columns["pair_type"] = pa.repeat(pa.scalar(self.selection.pair_type), len(at))
+        both = None
         if scores is not None:
-            columns |= {"chosen_score": pa.array(scores[0]), "rejected_score": pa.array(scores[1])}
-        self.tally.count(bucket, scores)
+            preferred = np.where(is_human, scores.chosen[picked.rejected], scores.rejected[picked.chosen])
+            both = preferred, scores.rejected[picked.rejected]
+            columns |= {"chosen_score": pa.array(both[0]), "rejected_score": pa.array(both[1])}
+        self.tally.count(bucket, both)
         return pa.table(columns)
 
 
@@ -275,6 +347,8 @@ def from_preferences(rows: Rows, pairer: Pairer, on_rows: Callable[[int], object
     carried = [name for name in CARRIED if pairer.critic is None or not name.endswith("_score")]
     wanted = ["id", "file", "row", "bucket", "prompt", "chosen", "rejected", *carried]
     for name, row, batch in rows.batches(wanted):
+        if "pair_type" in batch.schema.names:
+            pair_types(batch["pair_type"].to_pylist())  # what HDPO could not take is refused here
         known = ids("preferences", batch["id"]) if "id" in batch.schema.names else _numbers(row, len(batch))
         yield pairer.make(
             Candidates(
@@ -351,6 +425,11 @@ class Match:
             samples=samples,
         )
 
+    @property
+    def most(self) -> int:
+        """How many samples a record has at the most."""
+        return int((self.sample_count * (self.record_count == 1)).max(initial=0))
+
     def of_records(self, first: int, count: int) -> tuple[_Indices, _Indices]:
         """Return, for the samples of some records: which of these records, and which sample, in the records' order."""
         import numpy as np
@@ -371,6 +450,7 @@ def from_samples(rows: Rows, samples: Samples, pairer: Pairer, on_rows: Callable
     known = [ids("records", batch["id"]) for _, _, batch in rows.batches(["id"])]
     held = [column.cast(arrow().large_string()) for column in known] or [arrow().array([], arrow().large_string())]
     match = Match.of(arrow().concat_arrays(held), samples.ids)
+    pairer.selection.check(pairer.critic, match.most)
     _tally_samples(match, samples, pairer.tally)
     first = 0
     for name, row, batch in rows.batches(["id", "file", "row", "bucket", "prompt", "completion", GROUP]):

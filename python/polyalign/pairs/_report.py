@@ -64,6 +64,8 @@ class Report:
     """Files of samples whose rest could not be read: file, offset, reason."""
     critic: Mapping[str, Any] | None
     """What scored: its name, and of a human reference its hash and settings; ``None``: nothing did."""
+    selection: Mapping[str, Any] | None
+    """How samples were selected, and of how many records; ``None``: all of them are pairs."""
     schema: BucketSchema | None
     """What made the buckets, where the records say so."""
     tokenizer: str | None
@@ -101,8 +103,8 @@ class Report:
     def __str__(self) -> str:
         from polyalign._text import tables
 
-        skipped = [f"skipped: {line}" for line in skip_lines(self)]
-        return tables.printed(headline(self), bucket_table(self, len(self.buckets)), *skipped)
+        lines = [*selection_lines(self), *(f"skipped: {line}" for line in skip_lines(self))]
+        return tables.printed(headline(self), bucket_table(self, len(self.buckets)), *lines)
 
 
 class Pairs(NamedTuple):
@@ -110,9 +112,25 @@ class Pairs(NamedTuple):
 
     table: Any
     """pyarrow.Table: ``id``, ``bucket``, ``prompt``, ``chosen``, ``rejected``, the records' ``group`` if they have one,
-    and with a critic ``chosen_score`` and ``rejected_score``. ``datasets.Dataset(table)`` takes it without a copy."""
+    ``pair_type`` where samples were selected by what a critic says of them, and with a critic ``chosen_score`` and
+    ``rejected_score``. ``datasets.Dataset(table)`` takes it without a copy."""
     report: Report
     """What was paired, what was not, and why."""
+
+
+def selection_lines(report: Report) -> list[str]:
+    """Say what was selected, of how many records."""
+    told = report.selection
+    if told is None:
+        return []
+    parts = [f"{told['select']} of the samples of {counted(told['records'], 'record')}"]
+    if told.get("single"):
+        parts.append(f"{told['single']:,} had one alone")
+    if told.get("tied"):
+        parts.append(f"{counted(told['tied'], 'choice')} among equals, of which the first was taken")
+    if "samples_chosen" in told:
+        parts.append(f"{told['samples_chosen']:,} chosen responses are samples")
+    return [f"selected: {'; '.join(parts)}"]
 
 
 def skip_lines(report: Report) -> list[str]:
