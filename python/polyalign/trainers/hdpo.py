@@ -42,7 +42,7 @@ class HDPO(PairPreparation, Answering, DPOTrainer):
         ``DPOTrainer``'s; `ref_model` is what DPO regularises towards. `args` is an :class:`HDPOConfig`. Data sets may
         be given as a folder, a file or a name on the hub, of which the split ``train`` is taken. They have a column
         ``bucket`` beside ``prompt``, ``chosen`` and ``rejected`` (``polyalign pairs`` makes them); columns ``weight``,
-        ``chosen_score`` and ``rejected_score`` win over what would be computed; ``pair_type`` is a number.
+        ``chosen_score`` and ``rejected_score`` win over what would be computed; ``pair_type`` is a number or a name.
     reference : Reference or str, optional
         The human reference, or a file, a folder or a data set of the hub that has it.
     critic : Critic or str, optional
