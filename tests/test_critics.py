@@ -16,6 +16,7 @@ import pytest
 
 import humans
 from polyalign import Bucketer, Reference, critics, rewards
+from polyalign.critics._floor import no_floor
 
 QA = "en|single|qa|short"
 TEXTS = ["We think so.", "As an AI language model, I can't say!!!", "", "Maybe they don't.", " \n", "!"]
@@ -146,6 +147,54 @@ def test_percentiles_are_asked_alike() -> None:
     assert critic.heard == [("cc", QA, "Why?")]
     assert critics.is_calibrated(critic)
     assert not critics.is_calibrated(humans.Listener())
+
+
+def test_what_training_lowers_has_its_floor_at_the_median_human(reference: Reference) -> None:
+    """In each bucket 0 up to the median of the humans, .25 on average over them, below 1; of any critic that knows."""
+    rows = [row for row in humans.table().to_pylist() if not row["bucket"].startswith("fr")]
+    texts, buckets = [row["completion"][0]["content"] for row in rows], [row["bucket"] for row in rows]
+    support = critics.SupportCritic(reference)
+    shares = critics.ask_percentiles(support, texts, buckets)
+    found = critics.ask_floored(support, texts, buckets)
+    assert (found.dtype, found.min()) == (np.float32, 0.0)
+    assert found.max() <= 1
+    assert (found[shares <= 0.5] == 0).all()
+    np.testing.assert_allclose(found[shares > 0.5], 2 * shares[shares > 0.5] - 1, rtol=1e-6)
+    assert critics.ask_floored(support, texts, buckets, floor="none").tolist() == shares.tolist()
+    for bucket in {bucket for bucket in buckets if buckets.count(bucket) >= 40}:
+        of = [score for score, own in zip(found.tolist(), buckets, strict=True) if own == bucket]
+        assert sum(of) / len(of) == pytest.approx(0.25, abs=0.03), bucket
+    nobody = critics.ask_floored(support, ["Yes.", ""], ["fr|single|qa|short", QA])
+    assert np.isnan(nobody[0])
+    assert nobody[1] == 1
+    with pytest.raises(ValueError, match="floor='mean': it is one of 'median', 'none'"):
+        critics.ask_floored(support, texts, buckets, floor="mean")
+
+
+def test_without_percentiles_scores_are_as_they_are() -> None:
+    class Own:
+        calibration = None
+
+        def score(self, responses: Any, buckets: Any) -> Any:
+            return np.array([7.0] * len(responses), dtype=np.float32)
+
+    class Uncalibrated(Own):
+        def percentile(self, responses: Any, buckets: Any, prompts: Any = None) -> Any:
+            raise AssertionError
+
+    unsampled = Reference.from_arrow(humans.table(), schema=humans.SCHEMA, sample_size=0)
+    support = critics.SupportCritic(unsampled)
+    wanted = support.score(TEXTS, [QA] * 6).tolist()
+    with pytest.raises(ValueError, match="the reference has no sampled humans"):
+        support.percentile(TEXTS, [QA] * 6)
+    for critic, scores, reason in (
+        (Own(), [7.0] * 6, "Own has no percentiles"),
+        (Uncalibrated(), [7.0] * 6, "Uncalibrated is not calibrated"),
+        (support, wanted, "the reference has no sampled humans"),
+    ):
+        assert no_floor(critic) == reason
+        for floor in ("median", "none"):
+            assert critics.ask_floored(critic, TEXTS, [QA] * 6, floor=floor).tolist() == scores
 
 
 def test_the_support_critic_knows_what_was_asked(reference: Reference) -> None:

@@ -49,7 +49,7 @@ PAIRS = {"from_samples", "from_preferences", "pair_files"}
 ALONE = """NeuralCritic.score NeuralCritic.percentile NeuralCritic.calibrate
 EmbeddingCritic.of_sample serving SupportSample.add SupportSample.merge
 train to_html worse_than_chance from_json to_json check_fits to_dict faults load from_saved from_bytes
-from_pretrained save to_bytes push_to_hub Reference.count ask ask_percentiles is_calibrated check_scores
+from_pretrained save to_bytes push_to_hub Reference.count ask ask_floored ask_percentiles is_calibrated check_scores
 registry example_table reference_schema weight_of bucket_weights gaps language_counts language_of
 pair_weights pair_types""".split()
 

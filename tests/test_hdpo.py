@@ -28,7 +28,7 @@ import tiny
 import training
 from conftest import write_jsonl
 from polyalign import Bucketer, BucketSchema
-from polyalign.critics import SupportCritic
+from polyalign.critics import SupportCritic, ask_floored
 from polyalign.pairs import pair_files
 from polyalign.trainers import HDPO, HDPOConfig, losses
 from polyalign.trainers._online import Samples
@@ -36,6 +36,7 @@ from polyalign.trainers.conditioning import condition
 from polyalign.trainers.losses import _online as online_term
 
 SPLITS = [(4, 1), (2, 2), (1, 4)]
+SIDES = ("chosen", "rejected")
 MARGINS = ["policy", "reward", "policy_per_token", "reward_per_token"]
 OFFLINE = {"lambda_online": 0.0}
 BETA, LAMBDA, GAMMA, ONLINE = 0.2, 1.3, 0.7, 0.9
@@ -227,6 +228,55 @@ def test_online_gradient(
     assert training.error(found, expected(data, online=surrogate)) < 1e-5
     logged = trainer.state.log_history[0]
     assert logged["loss"] == pytest.approx(logged["hdpo/loss"] + ONLINE * logged["hdpo/online_score"], rel=1e-5)
+
+
+class Calibrated(Words):
+    """Its percentiles are two fifths of its scores, at most 1."""
+
+    def percentile(self, responses: Any, buckets: Any, prompts: Any = None) -> Any:
+        return np.minimum(self.score(responses, buckets) * 0.4, 1).astype(np.float32)
+
+
+COUNTED = {
+    "median": ({}, lambda score: max(0.0, 2 * min(0.4 * score, 1) - 1)),
+    "none": ({"critic_floor": "none"}, lambda score: min(0.4 * score, 1)),
+    "paper": ({"variant": "paper"}, lambda score: score),
+}
+
+
+@pytest.mark.parametrize("floor", COUNTED)
+def test_a_calibrated_critics_scores_count_from_the_median_human(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, floor: str
+) -> None:
+    """In pairs, in their weights, in samples and in what is held out, all alike; the published variant has them raw."""
+    fixed(monkeypatch)
+    settings, counts = COUNTED[floor]
+    pairs = tiny.pairs(8, scored=False)
+    given = {"critic": Calibrated(), "held_out_critic": Calibrated(), **ONLINE_SETTINGS, "alpha": 0.0, "gamma_l": 0.0}
+    trainer, _ = step(pairs, tmp_path, **{**given, **settings})
+    raw = {side: Words().score([row[side][-1]["content"] for row in pairs], pairs["bucket"][:]) for side in SIDES}
+    for side in SIDES:
+        assert trainer.train_dataset[f"{side}_score"][:] == pytest.approx(
+            [counts(score) for score in raw[side]], abs=1e-6
+        )
+    for row in trainer.train_dataset:
+        wanted = 1 + max(0.0, row["rejected_score"] - row["chosen_score"])
+        assert row["weight"] == pytest.approx(min(3.0, wanted), abs=1e-6)
+    texts = [tiny.tokenizer().decode(text, skip_special_tokens=True) for text in answers([*map(list, SAMPLED)])]
+    mean = np.mean([counts(score) for score in Words().score(texts, [tiny.BUCKETS[0]] * len(texts))])
+    logged = trainer.state.log_history[0]
+    assert logged["hdpo/online_score"] == logged["hdpo/online_held_out_score"] == pytest.approx(mean, rel=1e-5)
+    assert "without a floor" not in caplog.text
+
+
+def test_scores_that_have_no_floor_are_told(
+    data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    fixed(monkeypatch)
+    step(data, tmp_path, critic=Words(), held_out_critic=Calibrated(), **ONLINE_SETTINGS)
+    assert "critic: Words has no percentiles, so its scores are as it gives them, without a floor" in caplog.text
+    assert "does not score these, they count as they are, without a floor" in caplog.text
+    assert "held_out_critic" not in caplog.text
 
 
 @pytest.mark.parametrize("streams", [False, True])
@@ -1161,6 +1211,7 @@ def test_beyond_the_model(data: Dataset, tmp_path: Path) -> None:
     ("name", "value"),
     [
         ("margin", "x"),
+        ("critic_floor", "mean"),
         ("num_online_samples", 1),
         ("online_every", 0),
         ("lambda_offline", -1),
@@ -1171,6 +1222,13 @@ def test_beyond_the_model(data: Dataset, tmp_path: Path) -> None:
 def test_settings(tmp_path: Path, name: str, value: Any) -> None:
     with pytest.raises(ValueError, match=f"^{name}="):
         HDPOConfig(output_dir=str(tmp_path), bf16=False, **{name: value})
+
+
+def test_the_published_variant_takes_scores_as_they_are() -> None:
+    with pytest.raises(ValueError, match="variant='paper' takes scores as they are: critic_floor='none' is for others"):
+        HDPOConfig(output_dir="unused", bf16=False, variant="paper", critic_floor="none")
+    assert HDPOConfig(output_dir="unused", bf16=False, variant="paper").critic_floor is None
+    assert HDPOConfig(output_dir="unused", bf16=False).critic_floor == "median"
 
 
 # ------------------------------------------------------------------------------------------- the human reference
@@ -1204,9 +1262,9 @@ def test_a_reference_is_the_critic(reference: Any, tmp_path: Path) -> None:
     trainer, _ = with_reference(pairs, tmp_path, reference)
     assert repr(trainer.critic).startswith("SupportCritic(")
     texts = [row["chosen"][0]["content"] for row in pairs]
-    distances = reference.support_distance(texts, reference.buckets[0], prompts=pairs["prompt"])
-    assert trainer.train_dataset["chosen_score"][:] == pytest.approx(distances.tolist())
-    assert 0 <= trainer.state.log_history[0]["hdpo/online_score"] <= 5
+    wanted = ask_floored(SupportCritic(reference), texts, [reference.buckets[0]] * 8, pairs["prompt"])
+    assert trainer.train_dataset["chosen_score"][:] == pytest.approx(wanted.tolist())
+    assert 0 < trainer.state.log_history[0]["hdpo/online_score"] <= 1
     assert trainer.state.log_history[0]["hdpo/online_unscored"] == 0
 
 

@@ -133,9 +133,14 @@ def test_a_critics_rewards_are_negative_scores() -> None:
 
 
 def test_a_calibrated_critics_rewards_are_bounded() -> None:
-    reward = rewards.critic(Calibrated(), scale=3)
-    found = reward(["Yes.", "No.", "y" * 1000], prompts=["a", "b", "c"], bucket=[QA] * 3)
-    assert found == pytest.approx([-1.2, -0.9, -3.0])
+    """Being closer than the median human earns nothing; without a floor a reward is minus the percentile."""
+    texts = ["Yes.", "No.", "y" * 5, "y" * 6, "y" * 9, "y" * 1000]
+    given = {"prompts": list("abcdef"), "bucket": [QA] * 6}
+    floored = rewards.critic(Calibrated(), scale=3)(texts, **given)
+    assert floored == pytest.approx([0.0, 0.0, 0.0, -0.6, -2.4, -3.0])
+    assert rewards.critic(Calibrated(), scale=3, floor="none")(texts, **given) == pytest.approx(
+        [-1.2, -0.9, -1.5, -1.8, -2.7, -3.0]
+    )
 
 
 def test_a_critic_that_cannot_tell_gives_no_reward(reference: Reference) -> None:
@@ -159,6 +164,8 @@ def test_what_is_no_critic_is_said_before_training(tmp_path: Path) -> None:
         rewards.critic(None)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="scale is 0"):
         rewards.critic(humans.Listener(), scale=0)
+    with pytest.raises(ValueError, match="floor='mean': it is one of 'median', 'none'"):
+        rewards.critic(humans.Listener(), floor="mean")  # type: ignore[arg-type]
     with pytest.raises(FileNotFoundError):
         rewards.critic(tmp_path / "nothing.safetensors")
     negative = SimpleNamespace(score=lambda responses, buckets: np.full(len(responses), -1.0))

@@ -14,9 +14,10 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from polyalign.critics import FURTHEST, Critic, ask, ask_percentiles, is_calibrated
+from polyalign.critics import FURTHEST, Critic, ask_floored
+from polyalign.critics._floor import check_floor
 from polyalign.critics._given import as_critic
 
 if TYPE_CHECKING:
@@ -32,14 +33,20 @@ _UNMEASURABLE = {
 Reward = Callable[..., list["float | None"]]
 
 
-def critic(critic: Critic | str | os.PathLike[str], *, bucket_column: str = "bucket", scale: float = 1.0) -> Reward:
+def critic(
+    critic: Critic | str | os.PathLike[str],
+    *,
+    bucket_column: str = "bucket",
+    scale: float = 1.0,
+    floor: Literal["median", "none"] = "median",
+) -> Reward:
     """Make a reward function of any critic, for ``GRPOTrainer`` and whatever else takes TRL's rewards.
 
-    The reward of a completion is ``-scale`` × its percentile among the humans of its row's bucket where the critic is
-    calibrated (it has ``percentile``): half of the humans are closer than the one in the middle, and none is below
-    ``-scale``. Of a critic that is not, it is ``-scale`` × its score. ``None`` (no reward, in TRL) where the critic has
-    no score, and where the completion is a tool call without an answer. The critic is given the prompts if it uses
-    them.
+    The reward of a completion is ``-scale`` × how much further out it is than the median human of its row's bucket,
+    where the critic is calibrated (:func:`~polyalign.critics.ask_floored`): 0 for whatever is as close as that one or
+    closer, so that nothing is earned by being closer than humans are, and never below ``-scale``. Of a critic that is
+    not calibrated, it is ``-scale`` × its score. ``None`` (no reward, in TRL) where the critic has no score, and where
+    the completion is a tool call without an answer. The critic is given the prompts if it uses them.
 
     Parameters
     ----------
@@ -49,6 +56,8 @@ def critic(critic: Critic | str | os.PathLike[str], *, bucket_column: str = "buc
         The data set's column of bucket ids; TRL hands it to the function.
     scale : float, default 1.0
         Greater than 0.
+    floor : {"median", "none"}, default "median"
+        ``"none"``: ``-scale`` × the percentile itself, so that the closest of all is worth most.
 
     Returns
     -------
@@ -61,7 +70,8 @@ def critic(critic: Critic | str | os.PathLike[str], *, bucket_column: str = "buc
     TypeError
         `critic` is none.
     ValueError
-        `scale` is not a number above 0; when called: the column is not there, or a score is negative or infinite.
+        `scale` is not a number above 0, `floor` is none of these; when called: the column is not there, or a score is
+        negative or infinite.
 
     Examples
     --------
@@ -69,13 +79,13 @@ def critic(critic: Critic | str | os.PathLike[str], *, bucket_column: str = "buc
     >>> support = pa.critics.SupportCritic(pa.Reference.from_arrow(pa.reference.example_table()))
     >>> reward = critic(support)
     >>> reward(["Yes, it does.", ""], bucket=["en|single|qa|short"] * 2)
-    [-0.5, -1.0]
+    [0.0, -1.0]
     """
     _check_scale(scale)
     scorer = as_critic(critic)
     if scorer is None:
         raise TypeError("critic is None: give an object with score(responses, buckets), or a saved critic's folder")
-    asks = ask_percentiles if is_calibrated(scorer) else ask
+    check_floor(floor)
 
     def critic_reward(
         completions: Sequence[Any], prompts: Sequence[Any] | None = None, **columns: Any
@@ -85,7 +95,7 @@ def critic(critic: Critic | str | os.PathLike[str], *, bucket_column: str = "buc
 
         buckets = _buckets(columns, bucket_column)
         texts = list(responses.texts("completions", list(completions)))
-        scores = asks(scorer, texts, buckets, prompts)
+        scores = ask_floored(scorer, texts, buckets, prompts, floor=floor)
         found = zip(completions, _core.answers(texts), scores.tolist(), strict=True)
         return [
             None if math.isnan(score) or (_calls_tools(completion) and not answer.strip()) else 0.0 - scale * score

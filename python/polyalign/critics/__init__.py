@@ -18,6 +18,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 from polyalign.critics._diagnosis import BucketScores, Diagnosis, check_scores
+from polyalign.critics._floor import ask_floored
 from polyalign.critics._protocol import FURTHEST, Critic, ask, ask_percentiles, is_calibrated
 from polyalign.critics._saved import load
 from polyalign.critics._support import SupportCritic
@@ -68,6 +69,7 @@ __all__ = [
     "SupportCritic",
     "SupportSample",
     "ask",
+    "ask_floored",
     "ask_percentiles",
     "attacks",
     "check_scores",

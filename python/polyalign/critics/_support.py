@@ -93,9 +93,16 @@ class SupportCritic:
 
         Beyond all n of a full sample it rises from n/(n + 1) with the distance. NaN where nobody can be asked; 1 for
         what can't be measured.
+
+        Raises
+        ------
+        ValueError
+            The reference has no sampled humans.
         """
         import numpy as np
 
+        if not self.reference.sample_size:
+            raise ValueError("the reference has no sampled humans, whose percentiles these are: build it with some")
         named = [bucket or "" for bucket in buckets]
         scores = self.reference.score(responses, named, prompts=prompts, **self._asked)
         found = np.asarray(scores["percentile"].to_pylist(), dtype=np.float32)

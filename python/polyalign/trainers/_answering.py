@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from polyalign.critics import Critic, ask
+from polyalign.critics import Critic
 from polyalign.trainers import losses
 from polyalign.trainers._base import BucketTrainer
 from polyalign.trainers._logs import get_logger
@@ -255,9 +255,10 @@ class Answering(BucketTrainer):
         many = range(self.args.num_online_samples)
         buckets = [name for part in asked for name in part.buckets for _ in many]
         prompts = [prompt for part in asked for prompt in part.prompts for _ in many]
+        asks = self.args.scored_by
         critics = {"online_score": self.critic, "online_held_out_score": self.held_out_critic}
         return {
-            name: torch.from_numpy(ask(critic, texts, buckets, prompts).copy())
+            name: torch.from_numpy(asks(critic, texts, buckets, prompts).copy())
             for name, critic in critics.items()
             if critic is not None
         }

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from polyalign import _core
+from polyalign.critics._floor import FLOORS
 from polyalign.weights import DEFAULT_TAU
 
 BALANCES = ("auto", "sample", "weight")
@@ -86,6 +87,15 @@ class HDPOSettings(TrainerSettings):
         metadata={
             "help": "The token that ends a response. Default: the tokenizer's; where the chosen responses all end in "
             "another, that."
+        },
+    )
+    critic_floor: str | None = field(
+        default=None,
+        metadata={
+            "help": "What a calibrated critic's scores count from: 'median', 0 for what is as close as the median "
+            "human or closer, 1 for the furthest; 'none', the percentile itself. Default: median; with variant='paper' "
+            "scores are as they are.",
+            "choices": list(FLOORS),
         },
     )
     lambda_offline: float = field(

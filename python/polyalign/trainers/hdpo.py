@@ -11,11 +11,13 @@ import torch
 from torch import Tensor
 
 from polyalign.critics import Critic, SupportCritic
+from polyalign.critics._floor import no_floor
 from polyalign.critics._given import as_critic, is_part
 from polyalign.trainers import losses
 from polyalign.trainers._answering import Answering
 from polyalign.trainers._base import PAPER, card_table, refuse_sequence_parallelism
 from polyalign.trainers._collate import PairCollator
+from polyalign.trainers._logs import get_logger
 from polyalign.trainers._prepare.columns import SCORES
 from polyalign.trainers._prepare.ends import set_end
 from polyalign.trainers._prepare.given import as_reference
@@ -26,6 +28,8 @@ from polyalign.trainers.hdpo_config import HDPOConfig
 from polyalign.weights import BucketWeights
 
 __all__ = ["HDPO"]
+
+logger = get_logger(__name__)
 
 
 class HDPO(PairPreparation, Answering, DPOTrainer):
@@ -134,6 +138,7 @@ class HDPO(PairPreparation, Answering, DPOTrainer):
                 model, args, HDPOConfig, data, processing_class, bucket_counts
             )
             self._check_schema(train_dataset)
+        self._tell_no_floor(args)
         if args.lambda_online > 0 and self.critic is None:
             raise ValueError("lambda_online > 0 scores samples: give a reference or a critic, or set it to 0")
         if self.held_out_critic is not None and not (args.samples or args.eval_online_prompts):
@@ -153,6 +158,13 @@ class HDPO(PairPreparation, Answering, DPOTrainer):
         self._check_room()
         self._refuse_reentrant()
         self.data_collator = PairCollator(self.data_collator, args.length_column_name)
+
+    def _tell_no_floor(self, args: HDPOConfig) -> None:
+        """Say which critics' scores are as they are."""
+        for name, critic in (("critic", self.critic), ("held_out_critic", self.held_out_critic)):
+            reason = None if critic is None or args.critic_floor is None else no_floor(critic)
+            if reason:
+                logger.warning(f"{name}: {reason}, so its scores are as it gives them, without a floor at the humans")
 
     def _held_out(self, critic: Any, given: Any) -> Critic | None:
         """Return the critic that nothing trains against; a ValueError where it is the one that training lowers."""

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from polyalign.critics import ask, ask_floored
+from polyalign.critics._floor import FLOORS
 from polyalign.trainers._settings import (
     MARGINS,
     VARIANTS,
@@ -13,6 +18,10 @@ from polyalign.trainers._settings import (
     check_number,
 )
 from polyalign.trainers._trl import DPOConfig
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 __all__ = ["HDPOConfig"]
 
@@ -33,6 +42,12 @@ class HDPOConfig(HDPOSettings, DPOConfig):
     ----------
     eos_token : str, optional
         The token that ends a response. Default: the tokenizer's; where the chosen responses all end in another, that.
+    critic_floor : {"median", "none"}, optional
+        What the scores of a calibrated critic count from, of pairs, of samples and in weights
+        (:func:`~polyalign.critics.ask_floored`). ``"median"``: s = max(0, 2q − 1), q the percentile among the humans of
+        the bucket, so that being closer than the median human earns nothing, and humans have .25 on average.
+        ``"none"``: s = q. Default: median; with ``variant="paper"`` scores are as the critic gives them, as those of a
+        critic that is not calibrated always are.
     lambda_offline : float, default 0.1
         λ, the weight of R = p·s(chosen) + (1−p)·s(rejected), p = σ(κ·margin). 0: scores of pairs are needed by the
         weights alone.
@@ -89,6 +104,7 @@ class HDPOConfig(HDPOSettings, DPOConfig):
             super().__post_init__()
         check_choice("margin", self.margin, MARGINS)
         check_choice("variant", self.variant, VARIANTS)
+        check_choice("critic_floor", self.critic_floor or "none", FLOORS)
         for name in ("lambda_offline", "lambda_online", "gamma", "alpha", "beta_w", "gamma_l", "eta", "weight_min"):
             check_number(name, getattr(self, name), 0)
         for name in ("margin_beta", "weight_mean", "weight_max"):
@@ -103,11 +119,22 @@ class HDPOConfig(HDPOSettings, DPOConfig):
             self.eval_online_prompts = _EVAL_PROMPTS if self.lambda_online > 0 else 0
         if self.variant == "paper" and self.margin != "policy":
             raise ValueError(f"variant='paper' has margin='policy', not {self.margin!r}")
+        if self.variant == "paper" and self.critic_floor is not None:
+            raise ValueError(
+                f"variant='paper' takes scores as they are: critic_floor={self.critic_floor!r} is for others"
+            )
+        if self.variant == "default" and self.critic_floor is None:
+            self.critic_floor = "median"
 
     @property
     def samples(self) -> bool:
         """Whether a step comes in which responses are sampled, as far as the settings say."""
         return self.lambda_online > 0 and not 0 < self.max_steps < self.online_every
+
+    @property
+    def scored_by(self) -> Callable[..., npt.NDArray[np.float32]]:
+        """The function that asks critics for scores."""
+        return ask if self.critic_floor is None else functools.partial(ask_floored, floor=self.critic_floor)
 
     @property
     def kappa(self) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from datasets import Value
 from polyalign import _core
 from polyalign._io import responses
 from polyalign.buckets import BucketSchema
-from polyalign.critics import Critic, ask
+from polyalign.critics import Critic
 from polyalign.trainers._collate import ResponseCollator
 from polyalign.trainers.bucket_sft_config import BucketSFTConfig
 from polyalign.trainers.conditioning import condition, system_line, template_fields
@@ -95,16 +95,16 @@ def empty_response(row: Mapping[str, Any]) -> str | None:
 
 
 class ScorePairs:
-    """Asks the critic for the scores of pairs."""
+    """Asks the critic for the scores of pairs, by a function such as :func:`~polyalign.critics.ask`."""
 
-    def __init__(self, critic: Critic, names: list[str]) -> None:
-        self.critic, self.names = critic, names
+    def __init__(self, critic: Critic, names: list[str], asks: Callable[..., Any]) -> None:
+        self.critic, self.names, self.asks = critic, names, asks
 
     def __call__(self, rows: dict[str, list[Any]]) -> dict[str, Any]:
         found = {}
         for name in self.names:
             texts = responses.texts(name, rows[name.removesuffix("_score")])
-            found[name] = ask(self.critic, texts, rows["bucket"], rows["prompt"]).tolist()
+            found[name] = self.asks(self.critic, texts, rows["bucket"], rows["prompt"]).tolist()
         return found
 
 

@@ -159,7 +159,10 @@ class PairPreparation(BucketTrainer):
         missing = [name for name in SCORES if name not in columns]
         given = [name for name in SCORES if name in columns]
         if given and self.critic is not None:
-            logger.warning(f"the {dataset_name} data set has {' and '.join(given)}: the critic does not score these")
+            logger.warning(
+                f"the {dataset_name} data set has {' and '.join(given)}: the critic does not score these"
+                + (", they count as they are, without a floor" if args.critic_floor == "median" else "")
+            )
         if not needed:
             return dataset
         if missing:
@@ -168,7 +171,9 @@ class PairPreparation(BucketTrainer):
                     f"the {dataset_name} data set has no column {missing[0]!r}: give a reference or a critic, or set "
                     "lambda_offline=0 and beta_w=0"
                 )
-            dataset = _batched(dataset, ScorePairs(self.critic, missing), None, f"Scoring {dataset_name}")
+            dataset = _batched(
+                dataset, ScorePairs(self.critic, missing, args.scored_by), None, f"Scoring {dataset_name}"
+            )
         if not preparing.is_streaming(dataset):
             found = [_arrays(dataset, name) for name in (*SCORES, "bucket")]
             scores, buckets = np.concatenate(found[:2]), np.concatenate([found[2], found[2]])
