@@ -124,6 +124,8 @@ def calls(folder: Path, tokenizer: Path) -> dict[str, Callable[[], Any]]:
             folder / "bucketed", folder / "pairs", samples=samples, reference=fresh(), overwrite=True
         ),
         "rewards.support": lambda: pa.rewards.support(fresh())(TEXTS[:64], bucket=buckets[:64]),
+        "rewards.length": lambda: pa.rewards.length(fresh())(TEXTS[:64], bucket=buckets[:64]),
+        "rewards.language": lambda: pa.rewards.language()(TEXTS[:64], prompts=TEXTS[:64]),
         "rewards.critic": lambda: pa.rewards.critic(ensemble())(TEXTS[:64], bucket=buckets[:64]),
         "histogram_distance": lambda: distances.histogram_distance(weights, weights[::-1], "energy"),
         "pairwise_histogram_distance": lambda: distances.pairwise_histogram_distance(weights, "energy"),

@@ -29,7 +29,7 @@ DiscriminativeCritic.score DiscriminativeCritic.percentile DiscriminativeCritic.
 EmbeddingCritic.score EmbeddingCritic.percentile
 EnsembleCritic.score EnsembleCritic.percentile EnsembleCritic.percentiles EnsembleCritic.calibrate critics.compare
 from_samples from_preferences
-pair_files rewards.support rewards.critic""".split()
+pair_files rewards.support rewards.critic rewards.length rewards.language""".split()
     + distances.__all__
 )
 
@@ -51,7 +51,7 @@ EmbeddingCritic.of_sample serving SupportSample.add SupportSample.merge
 train to_html worse_than_chance from_json to_json check_fits to_dict faults load from_saved from_bytes
 from_pretrained save to_bytes push_to_hub Reference.count ask ask_floored ask_percentiles is_calibrated check_scores
 registry example_table reference_schema weight_of bucket_weights gaps language_counts language_of
-pair_weights pair_types""".split()
+pair_weights pair_types combine""".split()
 
 
 def public() -> Iterator[str]:
