@@ -6,13 +6,14 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import hypothesis
 import pytest
 
 import small_tokenizers
+from ready import Ready
 
 # How long an example takes says nothing where tests run side by side.
 hypothesis.settings.register_profile("polyalign", deadline=None)
@@ -79,20 +80,30 @@ def write_jsonl(path: Path, records: Sequence[object]) -> Path:
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
+@pytest.fixture(scope="session")
+def ready() -> Iterator[Ready]:
+    process = Ready(clean_environment())
+    yield process
+    process.close()
+
+
 @pytest.fixture
-def cli(tmp_path: Path) -> Cli:
+def cli(tmp_path: Path, ready: Ready) -> Cli:
     """Run `polyalign` as a user does, in a process of its own."""
 
     def run(*arguments: object, stdin: str | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+        given, whole = [*map(str, arguments)], clean_environment(**environment)
+        # Other variables may be read when modules are imported.
+        if stdin is None and environment.keys() <= {"COLUMNS"}:
+            return ready.run(given, tmp_path, whole)
         return subprocess.run(
-            [sys.executable, "-m", "polyalign", *map(str, arguments)],
+            [sys.executable, "-m", "polyalign", *given],
             input=stdin,
-            stdin=subprocess.DEVNULL if stdin is None else None,
             capture_output=True,
             text=True,
             encoding="utf-8",
             cwd=tmp_path,
-            env=clean_environment(**environment),
+            env=whole,
             timeout=120,
             check=False,
         )

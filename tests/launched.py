@@ -1,15 +1,18 @@
 """Run by a launcher, a process for each rank: trains with both trainers and TRL's, and says what came out.
 
 ``launched.py MODEL OUTPUT``; rank 0 writes ``OUTPUT/told.json``: by trainer the collective operations of its optimizer
-steps, and what it logged and a hash of every rank's weights. The rest is what `test_two_ranks.work` writes.
+steps, and what it logged and a hash of every rank's weights. What `polyalign sft` says on each is in
+``OUTPUT/said<rank>.txt``. The rest is what `test_two_ranks.work` writes.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,8 @@ from transformers import TrainerCallback
 
 import kinds
 import test_two_ranks
+import tiny
+from polyalign import cli
 
 OFFLINE = {kinds.HUMAN_DPO.prefix: {"lambda_online": 0.0}}
 
@@ -86,6 +91,20 @@ def losses(model: Path, output: Path) -> dict[str, Any]:
     }
 
 
+def command(model: Path, output: Path) -> None:
+    """Train by the command line, as each process of `accelerate launch -m polyalign` does, which ends their talk."""
+    rank = dist.get_rank()
+    if rank == 0:
+        tiny.responses().to_parquet(output / "responses.parquet")
+    dist.barrier()
+    said = io.StringIO()
+    given = {"model_name_or_path": model, "dataset_name": output / "responses.parquet", "output_dir": output / "sft"}
+    arguments = [str(each) for name, value in given.items() for each in (f"--{name}", value)]
+    with redirect_stdout(said), redirect_stderr(said):
+        code = cli.run(["sft", *arguments, *test_two_ranks.COMMAND.split()])
+    (output / f"said{rank}.txt").write_text(f"{said.getvalue()}exit code {code}\n", encoding="utf-8")
+
+
 def main(model: Path, output: Path) -> None:
     torch.set_num_threads(1)
     datasets.config.HF_DATASETS_CACHE = str(output / f"cache{os.environ['RANK']}")
@@ -93,9 +112,7 @@ def main(model: Path, output: Path) -> None:
     found = {"collectives": collectives(model, output), "losses": losses(model, output)}
     if dist.get_rank() == 0:
         (output / "told.json").write_text(json.dumps(found), encoding="utf-8")
-    # A rank that closes first lets older versions of torch wait for ever.
-    dist.barrier()
-    dist.destroy_process_group()
+    command(model, output)
 
 
 if __name__ == "__main__":

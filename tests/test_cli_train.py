@@ -487,21 +487,3 @@ def test_interrupted(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     code, _, err = run(f"sft --model_name_or_path model --dataset_name bucketed --output_dir out {FAST}")
     assert code == 130
     assert err == "polyalign: interrupted; --resume_from_checkpoint true goes on from the last checkpoint\n"
-
-
-def test_two_processes() -> None:
-    """Weights and summary are printed once; rows and steps are shared."""
-    # Of --cpu it would make one process.
-    flags = "--multi_gpu --num_processes 2 --num_machines 1 --mixed_precision no --dynamo_backend no"
-    launch = [sys.executable, "-m", "accelerate.commands.launch", *flags.split(), "-m", "polyalign"]
-    script = f"sft --model_name_or_path model --dataset_name bucketed --output_dir out {FAST}"
-    environment = clean_environment(**PACKAGE, OMP_NUM_THREADS="1", HF_DATASETS_CACHE="cache")
-    result = subprocess.run([*launch, *script.split()], capture_output=True, text=True, env=environment, check=False)
-    assert result.returncode == 0, result.stderr
-    assert "FutureWarning" not in result.stderr
-    assert result.stdout.count("Bucket weights of 4 buckets") == 1
-    assert result.stdout.count("2 steps in ") == 1
-    assert len(losses(result.stdout)) == 2
-    # Two steps of twice two of the rows.
-    assert f"'epoch': '{8 / 96:.4g}'" in result.stdout
-    assert Path("out/model.safetensors").is_file()

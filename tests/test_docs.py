@@ -8,8 +8,9 @@ import shlex
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partialmethod
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ import zstandard
 import polyalign
 from conftest import ROOT, clean_environment, conversation, write_jsonl
 from polyalign import cli
+from ready import Ready
 
 NAME = attrgetter("name")
 PAGES = [page for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))) if page.is_file()]
@@ -80,11 +82,21 @@ def models(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import datasets
 
     import tiny
+    from polyalign.trainers import BucketSFTConfig, HDPOConfig
 
     tiny.hub(workplace)
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(workplace / "cache"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("transformers.training_args.is_torch_bf16_gpu_available", lambda: True)
+    for config in (BucketSFTConfig, HDPOConfig):
+        monkeypatch.setattr(config, "__post_init__", partialmethod(of_few_steps, config.__post_init__))
+
+
+def of_few_steps(config: Any, post_init: Callable[[Any], None]) -> None:
+    """End training after two steps, where its settings don't say how long it is."""
+    if config.max_steps < 0:
+        config.max_steps = 2
+    post_init(config)
 
 
 def commands(text: str) -> list[str]:
@@ -115,14 +127,18 @@ def answering(command: str) -> Iterator[str]:
         server.shutdown()
 
 
-def run(command: str, workplace: Path) -> None:
-    """Run a command in a shell; one that trains or generates here, where torch is loaded already, and not for long."""
+def run(command: str, workplace: Path, ready: Ready) -> None:
+    """Run a command, in a shell where it needs one; one that trains or generates here, where torch is loaded already,
+    and not for long."""
     if re.match("polyalign (sft|hdpo) ", command):
         assert cli.run([*shlex.split(command)[1:], "--max_steps", "2", "--save_steps", "2"]) == 0, command
         return
     if command.startswith("polyalign generate "):
         with answering(command) as served:
             assert cli.run([*shlex.split(served)[1:], "--max-new-tokens", "8", "--overwrite"]) == 0, command
+        return
+    if not re.search(r"[|&;<>$*#(]", command):
+        check(command, ready.run(shlex.split(command)[1:], workplace, clean_environment()))
         return
     environment = clean_environment(PYTHONPATH=str(Path(polyalign.__file__).parents[1]))
     environment["PATH"] = f"{workplace}:{environment['PATH']}"
@@ -132,6 +148,10 @@ def run(command: str, workplace: Path) -> None:
     result = subprocess.run(
         ["bash", "-c", command], cwd=workplace, env=environment, capture_output=True, text=True, check=False
     )
+    check(command, result)
+
+
+def check(command: str, result: subprocess.CompletedProcess[str]) -> None:
     # A page may show a bucket that the test's corpus does not have; everything else must work.
     assert result.returncode == 0 or "has no bucket" in result.stderr, f"{command}\n{result.stderr}"
 
@@ -142,13 +162,13 @@ def pages(language: str) -> list[Path]:
 
 @pytest.mark.parametrize("page", [page for page in pages("bash") if commands("".join(blocks(page, "bash")))], ids=NAME)
 def test_commands_run(
-    page: Path, workplace: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+    page: Path, workplace: Path, ready: Ready, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(workplace)
     if trains(page):
         request.getfixturevalue("models")
     for command in commands("".join(blocks(page, "bash"))):
-        run(command, workplace)
+        run(command, workplace, ready)
 
 
 @pytest.mark.parametrize("page", pages("python"), ids=NAME)
@@ -165,7 +185,7 @@ def test_python_runs(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("models")
-def test_training_page_runs(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_page_runs(workplace: Path, ready: Ready, monkeypatch: pytest.MonkeyPatch) -> None:
     """Commands and code in turn: each goes on from what is above it."""
     monkeypatch.chdir(workplace)
     names: dict[str, object] = {}
@@ -175,7 +195,7 @@ def test_training_page_runs(workplace: Path, monkeypatch: pytest.MonkeyPatch) ->
             exec(compile(block, "training.md", "exec"), names)
         else:
             for command in commands(block):
-                run(command, workplace)
+                run(command, workplace, ready)
 
 
 def test_python_page_says_what_comes_out() -> None:

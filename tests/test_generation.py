@@ -24,6 +24,7 @@ pytest.importorskip("transformers", reason="transformers is not installed: pip i
 import tiny  # noqa: E402
 from conftest import Cli, clean_environment, write_jsonl  # noqa: E402
 from polyalign import Bucketer, BucketSchema, Reference, generation, pairs  # noqa: E402
+from polyalign import cli as command_line  # noqa: E402
 from polyalign.generation import (  # noqa: E402
     Prompting,
     Sampling,
@@ -813,14 +814,28 @@ def test_vllm_that_is_not_there_is_said(model_folder: Path) -> None:
 # ---------------------------------------------------------------------------------------------- command line
 
 
-def test_command_line(cli: Cli, bucketed: Path, model_folder: Path, tmp_path: Path) -> None:
-    arguments = ["generate", bucketed, "--model", model_folder, "-k", 2, "--max-new-tokens", 8, "--out", "s.jsonl"]
+def test_command_line(
+    cli: Cli, bucketed: Path, model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments: list[object] = [
+        "generate",
+        bucketed,
+        "--model",
+        model_folder,
+        "-k",
+        2,
+        "--max-new-tokens",
+        8,
+        "--out",
+        "s.jsonl",
+    ]
     found = cli(*arguments)
     assert found.returncode == 0, found.stderr
     assert "written to s.jsonl" in found.stdout
     assert re.fullmatch(r"polyalign: warning: \d+ of \d+ samples are cut at --max-new-tokens\n", found.stderr)
-    again = cli(*arguments, "--overwrite", "--json")
-    assert json.loads(again.stdout)["settings"]["sampling"]["samples"] == 2
+    # Here, where torch is loaded.
+    assert command_line.run([*map(str, arguments[:-1]), str(tmp_path / "s.jsonl"), "--overwrite", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["settings"]["sampling"]["samples"] == 2
     assert cli(*arguments).stderr == "polyalign: s.jsonl: exists already; --overwrite replaces it\n"
     paired = cli("pairs", bucketed, "--samples", "s.jsonl", "--out", "pairs", "--max-rejects", 1)
     assert paired.returncode == 0, paired.stderr

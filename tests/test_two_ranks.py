@@ -1,10 +1,11 @@
-"""Two processes, launched by torchrun, that talk by gloo: gradients, evaluations and resumptions are those of one."""
+"""Two processes, launched by accelerate, that talk by gloo: gradients, evaluations and resumptions are those of one."""
 
 from __future__ import annotations
 
 import json
 import math
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,7 @@ import training
 from kinds import BUCKET_SFT, HUMAN_DPO, Kind
 from polyalign.trainers import BucketSFT, BucketSFTConfig
 
-# Starting two processes takes longer than what they do: all of it is one test. `accelerate launch` is tested with
-# `polyalign sft`.
+# Starting two processes takes longer than what they do: all of it is one test.
 
 RESPONSES = tiny.responses(12).add_column("weight", [round(0.2 + 0.37 * (at * 7 % 11), 3) for at in range(12)])
 PAIRS = tiny.pairs(12).add_column("weight", [round(0.3 + 0.23 * (at * 5 % 11), 3) for at in range(12)])
@@ -53,6 +53,9 @@ RESUMED = {
 
 #: Of the runs of `launched.py`, which are compared with TRL's and with one process's.
 LAUNCHED = {"train_sampling_strategy": "sequential", "max_steps": 4, "logging_steps": 1, "save_strategy": "no"}
+
+#: Of `polyalign sft`.
+COMMAND = "--use_cpu --bf16 false --max_steps 2 --per_device_train_batch_size 2 --logging_steps 1 --save_strategy no"
 
 #: What one process comes upon alone, and the line that ends both.
 ALONE = {
@@ -161,14 +164,17 @@ def _resume(folder: Path) -> None:
 @pytest.mark.slow
 def test_two_ranks(tmp_path: Path) -> None:
     model = tiny.save(tmp_path / "model", tiny.model())
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    told = kinds.launched(torchrun, model, tmp_path)
+    # Of --cpu it would make one process.
+    flags = "--multi_gpu --num_processes 2 --num_machines 1 --mixed_precision no --dynamo_backend no"
+    launcher = [sys.executable, "-m", "accelerate.commands.launch", *flags.split()]
+    told = kinds.launched(launcher, model, tmp_path)
     _check_steps(tmp_path)
     _check_errors(tmp_path)
     _check_noise(tmp_path)
     _check_resumptions(tmp_path)
     _check_collectives(told["collectives"])
     _check_losses(told["losses"], model, tmp_path)
+    _check_command(tmp_path)
 
 
 def _check_steps(tmp_path: Path) -> None:
@@ -245,3 +251,17 @@ def _check_losses(found: dict[str, Any], model: Path, folder: Path) -> None:
     # Two ranks of two micro-batches of two prompts.
     assert ["hdpo/online_score" in entry for entry in online["logs"]] == [False, True, False, True]
     assert all(math.isfinite(entry["loss"]) for entry in online["logs"])
+
+
+def _check_command(folder: Path) -> None:
+    """Weights and summary are printed once; rows and steps are shared."""
+    first, second = ((folder / f"said{rank}.txt").read_text("utf-8") for rank in range(2))
+    assert first.endswith("exit code 0\n"), first
+    assert second == "exit code 0\n"
+    assert "FutureWarning" not in first
+    assert first.count("Bucket weights of 4 buckets") == 1
+    assert first.count("2 steps in ") == 1
+    assert len(re.findall(r"'loss': '([\d.]+)'", first)) == 2
+    # Two steps of twice two of the rows.
+    assert f"'epoch': '{8 / 96:.4g}'" in first
+    assert (folder / "sft" / "model.safetensors").is_file()

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 
+import pytest
 import yaml
 
 from conftest import ROOT
@@ -32,3 +35,15 @@ def test_only_publishing_may_write() -> None:
         assert workflow["permissions"] == {"contents": "read"}, path.name
         asking = {name: job["permissions"] for name, job in workflow["jobs"].items() if "permissions" in job}
         assert asking in ({}, {"publish": {"id-token": "write"}}), path.name
+
+
+@pytest.mark.skipif(shutil.which("cargo") is None, reason="cargo is not installed")
+def test_dependencies_are_compiled_once_for_the_tests_and_the_wheel() -> None:
+    def built(*which: str) -> set[str]:
+        command = ["cargo", "tree", "--locked", "--prefix", "none", "--format", "{p} {f}", *which]
+        told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        return {line.removesuffix(" (*)") for line in told.splitlines()}
+
+    wheel = built("--package", "polyalign-python", "--edges", "normal,build")
+    assert len(wheel) > 100
+    assert wheel - built("--workspace", "--edges", "normal,build,dev") == set()

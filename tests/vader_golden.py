@@ -1,7 +1,7 @@
 """Writes the sentiments that the package vaderSentiment gives for made-up texts, for the engine's tests.
 
 Run with vaderSentiment 3.3.2 on Python 3.11 (`sum` rounds otherwise from 3.12 on):
-`python tests/vader_golden.py > rust/polyalign/tests/vader_golden.jsonl`
+`python tests/vader_golden.py > rust/polyalign-tests/tests/vader_golden.jsonl`
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ use tokenizers::Tokenizer;
 
 use crate::mutate::{Random, mutate};
 
-#[path = "../../rust/polyalign/tests/tokens_common/mod.rs"]
+#[path = "../../rust/polyalign-tests/tests/tokens_common/mod.rs"]
 mod tokens_common;
 
 use tokens_common::families::{SAMPLE, families};

@@ -6,7 +6,7 @@ use polyalign::records::json::{JsonRecords, JsonScratch, field_names};
 use polyalign::records::record::{Reject, RejectKind};
 use polyalign::records::shape::{FieldSpec, Shape};
 
-#[path = "../../rust/polyalign/tests/oracle/json.rs"]
+#[path = "../../rust/polyalign-tests/tests/oracle/json.rs"]
 mod oracle;
 
 /// Readers of every shape, and their working memory.

@@ -6,7 +6,7 @@ use polyalign::cpu::{Level, at_most};
 use polyalign::tokens::TokenCounter;
 use std::hint::black_box;
 
-#[path = "../tests/tokens_common/mod.rs"]
+#[path = "../../polyalign-tests/tests/tokens_common/mod.rs"]
 mod tokens_common;
 
 const ENGLISH: &str =

@@ -1,6 +1,6 @@
 //! What the examples share.
 
-#[path = "../examples/common/mod.rs"]
+#[path = "../../polyalign/examples/common/mod.rs"]
 #[allow(unused, reason = "the tests print nothing")]
 mod common;
 

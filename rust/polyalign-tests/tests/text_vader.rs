@@ -26,7 +26,7 @@ fn golden_sentiments_are_exact() {
 }
 
 static LEXICON: LazyLock<HashMap<&str, f64>> = LazyLock::new(|| {
-    let lines = include_str!("../src/text/vader_lexicon.txt").lines();
+    let lines = include_str!("../../polyalign/src/text/vader_lexicon.txt").lines();
     lines
         .map(|line| line.split_once('\t').unwrap())
         .map(|(word, valence)| (word, valence.parse().unwrap()))
@@ -34,7 +34,7 @@ static LEXICON: LazyLock<HashMap<&str, f64>> = LazyLock::new(|| {
 });
 
 static EMOJI: LazyLock<HashMap<char, &str>> = LazyLock::new(|| {
-    let lines = include_str!("../src/text/vader_emoji.txt").lines();
+    let lines = include_str!("../../polyalign/src/text/vader_emoji.txt").lines();
     lines
         .map(|line| line.split_once('\t').unwrap())
         .map(|(c, text)| (c.chars().next().unwrap(), text))

@@ -1,6 +1,6 @@
 //! The documentation has the features that the registry has.
 
-#[path = "../examples/feature_table.rs"]
+#[path = "../../polyalign/examples/feature_table.rs"]
 mod example;
 
 use example::{PAGE, updated};
