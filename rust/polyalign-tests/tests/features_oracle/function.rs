@@ -8,8 +8,9 @@ type Classes = HashMap<&'static str, HashSet<&'static str>>;
 /// By language, the classes of each word.
 static LISTS: LazyLock<HashMap<&str, Classes>> = LazyLock::new(|| {
     let mut lists: HashMap<&str, Classes> = HashMap::new();
-    for line in
-        include_str!("../../../polyalign/src/features/function_words.txt").lines().filter(|line| !line.starts_with('#'))
+    for line in include_str!("../../../polyalign/src/features/function_words.txt")
+        .lines()
+        .filter(|line| !line.starts_with('#'))
     {
         let mut fields = line.split_whitespace();
         let (language, class) = (fields.next().unwrap(), fields.next().unwrap());
