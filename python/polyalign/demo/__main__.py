@@ -1,8 +1,8 @@
-"""``python -m polyalign.demo [FOLDER]``."""
+"""``python -m polyalign.demo``: ``polyalign demo``, with its options."""
 
 import sys
 
-from polyalign.demo import run_demo
+from polyalign.cli import run
 
 if __name__ == "__main__":
-    run_demo(*sys.argv[1:2])
+    sys.exit(run(["demo", *sys.argv[1:]]))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from polyalign.buckets import BucketSummary, Report
 
-__all__ = ["draw_distances", "draw_lengths"]
+__all__ = ["draw_lengths"]
 
 _COLOURS = {"en": "#2a6fbb", "zh": "#c8452f"}
 _BARS = 24
@@ -75,39 +75,6 @@ def _draw_bucket(axes: Any, place: int, bucket: BucketSummary) -> None:
         color="#555555",
         annotation_clip=False,
     )
-
-
-def draw_distances(by_stage: Mapping[str, Mapping[str, float]], path: str | Path) -> None:
-    """Draw how far answers are from humans, a line a bucket, a mark a model.
-
-    Parameters
-    ----------
-    by_stage : mapping
-        By model, the humans last, the mean support distance by bucket.
-    path : str or PathLike
-        The image to write; its suffix is the format.
-    """
-    buckets = list(next(iter(by_stage.values())))[::-1]
-    figure, axes = _figure(len(buckets))
-    _name_rows(axes, buckets)
-    rows = range(len(buckets))
-    ends = [sorted(distances[bucket] for distances in by_stage.values()) for bucket in buckets]
-    axes.hlines(rows, [end[0] for end in ends], [end[-1] for end in ends], color="#cccccc", linewidth=1)
-    for (name, distances), (colour, marker) in zip(by_stage.items(), _marks(len(by_stage)), strict=True):
-        axes.scatter(
-            [distances[bucket] for bucket in buckets], rows, s=36, c=colour, marker=marker, label=name, zorder=3
-        )
-    axes.set_xlim(left=0)
-    axes.set_xlabel("mean support distance of held-out answers (0: among most humans)")
-    axes.set_title("How far answers to new prompts are from humans', bucket by bucket", loc="left", fontsize=11)
-    figure.legend(loc="outside lower center", ncols=len(by_stage), frameon=False, fontsize=9)
-    figure.savefig(Path(path), dpi=150)
-
-
-def _marks(count: int) -> list[tuple[str, str]]:
-    """Return colours and markers of so many models; the last is the humans'."""
-    models = [("#bbbbbb", "x"), ("#e0a030", "o"), ("#2a6fbb", "o"), ("#c8452f", "D")]
-    return [*models[: count - 1], ("#222222", "|")]
 
 
 def _figure(rows: int) -> tuple[Any, Any]:

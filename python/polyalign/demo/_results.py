@@ -2,89 +2,83 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from polyalign._text.words import shortened
+from polyalign.demo._measure import MEASURES, Measure, Stage, difference
 
 if TYPE_CHECKING:
-    from polyalign.demo._training import Stage, Trained
+    from polyalign.demo._training import Trained
 
-__all__ = ["distances", "print_results"]
+__all__ = ["print_results"]
 
-_FEWEST = 5
 _SHOWN = 6
-_LONGEST = 72
-
-
-def distances(trained: Trained) -> dict[str, dict[str, float]]:
-    """Return the mean distance by model and bucket, of the buckets with enough held-out rows, the largest first."""
-    buckets = _buckets(trained)
-    stages = (*trained.stages, trained.humans)
-    return {stage.name: {bucket: stage.distances[bucket] for bucket in buckets} for stage in stages}
+_LONGEST = 240
+_SHARES = ("percentile", "beyond", "held_out_percentile", "held_out_beyond")
 
 
 def print_results(trained: Trained) -> None:
-    """Print how far each model's answers are from humans, bucket by bucket, and some of the answers."""
+    """Print some prompts with a person's answer and the model's before and after, then the table."""
     from polyalign._text import tables
 
     console = tables.console()
-    stages, buckets = (*trained.stages, trained.humans), _buckets(trained)
-    table = tables.columns_table(_columns(stages, buckets, trained.sizes))
-    console.print("\nHow far answers to held-out prompts are from the humans of their bucket (0: among most of them):")
-    console.print(table)
-    left = len(trained.sizes) - len(buckets)
+    before, after, people = trained.stages[0], trained.stages[-2], trained.stages[-1]
+    console.print("\nSome held-out prompts, the first in the order of a hash:")
+    console.print(_examples(trained, [people, before, after]))
+    console.print("How far answers to all of them are from people's, with 95% intervals:")
+    console.print(_table(trained.stages))
     print(
-        f"Mean of buckets: each of the {len(buckets)} above counts alike; those with fewer than {_FEWEST} held-out "
-        f"rows are left out ({left}).\n"
-        "NLL: of the humans' held-out answers, nats a token; under humans: of how often each token occurs, no model.\n"
-        "Look at BucketSFT beside SFT in the mean of buckets and where few rows train (the lower lines), at HDPO\n"
-        "beside BucketSFT in every line, and at all of them beside humans.\n"
-        "A demonstration, no evidence: one seed, settings chosen by these same held-out rows, and HDPO trains on the\n"
-        "distance that is measured here (its NLL is beside it).\n"
+        f"Percentile: further out than this share of people, who are at 50%; beyond: of answers further out than 95%.\n"
+        f"Trained against: {trained.trained_against} together, of {after.name}. Never: {trained.held_out}.\n"
+        "As a set: energy distance of all answers from other people's in that space; one answer to everything is far.\n"
+        "Read each row beside people's, the floor: nobody can be nearer to people than people are.\n"
+        f"{_change(after, before)}\n"
+        f"Evidence of how these {len(after.answers)} answers of one model moved, by judges that saw none of them, with "
+        "one seed and one corpus of chats,\nafter minutes of training. None that they are true or of use, nor for "
+        "another model or another corpus."
     )
-    _print_answers(console, trained)
 
 
-def _buckets(trained: Trained) -> list[str]:
-    enough = [bucket for bucket, (_, held_out) in trained.sizes.items() if held_out >= _FEWEST]
-    return enough or list(trained.sizes)
+def _examples(trained: Trained, stages: list[Stage]) -> Any:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.HORIZONTALS, header_style="bold", show_lines=True)
+    for name in ("prompt", stages[0].name, f"{stages[1].name}, before", f"after {stages[2].name}"):
+        table.add_column(name, ratio=1, overflow="fold")
+    for place, row in enumerate(trained.rows[:_SHOWN]):
+        cells = [row["prompt"][-1]["content"], *(stage.answers[place] for stage in stages)]
+        table.add_row(*(Text(shortened(" ".join(cell.split()), _LONGEST)) for cell in cells))
+    return table
 
 
-def _columns(
-    stages: Sequence[Stage], buckets: Sequence[str], sizes: Mapping[str, tuple[int, int]]
-) -> dict[str, list[str]]:
-    def line(values: Mapping[str, float], mean: float, losses: Mapping[str, float]) -> list[str]:
-        cells = [values[bucket] for bucket in buckets]
-        nll = sum(losses[bucket] for bucket in buckets) / len(buckets)
-        numbers = [*cells, sum(cells) / len(cells), mean]
-        return [*(f"{number:.3f}" for number in numbers), f"{nll:.2f}"]
+def _table(stages: list[Stage]) -> Any:
+    from polyalign._text import tables
 
-    totals = [sum(sizes[bucket][at] for bucket in sizes) for at in (0, 1)]
-    return {
-        "bucket": [*buckets, "mean of buckets", "mean of answers", "NLL, mean of buckets"],
-        "train": [*(f"{sizes[bucket][0]:,}" for bucket in buckets), "", f"{totals[0]:,}", ""],
-        "held out": [*(f"{sizes[bucket][1]:,}" for bucket in buckets), "", f"{totals[1]:,}", ""],
-        **{stage.name: line(stage.distances, stage.mean_distance, stage.losses) for stage in stages},
-    }
+    columns = {"": [stage.name for stage in stages]}
+    for what, title in MEASURES.items():
+        name = f"{title} " if title in columns else title  # the same words of two critics
+        columns[name] = [_cell(what, stage.measures[what]) for stage in stages]
+    return tables.columns_table(columns)
 
 
-def _print_answers(console: Any, trained: Trained) -> None:
-    """Print every model's first answer to some prompts."""
-    first, last = trained.stages[1], trained.stages[-1]
-    print("Some answers:")
-    for place in range(0, len(trained.rows), max(1, len(trained.rows) // _SHOWN)):
-        row = trained.rows[place]
-        texts = {
-            first.name: first.answers[place][0],
-            last.name: last.answers[place][0],
-            "human": row["completion"][-1]["content"],
-        }
-        print(f"  {row['bucket']}  {_short(row['prompt'][-1]['content'])}")
-        for name, text in texts.items():
-            print(f"      {name:5}  {_short(text)}")
-    print()
+def _cell(what: str, measure: Measure) -> str:
+    if what in _SHARES:
+        value, low, high = (f"{100 * number:.0f}" for number in (measure.value, measure.low, measure.high))
+        return f"{value}% ({low}–{high})"
+    places = 0 if what == "characters" else 3
+    value, low, high = (f"{number:.{places}f}" for number in (measure.value, measure.low, measure.high))
+    return f"{value} ({low}–{high})" if float(low) >= 0 else f"{value} ({low} to {high})"
 
 
-def _short(text: str) -> str:
-    return shortened(" ".join(text.split()), _LONGEST)
+def _change(after: Stage, before: Stage) -> str:
+    """Say what changed by what nothing was trained against, and whether chance alone would do it."""
+    told = []
+    for what, name in (("held_out_percentile", "by the held-out critic"), ("apart", "as a set")):
+        change = difference(after, before, what)
+        unit, factor, places = ("%", 100, 0) if what in _SHARES else ("", 1, 3)
+        value, low, high = (f"{factor * number:+.{places}f}" for number in (change.value, change.low, change.high))
+        side = "nearer to people" if change.high < 0 else "further from people" if change.low > 0 else "not told apart"
+        told.append(f"{name} {value}{unit} ({low} to {high}): {side}")
+    return f"{after.name} against {before.name}, {'; '.join(told)}."
