@@ -192,7 +192,8 @@ def test_file_and_flags(run: Run, built: list[Any], monkeypatch: pytest.MonkeyPa
     code, _, err = run("hdpo --config=hdpo.yaml --lambda-offline 0.4 --ref_model model")
     assert (code, err) == (
         0,
-        "polyalign: the train data set has chosen_score and rejected_score: the critic does not score these\n",
+        "polyalign: the train data set has chosen_score and rejected_score: the critic does not score these, they "
+        "count as they are, without a floor\n",
     )
     trainer = built[0]
     assert (trainer.args.lambda_offline, trainer.args.learning_rate) == (0.4, 2e-4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from pathlib import Path
@@ -267,6 +268,9 @@ def test_a_calibrated_critics_scores_count_from_the_median_human(
     logged = trainer.state.log_history[0]
     assert logged["hdpo/online_score"] == logged["hdpo/online_held_out_score"] == pytest.approx(mean, rel=1e-5)
     assert "without a floor" not in caplog.text
+    trainer.create_model_card()
+    told = {"median": "counted from the median human of each bucket", "none": "as percentiles"}
+    assert f"; its scores {told.get(floor, 'as it gives them')}\n" in (tmp_path / "README.md").read_text()
 
 
 def test_scores_that_have_no_floor_are_told(
@@ -356,7 +360,12 @@ def test_a_held_out_critic_is_logged_and_trains_nothing(
     log = (tmp_path / "held" / "bucket_log.csv").read_text().splitlines()
     assert "online_held_out_score" in log[0].split(",")
     trainer.create_model_card()
-    assert "- Held-out critic: `<" in (tmp_path / "held" / "README.md").read_text()
+    plain.create_model_card()
+    cards = [(tmp_path / name / "README.md").read_text() for name in ("held", "plain")]
+    assert "- Held-out critic: `<" in cards[0]
+    assert "Nothing independent" not in cards[0]
+    assert "; its scores as it gives them\n" in cards[0]
+    assert "- Held-out critic: none. Nothing independent of the critic above has judged this model" in cards[1]
     assert "online_held_out" not in (tmp_path / "plain" / "bucket_log.csv").read_text()
 
 
@@ -731,6 +740,82 @@ def test_training_lowers_the_expected_score(tmp_path: Path) -> None:
     scores = [logged["hdpo/online_score"] for logged in trainer.state.log_history if "hdpo/online_score" in logged]
     assert len(scores) == 60
     assert sum(scores[-10:]) / 10 < 0.6 * sum(scores[:10]) / 10
+
+
+def spoken(rows: list[dict[str, Any]]) -> dict[str, list[tuple[str, Tensor]]]:
+    """By bucket, the made-up responses to rows, and the model's entropies where it chose their tokens."""
+    model, tokenizer = tiny.model(dtype=torch.float64), tiny.tokenizer()
+    found: dict[str, list[tuple[str, Tensor]]] = {}
+    for row in rows:
+        prompt = prompt_of(row)
+        for response in answers([prompt]):
+            with torch.no_grad():
+                logps = model(torch.tensor([prompt + response])).logits[0, len(prompt) - 1 : -1].log_softmax(-1)
+            text = tokenizer.decode(response, skip_special_tokens=True)
+            found.setdefault(row["bucket"], []).append((text, -(logps.exp() * logps).sum(-1)))
+    return found
+
+
+def check_spoken(logged: dict[str, float], rows: list[dict[str, Any]], prefix: str) -> None:
+    everything = spoken(rows)
+    sums = dict.fromkeys(("entropy", "distinct_2"), 0.0)
+    counts = dict(sums)
+    for bucket, of in everything.items():
+        cut = [text.lower().split() for text, _ in of]
+        pairs = [pair for words in cut for pair in itertools.pairwise(words)]
+        entropies = torch.cat([entropy for _, entropy in of])
+        assert logged[f"{prefix}online_entropy/{bucket}"] == pytest.approx(entropies.mean().item(), rel=1e-5)
+        assert logged[f"{prefix}online_distinct_2/{bucket}"] == pytest.approx(len({*pairs}) / len(pairs))
+        for name, total, count in (
+            ("entropy", entropies.sum().item(), len(entropies)),
+            ("distinct_2", len({*pairs}), len(pairs)),
+        ):
+            sums[name] += total
+            counts[name] += count
+    for name, total in sums.items():
+        assert logged[f"{prefix}online_{name}"] == pytest.approx(total / counts[name], rel=1e-5)
+    assert logged[f"{prefix}online_empty"] == np.mean([not text for of in everything.values() for text, _ in of])
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_how_varied_samples_are_is_logged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, split: tuple[int, int]
+) -> None:
+    """Of all that a step samples, whatever its micro-batches; of an evaluation whatever its batches."""
+    fixed(monkeypatch)
+    english = [bucket for bucket in tiny.BUCKETS if bucket.startswith("en")][:2]
+    pairs = of_bucket(tiny.pairs(12), *english)
+    settings = {**ONLINE_SETTINGS, "learning_rate": 0.0, "eval_online_prompts": 9, "per_device_eval_batch_size": 4}
+    trainer, _ = step(pairs, tmp_path, split, critic=Words(), **settings)
+    check_spoken(trainer.state.log_history[0], training.rows(pairs, 4), "hdpo/")
+    held_out = of_bucket(tiny.pairs(9, seed=5), *english)
+    check_spoken(trainer.evaluate(held_out), list(held_out), "eval_hdpo/")
+
+
+class Another:
+    """A critic of another kind: how far the letters are from twenty, squared; or how close."""
+
+    def __init__(self, *, honest: bool) -> None:
+        self.honest = honest
+
+    def score(self, responses: Any, buckets: Any) -> Any:
+        found = np.array([((len(response) - 20) / 10) ** 2 for response in responses], dtype=np.float32)
+        return found if self.honest else np.maximum(0, 5 - found)
+
+
+@pytest.mark.parametrize("honest", [True, False])
+def test_a_critic_that_is_gamed_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture, honest: bool) -> None:
+    """Where the held-out critic worsens, once; where it improves as well, not."""
+    data = tiny.pairs(8).add_column("weight", [1.0] * 8)
+    settings = {"beta": 1e-6, "lambda_offline": 0.0, "gamma": 0.0, "learning_rate": 0.01, "optim": "adamw_torch"}
+    online = {**ONLINE_SETTINGS, "lambda_online": 1.0, "num_online_samples": 8, "logging_steps": 6}
+    critics = {"critic": Words(), "held_out_critic": Another(honest=honest)}
+    trainer, _ = step(data, tmp_path, (4, 2), steps=48, **critics, **settings, **online)
+    scores = [logged["hdpo/online_score"] for logged in trainer.state.log_history if "hdpo/online_score" in logged]
+    assert len(scores) == 8
+    assert scores[-1] < scores[0]
+    told = caplog.text.count("the critic that trains improves")
+    assert told == (0 if honest else 1), caplog.text
 
 
 def test_it_samples_before_any_forward(data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,12 +11,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from polyalign.buckets import BucketSchema
 from polyalign.critics import Critic
 from polyalign.trainers import losses
 from polyalign.trainers._base import BucketTrainer
 from polyalign.trainers._logs import get_logger
-from polyalign.trainers._online import Samples, noise, sample
+from polyalign.trainers._online import Samples, calls, noise, sample
 from polyalign.trainers._prepare import preparing
+from polyalign.trainers._variety import Logged, variety
+from polyalign.trainers._watch import warnings
+from polyalign.weights import language_of
 
 __all__ = ["Answering"]
 
@@ -35,6 +39,8 @@ class _Answers:
     samples: Samples
     scores: dict[str, Tensor]
     """Of each critic, by what they are logged as."""
+    variety: Logged
+    """How varied they are among those of the step."""
     is_trial: bool
 
 
@@ -63,6 +69,10 @@ class Answering(BucketTrainer):
         model_wrapped: Any
         _tokenizer: Any
         _longest_prompt: int
+
+        def _schema(self) -> BucketSchema | None: ...
+
+        def compute_loss_context_manager(self) -> Any: ...
 
     def _begin_answering(self) -> None:
         """Set what TRL's __init__ finds."""
@@ -156,15 +166,16 @@ class Answering(BucketTrainer):
         self._cost = _Cost(self.accelerator.device)
         what = _TRIAL if is_trial else _TRAINING
         samples = self._sampled(prompts, (self.state.global_step, what), fill=is_trial)
-        scores = self._scored(samples, asked)
+        scores, varied = self._scored(samples, asked), Logged()
         if not is_trial:
+            varied = self._varied(samples, asked)
             self._cost.add_to(self._online_costs, times=1.0, sampling_seconds=self._cost.seconds())
         start = 0
         for batch in batches:
             stop = start + many * len(batch["online_rows"])
             if stop > start:
                 own = {name: values[start:stop] for name, values in scores.items()}
-                batch["online"] = _Answers(samples.of(start, stop), own, is_trial)
+                batch["online"] = _Answers(samples.of(start, stop), own, varied.of(start, stop), is_trial)
             start = stop
 
     def _sampled(self, prompts: list[list[int]], seed: tuple[int, ...], *, fill: bool = False) -> Samples:
@@ -196,38 +207,47 @@ class Answering(BucketTrainer):
         args, answers, device = self.args, extra["online"], extra["bucket"].device
         batch = answers.samples.batch(self._tokenizer.pad_token_id, device, args.pad_to_multiple_of)
 
-        def log_probs() -> Tensor:
-            found: Tensor = model(**batch, use_cache=False, fused_lm_head=True).log_probs.sum(dim=1)
-            return found
+        def forward() -> Any:
+            return model(**batch, use_cache=False, fused_lm_head=True)
 
         if answers.is_trial:
             with noise(device, (args.seed, self.state.global_step, _TRIAL)):  # dropout's
-                return 0.0 * log_probs().sum()
+                return 0.0 * forward().log_probs.sum()
         start, scores = time.perf_counter(), answers.scores["online_score"].to(device)
         by_prompt = (len(extra["online_rows"]), args.num_online_samples)
         num_prompts = shares["pairs"].sum()
-        logps = log_probs().view(by_prompt)
+        outputs = forward()
+        logps = outputs.log_probs.sum(dim=1).view(by_prompt)
         surrogate = losses.online_surrogate(scores.view(by_prompt), logps, num_prompts=num_prompts)
         # Its value means nothing: what is reported is the mean score.
         score = scores.nan_to_num(0.0).sum() / (args.num_online_samples * num_prompts)
         self._cost.add_to(self._online_costs, seconds=time.perf_counter() - start)
         rows = extra["bucket"][extra["online_rows"]]
-        self._add_answers("train", rows, answers.samples, answers.scores)
+        varied = answers.variety | _entropy(outputs, batch)
+        self._add_answers("train", rows, answers.samples, answers.scores, varied)
         return args.lambda_online * extra["online_share"] * (surrogate - surrogate.detach() + score)
 
     def _add_answers(
-        self, mode: str, buckets: Tensor, samples: Samples, scores: Mapping[str, Tensor], keep: Tensor | None = None
+        self,
+        mode: str,
+        buckets: Tensor,
+        samples: Samples,
+        scores: Mapping[str, Tensor],
+        varied: Logged,
+        keep: Tensor | None = None,
     ) -> None:
         """Add what is logged of responses to prompts of some buckets."""
         device, many = buckets.device, self.args.num_online_samples
         scores = {name: values.to(device) for name, values in scores.items()}
         values = {
             **scores,
+            **{name: values.to(device) for name, values in varied.sums.items()},
             **{name.replace("_score", "_unscored"): values.isnan().float() for name, values in scores.items()},
             "online_length": torch.tensor([float(len(response)) for response in samples.responses], device=device),
             "online_truncated": torch.tensor([float(cut) for cut in samples.cut], device=device),
         }
-        self._table(mode, device).add(buckets.repeat_interleave(many), values, keep=keep)
+        counts = {name: values.to(device) for name, values in varied.counts.items()}
+        self._table(mode, device).add(buckets.repeat_interleave(many), values, counts, keep)
 
     def _after_evaluation(self, dataset: Any) -> None:
         """Answer the same prompts at every evaluation, with the same noise, and score what comes."""
@@ -240,27 +260,58 @@ class Answering(BucketTrainer):
         batch = self.data_collator(mine or rows[:1])
         places = list(range(len(batch["bucket"])))
         samples = self._sampled(_prompts(batch, places), (0, _EVALUATION))
-        scores = self._scored(samples, [_Asked.of(batch, self._names(batch), places)])
+        asked = [_Asked.of(batch, self._names(batch), places)]
+        scores = self._scored(samples, asked)
+        varied = self._varied(samples, asked) | self._entropies(samples)
         buckets = batch["bucket"].to(self.accelerator.device)
         keep = torch.full((len(samples.responses),), bool(mine), device=buckets.device)
-        self._add_answers("eval", buckets, samples, scores, keep)
+        self._add_answers("eval", buckets, samples, scores, varied, keep)
+
+    def _entropies(self, samples: Samples) -> Logged:
+        """Return the entropy of the model where it chose the tokens of its responses; every process calls it."""
+        args, device, count = self.args, self.accelerator.device, len(samples.responses)
+        # Those of like length together.
+        order = sorted(range(count), key=lambda at: -len(samples.prompts[at]) - len(samples.responses[at]))
+        found: list[Logged] = [Logged()] * count
+        with torch.no_grad(), self.compute_loss_context_manager():
+            for part in np.array_split(order, calls(self.accelerator, count, args.per_device_eval_batch_size)):
+                # Sharded models go in step: a process that has no more goes over one again.
+                rows = part.tolist() or order[-1:]
+                own = samples.those(rows)
+                batch = own.batch(self._tokenizer.pad_token_id, device, args.pad_to_multiple_of)
+                told = _entropy(self.model_wrapped(**batch, use_cache=False, fused_lm_head=True), batch)
+                for at, row in enumerate(rows):
+                    found[row] = told.of(at, at + 1)
+        return Logged(
+            *(
+                {"online_entropy": torch.cat([getattr(each, name)["online_entropy"] for each in found])}
+                for name in ("sums", "counts")
+            )
+        )
 
     def _room(self, prompts: list[list[int]]) -> int:
         positions = self._positions
         return self.args.max_new_tokens if positions is None else max(1, positions - max(map(len, prompts)))
 
-    def _scored(self, samples: Samples, asked: list[_Asked]) -> dict[str, Tensor]:
-        """Return each critic's scores of responses to prompts, by what they are logged as."""
+    def _told(self, samples: Samples, asked: list[_Asked]) -> tuple[list[str], list[str], list[Any]]:
+        """Return the texts of responses, their buckets and prompts."""
         texts = self._tokenizer.batch_decode(samples.responses, skip_special_tokens=True)
         many = range(self.args.num_online_samples)
         buckets = [name for part in asked for name in part.buckets for _ in many]
         prompts = [prompt for part in asked for prompt in part.prompts for _ in many]
-        asks = self.args.scored_by
+        return texts, buckets, prompts
+
+    def _varied(self, samples: Samples, asked: list[_Asked]) -> Logged:
+        """Return how varied responses to prompts are."""
+        texts, buckets, _ = self._told(samples, asked)
+        return variety(texts, buckets, [_language(bucket, self._schema()) for bucket in buckets])
+
+    def _scored(self, samples: Samples, asked: list[_Asked]) -> dict[str, Tensor]:
+        """Return each critic's scores of responses to prompts, by what they are logged as."""
+        told, asks = self._told(samples, asked), self.args.scored_by
         critics = {"online_score": self.critic, "online_held_out_score": self.held_out_critic}
         return {
-            name: torch.from_numpy(asks(critic, texts, buckets, prompts).copy())
-            for name, critic in critics.items()
-            if critic is not None
+            name: torch.from_numpy(asks(critic, *told).copy()) for name, critic in critics.items() if critic is not None
         }
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
@@ -272,6 +323,22 @@ class Answering(BucketTrainer):
             for name, value in costs.items():
                 logs[f"hdpo/online_{name}"] = value / times if name.endswith("seconds") else value
         super().log(logs, start_time)
+        for name in [name for name in logs if name.endswith(f"{self._prefix}/online_distinct_2")]:
+            for warning in warnings(self.state.log_history, name.removesuffix("online_distinct_2")):
+                logger.warning(warning)
+
+
+def _entropy(outputs: Any, batch: Mapping[str, Tensor]) -> Logged:
+    """Return the entropies of the next token over a batch's responses, their sum and number each, in nats."""
+    tokens = (batch["labels"][:, 1:] != -100).sum(dim=1)
+    return Logged({"online_entropy": outputs.entropy.detach().float().sum(dim=1)}, {"online_entropy": tokens})
+
+
+def _language(bucket: str, schema: BucketSchema | None) -> str:
+    try:
+        return language_of(bucket, schema)
+    except ValueError:  # a bucket of other axes, which no reference is asked about
+        return "und"
 
 
 class _Cost:

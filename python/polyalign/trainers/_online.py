@@ -16,7 +16,7 @@ from polyalign._io.models import evaluating, generating_by
 from polyalign.trainers._prepare.ends import stop_tokens
 from polyalign.trainers._trl import DistributedBackend, pad, unwrap_model_for_generation
 
-__all__ = ["Samples", "noise", "sample"]
+__all__ = ["Samples", "calls", "noise", "sample"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,11 @@ class Samples:
         """Return some of them."""
         part = slice(start, stop)
         return Samples(self.prompts[part], self.responses[part], self.cut[part])
+
+    def those(self, places: list[int]) -> Samples:
+        """Return those at some places."""
+        prompts, responses = ([values[at] for at in places] for values in (self.prompts, self.responses))
+        return Samples(prompts, responses, [self.cut[at] for at in places])
 
     def batch(self, pad_token_id: int, device: torch.device, pad_to_multiple_of: int | None) -> dict[str, Tensor]:
         """Return the model's inputs, prompts and responses laid out as in training; labels are the responses."""
@@ -94,7 +99,7 @@ def sample(
     """
     # Those of like length together, the longest first: what does not fit in memory is seen at once.
     order = sorted(range(len(prompts)), key=lambda at: -len(prompts[at]))
-    calls = _calls(accelerator, len(prompts), max(1, args.online_batch_size // args.num_online_samples))
+    parts = calls(accelerator, len(prompts), max(1, args.online_batch_size // args.num_online_samples))
     responses: list[list[list[int]]] = [[] for _ in prompts]
     with (
         noise(accelerator.device, seed),
@@ -119,7 +124,7 @@ def sample(
             pad_token_id=tokenizer.pad_token_id,
         )
         with generating_by(unwrapped, config):
-            for part in np.array_split(order, calls):
+            for part in np.array_split(order, parts):
                 # Sharded models generate in step: a process that has no more prompts answers one again.
                 answered = [prompts[at] for at in part] or [prompts[order[-1]]]
                 rows = _generate(unwrapped, answered, tokenizer, config, accelerator.device)
@@ -133,11 +138,11 @@ def sample(
     )
 
 
-def _calls(accelerator: Any, prompts: int, at_once: int) -> int:
-    """Return how often a model generates: on all processes as often as on the one with the most prompts."""
+def calls(accelerator: Any, count: int, at_once: int) -> int:
+    """Return how often a model is called: on all processes as often as on the one with the most to do."""
     if accelerator.num_processes > 1:
-        prompts = int(accelerator.gather(torch.tensor([prompts], device=accelerator.device)).max())
-    return -(-prompts // at_once)
+        count = int(accelerator.gather(torch.tensor([count], device=accelerator.device)).max())
+    return -(-count // at_once)
 
 
 def _generate(

@@ -24,6 +24,7 @@ from polyalign.trainers._prepare.given import as_reference
 from polyalign.trainers._prepare.pairs import PairPreparation
 from polyalign.trainers._processes import agreed
 from polyalign.trainers._trl import DPOTrainer
+from polyalign.trainers._variety import VARIETY
 from polyalign.trainers.hdpo_config import HDPOConfig
 from polyalign.weights import BucketWeights
 
@@ -103,6 +104,7 @@ class HDPO(PairPreparation, Answering, DPOTrainer):
     _bucket_metrics: tuple[str, ...] = (
         *("loss", "preference", "regularizer", "nll", "margin", "p", "p(1-p)", "weight", *SCORES, "truncated"),
         *("online_score", "online_length", "online_truncated", "online_unscored"),
+        *("online_entropy", *VARIETY),
     )
     _trl_metrics = (
         *("entropy", "num_tokens", "mean_token_accuracy", "logits/chosen", "logits/rejected", "logps/chosen"),
@@ -372,6 +374,24 @@ class HDPO(PairPreparation, Answering, DPOTrainer):
         loss += self.args.gamma * overall["nll"] + self._sft_weight * overall.get("weighted_nll", 0.0)
         return loss + self.router_aux_loss_coef * overall.get("aux_loss", 0.0)
 
+    def _judges(self) -> list[str]:
+        """Return the card's lines on critics."""
+        if self.critic is None:
+            told = ["- Critic: none"]
+        else:
+            counted = {"median": "counted from the median human of each bucket", "none": "as percentiles"}
+            floor = None if no_floor(self.critic) else self.args.critic_floor
+            scores = counted.get(floor or "", "as it gives them")
+            told = [f"- Critic: `{self.critic!r}`; its scores {scores}"]
+        if self.held_out_critic is not None:
+            told.append(f"- Held-out critic: `{self.held_out_critic!r}`")
+        elif self.critic is not None:
+            told.append(
+                "- Held-out critic: none. Nothing independent of the critic above has judged this model: that it "
+                "scores better there does not show that its answers are closer to humans"
+            )
+        return told
+
     def _card(self) -> str:
         args = self.args
         reference = "none" if self.reference is None else repr(self.reference)
@@ -381,8 +401,8 @@ class HDPO(PairPreparation, Answering, DPOTrainer):
             f"`lambda_offline={args.lambda_offline}`, `margin={args.margin}`, `lambda_online={args.lambda_online}`, "
             f"`gamma={args.gamma}`, `variant={args.variant}`.\n",
             f"- Human reference: `{reference}`",
-            f"- Critic: `{self.critic!r}`\n",
-            *([] if self.held_out_critic is None else [f"- Held-out critic: `{self.held_out_critic!r}`\n"]),
+            *self._judges(),
+            "",
             card_table(self._counts, None),
         ]
         return "\n".join(lines) + "\n"

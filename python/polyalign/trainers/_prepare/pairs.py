@@ -218,7 +218,9 @@ class PairPreparation(BucketTrainer):
             self._tell_own_weights()
 
     def _schema(self) -> BucketSchema | None:
-        return preparing.schema_of(next(iter(self._counts))) if self.reference is None else self.reference.schema
+        if self.reference is not None:
+            return self.reference.schema
+        return preparing.schema_of(next(iter(self._counts))) if self._counts else None
 
     def _weigh(self, dataset: Any, args: HDPOConfig) -> None:
         """Find the mean weight of the pairs that train."""
