@@ -141,6 +141,31 @@ def test_only_what_differs_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert rows[0] == rows[2] != rows[1]
 
 
+@pytest.mark.parametrize("batch_tokens", [60, None])
+def test_what_begins_alike_is_computed_once(monkeypatch: pytest.MonkeyPatch, batch_tokens: int | None) -> None:
+    begun = []
+    after = lm._Scorer._after
+    monkeypatch.setattr(lm._Scorer, "_after", lambda self, *of: begun.append(len(of[1])) or after(self, *of))
+    texts, prompts = data(24)
+    net, tokens = tiny.model(dtype=torch.float64, max_position_embeddings=96), words()
+    prompts = [" ".join(tiny.WORDS * (1 + at % 2)) if at % 6 else prompt for at, prompt in enumerate(prompts)]
+    found = polyalign.lm_features(net, texts, prompts, tokenizer=tokens, batch_tokens=batch_tokens)
+    assert len(begun) == 3 and begun[0] == 2  # two prompts, and the look at the first
+    compare(found, [oracle(net, tokens, row, 96) for row in zip(texts, prompts, strict=True)])
+    one = polyalign.lm_features(net, texts, prompts, tokenizer=tokens, batch_tokens=1)
+    assert len(begun) == 3
+    compare(one, found.to_pylist())
+
+
+def test_a_model_that_keeps_nothing_of_beginnings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One whose attention looks at a window."""
+    config = transformers.MistralConfig(**{**tiny.SIZES, "sliding_window": 8, "max_position_embeddings": 96})
+    net, tokens = transformers.MistralForCausalLM(config).double(), words()
+    texts, prompts = [tiny.WORDS[at] + " sun" for at in range(8)], [" ".join(tiny.WORDS)] * 8
+    found = polyalign.lm_features(net, texts, prompts, tokenizer=tokens)
+    compare(found, [oracle(net, tokens, row, 96) for row in zip(texts, prompts, strict=True)])
+
+
 def test_prompts_may_be_left_out_and_reasoning_does_not_count() -> None:
     net, tokens = model().train(), words(template=False)
     found = polyalign.lm_features(net, pa.array(["<think>yes</think>no sun", None]), tokenizer=tokens)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from polyalign import distances as distances
     from polyalign import features as features
     from polyalign import generation as generation
+    from polyalign import lm as lm
     from polyalign import pairs as pairs
     from polyalign import rewards as rewards
     from polyalign import scoring as scoring
@@ -48,7 +49,18 @@ _MODULE_OF = {
     "lm_features": "polyalign.lm",
     "reference_schema": "polyalign.reference",
 }
-_MODULES = {"critics", "distances", "features", "generation", "pairs", "reference", "rewards", "scoring", "weights"}
+_MODULES = {
+    "critics",
+    "distances",
+    "features",
+    "generation",
+    "lm",
+    "pairs",
+    "reference",
+    "rewards",
+    "scoring",
+    "weights",
+}
 
 __all__ = [
     "BucketSchema",
@@ -62,6 +74,7 @@ __all__ = [
     "distances",
     "features",
     "generation",
+    "lm",
     "lm_features",
     "pairs",
     "reference_schema",

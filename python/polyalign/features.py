@@ -34,6 +34,8 @@ GROUPS = (
     "interaction",
 )
 """The groups of features, in the order of their columns."""
+LM = "lm"
+"""One more, whose features a language model gives (:mod:`polyalign.lm`)."""
 
 Variant = Literal["default", "paper"]
 
@@ -110,6 +112,10 @@ def extract(
         groups = [groups]
     if variant == "paper" and groups is not None:
         raise ValueError("groups are of the default variant: the paper's features come as a whole")
+    if groups is not None and LM in groups:
+        raise ValueError(
+            "groups: 'lm' takes a language model, polyalign.lm.LanguageModel(model).measure(texts, prompts)"
+        )
     if groups is not None and not groups:
         raise ValueError(f"groups is empty: name some of {', '.join(GROUPS)}")
     return _core.extract_features(
@@ -123,8 +129,15 @@ def extract(
     )
 
 
-def registry(variant: Variant = "default") -> list[Feature]:
+def registry(variant: Variant = "default", *, groups: Sequence[str] | None = None) -> list[Feature]:
     """Return all features of a variant, in the order of their columns.
+
+    Parameters
+    ----------
+    variant : {"default", "paper"}, default "default"
+    groups : sequence of str, optional
+        Some of :data:`GROUPS`, and ``"lm"``: what a language model says of a response (:mod:`polyalign.lm`), which
+        texts alone don't. Default: all that are measured of texts.
 
     Examples
     --------
@@ -132,4 +145,9 @@ def registry(variant: Variant = "default") -> list[Feature]:
     Feature(name='char_count', group='length', definition='Characters.', unit='characters', ...)
     """
     features = json.loads(_core.feature_registry(variant))["features"]
-    return [Feature(**{**feature, "range": tuple(feature["range"])}) for feature in features]
+    if groups is not None and (unknown := sorted({*groups} - {*GROUPS, LM})):
+        raise ValueError(f"groups: {unknown[0]!r} is not one of {', '.join((*GROUPS, LM))}")
+    wanted = (*GROUPS, "paper") if groups is None else groups
+    return [
+        Feature(**{**feature, "range": tuple(feature["range"])}) for feature in features if feature["group"] in wanted
+    ]

@@ -30,10 +30,12 @@ Examples:
 @options.debug
 def features(groups: tuple[str, ...], variant: Any, json: bool) -> None:
     """List the features of references: what each is, unit, languages."""
-    from polyalign.features import registry
+    from polyalign.features import GROUPS, LM, registry
 
-    known = registry(variant)
-    names = list(dict.fromkeys(feature.group for feature in known))
+    known = registry(variant, groups=(*GROUPS, LM) if LM in groups else None)
+    names = [*dict.fromkeys(feature.group for feature in known)]
+    if variant == "default" and LM not in names:
+        names.append(LM)
     for group in groups:
         if group not in names:
             raise click.BadParameter(f"{group!r} is not one of {', '.join(names)}", param_hint="'--group'")

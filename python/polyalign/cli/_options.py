@@ -163,6 +163,11 @@ def critic(what: str) -> Callable[[_F], _F]:
     )
 
 
+def lm(what: str, panel: str) -> Callable[[_F], _F]:
+    """Give a command ``--lm``."""
+    return option("--lm", panel=panel, metavar="MODEL", help=f"{what}: a folder or a name on the hub. Needs torch.")
+
+
 max_record_bytes = option(
     "--max-record-bytes",
     panel=READING,

@@ -37,6 +37,7 @@ Examples:
   polyalign reference build bucketed/ --out human.safetensors --source "support chats 2024"
   polyalign reference build answers.jsonl --bucket-field meta.bucket --out human.safetensors
   polyalign reference build bucketed/ --variant paper --out paper.safetensors
+  polyalign reference build bucketed/ --lm HuggingFaceTB/SmolLM2-135M --out human.safetensors
 
 Exit codes: 0 fine, 1 error, 2 usage, 3 part of the input could not be read, 4 too many rejects, 130 interrupted.
 """
@@ -90,6 +91,7 @@ _overwrite = options.overwrite("file")
     default="default",
     help="paper: the features of the paper's published code, exact quantiles, no back-off (for small corpora).",
 )
+@options.lm("Count, too, how likely a causal language model finds each response", REFERENCE)
 @option(
     "--schema",
     panel=READING,
@@ -110,6 +112,7 @@ def build(
     sources: tuple[str, ...],
     sample_size: int,
     variant: Any,
+    lm: str | None,
     schema: Path | None,
     bucket_field: str | None,
     keep_thinking: bool,
@@ -126,25 +129,27 @@ def build(
     input. It is read once. The same rows give the same bytes, in any order, from any number of files and threads.
     """
     from polyalign._io.output import publishing
-    from polyalign.reference._reference import build_files
+    from polyalign.reference._reference import build_files, build_with_lm
 
     path = options.reference_output(output, "'--out'", overwrite=overwrite)
     started = time.perf_counter()
+    common: dict[str, Any] = {
+        "schema": None if schema is None else _schema(schema, inputs),
+        "sources": sources,
+        "variant": variant,
+        "sample_size": sample_size,
+        **options.reading(rest),
+        "bucket_field": bucket_field,
+        "keep_thinking": keep_thinking,
+        "limit": limit,
+        "threads": threads,
+        "progress": True,
+    }
     with publishing(path, overwrite=overwrite) as file:
-        made, tally = build_files(
-            inputs,
-            schema=None if schema is None else _schema(schema, inputs),
-            sources=sources,
-            variant=variant,
-            sample_size=sample_size,
-            **options.reading(rest),
-            bucket_field=bucket_field,
-            keep_thinking=keep_thinking,
-            limit=limit,
-            max_record_bytes=max_record_bytes,
-            threads=threads,
-            progress=True,
-        )
+        if lm is None:
+            made, tally = build_files(inputs, max_record_bytes=max_record_bytes, **common)
+        else:
+            made, tally = build_with_lm(inputs, lm, **common)
         made._core.write_to(file)
     if json:
         click.echo(json_text.indented({"output": output, **summary(made), "tally": tally}))
@@ -296,6 +301,7 @@ def summary(of: Reference) -> dict[str, Any]:
         "schema": of._info["schema"],
         "tokenizer": of._info["tokenizer"],
         "sample_size": of._info["sample_size"],
+        **({} if of.lm is None else {"lm": of.lm}),
         "sources": list(of.sources),
         "features": len(of.features),
         "buckets": [{"bucket": known["bucket"], "rows": known["rows"]} for known in of._info["buckets"]],
@@ -304,10 +310,14 @@ def summary(of: Reference) -> dict[str, Any]:
 
 def _about(of: Reference) -> str:
     """One line: what it is of, and which lengths its buckets have."""
+    from polyalign.reference import _lm
+
     schema = of.schema
     edges = schema.length_edges
     bins = ", ".join(map(str, edges)) if isinstance(edges, tuple) else "by language"
     told = [f"{of.variant} variant, {len(of.features)} features", f"length edges {bins}"]
+    if of.lm is not None:
+        told.append(f"{_lm.COUNT} of them of the language model {_lm.named(of.lm)}")
     if of._info["tokenizer"]:
         told.append(f"tokenizer {of._info['tokenizer'][:12]}")
     if of.sources:
@@ -317,14 +327,21 @@ def _about(of: Reference) -> str:
 
 def _print_built(made: Reference, tally: Mapping[str, Any], path: Path, seconds: float) -> None:
     from polyalign._text import tables
+    from polyalign.reference._lm import said
 
     console = tables.console()
+    size = f" ({tables.size(tally['bytes'])})" if "lm" not in tally else ""
     console.print(
-        f"{tally['rows']:,} rows ({tables.size(tally['bytes'])}): {tally['used']:,} humans in "
+        f"{tally['rows']:,} rows{size}: {tally['used']:,} humans in "
         f"{counted(len(made), 'bucket')}, {tally['rejected']:,} rejected",
         style="bold",
     )
-    console.print(f"{seconds:.1f} s, {tables.size(int(tally['bytes'] / max(seconds, 1e-3)))}/s")
+    if "lm" in tally:
+        console.print(f"{seconds:.1f} s, {tally['rows'] / max(seconds, 1e-3):,.1f} rows/s")
+        for line in said(tally["lm"]):
+            console.print(f"of the language model not all is known: {line}", markup=False)
+    else:
+        console.print(f"{seconds:.1f} s, {tables.size(int(tally['bytes'] / max(seconds, 1e-3)))}/s")
     for line in options.response_found(tally):
         console.print(line, markup=False)
     if tally["held_out"]:

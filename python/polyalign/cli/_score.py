@@ -68,6 +68,7 @@ Exit codes: 0 fine, 1 error, 2 usage, 3 part of the input could not be read, 4 t
 @flag("--own-length", "Score against the bin of the response's own length, which hides verbosity.", SCORES)
 @option("--tokenizer", "-t", panel=SCORES, metavar="NAME", help="For --own-length, where lengths are in tokens.")
 @options.critic("Score the responses with this critic too")
+@options.lm("Count the features of the language model that the reference was built with, in the columns critic", SCORES)
 @options.support
 @options.min_count
 @options.bucket_field
@@ -88,6 +89,7 @@ def score(
     own_length: bool,
     tokenizer: str | None,
     critic: str | None,
+    lm: str | None,
     support: tuple[float, float],
     min_count: int,
     bucket_field: str | None,
@@ -112,7 +114,10 @@ def score(
         raise click.BadParameter("what stands out is said in the lines of --out: give one", param_hint="'--explain'")
     started = time.perf_counter()
     humans = options.load_reference(reference)
-    report = _scoring(humans, critic)(
+    if lm is not None and critic is not None:
+        raise click.UsageError("--lm and --critic are both a critic beside the distance: leave one out")
+    asked = {"support": support, "min_count": min_count, "threads": threads}
+    report = _scoring(humans, critic if lm is None else _with_lm(humans, lm, asked))(
         inputs,
         output,
         tokenizer=tokenizer,
@@ -130,6 +135,10 @@ def score(
         progress=True,
     )
     warnings = _warnings(report, bool(join))
+    if lm is None and humans.lm is not None:
+        from polyalign.reference._lm import uncounted
+
+        warnings.append(uncounted(humans.lm).replace("as lm=", "with --lm"))
     if json:
         click.echo(json_text.indented(report))
         for warning in warnings if join else ():
@@ -141,7 +150,15 @@ def score(
     return tally_exit_code(report["tally"], max_rejects)
 
 
-def _scoring(reference: Reference, critic: str | None) -> Callable[..., dict[str, Any]]:
+def _with_lm(reference: Reference, lm: str, asked: Mapping[str, Any]) -> Any:
+    """Return the support distance with the features of a language model, which is looked at before the work."""
+    from polyalign.critics import SupportCritic
+    from polyalign.reference._lm import fitting
+
+    return SupportCritic(reference, lm=fitting(lm, reference.lm), **asked)
+
+
+def _scoring(reference: Reference, critic: Any) -> Callable[..., dict[str, Any]]:
     """Return what scores files: the reference, or beside it a critic."""
     if critic is None:
         return reference.score_files

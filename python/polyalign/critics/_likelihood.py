@@ -1,4 +1,4 @@
-"""How likely a language model finds responses, for critics: loaded once, known again by what it gives."""
+"""How likely a language model finds responses, for critics: known again by what it gives."""
 
 from __future__ import annotations
 
@@ -8,31 +8,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from polyalign._io.extras import training_module
+from polyalign.lm import GROUP, LanguageModel
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from polyalign.critics import _saved
 
-#: What of :data:`polyalign.lm.COLUMNS` does not say how long a response is.
-NAMES = (
-    "unconditional_nll_mean",
-    "unconditional_surprisal_std",
-    "unconditional_surprisal_max",
-    "conditional_nll_mean",
-    "conditional_surprisal_std",
-    "conditional_surprisal_max",
-    "gain_per_token",
-    "perplexity_ratio",
-)
+#: What of a response is looked at.
+NAMES = GROUP
 _PROBE = ("It rained, and 他们 went home at 7.", "What happened?")
 #: Kinds of processors differ by less, models by more.
 _ALIKE = 0.05
 
 
 class Likelihood:
-    """A causal language model as a meter of responses, with their prompts and without (:func:`polyalign.lm_features`).
+    """A causal language model that is asked about responses, with their prompts and without, and can be saved.
 
     Parameters
     ----------
@@ -59,6 +50,8 @@ class Likelihood:
     ) -> None:
         self.name, self.revision, self.dtype, self.device, self.prefix = name, revision, dtype, device, prefix
         self._wanted = probe
+        asked: Any = {"revision": revision, "prefix": prefix, "dtype": dtype, "device": device}
+        self._model = LanguageModel(name, **asked)
 
     @property
     def told(self) -> dict[str, Any]:
@@ -91,20 +84,7 @@ class Likelihood:
         return found
 
     def _measured(self, texts: Sequence[str], prompts: Sequence[Any] | None) -> npt.NDArray[np.float64]:
-        from polyalign.lm import lm_features
-
-        model, tokenizer = self._loaded
-        prefix: Any = self.prefix
-        table = lm_features(model, list(texts), prompts, tokenizer=tokenizer, prefix=prefix)
-        return np.column_stack([table[name].to_numpy().astype(np.float64) for name in NAMES])
-
-    @cached_property
-    def _loaded(self) -> tuple[Any, Any]:
-        transformers, torch = training_module("transformers"), training_module("torch")
-        tokenizer = transformers.AutoTokenizer.from_pretrained(self.name, revision=self.revision)
-        model = transformers.AutoModelForCausalLM.from_pretrained(self.name, revision=self.revision, dtype=self.dtype)
-        device = self.device or ("cuda" if torch.cuda.is_available() else "cpu")
-        return model.eval().to(device), tokenizer
+        return self._model.measure(list(texts), prompts).astype(np.float64)
 
     def __repr__(self) -> str:
         return repr(self.name)

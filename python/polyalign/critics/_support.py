@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from polyalign.lm import LanguageModel
     from polyalign.reference import Reference
 
 
@@ -32,11 +33,21 @@ class SupportCritic:
         Fewer humans have no say: the bucket's nearest ancestor stands for it.
     threads : int, optional
         Default: ``POLYALIGN_NUM_THREADS``, else every core.
+    lm : str, PathLike or polyalign.lm.LanguageModel, optional
+        The language model that the reference was built with, where it was: its features count then. It is opened when
+        the critic is first asked.
+
+    Warns
+    -----
+    UserWarning
+        The reference has features of a language model, and `lm` is not given: they don't count.
 
     Raises
     ------
     TypeError
         `reference` is none.
+    ValueError
+        `lm` is given, and the reference has no such features; when it is asked: it is another model.
 
     Examples
     --------
@@ -55,12 +66,15 @@ class SupportCritic:
         support: tuple[float, float] = (0.1, 0.9),
         min_count: int = 20,
         threads: int | None = None,
+        lm: Any = None,
     ) -> None:
         if not hasattr(reference, "support_distance"):
             raise TypeError(f"reference is a Reference, not {type(reference).__name__}: Reference.load reads a file")
         self.reference = reference
         self._asked: dict[str, Any] = {"support": support, "min_count": min_count, "threads": threads}
-        reference.support_distance([], [], **self._asked)  # settings that can't be used are said now
+        # Settings that can't be used are said now, and that a language model is missing.
+        reference.support_distance([], [], **self._asked, warn=lm is None)
+        self.lm = None if lm is None else _lm_of(reference, lm)
 
     def score(
         self,
@@ -77,7 +91,9 @@ class SupportCritic:
         import numpy as np
 
         named = [bucket or "" for bucket in buckets]  # a row that was rejected has none
-        distances = self.reference.support_distance(responses, named, prompts=prompts, warn=False, **self._asked)
+        distances = self.reference.support_distance(
+            responses, named, prompts=prompts, lm=self.lm, warn=False, **self._asked
+        )
         missing = np.flatnonzero(np.isnan(distances)).tolist()
         if missing:
             # Whose humans would have been asked does not depend on the prompt.
@@ -104,7 +120,7 @@ class SupportCritic:
         if not self.reference.sample_size:
             raise ValueError("the reference has no sampled humans, whose percentiles these are: build it with some")
         named = [bucket or "" for bucket in buckets]
-        scores = self.reference.score(responses, named, prompts=prompts, **self._asked)
+        scores = self.reference.score(responses, named, prompts=prompts, lm=self.lm, **self._asked)
         found = np.asarray(scores["percentile"].to_pylist(), dtype=np.float32)
         beyond, sampled = found == 1, self.reference.sample_size
         distances = np.asarray(scores["distance"].to_pylist(), dtype=np.float32)
@@ -121,7 +137,11 @@ class SupportCritic:
         FileExistsError
             Something is there that is not replaced.
         """
-        settings = {"support": list(self._asked["support"]), "min_count": self._asked["min_count"]}
+        settings: dict[str, Any] = {
+            "support": list(self._asked["support"]),
+            "min_count": self._asked["min_count"],
+            **({} if self.lm is None else {"lm": self.lm.settings}),
+        }
         parts = {"human.safetensors": self.reference}
         _saved.write(folder, "support", self.reference.schema, settings, {}, overwrite=overwrite, parts=parts)
 
@@ -134,7 +154,12 @@ class SupportCritic:
         ends = [end for end in band if isinstance(end, (int, float)) and 0 <= end <= 1]
         if len(band) != 2 or len(ends) != 2 or min_count < 0:
             raise ValueError(f"{saved.folder}: settings that can't be: it is damaged; train anew")
-        return cls(Reference.load(saved.folder / "human.safetensors"), support=(ends[0], ends[1]), min_count=min_count)
+        reference, lm = Reference.load(saved.folder / "human.safetensors"), saved.settings.get("lm")
+        if lm is not None:
+            lm = lm_from_settings(lm)
+            if lm is None or reference.lm is None:
+                raise ValueError(f"{saved.folder}: a language model that can't be: it is damaged; train anew")
+        return cls(reference, support=(ends[0], ends[1]), min_count=min_count, lm=lm)
 
     @property
     def keep_thinking(self) -> bool:
@@ -142,4 +167,30 @@ class SupportCritic:
         return self.reference.keep_thinking
 
     def __repr__(self) -> str:
-        return f"SupportCritic({self.reference!r})"
+        return f"SupportCritic({self.reference!r}{'' if self.lm is None else f', lm={self.lm!r}'})"
+
+
+def _lm_of(reference: Reference, lm: Any) -> LanguageModel:
+    from polyalign.reference import _lm
+
+    if reference.lm is None:
+        raise ValueError(_lm.NONE)
+    return _lm.as_model(lm, reference.lm)
+
+
+def lm_from_settings(told: Any) -> LanguageModel | None:
+    """Return the language model that saved settings describe; ``None``: they can't be."""
+    from polyalign.lm import LanguageModel
+
+    kinds: dict[str, tuple[type, ...]] = {
+        "model": (str,),
+        "revision": (str, type(None)),
+        "prefix": (str, type(None)),
+        "max_length": (int, type(None)),
+        "dtype": (str,),
+    }
+    if not isinstance(told, dict) or set(told) != set(kinds):
+        return None
+    if any(not isinstance(told[name], kind) or isinstance(told[name], bool) for name, kind in kinds.items()):
+        return None
+    return LanguageModel(**told)

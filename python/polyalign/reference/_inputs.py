@@ -103,11 +103,13 @@ def _rejects(tally: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def count_tables(builder: Any, tables: Iterable[Any], spec: Mapping[str, Any], threads: int | None) -> dict[str, Any]:
+def count_tables(
+    builder: Any, tables: Iterable[Any], spec: Mapping[str, Any], threads: int | None, **more: Any
+) -> dict[str, Any]:
     """Count tables into a builder, one by one, as they may come from far; return what became of the rows."""
     total: dict[str, Any] = {}
     for table in chain.from_iterable(map(arrow_tables, tables)):
-        tally = json.loads(builder.add(table, json_text.one_line(spec), threads))
+        tally = json.loads(builder.add(table, json_text.one_line(spec), threads=threads, **more))
         total["rows"] = total.get("rows", 0) + tally["rows"]
         total["used"] = total.get("used", 0) + tally["used"]
         for kind, count in tally["rejected_by_kind"].items():

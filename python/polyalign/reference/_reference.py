@@ -15,6 +15,7 @@ from polyalign._io import json_text, responses
 from polyalign._text.words import counted
 from polyalign.buckets import BucketSchema
 from polyalign.buckets._fields import OnProgress, Shape, field_spec
+from polyalign.reference import _lm
 from polyalign.reference._explanation import Explanation, Outside, Resolved
 from polyalign.reference._inputs import (
     SUPPORT,
@@ -78,6 +79,7 @@ class Reference:
         roles: Mapping[str, str] | None = None,
         bucket_field: str | None = None,
         keep_thinking: bool = False,
+        lm: Any = None,
         limit: int | None = None,
         max_record_bytes: int = 256 << 20,
         threads: int | None = None,
@@ -102,6 +104,9 @@ class Reference:
             As in :class:`Bucketer` and :meth:`Bucketer.bucket_files`.
         bucket_field : str, optional
             Dotted path of the bucket in the records of files. Default: ``bucket``.
+        lm : str, PathLike or polyalign.lm.LanguageModel, optional
+            A causal language model whose features are counted too: the group ``lm``. It reads every row, with its
+            prompt and without. Of bucketed folders, Parquet, tables and data sets as ``polyalign bucket`` makes them.
 
         Returns
         -------
@@ -110,7 +115,8 @@ class Reference:
         Warns
         -----
         UserWarning
-            Rows that could not be used: how many, and why the first of each kind.
+            Rows that could not be used: how many, and why the first of each kind; rows of which the language model
+            could not say all.
 
         Raises
         ------
@@ -121,6 +127,27 @@ class Reference:
         """
         if is_table(inputs) or isinstance(inputs, (str, os.PathLike)):
             inputs = [inputs]
+        if lm is not None:
+            made, tally = build_with_lm(
+                inputs,
+                lm,
+                schema=schema,
+                sources=sources,
+                variant=variant,
+                sample_size=sample_size,
+                shape=shape,
+                fields=fields,
+                roles=roles,
+                bucket_field=bucket_field,
+                keep_thinking=keep_thinking,
+                limit=limit,
+                threads=threads,
+                progress=progress,
+            )
+            warn_of_rejects(tally, stacklevel=3)
+            if told := _lm.said(tally["lm"]):
+                warnings.warn(f"of the language model not all is known: {'; '.join(told)}", stacklevel=2)
+            return made
         # Tables are taken one by one, as they may come from far and be large.
         first, rest = peek(inputs)
         if is_table(first) or (first is None and isinstance(inputs, Iterator)):
@@ -175,7 +202,7 @@ class Reference:
     def _from_tables(
         cls, tables: Iterable[Any], given: dict[str, Any], spec: dict[str, Any], threads: int | None
     ) -> Reference:
-        settings = {**given, "tokenizer": None, "keep_thinking": spec["keep_thinking"]}
+        settings = {**given, "tokenizer": None, "keep_thinking": spec["keep_thinking"], "lm": None}
         builder = _core.ReferenceBuilder(json_text.one_line(settings))
         total = count_tables(builder, tables, spec, threads)
         check_used(total)
@@ -321,6 +348,15 @@ class Reference:
         """Whether reasoning counts as part of a response, in what was counted and in what is scored."""
         return bool(self._info["keep_thinking"])
 
+    @property
+    def lm(self) -> dict[str, Any] | None:
+        """The language model whose features it has, the last ones; ``None``: it has none.
+
+        Its ``name``, ``revision``, ``prefix`` and ``max_length``, and the ``fingerprint`` that it is known again by.
+        """
+        lm: dict[str, Any] | None = self._info["lm"]
+        return lm
+
     def count(self, bucket: str) -> int:
         """Return how many humans a bucket has; 0 if it is not there."""
         return next((int(known["rows"]) for known in self._info["buckets"] if known["bucket"] == bucket), 0)
@@ -457,6 +493,7 @@ class Reference:
         buckets: Any,
         *,
         prompts: Any = None,
+        lm: Any = None,
         support: tuple[float, float] = SUPPORT,
         min_count: int = 20,
         threads: int | None = None,
@@ -476,6 +513,9 @@ class Reference:
             That of the human answer a response stands in for; ``*`` for all values of an axis: ``en|single|qa|*``.
         prompts : list, optional
             What each response answers, as in :func:`polyalign.features.extract`.
+        lm : str, PathLike or polyalign.lm.LanguageModel, optional
+            The language model that the reference was built with, whose features count then. Default: they don't, of
+            nobody.
         support : (float, float), default (0.1, 0.9)
             The quantiles of the band.
         min_count : int, default 20
@@ -483,7 +523,7 @@ class Reference:
         threads : int, optional
             Default: ``POLYALIGN_NUM_THREADS``, else every core.
         warn : bool, default True
-            Whether to warn of responses without a distance.
+            Whether to warn of responses without a distance, and of features of a language model that don't count.
 
         Returns
         -------
@@ -491,9 +531,11 @@ class Reference:
             0 is among most humans, 5 the most. NaN where there is no distance: a language without humans, a target that
             is none under the schema, a response for which fewer than half of the features are defined (an empty one).
         """
-        distances, reasons = self._core.support_distance(
-            *self._responses(texts, buckets, prompts), as_query(support, min_count), threads
-        )
+        given = self._responses(texts, buckets, prompts)
+        values = self._lm_values(lm, texts, prompts)
+        distances, reasons = self._core.support_distance(*given, values, as_query(support, min_count), threads)
+        if warn and lm is None and self.lm is not None:
+            warnings.warn(_lm.uncounted(self.lm), stacklevel=2)
         if warn and reasons:
             missing = sum(count for _, count in reasons)
             told = "; ".join(f"{count:,}: {reason}" for reason, count in reasons[:3])
@@ -506,6 +548,7 @@ class Reference:
         buckets: Any,
         *,
         prompts: Any = None,
+        lm: Any = None,
         support: tuple[float, float] = SUPPORT,
         min_count: int = 20,
         threads: int | None = None,
@@ -519,8 +562,17 @@ class Reference:
         arro3.core.Table
             ``bucket``, ``served_by`` (whose humans), ``distance``, ``percentile`` (the share of humans that are closer,
             from the bucket's sample), and ``reason`` where there is no distance.
+
+        Warns
+        -----
+        UserWarning
+            The reference has features of a language model, and `lm` is not given: they don't count.
         """
-        return self._core.score(*self._responses(texts, buckets, prompts), as_query(support, min_count), threads)
+        given = self._responses(texts, buckets, prompts)
+        values = self._lm_values(lm, texts, prompts)
+        if lm is None and self.lm is not None:
+            warnings.warn(_lm.uncounted(self.lm), stacklevel=2)
+        return self._core.score(*given, values, as_query(support, min_count), threads)
 
     def explain(
         self,
@@ -528,6 +580,7 @@ class Reference:
         bucket: str,
         *,
         prompt: Any = None,
+        lm: Any = None,
         most: int = 10,
         support: tuple[float, float] = SUPPORT,
         min_count: int = 20,
@@ -537,7 +590,7 @@ class Reference:
 
         Parameters
         ----------
-        text, bucket, prompt, support, min_count
+        text, bucket, prompt, lm, support, min_count
             One of what :meth:`support_distance` takes lists of.
         most : int, default 10
             How many features, those that count most first.
@@ -553,8 +606,9 @@ class Reference:
           ...
         """
         (text,), prompts = responses.texts("texts", [text]), responses.prompts([prompt])
-        asked = as_query(support, min_count)
-        found = json.loads(self._core.explain(text, bucket, prompts, asked, at_least_0("most", most), threads))
+        asked, values = as_query(support, min_count), self._lm_values(lm, [text], [prompt])
+        told = self._core.explain(text, bucket, prompts, values, asked, at_least_0("most", most), threads)
+        found = json.loads(told)
         return Explanation(**{**found, "outside": tuple(Outside(**outside) for outside in found["outside"])})
 
     def score_files(
@@ -652,6 +706,12 @@ class Reference:
 
         return dict(json.loads(with_progress(run, progress)))
 
+    def _lm_values(self, lm: Any, texts: Any, prompts: Any) -> npt.NDArray[np.float32] | None:
+        """Return what the reference's language model says of responses; ``None``: it is not given."""
+        if lm is None:
+            return None
+        return _lm.fitting(lm, self.lm).measure(texts, prompts, keep_thinking=self.keep_thinking)
+
     @staticmethod
     def _responses(texts: Any, buckets: Any, prompts: Any) -> tuple[Any, Any, Any]:
         return responses.texts("texts", texts), buckets, responses.prompts(prompts)
@@ -675,10 +735,35 @@ class Reference:
 
     def __repr__(self) -> str:
         variant = "" if self.variant == "default" else f", variant {self.variant!r}"
+        if self.lm is not None:
+            variant += f", {_lm.COUNT} of them of the language model {_lm.named(self.lm)}"
         return (
             f"<Reference: {self.rows:,} humans in {counted(len(self), 'bucket')}, "
             f"{len(self.features):,} features{variant}>"
         )
+
+
+def build_with_lm(
+    inputs: Iterable[Any],
+    lm: Any,
+    *,
+    variant: Variant = "default",
+    shape: Shape | None = None,
+    fields: Mapping[str, str] | None = None,
+    roles: Mapping[str, str] | None = None,
+    bucket_field: str | None = None,
+    **settings: Any,
+) -> tuple[Reference, dict[str, Any]]:
+    """Build a reference with the features of a language model, and return it with what became of the rows."""
+    others = {"shape": shape, "fields": fields, "roles": roles, "bucket_field": bucket_field}
+    if variant != "default":
+        raise ValueError(f"variant {variant!r} has no features of a language model: leave lm out")
+    for name, value in others.items():
+        if value:
+            raise ValueError(f"lm does not go with {name}: bucket the records first (polyalign bucket)")
+    core, tally = _lm.build(inputs, lm, **settings)
+    check_used(tally)
+    return Reference(core), tally
 
 
 def build_files(

@@ -6,7 +6,7 @@ use crate::{errors, threads};
 use arrow_array::{ArrayRef, Float32Array, RecordBatch};
 use arrow_schema::{DataType, Field, Schema};
 use polyalign::buckets::language::primary_subtag;
-use polyalign::features::registry::{FEATURES, Group, VERSION};
+use polyalign::features::registry::{FEATURES, Group, LM_FEATURES, VERSION};
 use polyalign::jobs::score::{Response, measure_all};
 use polyalign::reference::meter::Values;
 use polyalign::reference::{Variant, features};
@@ -135,13 +135,14 @@ fn range((least, greatest): (f64, f64)) -> [Option<f64>; 2] {
     [least, greatest].map(|end| end.is_finite().then_some(end))
 }
 
-/// All features of a variant, as JSON.
+/// All features of a variant, those of a language model with them, as JSON.
 #[pyfunction]
 pub fn feature_registry(variant: &str) -> PyResult<String> {
     let variant = self::variant(variant)?;
     let list: Vec<_> = match variant {
         Variant::Default => FEATURES
             .iter()
+            .chain(LM_FEATURES)
             .map(|feature| {
                 json!({
                     "name": feature.name,

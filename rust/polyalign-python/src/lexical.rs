@@ -165,7 +165,7 @@ impl Lexical {
         let responses: Vec<Response<'_>> = self
             .0
             .sampled()
-            .map(|(bucket, text)| Response { text, of: &buckets[bucket].id, prompt: &[] })
+            .map(|(bucket, text)| Response { text, of: &buckets[bucket].id, prompt: &[], lm: &[] })
             .collect();
         let scores = threads::run(py, threads, |stop| self.0.score_all(&responses, true, stop))?;
         Ok((PyArray1::from_vec(py, scores), responses.iter().map(|response| response.of).collect()))

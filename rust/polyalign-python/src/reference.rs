@@ -7,7 +7,7 @@ use crate::responses::{Column, Of, Prompts, messages, responses};
 use crate::tokens::TokenCounter;
 use crate::{arrow_in, errors, interrupt, threads};
 use arrow_array::{ArrayRef, Float32Array, RecordBatch, StringArray};
-use numpy::PyArray1;
+use numpy::{PyArray1, PyReadonlyArray2};
 use polyalign::Error;
 use polyalign::buckets::BucketSchema;
 use polyalign::jobs;
@@ -15,7 +15,9 @@ use polyalign::jobs::build::BuildJob;
 use polyalign::jobs::score::{Response, ScoreJob, Scored};
 use polyalign::records::shape::FieldSpec;
 use polyalign::reference::scorer::Scorer;
-use polyalign::reference::{Builder, Distribution, Query, Reference as Engine, Settings, Variant};
+use polyalign::reference::{
+    Builder, Distribution, LanguageModel, Query, Reference as Engine, Settings, Variant,
+};
 use polyalign::stream::Progress;
 use pyo3::exceptions::{PyKeyError, PyValueError};
 use pyo3::prelude::*;
@@ -42,8 +44,16 @@ type Reasons = Vec<(String, u64)>;
 /// How a reference is asked: `min_count`, and the quantiles of the band.
 type Asked = (u64, f64, f64);
 
-fn query((min_count, low, high): Asked) -> Query {
-    Query { min_count, low, high }
+/// What a language model says of responses, `[n, features]`; `None`: it is not asked.
+type Lm<'py> = Option<PyReadonlyArray2<'py, f32>>;
+
+fn query((min_count, low, high): Asked, lm: bool) -> Query {
+    Query { min_count, low, high, lm }
+}
+
+/// The values, row after row.
+fn lm_values<'a>(lm: &'a Lm<'_>) -> PyResult<&'a [f32]> {
+    lm.as_ref().map_or(Ok(&[]), |lm| lm.as_slice().map_err(|e| PyValueError::new_err(format!("lm: {e}"))))
 }
 
 impl Reference {
@@ -51,9 +61,9 @@ impl Reference {
         Self { engine: Arc::new(engine), scorers: Mutex::default() }
     }
 
-    fn scorer(&self, asked: Asked) -> PyResult<Arc<Scorer>> {
+    fn scorer(&self, asked: Asked, lm: bool) -> PyResult<Arc<Scorer>> {
         const KEPT: usize = 8;
-        let query = query(asked);
+        let query = query(asked, lm);
         query.check().map_err(errors::to_py)?;
         let mut scorers = self.scorers.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(scorer) = scorers.iter().find(|scorer| *scorer.query() == query) {
@@ -78,14 +88,33 @@ impl Reference {
         self.engine.settings().keep_thinking
     }
 
-    fn score_all(
+    /// Gives responses what a language model says of them.
+    fn with_lm<'a>(&self, responses: &mut [Response<'a>], lm: &'a Lm<'_>) -> PyResult<()> {
+        let (values, width) = (lm_values(lm)?, self.engine.settings().lm_features());
+        if lm.is_none() {
+            return Ok(());
+        }
+        if width == 0 || values.len() != responses.len() * width {
+            return Err(PyValueError::new_err(format!(
+                "lm has {} values for {} responses: the reference has {width} features of a language model",
+                values.len(),
+                responses.len()
+            )));
+        }
+        responses.iter_mut().zip(values.chunks_exact(width)).for_each(|(response, row)| response.lm = row);
+        Ok(())
+    }
+
+    fn score_all<'a>(
         &self,
         py: Python<'_>,
-        responses: &[Response<'_>],
+        responses: &mut [Response<'a>],
+        lm: &'a Lm<'_>,
         asked: Asked,
         threads: Option<usize>,
     ) -> PyResult<Vec<Scored>> {
-        let scorer = self.scorer(asked)?;
+        self.with_lm(responses, lm)?;
+        let scorer = self.scorer(asked, lm.is_some())?;
         threads::run(py, threads, |stop| scorer.score_all(responses, stop))
     }
 
@@ -177,6 +206,7 @@ impl Reference {
             "variant": settings.variant.name(),
             "sample_size": settings.sample_size,
             "keep_thinking": settings.keep_thinking,
+            "lm": settings.lm,
             "sources": of.sources(),
             "rows": of.rows(),
             "features": of.features().iter().map(|feature| feature.name).collect::<Vec<_>>(),
@@ -255,12 +285,14 @@ impl Reference {
     }
 
     /// The support distances of responses, NaN where there is none; and the reasons for that with how often each holds.
+    #[expect(clippy::too_many_arguments, reason = "the Python side has named them")]
     fn support_distance<'py>(
         &self,
         py: Python<'py>,
         texts: &Bound<'py, PyAny>,
         targets: &Bound<'py, PyAny>,
         prompts: Option<Prompts>,
+        lm: Lm<'py>,
         asked: Asked,
         threads: Option<usize>,
     ) -> PyResult<(Bound<'py, PyArray1<f32>>, Reasons)> {
@@ -268,8 +300,9 @@ impl Reference {
             (Column::from_python("texts", texts)?, Column::from_python("buckets", targets)?);
         let (texts, targets) = (texts.as_strs()?, buckets.as_strs()?);
         let prompts = prompts.as_ref().map(messages);
-        let responses = responses(&texts, buckets.of(&targets), prompts.as_deref(), self.keep_thinking())?;
-        let scored = self.score_all(py, &responses, asked, threads)?;
+        let mut responses =
+            responses(&texts, buckets.of(&targets), prompts.as_deref(), self.keep_thinking())?;
+        let scored = self.score_all(py, &mut responses, &lm, asked, threads)?;
         let mut kinds: Vec<(&str, String, u64)> = Vec::new();
         let distances = scored.iter().map(|scored| {
             let (distance, reason) = outcome(scored);
@@ -289,12 +322,14 @@ impl Reference {
     }
 
     /// Scores with all that is known of them, as a table.
+    #[expect(clippy::too_many_arguments, reason = "the Python side has named them")]
     fn score<'py>(
         &self,
         py: Python<'py>,
         texts: &Bound<'py, PyAny>,
         targets: &Bound<'py, PyAny>,
         prompts: Option<Prompts>,
+        lm: Lm<'py>,
         asked: Asked,
         threads: Option<usize>,
     ) -> PyResult<Bound<'py, PyAny>> {
@@ -302,8 +337,9 @@ impl Reference {
             (Column::from_python("texts", texts)?, Column::from_python("buckets", targets)?);
         let (texts, targets) = (texts.as_strs()?, buckets.as_strs()?);
         let prompts = prompts.as_ref().map(messages);
-        let responses = responses(&texts, buckets.of(&targets), prompts.as_deref(), self.keep_thinking())?;
-        let scored = self.score_all(py, &responses, asked, threads)?;
+        let mut responses =
+            responses(&texts, buckets.of(&targets), prompts.as_deref(), self.keep_thinking())?;
+        let scored = self.score_all(py, &mut responses, &lm, asked, threads)?;
         let text = |of: &dyn Fn(&(Scored, &str)) -> Option<String>, rows: &[(Scored, &str)]| -> ArrayRef {
             Arc::new(StringArray::from_iter(rows.iter().map(of)))
         };
@@ -336,14 +372,16 @@ impl Reference {
         text: &str,
         target: &str,
         prompts: Option<Prompts>,
+        lm: Lm<'_>,
         asked: Asked,
         most: usize,
         threads: Option<usize>,
     ) -> PyResult<String> {
         let prompts = prompts.as_ref().map(messages);
         let of = Of { name: "buckets", values: &[target], for_all: true };
-        let responses = responses(&[text], of, prompts.as_deref(), self.keep_thinking())?;
-        let scorer = self.scorer(asked)?;
+        let mut responses = responses(&[text], of, prompts.as_deref(), self.keep_thinking())?;
+        self.with_lm(&mut responses, &lm)?;
+        let scorer = self.scorer(asked, lm.is_some())?;
         let work = |stop: &AtomicBool| {
             let (target, values) = scorer.measure(&responses[0], stop)?;
             let outside = target.outside(&self.engine, scorer.query(), &values, most)?;
@@ -416,6 +454,7 @@ struct Given {
     variant: Variant,
     sample_size: u32,
     keep_thinking: bool,
+    lm: Option<LanguageModel>,
     sources: Vec<String>,
 }
 
@@ -427,21 +466,30 @@ pub struct ReferenceBuilder(Mutex<Option<Arc<Builder>>>);
 impl ReferenceBuilder {
     #[new]
     fn new(settings: &str) -> PyResult<Self> {
-        let Given { schema, tokenizer, variant, sample_size, keep_thinking, sources } =
+        let Given { schema, tokenizer, variant, sample_size, keep_thinking, lm, sources } =
             from_json("settings", settings)?;
-        let settings = Settings { schema, tokenizer, variant, sample_size, keep_thinking };
+        let settings = Settings { schema, tokenizer, variant, sample_size, keep_thinking, lm };
         let builder = Builder::new(settings).map_err(errors::to_py)?;
         sources.iter().for_each(|source| builder.add_source(source));
         Ok(Self(Mutex::new(Some(Arc::new(builder)))))
     }
 
-    /// Counts a table; returns what became of its rows, as JSON.
-    fn add(&self, table: &Bound<'_, PyAny>, fields: &str, threads: Option<usize>) -> PyResult<String> {
+    #[pyo3(signature = (table, fields, lm=None, threads=None))]
+    /// Counts a table, with what a language model says of its rows; returns what became of them, as JSON.
+    fn add(
+        &self,
+        table: &Bound<'_, PyAny>,
+        fields: &str,
+        lm: Lm<'_>,
+        threads: Option<usize>,
+    ) -> PyResult<String> {
         let py = table.py();
         let (batches, schema) = arrow_in::table("table", table)?;
         let fields: FieldSpec = from_json("fields", fields)?;
         let builder = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone().ok_or_else(finished)?;
-        let work = |stop: &AtomicBool| jobs::build::count_table(&builder, &schema, &batches, &fields, stop);
+        let lm = lm_values(&lm)?;
+        let work =
+            |stop: &AtomicBool| jobs::build::count_table(&builder, &schema, &batches, &fields, lm, stop);
         Ok(json!(threads::run(py, threads, work)?).to_string())
     }
 

@@ -114,6 +114,7 @@ pub fn responses<'a>(
             Some(prompts) => &prompts[at],
             None => &[],
         },
+        lm: &[],
     };
     Ok(texts.iter().enumerate().map(response).collect())
 }

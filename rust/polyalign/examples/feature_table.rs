@@ -3,7 +3,7 @@
 //! `cargo run --release --example feature_table`
 
 use polyalign::features::bins::Bins;
-use polyalign::features::registry::{CONVENTIONS, FEATURES, Feature, Group, VERSION};
+use polyalign::features::registry::{CONVENTIONS, FEATURES, Feature, Group, LM_FEATURES, VERSION};
 use std::fmt::Write;
 
 const BEGIN: &str = "<!-- features: begin -->\n";
@@ -20,9 +20,14 @@ pub fn updated(page: &str) -> Option<String> {
 }
 
 fn table() -> String {
-    let mut text = format!("Version {VERSION} of the registry: {} features.\n", FEATURES.len());
-    for group in Group::ALL {
-        let features: Vec<&Feature> = FEATURES.iter().filter(|feature| feature.group == group).collect();
+    let mut text = format!(
+        "Version {VERSION} of the registry: {} features, and {} of a language model.\n",
+        FEATURES.len(),
+        LM_FEATURES.len()
+    );
+    for group in Group::ALL.into_iter().chain([Group::Lm]) {
+        let all = FEATURES.iter().chain(LM_FEATURES);
+        let features: Vec<&Feature> = all.filter(|feature| feature.group == group).collect();
         let name = group.name();
         writeln!(text, "\n### {name} ({})\n", features.len()).expect("memory");
         text.push_str(

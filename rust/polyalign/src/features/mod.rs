@@ -145,7 +145,8 @@ impl Extractor {
                 Group::Sentiment if language == Language::English => {
                     sentiment(text, &mut self.vader, row, stop)?;
                 }
-                Group::Sentiment => {}
+                // Of a language model there is nothing to compute here.
+                Group::Sentiment | Group::Lm => {}
                 Group::Interaction => {
                     if let Some(prompt) = prompt {
                         let with = (language, prompt, long);

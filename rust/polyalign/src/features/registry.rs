@@ -25,10 +25,12 @@ pub enum Group {
     Sentiment,
     /// How the response relates to what came before it.
     Interaction,
+    /// How likely a language model finds the response. No text says it: values come from whoever has the model.
+    Lm,
 }
 
 impl Group {
-    /// All groups, in the order of their features.
+    /// All groups that are computed of texts, in the order of their features.
     pub const ALL: [Self; 9] = [
         Self::Length,
         Self::Structure,
@@ -53,10 +55,11 @@ impl Group {
             Self::Readability => "readability",
             Self::Sentiment => "sentiment",
             Self::Interaction => "interaction",
+            Self::Lm => "lm",
         }
     }
 
-    /// The group of that name.
+    /// The group of that name, of those that are computed.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|group| group.name() == name)
     }
@@ -167,18 +170,24 @@ macro_rules! unit {
     (compound) => {
         ("-1 to 1", 0.1, Bins::Signed { min_log2: -6, max_log2: 0 })
     };
+    (nats) => {
+        ("nats", 0.2, Bins::Positive { min_log2: -3, max_log2: 6 })
+    };
+    (gain) => {
+        ("nats", 0.1, Bins::Signed { min_log2: -3, max_log2: 6 })
+    };
 }
 
 macro_rules! features {
-    ($($group:ident { $($name:ident $unit:ident $languages:ident $definition:literal,)* })*) => {
-        /// The features' places in a row of values.
+    ($(#[$about:meta])* $all:ident $(#[$places:meta])* $id:ident $($group:ident { $($name:ident $unit:ident $languages:ident $definition:literal,)* })*) => {
+        $(#[$places])*
         #[allow(non_camel_case_types, missing_docs, reason = "the names of the features, described in the table")]
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[repr(usize)]
-        pub enum Id { $($($name,)*)* }
+        pub enum $id { $($($name,)*)* }
 
-        /// Every feature, in the order of their values.
-        pub const FEATURES: &[Feature] = &[$($(
+        $(#[$about])*
+        pub const $all: &[Feature] = &[$($(
             Feature {
                 name: stringify!($name),
                 group: Group::$group,
@@ -223,6 +232,10 @@ pub const CONVENTIONS: &[&str] = &[
 ];
 
 features! {
+    /// Every feature that is computed of texts, in the order of their values.
+    FEATURES
+    /// The features' places in a row of values.
+    Id
     Length {
         char_count characters All "Characters.",
         char_no_space_count characters All "Characters that are not white space.",
@@ -388,6 +401,23 @@ features! {
     }
 }
 
+features! {
+    /// The features of a language model, in the order of their values: what `polyalign.lm` computes. In a reference that
+    /// has them they come after [`FEATURES`].
+    LM_FEATURES
+    /// Their places.
+    LmId
+    Lm {
+        unconditional_nll_mean nats All "Mean surprisal of a token without the prompt.",
+        unconditional_surprisal_std nats All "Standard deviation of the tokens' surprisals without the prompt.",
+        unconditional_surprisal_max nats All "The largest surprisal of a token without the prompt.",
+        conditional_nll_mean nats All "Mean surprisal of a token after the prompt.",
+        conditional_surprisal_std nats All "Standard deviation of the tokens' surprisals after the prompt.",
+        conditional_surprisal_max nats All "The largest surprisal of a token after the prompt.",
+        gain_per_token gain All "How much less a token surprises after the prompt than without, on average.",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -395,10 +425,11 @@ mod tests {
 
     #[test]
     fn names_are_unique_and_every_feature_is_described() {
-        let names: HashSet<_> = FEATURES.iter().map(|feature| feature.name).collect();
-        assert_eq!(names.len(), FEATURES.len());
+        let all = || FEATURES.iter().chain(LM_FEATURES);
+        let names: HashSet<_> = all().map(|feature| feature.name).collect();
+        assert_eq!(names.len(), FEATURES.len() + LM_FEATURES.len());
         assert!(FEATURES.len() >= 110);
-        for feature in FEATURES {
+        for feature in all() {
             assert!(feature.definition.ends_with('.') && feature.scale > 0.0, "{}", feature.name);
         }
         assert!(FEATURES.is_sorted_by_key(|feature| feature.group as u8), "groups in order");

@@ -2,13 +2,13 @@
 
 use super::named::{self, Made, Reading, only_holder};
 use super::tally::Tally;
-use crate::Result;
 use crate::buckets::{BucketSchema, BucketTable};
 use crate::records::record::Record;
 use crate::records::shape::FieldSpec;
 use crate::reference::counter::RecordCounter;
 use crate::reference::{Builder, Reference, Settings, Variant};
 use crate::stream::{self, Progress};
+use crate::{Error, Result};
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use serde::{Deserialize, Serialize};
@@ -85,7 +85,8 @@ fn run(job: &BuildJob, progress: &Progress) -> Result<(Reference, Tally)> {
     let tally = named::count_files(&reading, progress, |of: Made| {
         let Made { schema, tokenizer, keep_thinking } = of;
         let (variant, sample_size) = (job.variant, job.sample_size);
-        let builder = Builder::new(Settings { schema, tokenizer, variant, sample_size, keep_thinking })?;
+        let builder =
+            Builder::new(Settings { schema, tokenizer, variant, sample_size, keep_thinking, lm: None })?;
         job.sources.iter().for_each(|source| builder.add_source(source));
         let builder = Arc::new(builder);
         made = Some(Arc::clone(&builder));
@@ -110,7 +111,7 @@ impl named::Counter for RecordCounter {
         self.builder().bucket(parts).map(drop)
     }
 
-    fn add(&mut self, record: &Record<'_>, bucket: u32, table: &BucketTable, stop: &AtomicBool) {
+    fn add(&mut self, record: &Record<'_>, _: u64, bucket: u32, table: &BucketTable, stop: &AtomicBool) {
         self.add(record, bucket, table, stop);
     }
 
@@ -119,18 +120,55 @@ impl named::Counter for RecordCounter {
     }
 }
 
+/// Counts records with what a language model says of them.
+struct WithLm<'a> {
+    counter: RecordCounter,
+    /// `[rows, features]`.
+    values: &'a [f32],
+}
+
+impl named::Counter for WithLm<'_> {
+    fn check_bucket(&self, parts: &[String]) -> Result<()> {
+        self.counter.check_bucket(parts)
+    }
+
+    fn add(&mut self, record: &Record<'_>, row: u64, bucket: u32, table: &BucketTable, stop: &AtomicBool) {
+        let width = self.counter.builder().settings().lm_features();
+        let values = &self.values[row as usize * width..][..width];
+        self.counter.add_with(record, values, bucket, table, stop);
+    }
+
+    fn flush(&mut self, table: &BucketTable) -> Result<()> {
+        self.counter.flush(table)
+    }
+}
+
 /// Counts the rows of a table in memory: its columns hold records of one shape, and `bucket`. Without a prompt column
-/// there is none. On rayon's current threads.
+/// there is none. `lm` has what a language model says of each row, `[rows, features]`, where the builder counts that. On
+/// rayon's current threads.
 ///
 /// # Errors
-/// Columns of no known shape, values that can't be counted, and [`Error::Interrupted`](crate::Error::Interrupted) soon after
+/// Columns of no known shape, other numbers of `lm` than of rows, values that can't be counted, and [`Error::Interrupted`](crate::Error::Interrupted) soon after
 /// `stop` is set. Rows that can't be used are no error: they are counted in the [`Tally`].
 pub fn count_table(
     builder: &Arc<Builder>,
     schema: &SchemaRef,
     batches: &[RecordBatch],
     spec: &FieldSpec,
+    lm: &[f32],
     stop: &AtomicBool,
 ) -> Result<Tally> {
-    named::count_table(|| RecordCounter::new(Arc::clone(builder)), schema, batches, spec, stop)
+    let counter = || RecordCounter::new(Arc::clone(builder));
+    let (rows, width) =
+        (batches.iter().map(RecordBatch::num_rows).sum::<usize>(), builder.settings().lm_features());
+    if lm.len() != rows * width {
+        let values = lm.len();
+        return Err(Error::Input(format!(
+            "{values} values are not {rows} rows of {width} of a language model"
+        )));
+    }
+    if width == 0 {
+        return named::count_table(counter, schema, batches, spec, stop);
+    }
+    named::count_table(|| WithLm { counter: counter(), values: lm }, schema, batches, spec, stop)
 }

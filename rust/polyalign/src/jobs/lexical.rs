@@ -116,7 +116,7 @@ impl named::Counter for Counter {
         self.builder().bucket(parts)
     }
 
-    fn add(&mut self, record: &Record<'_>, bucket: u32, table: &BucketTable, stop: &AtomicBool) {
+    fn add(&mut self, record: &Record<'_>, _: u64, bucket: u32, table: &BucketTable, stop: &AtomicBool) {
         self.add(record, bucket, table, stop);
     }
 

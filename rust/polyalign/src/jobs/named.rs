@@ -30,8 +30,8 @@ pub(crate) trait Counter {
     /// Whether these parts make a bucket, and one more may be.
     fn check_bucket(&self, parts: &[String]) -> Result<()>;
 
-    /// Counts a record of a bucket of the table.
-    fn add(&mut self, record: &Record<'_>, bucket: u32, table: &BucketTable, stop: &AtomicBool);
+    /// Counts a record of a bucket of the table: that of this row of its file or table.
+    fn add(&mut self, record: &Record<'_>, row: u64, bucket: u32, table: &BucketTable, stop: &AtomicBool);
 
     /// Hands on what was counted; what failed since the last time is the error.
     fn flush(&mut self, table: &BucketTable) -> Result<()>;
@@ -143,15 +143,25 @@ impl<C: Counter> NamedBuckets<C> {
         Self { counter, table: BucketTable::default(), numbers: HashMap::new() }
     }
 
-    /// Counts what was read.
-    fn take(&mut self, record: Result<Record<'_>, Reject>, stop: &AtomicBool) -> Result<(), Reject> {
+    /// Counts what was read of a row.
+    fn take(
+        &mut self,
+        record: Result<Record<'_>, Reject>,
+        row: u64,
+        stop: &AtomicBool,
+    ) -> Result<(), Reject> {
         let record = record?;
         let rejected = |(kind, reason)| Reject { kind, reason, offset: 0, id: record.id.map(Into::into) };
-        self.count(&record, stop).map_err(rejected)
+        self.count(&record, row, stop).map_err(rejected)
     }
 
     /// Counts a record; the error is the kind of reason to reject it, and the reason.
-    fn count(&mut self, record: &Record<'_>, stop: &AtomicBool) -> Result<(), (RejectKind, String)> {
+    fn count(
+        &mut self,
+        record: &Record<'_>,
+        row: u64,
+        stop: &AtomicBool,
+    ) -> Result<(), (RejectKind, String)> {
         if record.answer().trim().is_empty() {
             return Err((RejectKind::NoResponse, "the response is empty".into()));
         }
@@ -165,7 +175,7 @@ impl<C: Counter> NamedBuckets<C> {
             Some(bucket) => *bucket,
             None => self.add_bucket(id).map_err(|reason| (RejectKind::Bucket, reason))?,
         };
-        self.counter.add(record, bucket, &self.table, stop);
+        self.counter.add(record, row, bucket, &self.table, stop);
         Ok(())
     }
 
@@ -200,7 +210,9 @@ impl<C: Counter> stream::BlockWorker for Worker<C> {
     fn work(&mut self, block: &InputBlock) -> Result<Tally> {
         let mut tally = Tally { bytes: block.bytes, ..Tally::default() };
         let Self { reader, inputs, cancel, buckets } = self;
-        let mut take = |record: Result<Record<'_>, Reject>, place: Place| match buckets.take(record, cancel) {
+        let mut take = |record: Result<Record<'_>, Reject>, place: Place| match buckets
+            .take(record, place.row, cancel)
+        {
             Ok(()) => tally.used(),
             Err(Reject { id, kind, reason, .. }) => {
                 tally.reject(place.rejected(inputs, id.as_deref(), kind, &reason));
@@ -255,7 +267,7 @@ fn count_piece<C: Counter>(
     stop: &AtomicBool,
 ) -> Result<Tally> {
     let mut tally = Tally::default();
-    records.for_each(piece, &mut |row, record| match buckets.take(record, stop) {
+    records.for_each(piece, &mut |row, record| match buckets.take(record, first + row as u64, stop) {
         Ok(()) => tally.used(),
         Err(Reject { id, kind, reason, .. }) => tally.reject(Rejected {
             file: "table".into(),

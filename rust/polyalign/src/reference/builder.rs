@@ -5,7 +5,7 @@ use super::cells::Cells;
 use super::fixed::{ABSENT, Value, to_fixed};
 use super::sample::{Entry, Samples};
 use super::validate::check_settings;
-use super::{Bucket, FeatureInfo, Reference, Settings, features};
+use super::{Bucket, FeatureInfo, Reference, Settings};
 use crate::buckets::BucketTable;
 use crate::{Error, Result};
 use std::collections::BTreeSet;
@@ -49,7 +49,7 @@ impl Builder {
     /// An error if the schema's length edges are not known yet, the tokenizer is no SHA-256, or the sample too large.
     pub fn new(settings: Settings) -> Result<Self> {
         let settings = check_settings(settings)?;
-        let features = features(settings.variant);
+        let features = settings.features();
         Ok(Self {
             features,
             layout: Layout::new(features),
@@ -197,7 +197,7 @@ fn push_bucket(
     let Reference { totals, cells, samples, buckets, .. } = reference;
     samples.push_bucket(sample.iter().map(|entry| (entry.key, &*entry.row)));
     buckets.push(bucket);
-    counts.finish(features(reference.settings.variant), layout, |of_feature, row| {
+    counts.finish(reference.settings.features(), layout, |of_feature, row| {
         totals.push(of_feature);
         cells.push_row(row);
     })

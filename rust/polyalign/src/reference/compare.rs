@@ -75,8 +75,8 @@ pub fn diff(a: &Reference, b: &Reference, stop: &AtomicBool) -> Result<Differenc
     })
 }
 
-/// How a bucket of `a` and one of `b` differ, for each of `pairs` (numbers of buckets) and every feature: by pair, then
-/// feature. The same reference twice compares buckets within it.
+/// How a bucket of `a` and one of `b` differ, for each of `pairs` (numbers of buckets) and every feature that both have: by
+/// pair, then feature. The same reference twice compares buckets within it.
 ///
 /// # Errors
 /// If the references have different features, or a pair names a bucket that is not there; [`Error::Interrupted`] soon
@@ -94,7 +94,7 @@ pub fn compare(
     if let Some(pair) = pairs.iter().find(|pair| pair.0 >= a.buckets.len() || pair.1 >= b.buckets.len()) {
         return Err(Error::Input(format!("pair {pair:?} names a bucket that is not there")));
     }
-    let features = a.features().len();
+    let features = shared_features(a, b);
     let jobs: Vec<(usize, usize)> = (0..pairs.len().div_ceil(PAIRS))
         .flat_map(|chunk| (0..features).map(move |feature| (chunk, feature)))
         .collect();
@@ -108,6 +108,12 @@ pub fn compare(
     let mut all = parts?.concat();
     all.sort_unstable_by_key(|comparison| (comparison.pair, comparison.feature));
     Ok(all)
+}
+
+/// How many features both have: those of different language models are different ones.
+fn shared_features(a: &Reference, b: &Reference) -> usize {
+    let of_models = if a.settings.lm == b.settings.lm { a.settings.lm_features() } else { 0 };
+    a.features().len() - a.settings.lm_features() + of_models
 }
 
 fn compare_feature(

@@ -38,6 +38,18 @@ impl RecordCounter {
 
     /// Measures a record of a bucket of the table. What fails is told by [`flush`](Self::flush).
     pub fn add(&mut self, record: &Record<'_>, bucket: u32, table: &BucketTable, stop: &AtomicBool) {
+        self.add_with(record, &[], bucket, table, stop);
+    }
+
+    /// The same, with what a language model says of it; empty: nothing.
+    pub fn add_with(
+        &mut self,
+        record: &Record<'_>,
+        lm: &[f32],
+        bucket: u32,
+        table: &BucketTable,
+        stop: &AtomicBool,
+    ) {
         let (number, parts) = (bucket as usize, table.parts(bucket));
         let settings = self.builder.settings();
         while self.waiting.len() <= number {
@@ -51,6 +63,7 @@ impl RecordCounter {
             self.failed = Err(error);
             return;
         }
+        rows.values.end_row(lm, settings.lm_features());
         rows.keys.push(record_key(record));
         if rows.keys.len() == ROWS && self.failed.is_ok() {
             self.failed = rows.flush(parts, &self.builder);

@@ -1,6 +1,6 @@
-//! The features a reference counts, by variant.
+//! The features a reference counts, by variant; and those of a language model after them, where it has any.
 
-use super::Variant;
+use super::{Settings, Variant};
 use crate::features::bins::{Bins, Cut};
 use crate::features::{paper, registry};
 use crate::hash::hex;
@@ -41,10 +41,15 @@ struct Set {
     sha256: String,
 }
 
-static DEFAULT: LazyLock<Set> = LazyLock::new(|| {
+fn of_registry<'a>(features: impl Iterator<Item = &'a registry::Feature>) -> Set {
     let info = |f: &registry::Feature| FeatureInfo::new(f.name, f.bins, f.scale.into(), f.languages.name());
-    Set::new(registry::FEATURES.iter().map(info).collect())
-});
+    Set::new(features.map(info).collect())
+}
+
+static DEFAULT: LazyLock<Set> = LazyLock::new(|| of_registry(registry::FEATURES.iter()));
+
+static WITH_LM: LazyLock<Set> =
+    LazyLock::new(|| of_registry(registry::FEATURES.iter().chain(registry::LM_FEATURES)));
 
 static PAPER: LazyLock<Set> = LazyLock::new(|| {
     let first_chinese = paper::NAMES.len() - paper::CHINESE;
@@ -85,4 +90,26 @@ pub fn features(variant: Variant) -> &'static [FeatureInfo] {
 /// SHA-256 over names, bins, scales and languages of a variant's features: what must agree for counts to add up.
 pub fn registry_sha256(variant: Variant) -> &'static str {
     &set(variant).sha256
+}
+
+impl Settings {
+    fn set(&self) -> &'static Set {
+        if self.lm.is_some() { &WITH_LM } else { set(self.variant) }
+    }
+
+    /// The features that are counted, in the order of a row's values: those that texts are measured by, and then the
+    /// language model's.
+    pub fn features(&self) -> &'static [FeatureInfo] {
+        &self.set().features
+    }
+
+    /// How many of them are a language model's.
+    pub fn lm_features(&self) -> usize {
+        if self.lm.is_some() { registry::LM_FEATURES.len() } else { 0 }
+    }
+
+    /// As [`registry_sha256`], of these features.
+    pub fn registry_sha256(&self) -> &'static str {
+        &self.set().sha256
+    }
 }

@@ -8,7 +8,7 @@ use super::distribution::Totals;
 use super::metadata::{self, Metadata};
 use super::sample::Samples;
 use super::tensors::{Tensors, not_ours};
-use super::{Bucket, Reference, Variant, features, fixed, validate};
+use super::{Bucket, Reference, Variant, fixed, validate};
 use crate::error::one_line;
 use crate::{Error, Result};
 use safetensors::{Dtype, SafeTensors};
@@ -64,7 +64,7 @@ const NAMES: [&str; 13] = [
 
 fn read(tensors: &Tensors<'_>, metadata: Metadata) -> Result<Reference, String> {
     let Metadata { settings, sources, bucket_ids, .. } = metadata;
-    let (buckets, width) = (bucket_ids.len(), features(settings.variant).len());
+    let (buckets, width) = (bucket_ids.len(), settings.features().len());
     let rows = tensors.numbers("rows", Dtype::U64, &[buckets], u64::from_le_bytes)?;
     let [bins, sampled] = [tensors.len("bin_count")?, tensors.len("sample_key")?];
     let sums = tensors.numbers("bin_sum", Dtype::I64, &[bins], i64::from_le_bytes)?;

@@ -4,12 +4,13 @@ use super::cells::{Cells, Indices};
 use super::sample::{Samples, order};
 use super::{Bucket, Reference, Settings};
 use crate::{Error, Result};
+use serde_json::json;
 use std::cmp::Ordering;
 
 impl Reference {
     /// The reference of both corpora together: the same bytes as if one builder had counted them, for any order.
     ///
-    /// Refused, with what each has, if schema, tokenizer, variant, sample size or the rule for reasoning differ.
+    /// Refused, with what each has, if schema, tokenizer, variant, sample size, the rule for reasoning or the language model differ.
     pub fn merge(&self, other: &Self) -> Result<Self> {
         check_alike(&self.settings, &other.settings)?;
         let wide = matches!(self.cells.indices, Indices::Wide(_));
@@ -91,6 +92,10 @@ fn check_alike(a: &Settings, b: &Settings) -> Result<()> {
     if a.keep_thinking != b.keep_thinking {
         let reasoning = |of: &Settings| if of.keep_thinking { "kept" } else { "left out" };
         return differ("rules for reasoning", reasoning(a), reasoning(b));
+    }
+    if a.lm != b.lm {
+        let lm = |of: &Settings| of.lm.as_ref().map_or_else(|| "none".into(), |lm| json!(lm).to_string());
+        return differ("language models", &lm(a), &lm(b));
     }
     Ok(())
 }

@@ -1,9 +1,10 @@
 //! What a reference's file says of itself, as one line of JSON.
 
-use super::{Reference, Settings, Variant, features, registry_sha256, validate};
+use super::{LanguageModel, Reference, Settings, Variant, validate};
 use crate::buckets::BucketSchema;
 use crate::error::one_line;
 use crate::features::registry::VERSION;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -33,16 +34,16 @@ pub(super) fn write(reference: &Reference, content_sha256: &str) -> String {
 
 /// All that the metadata says, but for the hash of the content.
 pub(super) fn content(reference: &Reference) -> Value {
-    let Settings { schema, tokenizer, variant, sample_size, keep_thinking } = &reference.settings;
+    let Settings { schema, tokenizer, variant, sample_size, keep_thinking, lm } = &reference.settings;
     let schema: Value = serde_json::from_str(&schema.to_json()).unwrap_or_default();
-    let names: Vec<&str> = features(*variant).iter().map(|feature| feature.name).collect();
+    let names: Vec<&str> = reference.features().iter().map(|feature| feature.name).collect();
     let ids: Vec<&str> = reference.buckets.iter().map(|bucket| bucket.id.as_str()).collect();
     let mut json = json!({
         "buckets": ids,
         "features": names,
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
-        "registry_sha256": registry_sha256(*variant),
+        "registry_sha256": reference.settings.registry_sha256(),
         "registry_version": VERSION,
         "sample_size": sample_size,
         "schema": schema,
@@ -53,6 +54,9 @@ pub(super) fn content(reference: &Reference) -> Value {
     // Only where it is so: a reference without it is one of before.
     if *keep_thinking {
         json["keep_thinking"] = true.into();
+    }
+    if let Some(lm) = lm {
+        json["lm"] = json!(lm);
     }
     json.sort_all_objects();
     json
@@ -76,7 +80,6 @@ pub(super) fn read(text: &str) -> Result<Metadata, String> {
     let text = |key: &str| json[key].as_str().ok_or_else(|| format!("its `{key}` is no text"));
     let variant = text("variant")?;
     let variant = Variant::named(variant).ok_or_else(|| format!("its variant {variant:?} is not known"))?;
-    check_registry(&json, variant, text("registry_sha256")?)?;
     // Written out, as `schema` may hold anything.
     let schema =
         BucketSchema::from_json(&json["schema"].to_string()).map_err(|e| one_line(&e.to_string()))?;
@@ -92,7 +95,14 @@ pub(super) fn read(text: &str) -> Result<Metadata, String> {
         Value::Bool(true) => true,
         _ => return Err("its `keep_thinking` is not true".into()),
     };
-    let settings = Settings { schema, tokenizer, variant, sample_size, keep_thinking };
+    let lm = match &json["lm"] {
+        Value::Null => None,
+        lm => {
+            Some(LanguageModel::deserialize(lm).map_err(|e| format!("its `lm` is no language model: {e}"))?)
+        }
+    };
+    let settings = Settings { schema, tokenizer, variant, sample_size, keep_thinking, lm };
+    check_registry(&json, &settings, text("registry_sha256")?)?;
     let settings = validate::check_settings(settings).map_err(|e| e.to_string())?;
     let sources = texts(&json["sources"], "sources")?;
     if !sources.is_sorted_by(|a, b| a < b) || sources.iter().any(|source| source.len() > MAX_SOURCE) {
@@ -103,9 +113,9 @@ pub(super) fn read(text: &str) -> Result<Metadata, String> {
     Ok(Metadata { settings, sources: sources.into_iter().collect(), bucket_ids, content_sha256 })
 }
 
-fn check_registry(json: &Value, variant: Variant, sha256: &str) -> Result<(), String> {
+fn check_registry(json: &Value, settings: &Settings, sha256: &str) -> Result<(), String> {
     let version = json["registry_version"].as_u64().ok_or("its `registry_version` is no number")?;
-    let own = (u64::from(VERSION), registry_sha256(variant));
+    let own = (u64::from(VERSION), settings.registry_sha256());
     if (version, sha256) != own {
         let short = |sha256: &str| sha256.chars().take(12).collect::<String>();
         return Err(format!(
@@ -116,7 +126,7 @@ fn check_registry(json: &Value, variant: Variant, sha256: &str) -> Result<(), St
         ));
     }
     let names = texts(&json["features"], "features")?;
-    if !names.iter().map(String::as_str).eq(features(variant).iter().map(|feature| feature.name)) {
+    if !names.iter().map(String::as_str).eq(settings.features().iter().map(|feature| feature.name)) {
         return Err("its `features` are not those of its registry".into());
     }
     Ok(())

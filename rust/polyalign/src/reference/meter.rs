@@ -27,6 +27,19 @@ impl Values {
         }
     }
 
+    /// Ends a row with the `lm` features of a language model; an empty slice: they are not known.
+    ///
+    /// # Panics
+    /// If `values` are others than as many.
+    pub fn end_row(&mut self, values: &[f32], lm: usize) {
+        assert!(values.is_empty() || values.len() == lm, "a value a feature of the language model");
+        // The paper's variant has none.
+        if let Self::Default(all) = self {
+            all.extend_from_slice(values);
+            all.resize(all.len() + lm - values.len(), f32::NAN);
+        }
+    }
+
     /// Forgets all rows.
     pub fn clear(&mut self) {
         match self {

@@ -98,6 +98,24 @@ pub struct Settings {
     pub sample_size: u32,
     /// Whether reasoning was counted as part of responses: what is scored against the reference is measured alike.
     pub keep_thinking: bool,
+    /// The language model whose features are counted too; `None`: none.
+    pub lm: Option<LanguageModel>,
+}
+
+/// A language model that gave features, and how it was asked: what is scored against the reference is measured alike.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LanguageModel {
+    /// Its name on the hub, or that of its folder.
+    pub name: String,
+    /// Which revision of it, where that was said.
+    pub revision: Option<String>,
+    /// How prompts stand before responses.
+    pub prefix: String,
+    /// Tokens that it sees at most.
+    pub max_length: u32,
+    /// What it is known again by: 64 hexadecimal digits.
+    pub fingerprint: String,
 }
 
 impl Default for Settings {
@@ -108,6 +126,7 @@ impl Default for Settings {
             variant: Variant::Default,
             sample_size: 256,
             keep_thinking: false,
+            lm: None,
         }
     }
 }
@@ -155,7 +174,7 @@ impl Reference {
 
     /// Its features, in the order of a row's values.
     pub fn features(&self) -> &'static [FeatureInfo] {
-        features(self.settings.variant)
+        self.settings.features()
     }
 
     /// Where its rows are from, as whoever built it said.

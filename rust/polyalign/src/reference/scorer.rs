@@ -230,10 +230,10 @@ impl Scorer {
 /// before a second of any.
 fn varied(order: Vec<usize>, counts: &[f32], variant: Variant, most: usize) -> Vec<usize> {
     let group = |feature: usize| match variant {
-        Variant::Default => FEATURES[feature].group as usize,
+        Variant::Default => FEATURES.get(feature).map_or(Group::Lm, |feature| feature.group) as usize,
         Variant::Paper => 0,
     };
-    let mut seen = [0_usize; Group::ALL.len()];
+    let mut seen = [0_usize; Group::Lm as usize + 1];
     let rank = |feature: usize| {
         let seen = &mut seen[group(feature)];
         *seen += 1;

@@ -70,7 +70,10 @@ impl Reference {
 
     fn bands_of(&self, levels: &Levels<'_>, targets: &[Found], query: &Query) -> Result<Bands> {
         query.check()?;
-        let place = |(feature, level): (usize, Option<usize>)| level.map(|level| (level, feature));
+        let measured = self.features().len() - if query.lm { 0 } else { self.settings.lm_features() };
+        let place = |(feature, level): (usize, Option<usize>)| {
+            level.filter(|_| feature < measured).map(|level| (level, feature))
+        };
         let places: Vec<Option<(usize, usize)>> =
             targets.iter().flat_map(|target| target.feature_levels().enumerate().map(place)).collect();
         // Targets share ancestors: each is summed up once.

@@ -1,7 +1,7 @@
 //! A reference as Arrow tables, and as what a page shows.
 
 use super::{Comparison, Difference, Query, Reference, Variant, diff};
-use crate::features::registry::{self, FEATURES, Feature};
+use crate::features::registry::{self, FEATURES, Feature, LM_FEATURES};
 use crate::{Error, Result};
 use arrow_array::types::Int32Type;
 use arrow_array::{
@@ -137,7 +137,7 @@ impl Reference {
         let of_registry = |feature: &Feature| (feature.group.name(), feature.definition, feature.unit);
         let of_paper = ("paper", "As the paper's published code computes it.", "");
         let (group, definition, unit) = match self.variant() {
-            Variant::Default => FEATURES.get(feature).map_or(of_paper, of_registry),
+            Variant::Default => FEATURES.iter().chain(LM_FEATURES).nth(feature).map_or(of_paper, of_registry),
             Variant::Paper => of_paper,
         };
         json!({

@@ -15,6 +15,8 @@ pub struct Query {
     pub low: f64,
     /// The quantile where it ends.
     pub high: f64,
+    /// Whether the features of a language model have a band: without their values of responses they count for nobody.
+    pub lm: bool,
 }
 
 impl Query {
@@ -32,7 +34,7 @@ impl Query {
 
 impl Default for Query {
     fn default() -> Self {
-        Self { min_count: 20, low: 0.1, high: 0.9 }
+        Self { min_count: 20, low: 0.1, high: 0.9, lm: false }
     }
 }
 

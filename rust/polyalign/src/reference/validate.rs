@@ -2,7 +2,7 @@
 
 use super::distribution::{Cell, Totals};
 use super::sample::{canonical, order};
-use super::{Bucket, FeatureInfo, Reference, Settings, Variant, fixed};
+use super::{Bucket, FeatureInfo, LanguageModel, Reference, Settings, Variant, fixed};
 use crate::buckets::BucketSchema;
 use crate::{Error, Result};
 
@@ -13,7 +13,36 @@ const MAX_SAMPLE: u32 = 1 << 16;
 pub(super) fn check_settings(mut settings: Settings) -> Result<Settings> {
     settings.schema = check_counted_under(settings.schema, settings.tokenizer.as_deref(), "reference")?;
     check_sample_size(settings.sample_size).map_err(invalid)?;
+    if let Some(lm) = &settings.lm {
+        check_lm(lm, settings.variant).map_err(invalid)?;
+    }
     Ok(settings)
+}
+
+/// Whether this can be a language model that gave features; the error says what is wrong.
+fn check_lm(lm: &LanguageModel, variant: Variant) -> Result<(), String> {
+    const LONGEST_NAME: usize = 4096;
+    let LanguageModel { name, revision, prefix, max_length, fingerprint } = lm;
+    if variant != Variant::Default {
+        return Err("the paper's variant has no features of a language model".into());
+    }
+    if name.is_empty()
+        || name.len() > LONGEST_NAME
+        || revision.as_ref().is_some_and(|r| r.len() > LONGEST_NAME)
+    {
+        return Err("its language model's name or revision is empty, or too long".into());
+    }
+    if !matches!(prefix.as_str(), "chat" | "paper" | "plain") || *max_length < 2 {
+        return Err("its language model can't have been asked so (`prefix`, `max_length`)".into());
+    }
+    if !is_sha256(fingerprint) {
+        return Err("its language model's fingerprint is not 64 hexadecimal digits".into());
+    }
+    Ok(())
+}
+
+fn is_sha256(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// The schema, checked, of what is counted by buckets; `what` begins the message.
@@ -29,7 +58,7 @@ pub(crate) fn check_counted_under(
         )));
     }
     if let Some(sha256) = tokenizer
-        && !(sha256.len() == 64 && sha256.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')))
+        && !is_sha256(sha256)
     {
         return Err(Error::Input(format!(
             "{what}: tokenizer {sha256:?} is no SHA-256 of 64 hexadecimal digits"

@@ -36,6 +36,7 @@ impl ReferenceOutput {
             variant: Variant::Default,
             sample_size: self.sample_size,
             keep_thinking,
+            lm: None,
         })?;
         self.sources.iter().for_each(|source| builder.add_source(source));
         Ok(builder)

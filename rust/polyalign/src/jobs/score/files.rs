@@ -58,7 +58,7 @@ pub struct ScoreJob {
 
 impl Default for ScoreJob {
     fn default() -> Self {
-        let Query { min_count, low, high } = Query::default();
+        let Query { min_count, low, high, .. } = Query::default();
         Self {
             inputs: Vec::new(),
             output: None,
@@ -176,7 +176,7 @@ fn run(
     counter: Option<TokenCounter>,
     progress: &Progress,
 ) -> Result<ScoreReport> {
-    let query = Query { min_count: job.min_count, low: job.support.0, high: job.support.1 };
+    let query = Query { min_count: job.min_count, low: job.support.0, high: job.support.1, lm: false };
     query.check()?;
     let bucketed = Bucketed::find(&job.inputs, true)?;
     bucketed.check_fits(&reference)?;
@@ -385,6 +385,7 @@ impl State {
         self.values.clear();
         let Self { meter, values, cancel, .. } = self;
         meter.measure(record.answer(), language, record.prompt, values, cancel)?;
+        values.end_row(&[], plan.scorer.reference().settings().lm_features());
         let score = target.score(record.answer(), &self.values);
         let reason = target.reason_of(score);
         if let (None, Some(reason)) = (&target.served_by, &target.reason) {

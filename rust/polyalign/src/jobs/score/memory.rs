@@ -25,6 +25,8 @@ pub struct Response<'a> {
     pub of: &'a str,
     /// The messages before it; empty: none.
     pub prompt: &'a [Message<'a>],
+    /// What a language model says of it, where the scorer counts that; empty: nothing.
+    pub lm: &'a [f32],
 }
 
 thread_local! {
@@ -71,7 +73,7 @@ fn extract(
         let extractor = extractor.get_or_insert_with(|| Box::new(Extractor::new(groups)));
         extractor.set_groups(groups);
         for (response, row) in responses.iter().zip(values.chunks_exact_mut(FEATURES.len())) {
-            let Response { text, of, prompt } = *response;
+            let Response { text, of, prompt, .. } = *response;
             let prompt = (!prompt.is_empty()).then_some(prompt);
             unless_stopped(stop)?;
             extractor.extract_unless(Input { text, language: Language::of(of), prompt }, row, stop)?;
@@ -135,7 +137,9 @@ impl Scorer {
     ) -> Result<()> {
         let language = self.language(target);
         values.clear();
-        meter.measure(response.text, language, response.prompt, values, stop)
+        meter.measure(response.text, language, response.prompt, values, stop)?;
+        values.end_row(response.lm, self.reference().settings().lm_features());
+        Ok(())
     }
 
     /// Must not wait for other threads' work.
