@@ -1,10 +1,12 @@
 """What each critic tells apart, on held-out human responses of a real corpus and a real model's answers to them.
 
     python benches/critics.py CORPUS SAMPLES [--train 180 5000] [--steps 500] [--json OUT]
+    python benches/critics.py CORPUS SAMPLES --likelihood MODEL [--rows 300] [--test-rows 200] [--json OUT]
 
 CORPUS is what `polyalign bucket` takes, SAMPLES what `polyalign generate` wrote of it, bucketed by words. Groups are
 parted by their hash: with two thirds critics are trained, on so many of the samples; the rest is what the table is of.
-Nothing is chosen here.
+Nothing is chosen here. With `--likelihood` it is of few rows, as the language model reads each some twenty times: those
+of short and medium answers with a sample, the classifier with the model and without.
 """
 
 from __future__ import annotations
@@ -22,8 +24,10 @@ import polyalign as pa
 from polyalign import _core, critics
 from polyalign._io import bucketed
 from polyalign.critics import attacks
+from polyalign.critics._auroc import auroc, combined
+from polyalign.critics._likelihood import NAMES, Likelihood
 from polyalign.critics._score import compare_files
-from polyalign.critics._train import share_of, train
+from polyalign.critics._train import Humans, Skipped, _lexical, read_humans, read_samples, share_of, train
 
 _TEST_SHARE = 0.34
 
@@ -36,6 +40,10 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=0, help="steps of hill climbing against each critic")
     parser.add_argument("--limit", type=int, default=2000, help="human responses that the table is of, at most")
     parser.add_argument("--languages", default="en,zh")
+    parser.add_argument("--likelihood", metavar="MODEL", help="what a causal language model adds to the classifier")
+    parser.add_argument("--rows", type=int, default=300, help="of which it is trained then")
+    parser.add_argument("--test-rows", type=int, default=200, help="of which the table is then")
+    parser.add_argument("--dtype", default="bfloat16", help="of that model")
     parser.add_argument("--json", type=Path, help="write all numbers")
     given = parser.parse_args()
     found: dict[str, Any] = {}
@@ -43,7 +51,9 @@ def main() -> None:
         folder = Path(made) / "bucketed"
         bucketer = pa.Bucketer(pa.BucketSchema(length_unit="words", languages=given.languages.split(",")))
         bucketer.bucket_files(given.corpus, str(folder), test_share=_TEST_SHARE)
-        for count in given.train:
+        if given.likelihood:
+            found = _with_likelihood(folder, given)
+        for count in () if given.likelihood else given.train:
             found[str(count)] = _of(folder, given, count, Path(made))
     if given.json:
         given.json.write_text(json.dumps(found, indent=1) + "\n")
@@ -63,6 +73,73 @@ def _of(folder: Path, given: argparse.Namespace, count: int, scratch: Path) -> d
     longer, _ = compare_files(asked, _longer(folder), limit=given.limit)
     print("Answers of 8 words (12 characters) or more, with samples or without:", longer, sep="\n")
     return {"rows": told["rows"], **compared.to_dict(), "longer": longer.to_dict()}
+
+
+def _with_likelihood(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
+    """Train classifiers on the same rows, with a language model and without, and print what they tell."""
+    samples = read_samples(str(given.samples), bucketed.Reading(), Skipped())
+    known, unseen = (
+        _sampled(folder, split, samples, count) for split, count in (("train", given.rows), ("test", given.test_rows))
+    )
+    rows, groups = bucketed.open_rows("records", str(folder)), set(known.groups)
+    assert rows.bucketed is not None
+    asked: dict[str, Any] = {
+        "prompts": known.prompts,
+        "groups": known.groups,
+        "reference": pa.Reference.build(str(folder)),
+        "lexical": _lexical(rows, rows.bucketed.schema, lambda group: group not in groups, None),
+    }
+    model, trained = Likelihood(given.likelihood, dtype=given.dtype), {}
+    for name, likelihood in (("without", None), ("with", model)):
+        started = time.perf_counter()
+        trained[name] = critics.DiscriminativeCritic.train(
+            known.responses, known.buckets, known.samples, likelihood=likelihood, **asked
+        )
+        print(f"{name} the model: {trained[name]}, trained in {time.perf_counter() - started:.0f} s", flush=True)
+    gain = NAMES.index("gain_per_token")
+    score: dict[str, Any] = {
+        **{
+            name: lambda texts, c=critic: c.score(texts, unseen.buckets, unseen.prompts)
+            for name, critic in trained.items()
+        },
+        "gain": lambda texts: -model(texts, unseen.prompts)[:, gain],
+    }
+    told = [text or "" for text in unseen.samples]
+    cut_humans, cut_samples = attacks.equal_length(unseen.responses, told, unseen.buckets)
+    other = attacks.battery(unseen.responses, unseen.buckets, attacks=["other_prompt"])["other_prompt"]
+    tests = {
+        "another prompt's answer": (unseen.responses, other),
+        "the model's": (unseen.responses, told),
+        "the model's, at equal length": (cut_humans, cut_samples),
+    }
+    found: dict[str, Any] = {}
+    for test, (humans, machine) in tests.items():
+        found[test] = {name: _told(of, humans, machine, unseen.buckets) for name, of in score.items()}
+        print(test, *(f"{name} {value}" for name, value in found[test].items()), sep="; ", flush=True)
+    return found
+
+
+def _sampled(folder: Path, split: str, samples: dict[str, str], count: int) -> Humans:
+    """Return rows of a split with a short or medium answer and a sample, so many, by the hash of their group."""
+    humans = Humans()
+
+    def keep(row: dict[str, Any], sampled: bool) -> Humans | None:
+        return humans if sampled and row["bucket"].endswith(("|short", "|medium")) else None
+
+    read_humans(bucketed.open_rows("records", str(folder), split), samples, keep, Skipped())
+    return humans.lowest(count)
+
+
+def _told(score: Any, humans: list[str], machine: list[str | None], buckets: list[str]) -> dict[str, Any]:
+    """Return how often a human response is the closer one, within buckets, with the interval."""
+    at = [row for row, text in enumerate(machine) if text is not None]
+    nearer, further = score(humans), score([text or "" for text in machine])
+    parts = []
+    for bucket in sorted(set(buckets)):
+        own = [row for row in range(len(buckets)) if buckets[row] == bucket]
+        parts.append(auroc(nearer[own], further[[row for row in own if row in set(at)]]))
+    whole = combined(parts)
+    return {name: round(getattr(whole, name), 3) for name in ("value", "low", "high")} | {"counts": whole.counts}
 
 
 def _longer(folder: Path) -> Any:
