@@ -65,13 +65,21 @@ class Reference:
     def quantile(self, target: str, feature: str, p: list[float], min_count: int) -> npt.NDArray[np.float64]: ...
     def cdf(self, target: str, feature: str, x: list[float], min_count: int) -> npt.NDArray[np.float64]: ...
     def support_distance(
-        self, texts: Any, targets: Any, prompts: _Prompts, lm: _Lm, asked: _Asked, threads: int | None
+        self, texts: Any, targets: Any, prompts: _Prompts, asked: _Asked, threads: int | None, *, lm: _Lm = None
     ) -> tuple[npt.NDArray[np.float32], list[tuple[str, int]]]: ...
     def score(
-        self, texts: Any, targets: Any, prompts: _Prompts, lm: _Lm, asked: _Asked, threads: int | None
+        self, texts: Any, targets: Any, prompts: _Prompts, asked: _Asked, threads: int | None, *, lm: _Lm = None
     ) -> Any: ...
     def explain(
-        self, text: str, target: str, prompts: _Prompts, lm: _Lm, asked: _Asked, most: int, threads: int | None
+        self,
+        text: str,
+        target: str,
+        prompts: _Prompts,
+        asked: _Asked,
+        most: int,
+        threads: int | None,
+        *,
+        lm: _Lm = None,
     ) -> str: ...
     def score_files(
         self, job: str, counter: TokenCounter | None, on_progress: Callable[[int, int, int], object] | None
@@ -79,7 +87,7 @@ class Reference:
 
 class ReferenceBuilder:
     def __new__(cls, settings: str) -> ReferenceBuilder: ...
-    def add(self, table: Any, fields: str, lm: _Lm = None, threads: int | None = None) -> str: ...
+    def add(self, table: Any, fields: str, threads: int | None, *, lm: _Lm = None) -> str: ...
     def finish(self) -> Reference: ...
 
 class Lexical:

@@ -109,7 +109,7 @@ def count_tables(
     """Count tables into a builder, one by one, as they may come from far; return what became of the rows."""
     total: dict[str, Any] = {}
     for table in chain.from_iterable(map(arrow_tables, tables)):
-        tally = json.loads(builder.add(table, json_text.one_line(spec), threads=threads, **more))
+        tally = json.loads(builder.add(table, json_text.one_line(spec), threads, **more))
         total["rows"] = total.get("rows", 0) + tally["rows"]
         total["used"] = total.get("used", 0) + tally["used"]
         for kind, count in tally["rejected_by_kind"].items():

@@ -202,7 +202,7 @@ class Reference:
     def _from_tables(
         cls, tables: Iterable[Any], given: dict[str, Any], spec: dict[str, Any], threads: int | None
     ) -> Reference:
-        settings = {**given, "tokenizer": None, "keep_thinking": spec["keep_thinking"], "lm": None}
+        settings = {**given, "tokenizer": None, "keep_thinking": spec["keep_thinking"]}
         builder = _core.ReferenceBuilder(json_text.one_line(settings))
         total = count_tables(builder, tables, spec, threads)
         check_used(total)
@@ -354,7 +354,7 @@ class Reference:
 
         Its ``name``, ``revision``, ``prefix`` and ``max_length``, and the ``fingerprint`` that it is known again by.
         """
-        lm: dict[str, Any] | None = self._info["lm"]
+        lm: dict[str, Any] | None = self._info.get("lm")
         return lm
 
     def count(self, bucket: str) -> int:
@@ -533,7 +533,7 @@ class Reference:
         """
         given = self._responses(texts, buckets, prompts)
         values = self._lm_values(lm, texts, prompts)
-        distances, reasons = self._core.support_distance(*given, values, as_query(support, min_count), threads)
+        distances, reasons = self._core.support_distance(*given, as_query(support, min_count), threads, **values)
         if warn and lm is None and self.lm is not None:
             warnings.warn(_lm.uncounted(self.lm), stacklevel=2)
         if warn and reasons:
@@ -572,7 +572,7 @@ class Reference:
         values = self._lm_values(lm, texts, prompts)
         if lm is None and self.lm is not None:
             warnings.warn(_lm.uncounted(self.lm), stacklevel=2)
-        return self._core.score(*given, values, as_query(support, min_count), threads)
+        return self._core.score(*given, as_query(support, min_count), threads, **values)
 
     def explain(
         self,
@@ -607,7 +607,7 @@ class Reference:
         """
         (text,), prompts = responses.texts("texts", [text]), responses.prompts([prompt])
         asked, values = as_query(support, min_count), self._lm_values(lm, [text], [prompt])
-        told = self._core.explain(text, bucket, prompts, values, asked, at_least_0("most", most), threads)
+        told = self._core.explain(text, bucket, prompts, asked, at_least_0("most", most), threads, **values)
         found = json.loads(told)
         return Explanation(**{**found, "outside": tuple(Outside(**outside) for outside in found["outside"])})
 
@@ -706,11 +706,11 @@ class Reference:
 
         return dict(json.loads(with_progress(run, progress)))
 
-    def _lm_values(self, lm: Any, texts: Any, prompts: Any) -> npt.NDArray[np.float32] | None:
-        """Return what the reference's language model says of responses; ``None``: it is not given."""
+    def _lm_values(self, lm: Any, texts: Any, prompts: Any) -> dict[str, npt.NDArray[np.float32]]:
+        """Return what the reference's language model says of responses, if it is given, as the engine takes it."""
         if lm is None:
-            return None
-        return _lm.fitting(lm, self.lm).measure(texts, prompts, keep_thinking=self.keep_thinking)
+            return {}
+        return {"lm": _lm.fitting(lm, self.lm).measure(texts, prompts, keep_thinking=self.keep_thinking)}
 
     @staticmethod
     def _responses(texts: Any, buckets: Any, prompts: Any) -> tuple[Any, Any, Any]:

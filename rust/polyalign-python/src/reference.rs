@@ -286,15 +286,16 @@ impl Reference {
 
     /// The support distances of responses, NaN where there is none; and the reasons for that with how often each holds.
     #[expect(clippy::too_many_arguments, reason = "the Python side has named them")]
+    #[pyo3(signature = (texts, targets, prompts, asked, threads, lm=None))]
     fn support_distance<'py>(
         &self,
         py: Python<'py>,
         texts: &Bound<'py, PyAny>,
         targets: &Bound<'py, PyAny>,
         prompts: Option<Prompts>,
-        lm: Lm<'py>,
         asked: Asked,
         threads: Option<usize>,
+        lm: Lm<'py>,
     ) -> PyResult<(Bound<'py, PyArray1<f32>>, Reasons)> {
         let (texts, buckets) =
             (Column::from_python("texts", texts)?, Column::from_python("buckets", targets)?);
@@ -323,15 +324,16 @@ impl Reference {
 
     /// Scores with all that is known of them, as a table.
     #[expect(clippy::too_many_arguments, reason = "the Python side has named them")]
+    #[pyo3(signature = (texts, targets, prompts, asked, threads, lm=None))]
     fn score<'py>(
         &self,
         py: Python<'py>,
         texts: &Bound<'py, PyAny>,
         targets: &Bound<'py, PyAny>,
         prompts: Option<Prompts>,
-        lm: Lm<'py>,
         asked: Asked,
         threads: Option<usize>,
+        lm: Lm<'py>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let (texts, buckets) =
             (Column::from_python("texts", texts)?, Column::from_python("buckets", targets)?);
@@ -366,16 +368,17 @@ impl Reference {
 
     /// The features that put a response outside its target's humans, as JSON.
     #[expect(clippy::too_many_arguments, reason = "the Python side has named them")]
+    #[pyo3(signature = (text, target, prompts, asked, most, threads, lm=None))]
     fn explain(
         &self,
         py: Python<'_>,
         text: &str,
         target: &str,
         prompts: Option<Prompts>,
-        lm: Lm<'_>,
         asked: Asked,
         most: usize,
         threads: Option<usize>,
+        lm: Lm<'_>,
     ) -> PyResult<String> {
         let prompts = prompts.as_ref().map(messages);
         let of = Of { name: "buckets", values: &[target], for_all: true };
@@ -474,14 +477,14 @@ impl ReferenceBuilder {
         Ok(Self(Mutex::new(Some(Arc::new(builder)))))
     }
 
-    #[pyo3(signature = (table, fields, lm=None, threads=None))]
     /// Counts a table, with what a language model says of its rows; returns what became of them, as JSON.
+    #[pyo3(signature = (table, fields, threads, lm=None))]
     fn add(
         &self,
         table: &Bound<'_, PyAny>,
         fields: &str,
-        lm: Lm<'_>,
         threads: Option<usize>,
+        lm: Lm<'_>,
     ) -> PyResult<String> {
         let py = table.py();
         let (batches, schema) = arrow_in::table("table", table)?;
