@@ -1,7 +1,8 @@
 //! A reference is the same bytes however its rows are divided, ordered and counted.
 
 use crate::reference_common::{BUCKETS, Random, Row, build, rows, settings};
-use polyalign::reference::{Builder, Reference, Settings, Variant, features};
+use polyalign::features::registry::LM_FEATURES;
+use polyalign::reference::{Builder, LanguageModel, Query, Reference, Settings, Variant, features};
 use proptest::prelude::*;
 use std::thread;
 
@@ -115,6 +116,64 @@ fn unlike_references_do_not_merge() {
     );
     assert!(refused(settings(Variant::Paper, 256)).ends_with("default and paper"));
     assert!(refused(settings(Variant::Default, 255)).ends_with("256 and 255"));
+    assert!(
+        refused(Settings { sample_size: 256, ..with_lm() })
+            .contains("different language models don't merge: none and {")
+    );
+}
+
+fn with_lm() -> Settings {
+    let lm = LanguageModel {
+        name: "model".into(),
+        revision: None,
+        prefix: "chat".into(),
+        max_length: 64,
+        fingerprint: "0123456789abcdef".repeat(4),
+    };
+    Settings { lm: Some(lm), sample_size: 8, ..Settings::default() }
+}
+
+/// Rows with values of a language model after their own.
+fn rows_with_lm(seed: u64, count: usize) -> Vec<Row> {
+    let mut random = Random(seed);
+    let more: Vec<_> = LM_FEATURES.iter().map(|feature| feature.bins).collect();
+    let mut rows = rows(seed, count, 3, Variant::Default);
+    for row in &mut rows {
+        row.values.extend(more.iter().map(|&bins| random.value(bins) as f32 as f64));
+    }
+    rows
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// What a language model says adds up as all else does, and counts for nobody where it is not asked for.
+    #[test]
+    fn features_of_a_language_model_are_features(seed in any::<u64>(), cut in 0_usize..120) {
+        let rows = rows_with_lm(seed, 120);
+        let whole = build(&rows, with_lm());
+        let parts = build(&rows[cut..], with_lm()).merge(&build(&rows[..cut], with_lm())).unwrap();
+        prop_assert_eq!(parts.to_bytes().unwrap(), whole.to_bytes().unwrap());
+        prop_assert_eq!(&Reference::from_bytes(&whole.to_bytes().unwrap()).unwrap(), &whole);
+        let width = features(Variant::Default).len();
+        let measured = |row: &Row| Row { values: row.values[..width].to_vec(), ..row.clone() };
+        let plain = build(&rows.iter().map(measured).collect::<Vec<_>>(), settings(Variant::Default, 8));
+        let query = Query { min_count: 5, ..Query::default() };
+        for bucket in plain.buckets() {
+            let target = [bucket.id.as_str()];
+            for row in &rows {
+                let with = whole.support_distances(&row.values, &target, &query).unwrap();
+                let without = plain.support_distances(&row.values[..width], &target, &query).unwrap();
+                prop_assert!(with[0] == without[0] || with[0].is_nan() && without[0].is_nan());
+                let asked = whole.support_contributions(&row.values, &target, &Query { lm: true, ..query }).unwrap();
+                let counted: Vec<f64> = asked.iter().filter(|part| !part.is_nan()).map(|&part| part.into()).collect();
+                let mean = counted.iter().sum::<f64>() / counted.len() as f64;
+                let all = whole.support_distances(&row.values, &target, &Query { lm: true, ..query }).unwrap();
+                prop_assert!(all[0].is_nan() || (all[0] - mean).abs() <= 1e-6 * mean);
+            }
+            prop_assert_eq!(whole.calibrate(&target, &query).unwrap(), plain.calibrate(&target, &query).unwrap());
+        }
+    }
 }
 
 #[test]
