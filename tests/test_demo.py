@@ -109,6 +109,20 @@ def test_a_model_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture
     assert not (tmp_path / "demo").exists()
 
 
+def test_ctrl_c_ends_it_in_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(demo, "_bucket", lambda paths: None)
+    monkeypatch.setattr(demo, "_train", interrupted)
+    assert cli.run(["demo", "--out", str(tmp_path / "demo")]) == 130
+    assert capsys.readouterr().err == (
+        "polyalign: interrupted; the same command begins anew, but for a model that is there\n"
+    )
+
+
 def test_replies_are_of_people_and_parts_share_no_conversation() -> None:
     pytest.importorskip("chitchat_dataset")
     records = list(_chats.records())
@@ -182,7 +196,9 @@ def test_intervals_are_of_whole_conversations() -> None:
     # Both answers of a conversation are the same here: there are 200 of them, not 400.
     half = 1.96 * lengths.std() / len(lengths) ** 0.5
     assert (alone.low, alone.high) == pytest.approx((alone.value - half, alone.value + half), abs=0.15)
-    assert measured([""] * 4).measures["characters"].high == 0
+    blank = measured([""] * 24).measures
+    assert blank["characters"].high == blank["beyond"].low == 0
+    assert blank["beyond"].high == 3 / 12  # none of twelve conversations is not none of all
 
 
 @pytest.fixture(scope="module")
@@ -244,7 +260,7 @@ def test_demo_trains_on_no_conversation_that_it_reports_on(trained: Told) -> Non
     (made,) = trained.made
     conversation = {row["id"]: row["group"] for row in pq.read_table(trained.folder / "bucketed" / "data").to_pylist()}
     held_out = {row["group"] for row in made.rows}
-    assert len(held_out) == len(made.rows) == 24
+    assert len(held_out) == len(made.rows) == 16
     assert {_chats.part_of(group) for group in held_out} == {"test"}
     (sft, learnt), (hdpo, paired) = trained.trainers
     for ids in (learnt, paired, trained.critic_rows):
@@ -282,6 +298,9 @@ def test_demo_shows_what_it_measured(trained: Told) -> None:
         assert len(re.findall(r"\(-?[\d.]+(?:–| to )-?[\d.]+\)", row)) == len(_measure.MEASURES)
     assert re.search(r"HDPO against Tiny, by the held-out critic [+-]\d+% \(.*\): [a-z]", trained.out)
     assert "None that they are true or of use" in trained.out.replace("\n", " ")
+    named = next(line for line in trained.out.splitlines() if line.startswith("Score them: ")).split()[3:]
+    assert cli.run([*named[:-1], str(trained.folder / "scores.jsonl")]) == 0
+    assert len((trained.folder / "scores.jsonl").read_text("utf-8").splitlines()) == 4 * len(made.rows)
     for row in made.rows[:6]:
         assert " ".join(row["prompt"][-1]["content"].split())[:20] in trained.out
 

@@ -73,7 +73,7 @@ Examples:
   polyalign demo --model Qwen2.5-0.5B-Instruct/         another chat model, a folder that is there
   polyalign show demo/bucketed
   polyalign reference show demo/human.safetensors
-  polyalign critic score demo/training/answers.jsonl --critic demo/training/critic --out scores.jsonl
+  polyalign score demo/training/answers.jsonl --reference demo/training/human.safetensors --critic demo/training/critic
 """)
 @option("--out", "-o", "output", default="demo", metavar="DIR", help="Folder to write to. Default: demo.")
 @option("--no-train", is_flag=True, help="Leave out the training: seconds, and no torch.")

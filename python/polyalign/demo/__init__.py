@@ -143,8 +143,8 @@ def _train(folder: Path, model: str | Path | None, recipe: Recipe | None) -> Non
     print_results(trained)
     _print_paths(trained.paths)
     print(
-        f"\nScore them:    polyalign critic score {trained.paths['answers']} --critic {trained.paths['critic']} "
-        f"--out scores.jsonl\n"
+        f"\nScore them:    polyalign score {trained.paths['answers']} --reference {trained.paths['reference']} "
+        f"--critic {trained.paths['critic']} --out scores.jsonl\n"
         "Your own:      polyalign sft, generate, critic train, pairs and hdpo --help"
     )
 

@@ -43,6 +43,13 @@ class Measure:
         low, high = np.nanquantile(drawn, (0.025, 0.975))
         return cls(value, float(low), float(high))
 
+    def of_share(self, groups: int) -> Measure:
+        """Return it with room where no resample differs: none, or all, of n may well be 3/n of very many."""
+        if self.low < self.high or self.value not in (0, 1):
+            return self
+        room = min(1.0, 3 / groups)
+        return Measure(self.value, max(0.0, self.value - room), min(1.0, self.value + room))
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -90,6 +97,8 @@ class Judges:
         drawn["apart"] = self._apart(self._vectors(answers), weights, groups[:, None] != groups)
         # The first of the weights are those of the rows as they are.
         measures = {what: Measure.of(float(drawn[what][0]), drawn[what][1:]) for what in MEASURES}
+        for what in ("beyond", "held_out_beyond"):
+            measures[what] = measures[what].of_share(len(set(groups)))
         return Stage(name, list(answers), measures, {what: values[1:] for what, values in drawn.items()})
 
     def _vectors(self, texts: Sequence[str]) -> Numbers:

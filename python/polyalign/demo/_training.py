@@ -129,6 +129,7 @@ class _Lab:
             self.held_out, stages, ", ".join(critic.critics), "distance in the space of the untrained model",
             {
                 "adapters": self.folder / "{bucket-sft,hdpo}",
+                "reference": self.folder / "human.safetensors",
                 "critic": self.folder / "critic",
                 "held out": self.folder / "held-out-critic",
                 "pairs": self.folder / "pairs.parquet",
@@ -191,6 +192,7 @@ class _Lab:
             seed=self.recipe.seed,
         )  # fmt: skip
         critic.save(self.folder / "critic", overwrite=True)
+        critic.critics["support"].reference.save(self.folder / "human.safetensors")
         return critic
 
     def _judge(self, rows: list[Any]) -> Any:
