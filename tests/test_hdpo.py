@@ -64,7 +64,7 @@ def data() -> Dataset:
 
 def step(data: Any, tmp_path: Path, split: tuple[int, int] = (4, 1), steps: int = 1, **settings: Any):
     size, accumulation = split
-    given = {name: settings.pop(name) for name in ("critic", "held_out_critic") if name in settings}
+    given = {name: settings.pop(name) for name in ("critic", "held_out_critic", "reference") if name in settings}
     own = {"per_device_train_batch_size": size, "gradient_accumulation_steps": accumulation, "max_steps": steps}
     terms = {"beta": BETA, "lambda_offline": LAMBDA, "gamma": GAMMA, **OFFLINE}
     return training.train(

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from polyalign import critics as critics
     from polyalign import distances as distances
+    from polyalign import distribution as distribution
     from polyalign import features as features
     from polyalign import generation as generation
     from polyalign import lm as lm
@@ -52,6 +53,7 @@ _MODULE_OF = {
 _MODULES = {
     "critics",
     "distances",
+    "distribution",
     "features",
     "generation",
     "lm",
@@ -72,6 +74,7 @@ __all__ = [
     "__version__",
     "critics",
     "distances",
+    "distribution",
     "features",
     "generation",
     "lm",

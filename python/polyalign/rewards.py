@@ -6,7 +6,8 @@ Each function here makes one, for ``GRPOTrainer(reward_funcs=…)`` and whatever
 
 Completions are texts or message lists, prompts likewise; of a completion its answer counts, without reasoning. The data
 set's column of bucket ids (`bucket_column`) is handed to the function by TRL; :meth:`polyalign.Bucketer.assign` appends
-it. A reward is ``-scale`` times a cost that is 0 or above, and bounded unless an uncalibrated critic gives it. ``None``
+it. A reward is ``-scale`` times a cost that is 0 or above (but for :func:`distribution`), and bounded unless an
+uncalibrated critic gives it. ``None``
 is no reward, in TRL: for what a row is at fault, as a bucket without humans, and for a tool call without an answer. An
 empty answer has the highest cost: it must not be a way out.
 
@@ -34,7 +35,7 @@ from polyalign.critics._given import as_critic
 if TYPE_CHECKING:
     from polyalign.reference import Reference
 
-__all__ = ["combine", "critic", "language", "length", "support"]
+__all__ = ["combine", "critic", "distribution", "language", "length", "support"]
 
 _UNMEASURABLE = {
     "the response is empty",
@@ -155,6 +156,72 @@ def critic(
         return found
 
     return _made("critic", costs, scale, bucket_column)
+
+
+def distribution(
+    reference: Reference,
+    *,
+    over: Literal["marginals", "rows"] = "marginals",
+    features: Sequence[str] | str | None = None,
+    pool: int = 64,
+    bucket_column: str = "bucket",
+    scale: float = 1.0,
+) -> Reward:
+    """Make a reward function of a whole batch: how its completions are distributed beside the humans of their buckets.
+
+    The cost of a completion y is 2 (E d(y, H) − E d(y, Y′)), H the humans of its row's bucket and Y′ the bucket's
+    completions for other prompts, in this call and of earlier ones: below 0 where humans are and the other completions
+    are not, between -20 and 20 and mostly within 1. What lowers it on average lowers the energy distance between
+    completions and humans, which one good reply to everybody does not
+    (:class:`polyalign.distribution.DistributionTerm`). No reward where there are no completions for other prompts.
+
+    Parameters
+    ----------
+    reference : Reference
+        The human reference.
+    over : {"marginals", "rows"}, default "marginals"
+        Whether each feature's distribution is compared, or all features together.
+    features : sequence of str, optional
+        Names of features, or of groups. Default: all.
+    pool : int, default 64
+        So many completions of each bucket are kept from call to call, the last ones; 0: only those of a call count. The
+        function keeps them: make one for each training. In TRL each process has its own.
+    bucket_column, scale
+        As of :func:`critic`.
+
+    Returns
+    -------
+    callable
+        A reward function.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As of :class:`polyalign.distribution.DistributionTerm`; `scale` is not a number above 0; when called: the column
+        or the prompts are not there.
+
+    Examples
+    --------
+    >>> import polyalign as pa
+    >>> reward = distribution(pa.Reference.from_arrow(pa.reference.example_table()))
+    >>> asked = {"prompts": ["Is it?", "Was it?", "How many?"], "bucket": ["en|single|qa|short"] * 3}
+    >>> one, again, other = reward(["Yes, it does.", "Yes, it does.", "About ten."], **asked)
+    >>> one == again < other
+    True
+    """
+    from polyalign.distribution import DistributionTerm, Pool
+
+    term, earlier = DistributionTerm(reference, over=over, features=features), Pool(pool)
+
+    def costs(batch: _Batch) -> list[float]:
+        if batch.prompts is None:
+            raise ValueError("completions are compared with those for other prompts, and no prompts are given")
+        measured = term.measure(batch.texts, batch.buckets, batch.prompts)
+        scores: list[float] = term.compare(measured, earlier.of(measured.buckets)).scores.tolist()
+        earlier.add(measured)
+        return scores
+
+    return _made("distribution", costs, scale, bucket_column)
 
 
 def support(reference: Reference, *, bucket_column: str = "bucket", scale: float = 1.0) -> Reward:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from polyalign.buckets import BucketSchema
 from polyalign.critics import Critic
 from polyalign.trainers import losses
 from polyalign.trainers._base import BucketTrainer
+from polyalign.trainers._distribution import DistributionScores
 from polyalign.trainers._logs import get_logger
 from polyalign.trainers._online import Samples, calls, noise, sample
 from polyalign.trainers._prepare import preparing
@@ -39,8 +40,8 @@ class _Answers:
     samples: Samples
     scores: dict[str, Tensor]
     """Of each critic, by what they are logged as."""
-    variety: Logged
-    """How varied they are among those of the step."""
+    together: Logged
+    """What they are as a set, among those of the step: how varied, and how distributed."""
     is_trial: bool
 
 
@@ -64,6 +65,7 @@ class Answering(BucketTrainer):
 
     critic: Critic | None
     held_out_critic: Critic | None
+    _distribution: DistributionScores | None
 
     if TYPE_CHECKING:
         model_wrapped: Any
@@ -100,11 +102,11 @@ class Answering(BucketTrainer):
         reentrant = self.args.gradient_checkpointing and (self.args.gradient_checkpointing_kwargs or {}).get(
             "use_reentrant"
         )
-        if reentrant and self.args.lambda_online > 0 and self.accelerator.num_processes > 1:
+        if reentrant and self.args.is_online and self.accelerator.num_processes > 1:
             raise ValueError(
                 "lambda_online > 0 on several processes does not work with reentrant activation checkpointing, which "
                 "TRL insists on for adapters under ZeRO-3: set activation_checkpointing=False, or use ZeRO-2 or FSDP "
-                "(there use_reentrant can be False), or lambda_online=0"
+                "(there use_reentrant can be False), or lambda_online=0 and online='critic'"
             )
 
     # ------------------------------------------------------------------------------------------- when, and what
@@ -121,7 +123,7 @@ class Answering(BucketTrainer):
         """The steps that will have been made when the next sampling step begins; None where none comes."""
         every = self.args.online_every
         step = (self.state.global_step // every + 1) * every - 1
-        return step if self.args.lambda_online > 0 and step < self.state.max_steps else None
+        return step if self.args.is_online and step < self.state.max_steps else None
 
     def _needs_trial(self) -> bool:
         """Say whether to find out, before the first sampling step, whether one of the largest fits in memory."""
@@ -166,16 +168,16 @@ class Answering(BucketTrainer):
         self._cost = _Cost(self.accelerator.device)
         what = _TRIAL if is_trial else _TRAINING
         samples = self._sampled(prompts, (self.state.global_step, what), fill=is_trial)
-        scores, varied = self._scored(samples, asked), Logged()
+        scores, together = self._scored(samples, asked), Logged()
         if not is_trial:
-            varied = self._varied(samples, asked)
+            together = self._varied(samples, asked) | self._distributed(samples, asked, keep=True)
             self._cost.add_to(self._online_costs, times=1.0, sampling_seconds=self._cost.seconds())
         start = 0
         for batch in batches:
             stop = start + many * len(batch["online_rows"])
             if stop > start:
                 own = {name: values[start:stop] for name, values in scores.items()}
-                batch["online"] = _Answers(samples.of(start, stop), own, varied.of(start, stop), is_trial)
+                batch["online"] = _Answers(samples.of(start, stop), own, together.of(start, stop), is_trial)
             start = stop
 
     def _sampled(self, prompts: list[list[int]], seed: tuple[int, ...], *, fill: bool = False) -> Samples:
@@ -213,19 +215,32 @@ class Answering(BucketTrainer):
         if answers.is_trial:
             with noise(device, (args.seed, self.state.global_step, _TRIAL)):  # dropout's
                 return 0.0 * forward().log_probs.sum()
-        start, scores = time.perf_counter(), answers.scores["online_score"].to(device)
+        start = time.perf_counter()
         by_prompt = (len(extra["online_rows"]), args.num_online_samples)
         num_prompts = shares["pairs"].sum()
         outputs = forward()
         logps = outputs.log_probs.sum(dim=1).view(by_prompt)
-        surrogate = losses.online_surrogate(scores.view(by_prompt), logps, num_prompts=num_prompts)
-        # Its value means nothing: what is reported is the mean score.
-        score = scores.nan_to_num(0.0).sum() / (args.num_online_samples * num_prompts)
+        loss = torch.zeros((), device=device)
+        for weight, scores, reported in self._online_scores(answers):
+            of_prompts = scores.to(device).view(by_prompt)
+            surrogate = losses.online_surrogate(of_prompts, logps, num_prompts=num_prompts)
+            # Its value means nothing: what is reported is the mean score, or E².
+            value = reported.to(device).nan_to_num(0.0).sum() / (args.num_online_samples * num_prompts)
+            loss = loss + weight * (surrogate - surrogate.detach() + value)
         self._cost.add_to(self._online_costs, seconds=time.perf_counter() - start)
         rows = extra["bucket"][extra["online_rows"]]
-        varied = answers.variety | _entropy(outputs, batch)
-        self._add_answers("train", rows, answers.samples, answers.scores, varied)
-        return args.lambda_online * extra["online_share"] * (surrogate - surrogate.detach() + score)
+        together = answers.together | _entropy(outputs, batch)
+        self._add_answers("train", rows, answers.samples, answers.scores, together)
+        return extra["online_share"] * loss
+
+    def _online_scores(self, answers: _Answers) -> Iterator[tuple[float, Tensor, Tensor]]:
+        """Give the weight of each term that trains, the scores whose expectation falls, and what is reported."""
+        if self.args.critic_weight > 0:
+            scores = answers.scores["online_score"]
+            yield self.args.critic_weight, scores, scores
+        if self.args.distribution_weight > 0:
+            told = answers.together.sums
+            yield self.args.distribution_weight, told["online_distribution_score"], told["online_distribution"]
 
     def _add_answers(
         self,
@@ -233,7 +248,7 @@ class Answering(BucketTrainer):
         buckets: Tensor,
         samples: Samples,
         scores: Mapping[str, Tensor],
-        varied: Logged,
+        together: Logged,
         keep: Tensor | None = None,
     ) -> None:
         """Add what is logged of responses to prompts of some buckets."""
@@ -241,18 +256,18 @@ class Answering(BucketTrainer):
         scores = {name: values.to(device) for name, values in scores.items()}
         values = {
             **scores,
-            **{name: values.to(device) for name, values in varied.sums.items()},
+            **{name: values.to(device) for name, values in together.sums.items()},
             **{name.replace("_score", "_unscored"): values.isnan().float() for name, values in scores.items()},
             "online_length": torch.tensor([float(len(response)) for response in samples.responses], device=device),
             "online_truncated": torch.tensor([float(cut) for cut in samples.cut], device=device),
         }
-        counts = {name: values.to(device) for name, values in varied.counts.items()}
+        counts = {name: values.to(device) for name, values in together.counts.items()}
         self._table(mode, device).add(buckets.repeat_interleave(many), values, counts, keep)
 
     def _after_evaluation(self, dataset: Any) -> None:
         """Answer the same prompts at every evaluation, with the same noise, and score what comes."""
         count, size, rank = self.args.eval_online_prompts, self._data_parallel_size, self._data_parallel_rank
-        if not count or (self.critic is None and self.held_out_critic is None):
+        if not count or (self.critic is None and self.held_out_critic is None and self._distribution is None):
             return
         rows = _some_rows(dataset, count, self.args.seed)
         mine = rows[rank::size]
@@ -262,10 +277,14 @@ class Answering(BucketTrainer):
         samples = self._sampled(_prompts(batch, places), (0, _EVALUATION))
         asked = [_Asked.of(batch, self._names(batch), places)]
         scores = self._scored(samples, asked)
-        varied = self._varied(samples, asked) | self._entropies(samples)
+        together = self._varied(samples, asked) | self._entropies(samples)
+        if mine:
+            together |= self._distributed(samples, asked, keep=False)
+        else:
+            self._distributed(samples.of(0, 0), [], keep=False)
         buckets = batch["bucket"].to(self.accelerator.device)
         keep = torch.full((len(samples.responses),), bool(mine), device=buckets.device)
-        self._add_answers("eval", buckets, samples, scores, varied, keep)
+        self._add_answers("eval", buckets, samples, scores, together, keep)
 
     def _entropies(self, samples: Samples) -> Logged:
         """Return the entropy of the model where it chose the tokens of its responses; every process calls it."""
@@ -305,6 +324,14 @@ class Answering(BucketTrainer):
         """Return how varied responses to prompts are."""
         texts, buckets, _ = self._told(samples, asked)
         return variety(texts, buckets, [_language(bucket, self._schema()) for bucket in buckets])
+
+    def _distributed(self, samples: Samples, asked: list[_Asked], *, keep: bool) -> Logged:
+        """Return what the distributional term says of responses to prompts; every process calls it."""
+        if self._distribution is None:
+            return Logged()
+        texts, buckets, prompts = self._told(samples, asked)
+        where = {"rank": self._data_parallel_rank, "processes": self.accelerator.num_processes}
+        return Logged(self._distribution.score(texts, buckets, prompts, **where, keep=keep))
 
     def _scored(self, samples: Samples, asked: list[_Asked]) -> dict[str, Tensor]:
         """Return each critic's scores of responses to prompts, by what they are logged as."""

@@ -17,6 +17,8 @@ from polyalign.weights import DEFAULT_TAU
 BALANCES = ("auto", "sample", "weight")
 MARGINS = ("policy", "reward", "policy_per_token", "reward_per_token")
 REDUCTIONS = ("example", "token")
+ONLINE = ("critic", "distribution", "both")
+OVER = ("marginals", "rows")
 VARIANTS = ("default", "paper")
 
 
@@ -111,8 +113,34 @@ class HDPOSettings(TrainerSettings):
     margin_beta: float | None = field(
         default=None, metadata={"help": "Factor of the margin (kappa). Default: beta for sums, 2 per token."}
     )
+    online: str = field(
+        default="critic",
+        metadata={
+            "help": "What scores the model's own responses: the critic, each alone; how the responses of a bucket are "
+            "distributed beside its humans (needs a reference); or both.",
+            "choices": list(ONLINE),
+        },
+    )
     lambda_online: float = field(
-        default=0.05, metadata={"help": "Weight of the expected score of the model's own responses."}
+        default=0.05, metadata={"help": "Weight of the critic's expected score of the model's own responses."}
+    )
+    lambda_distribution: float = field(
+        default=0.05, metadata={"help": "Weight of the energy distance between responses and humans (--online)."}
+    )
+    distribution_over: str = field(
+        default="marginals",
+        metadata={
+            "help": "Whether features are compared each alone, or all together, from the reference's sampled rows.",
+            "choices": list(OVER),
+        },
+    )
+    distribution_features: list[str] = field(
+        default_factory=list,
+        metadata={"help": "Names of features that are compared, or of their groups. Default: all."},
+    )
+    distribution_pool: int = field(
+        default=64,
+        metadata={"help": "Of each bucket, so many earlier responses are compared with those of a step; 0: none."},
     )
     online_every: int = field(default=10, metadata={"help": "Responses are sampled every so many optimizer steps."})
     num_online_samples: int = field(default=4, metadata={"help": "Sampled responses a prompt, 2 or more."})

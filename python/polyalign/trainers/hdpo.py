@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -13,10 +13,12 @@ from torch import Tensor
 from polyalign.critics import Critic, SupportCritic
 from polyalign.critics._floor import no_floor
 from polyalign.critics._given import as_critic, is_part
+from polyalign.distribution import DistributionTerm, Over
 from polyalign.trainers import losses
 from polyalign.trainers._answering import Answering
 from polyalign.trainers._base import PAPER, card_table, refuse_sequence_parallelism
 from polyalign.trainers._collate import PairCollator
+from polyalign.trainers._distribution import METRICS, DistributionScores
 from polyalign.trainers._logs import get_logger
 from polyalign.trainers._prepare.columns import SCORES
 from polyalign.trainers._prepare.ends import set_end
@@ -141,8 +143,10 @@ class HDPO(PairPreparation, Answering, DPOTrainer):
             )
             self._check_schema(train_dataset)
         self._tell_no_floor(args)
-        if args.lambda_online > 0 and self.critic is None:
+        if args.critic_weight > 0 and self.critic is None:
             raise ValueError("lambda_online > 0 scores samples: give a reference or a critic, or set it to 0")
+        with agreed():
+            self._distribution = self._distribution_of(args)
         if self.held_out_critic is not None and not (args.samples or args.eval_online_prompts):
             raise ValueError(
                 "held_out_critic scores samples, and none are drawn: set lambda_online or eval_online_prompts, and "
@@ -159,6 +163,9 @@ class HDPO(PairPreparation, Answering, DPOTrainer):
         self._ends.settle(self.model, self._tokenizer, given=args.eos_token, samples=args.samples)
         self._check_room()
         self._refuse_reentrant()
+        if self._distribution is not None:
+            with agreed():
+                self._distribution.check(self._counts)
         self.data_collator = PairCollator(self.data_collator, args.length_column_name)
 
     def _tell_no_floor(self, args: HDPOConfig) -> None:
@@ -181,6 +188,30 @@ class HDPO(PairPreparation, Answering, DPOTrainer):
             )
         self._bucket_metrics = (*self._bucket_metrics, "online_held_out_score", "online_held_out_unscored")
         return found
+
+    def _distribution_of(self, args: HDPOConfig) -> DistributionScores | None:
+        """Return what scores samples by the distributional term, if it trains."""
+        if args.distribution_weight == 0:
+            return None
+        if self.reference is None:
+            raise ValueError(
+                f"online={args.online!r} compares samples with a reference's humans: give one, or set online='critic'"
+            )
+        term = DistributionTerm(
+            self.reference, over=cast("Over", args.distribution_over), features=args.distribution_features or None
+        )
+        self._bucket_metrics = (*self._bucket_metrics, *METRICS)
+        return DistributionScores(term, args.distribution_pool)
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        super()._save_rng_state(output_dir)
+        if self._distribution is not None and self.accelerator.is_main_process:
+            self._distribution.save(output_dir)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if self._distribution is not None and checkpoint is not None:
+            self._distribution.load(checkpoint)
 
     # --------------------------------------------------------------------------------------------------- loss
 
@@ -398,7 +429,8 @@ class HDPO(PairPreparation, Answering, DPOTrainer):
         lines = [
             "\n\n## Buckets, reference and critic\n",
             "Trained with [polyalign](https://github.com/polyalign/polyalign): `HDPO`, "
-            f"`lambda_offline={args.lambda_offline}`, `margin={args.margin}`, `lambda_online={args.lambda_online}`, "
+            f"`lambda_offline={args.lambda_offline}`, `margin={args.margin}`, `online={args.online}`, "
+            f"`lambda_online={args.lambda_online}`, `lambda_distribution={args.lambda_distribution}`, "
             f"`gamma={args.gamma}`, `variant={args.variant}`.\n",
             f"- Human reference: `{reference}`",
             *self._judges(),

@@ -11,6 +11,8 @@ from polyalign.critics import ask, ask_floored
 from polyalign.critics._floor import FLOORS
 from polyalign.trainers._settings import (
     MARGINS,
+    ONLINE,
+    OVER,
     VARIANTS,
     HDPOSettings,
     bf16_explained,
@@ -35,8 +37,8 @@ class HDPOConfig(HDPOSettings, DPOConfig):
     r"""
     Settings of [`HDPO`]: TRL's [`~trl.DPOConfig`] and what follows.
 
-    The objective is the mean over the pairs of a global batch of (w/w̄)·DPO + λ·R + γ·NLL, plus
-    λ_online·E[s(y)] over responses that the model samples.
+    The objective is the mean over the pairs of a global batch of (w/w̄)·DPO + λ·R + γ·NLL, plus, over responses y that
+    the model samples, λ_online·E[s(y)] or λ_distribution·E²(y, humans), or both.
 
     Parameters
     ----------
@@ -56,8 +58,21 @@ class HDPOConfig(HDPOSettings, DPOConfig):
         log-probability over its own length.
     margin_beta : float, optional
         κ. Default: ``beta`` for sums, 2 per token.
+    online : {"critic", "distribution", "both"}, default "critic"
+        What scores the model's own responses. The critic sees each alone, so that its optimum is the one that it likes
+        best, always. ``"distribution"``, which needs a reference, compares those of a bucket with its humans as sets,
+        by a `DistributionTerm`: 0 exactly where both are distributed alike.
     lambda_online : float, default 0.05
-        The weight of the expected score of the model's own responses. 0: nothing is sampled.
+        The weight of the critic's expected score. 0: it trains nothing.
+    lambda_distribution : float, default 0.05
+        The weight of the energy distance between a bucket's responses and its humans, the mean over the responses.
+    distribution_over : {"marginals", "rows"}, default "marginals"
+        Whether each feature's distribution is compared, or all features together, from the reference's sampled rows.
+    distribution_features : list of str, optional
+        Names of the features that are compared, or of their groups. Default: all.
+    distribution_pool : int, default 64
+        So many of each bucket's earlier responses, the last ones, are compared with those of a step; they were sampled
+        from the model as it was. 0: only those of a step, of other prompts. Checkpoints keep them.
     online_every : int, default 10
         Responses are sampled every so many optimizer steps.
     num_online_samples : int, default 4
@@ -103,20 +118,24 @@ class HDPOConfig(HDPOSettings, DPOConfig):
         with bf16_explained():
             super().__post_init__()
         check_choice("margin", self.margin, MARGINS)
+        check_choice("online", self.online, ONLINE)
+        check_choice("distribution_over", self.distribution_over, OVER)
         check_choice("variant", self.variant, VARIANTS)
         check_choice("critic_floor", self.critic_floor or "none", FLOORS)
-        for name in ("lambda_offline", "lambda_online", "gamma", "alpha", "beta_w", "gamma_l", "eta", "weight_min"):
+        for name in ("lambda_offline", "lambda_online", "lambda_distribution", "gamma", "alpha", "beta_w"):
+            check_number(name, getattr(self, name), 0)
+        for name in ("gamma_l", "eta", "weight_min"):
             check_number(name, getattr(self, name), 0)
         for name in ("margin_beta", "weight_mean", "weight_max"):
             check_number(name, getattr(self, name), above=0)
         least_of = {"online_every": 1, "num_online_samples": 2, "online_prompts": 1, "online_batch_size": 1}
-        least_of.update({"max_new_tokens": 1, "eval_online_prompts": 0, "log_buckets": 0})
+        least_of.update({"max_new_tokens": 1, "eval_online_prompts": 0, "log_buckets": 0, "distribution_pool": 0})
         for name, least in least_of.items():
             check_number(name, getattr(self, name), least)
         if self.weight_min > self.weight_max:
             raise ValueError(f"weight_min={self.weight_min} is above weight_max={self.weight_max}")
         if self.eval_online_prompts is None:
-            self.eval_online_prompts = _EVAL_PROMPTS if self.lambda_online > 0 else 0
+            self.eval_online_prompts = _EVAL_PROMPTS if self.is_online else 0
         if self.variant == "paper" and self.margin != "policy":
             raise ValueError(f"variant='paper' has margin='policy', not {self.margin!r}")
         if self.variant == "paper" and self.critic_floor is not None:
@@ -129,7 +148,22 @@ class HDPOConfig(HDPOSettings, DPOConfig):
     @property
     def samples(self) -> bool:
         """Whether a step comes in which responses are sampled, as far as the settings say."""
-        return self.lambda_online > 0 and not 0 < self.max_steps < self.online_every
+        return self.is_online and not 0 < self.max_steps < self.online_every
+
+    @property
+    def critic_weight(self) -> float:
+        """The weight of the critic's score of samples, where it trains."""
+        return 0.0 if self.online == "distribution" else self.lambda_online
+
+    @property
+    def distribution_weight(self) -> float:
+        """The weight of the distributional term, where it trains."""
+        return 0.0 if self.online == "critic" else self.lambda_distribution
+
+    @property
+    def is_online(self) -> bool:
+        """Whether a term trains on samples."""
+        return self.critic_weight > 0 or self.distribution_weight > 0
 
     @property
     def scored_by(self) -> Callable[..., npt.NDArray[np.float32]]:

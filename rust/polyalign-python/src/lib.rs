@@ -5,6 +5,7 @@ mod arrow_out;
 mod buckets;
 mod classifier;
 mod distances;
+mod distribution;
 mod errors;
 mod features;
 mod floats;
@@ -38,6 +39,8 @@ mod _core {
         pairwise_histograms, pairwise_samples, sample_distances, sliced_wasserstein, support_contributions,
         support_distances,
     };
+    #[pymodule_export]
+    use distribution::DistributionTerm;
     #[pymodule_export]
     use features::{extract_features, feature_registry};
     #[pymodule_export]

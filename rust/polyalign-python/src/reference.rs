@@ -61,6 +61,11 @@ impl Reference {
         Self { engine: Arc::new(engine), scorers: Mutex::default() }
     }
 
+    /// The engine's.
+    pub fn engine(&self) -> Arc<Engine> {
+        Arc::clone(&self.engine)
+    }
+
     fn scorer(&self, asked: Asked, lm: bool) -> PyResult<Arc<Scorer>> {
         const KEPT: usize = 8;
         let query = query(asked, lm);

@@ -149,7 +149,7 @@ class UnfitPair:
     columns = ("prompt_tokens", "response_tokens", "rejected_tokens", "both_truncated")
 
     def __init__(self, args: HDPOConfig) -> None:
-        self.limit, self.samples = args.max_length, args.lambda_online > 0
+        self.limit, self.samples = args.max_length, args.is_online
         self.keeps_end = args.truncation_mode == "keep_end"
 
     def __call__(self, row: Mapping[str, Any]) -> str | None:

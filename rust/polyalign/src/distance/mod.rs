@@ -2,11 +2,12 @@
 //!
 //! [`histogram`] ([`batch`] for many features at once) and [`samples`] compare one-dimensional
 //! distributions, feature by feature; [`support`] places one response against the bands of its
-//! bucket; [`embedding`] compares sets of vectors. Inputs are `f32` or `f64`, sums are `f64`, and every result has the same bits for any
+//! bucket; [`embedding`] compares sets of vectors; [`energy`] a set with a population, sample by sample. Inputs are `f32` or `f64`, sums are `f64`, and every result has the same bits for any
 //! number of threads: each is worked out by one thread, in one order.
 
 pub mod batch;
 pub mod embedding;
+pub mod energy;
 pub mod histogram;
 pub mod samples;
 mod simd;

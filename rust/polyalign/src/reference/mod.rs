@@ -35,6 +35,7 @@ mod load;
 mod merge;
 mod metadata;
 pub mod meter;
+mod population;
 mod sample;
 pub mod scorer;
 mod scoring;
@@ -49,6 +50,7 @@ pub use describe::Summary;
 pub use distribution::{Cell, Distribution};
 pub use features::{FeatureInfo, features, registry_sha256};
 pub use fixed::Value;
+pub use population::{Compared, Energy, Over, Population, Set, Term};
 pub use scoring::Calibration;
 pub use target::{Level, Query, Resolved};
 

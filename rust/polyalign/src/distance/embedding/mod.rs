@@ -88,7 +88,7 @@ fn invalid(message: String) -> Error {
 
 vectorised! {
     /// The squared Euclidean distance.
-    fn squared_distance(x: &[f32], y: &[f32]) -> f64 {
+    pub(super) fn squared_distance(x: &[f32], y: &[f32]) -> f64 {
         let mut sums = [0.0; LANES];
         let ((xs, x), (ys, y)) = (x.as_chunks::<LANES>(), y.as_chunks::<LANES>());
         for (x, y) in xs.iter().zip(ys) {
