@@ -57,6 +57,9 @@ def calls(folder: Path, tokenizer: Path) -> dict[str, Callable[[], Any]]:
         )
         return critic.calibrate(TEXTS, [bucket] * len(TEXTS))
 
+    def distribution() -> pa.distribution.DistributionTerm:
+        return pa.distribution.DistributionTerm(fresh())
+
     def letters() -> pa.critics.EmbeddingCritic:
         """One with an encoder that counts letters."""
 
@@ -122,6 +125,13 @@ def calls(folder: Path, tokenizer: Path) -> dict[str, Callable[[], Any]]:
         "from_preferences": lambda: pa.pairs.from_preferences(preferences, reference=fresh()),
         "pair_files": lambda: pa.pairs.pair_files(
             folder / "bucketed", folder / "pairs", samples=samples, reference=fresh(), overwrite=True
+        ),
+        "DistributionTerm.measure": lambda: distribution().measure(TEXTS, bucket).rows,
+        "DistributionTerm.compare": lambda: distribution().compare(distribution().measure(TEXTS, bucket)).scores,
+        "DistributionTerm.score": lambda: distribution().score(TEXTS, bucket),
+        "DistributionTerm.energy": lambda: distribution().energy(TEXTS[:64], bucket)[bucket],
+        "rewards.distribution": lambda: pa.rewards.distribution(fresh())(
+            TEXTS[:64], prompts=list(map(str, range(64))), bucket=buckets[:64]
         ),
         "rewards.support": lambda: pa.rewards.support(fresh())(TEXTS[:64], bucket=buckets[:64]),
         "rewards.length": lambda: pa.rewards.length(fresh())(TEXTS[:64], bucket=buckets[:64]),

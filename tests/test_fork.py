@@ -29,6 +29,7 @@ DiscriminativeCritic.score DiscriminativeCritic.percentile DiscriminativeCritic.
 EmbeddingCritic.score EmbeddingCritic.percentile
 EnsembleCritic.score EnsembleCritic.percentile EnsembleCritic.percentiles EnsembleCritic.calibrate critics.compare
 from_samples from_preferences
+DistributionTerm.measure DistributionTerm.compare DistributionTerm.score DistributionTerm.energy rewards.distribution
 pair_files rewards.support rewards.critic rewards.length rewards.language""".split()
     + distances.__all__
 )
@@ -51,12 +52,13 @@ EmbeddingCritic.of_sample serving SupportSample.add SupportSample.merge
 train to_html worse_than_chance from_json to_json check_fits to_dict faults load from_saved from_bytes
 from_pretrained save to_bytes push_to_hub Reference.count ask ask_floored ask_percentiles is_calibrated check_scores
 registry example_table reference_schema weight_of bucket_weights gaps language_counts language_of
-pair_weights pair_types combine""".split()
+pair_weights pair_types combine take joined Pool.add Pool.of of""".split()
 
 
 def public() -> Iterator[str]:
     """All public functions, and methods with their class."""
-    for name in ("buckets", "critics", "distances", "features", "pairs", "reference", "rewards", "tokens", "weights"):
+    modules = "buckets critics distances distribution features pairs reference rewards tokens weights"
+    for name in modules.split():
         module = getattr(polyalign, name, None) or importlib.import_module(f"polyalign.{name}")
         for member in module.__all__:
             value = getattr(module, member)
