@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from polyalign import _core
 from polyalign._io import responses as given
-from polyalign.features import GROUPS, registry
+from polyalign.features import GROUPS, Feature, registry
 
 if TYPE_CHECKING:
     import numpy as np
@@ -178,7 +178,7 @@ class DistributionTerm:
     over : {"marginals", "rows"}, default "marginals"
         What is compared. n responses of a bucket take n log n steps over marginals, n² over rows.
     features : sequence of str, optional
-        Names of features or of their groups. Default: all.
+        Names of features or of their groups. Default: all that are measured of texts.
     min_count : int, default 20
         Fewer humans have no say.
     threads : int, optional
@@ -220,9 +220,10 @@ class DistributionTerm:
         if min_count < 0:
             raise ValueError(f"min_count is {min_count}: it must be at least 0")
         self.reference, self.over, self.threads, self.min_count = reference, over, threads, min_count
-        self.features = _features(reference, features)
-        columns = [name in set(self.features) for name in reference.features]
-        self._core = _core.DistributionTerm(reference._core, over, columns, min_count)
+        known = registry()
+        self.features = _features(known, features)
+        wanted = [feature.name in set(self.features) for feature in known]
+        self._core = _core.DistributionTerm(reference._core, over, wanted, min_count)
 
     def measure(
         self,
@@ -326,24 +327,22 @@ class DistributionTerm:
         return self.compare(self.measure(responses, buckets, prompts, prompt_ids=prompt_ids)).buckets
 
     def __repr__(self) -> str:
-        features = "" if len(self.features) == len(self.reference.features) else f", {len(self.features)} features"
+        features = "" if len(self.features) == len(registry()) else f", {len(self.features)} features"
         return f"DistributionTerm({self.reference!r}, over={self.over!r}{features})"
 
 
-def _features(reference: Reference, wanted: Sequence[str] | str | None) -> tuple[str, ...]:
-    """Return the names of the wanted features, in the reference's order."""
-    if wanted is None:
-        return reference.features
-    wanted = [wanted] if isinstance(wanted, str) else list(wanted)
-    group_of = {feature.name: feature.group for feature in registry()}
-    unknown = next((name for name in wanted if name not in GROUPS and name not in group_of), None)
+def _features(known: Sequence[Feature], wanted: Sequence[str] | str | None) -> tuple[str, ...]:
+    """Return the names of the wanted features, in the registry's order."""
+    wanted = GROUPS if wanted is None else [wanted] if isinstance(wanted, str) else list(wanted)
+    names = {feature.name for feature in known}
+    unknown = next((name for name in wanted if name not in GROUPS and name not in names), None)
     if unknown is not None:
         raise ValueError(
             f"features: {unknown!r} is neither a feature (polyalign.features.registry() lists them) nor a group of "
             f"them ({', '.join(GROUPS)})"
         )
     chosen = set(wanted)
-    return tuple(name for name in reference.features if name in chosen or group_of.get(name) in chosen)
+    return tuple(feature.name for feature in known if feature.name in chosen or feature.group in chosen)
 
 
 def _prompt_id(prompt: list[tuple[str, str]] | None) -> int:

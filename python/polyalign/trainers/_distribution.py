@@ -17,6 +17,7 @@ from torch import Tensor
 
 from polyalign._text.words import counted
 from polyalign.distribution import Comparison, DistributionTerm, Measured, Pool
+from polyalign.features import registry
 from polyalign.trainers._logs import get_logger
 
 __all__ = ["METRICS", "DistributionScores"]
@@ -31,6 +32,7 @@ METRICS = (
     "online_distribution_unscored",
 )
 _POOL = "distribution_pool.safetensors"
+_FEATURES = [feature.name for feature in registry()]
 
 
 class DistributionScores:
@@ -114,7 +116,7 @@ class DistributionScores:
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Keep the pool in a checkpoint."""
         parts = list(self.pool.by_bucket.values())
-        told = {"buckets": json.dumps(list(self.pool.by_bucket)), "features": json.dumps(self.term.reference.features)}
+        told = {"buckets": json.dumps(list(self.pool.by_bucket)), "features": json.dumps(_FEATURES)}
         told["with_prompts"] = json.dumps([part.with_prompts for part in parts])
         tensors: dict[str, Any] = {f"rows.{at}": np.ascontiguousarray(part.rows) for at, part in enumerate(parts)}
         tensors.update({f"prompt_ids.{at}": part.prompt_ids for at, part in enumerate(parts)})
@@ -130,7 +132,7 @@ class DistributionScores:
         try:
             with safe_open(path, "numpy") as file:
                 told = {name: json.loads(value) for name, value in file.metadata().items()}
-                if told["features"] != list(self.term.reference.features):
+                if told["features"] != _FEATURES:
                     raise ValueError("it is of other features")
                 for at, (bucket, with_prompts) in enumerate(zip(told["buckets"], told["with_prompts"], strict=True)):
                     rows, ids = (file.get_tensor(f"{name}.{at}") for name in ("rows", "prompt_ids"))

@@ -5,7 +5,7 @@ use crate::responses::{Column, Prompts, messages, responses};
 use crate::{errors, threads};
 use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
 use polyalign::Error;
-use polyalign::features::registry::Group;
+use polyalign::features::registry::{FEATURES, Group};
 use polyalign::jobs::score::{Response, measure_all};
 use polyalign::reference::meter::Values;
 use polyalign::reference::{Compared, Energy, Over, Query, Set, Term, Variant};
@@ -68,7 +68,7 @@ impl DistributionTerm {
         let reference = self.term.reference();
         let keep_thinking = reference.settings().keep_thinking;
         let found = responses(&texts, buckets.of(&targets), prompts.as_deref(), keep_thinking)?;
-        let width = reference.features().len();
+        let width = FEATURES.len();
         let work = |stop: &_| {
             let mut languages: HashMap<&str, Option<String>> = HashMap::new();
             for response in &found {

@@ -72,7 +72,7 @@ pub struct Term {
     reference: Arc<Reference>,
     query: Query,
     over: Over,
-    /// Which features are compared.
+    /// Which of the registry's features are compared: those of a language model are not, which samples don't have.
     columns: Vec<bool>,
     populations: RwLock<HashMap<String, Arc<Prepared>>>,
 }
@@ -111,7 +111,7 @@ impl Term {
                 "the distributional term is not of the paper's variant: build a reference without it".into(),
             ));
         }
-        if !columns.contains(&true) || columns.len() != reference.features().len() {
+        if !columns.contains(&true) || columns.len() != FEATURES.len() {
             return Err(Error::Input("features: none is named, so that there is nothing to compare".into()));
         }
         let (kept, least) = (settings.sample_size, query.min_count.max(2));
@@ -149,7 +149,7 @@ impl Term {
         with_prompts: bool,
         stop: &AtomicBool,
     ) -> Result<Compared> {
-        let width = self.reference.features().len();
+        let width = FEATURES.len();
         for (name, set) in [("samples", &own), ("pool", &pool)] {
             let n = set.targets.len();
             if set.rows.len() != n * width || set.prompts.len() != n {
@@ -194,7 +194,7 @@ impl Term {
             Err(reason) => return Ok(nobody(group, own, reason.clone())),
         };
         let axes: Vec<&Axis> = view.axes.iter().map(|&at| &population.axes[at]).collect();
-        let width = self.reference.features().len();
+        let width = FEATURES.len();
         let mut samples = Samples::default();
         let mut numbers = HashMap::new();
         for (set, places) in [(own, &group.own), (pool, &group.pool)] {
@@ -347,7 +347,7 @@ impl Reference {
                 level.rows.saturating_sub(humans.count()),
             ))
         };
-        let columns: Vec<usize> = (0..self.features().len()).filter(enough).collect();
+        let columns: Vec<usize> = (0..FEATURES.len()).filter(enough).collect();
         let axes = columns.into_par_iter().map(axis).collect::<Result<_>>()?;
         // Each bucket has kept those with the least keys, so that these are the level's.
         let width = self.features().len();
