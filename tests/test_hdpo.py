@@ -386,6 +386,22 @@ def test_a_held_out_critic_is_another_one(data: Dataset, tmp_path: Path, referen
     )
     with pytest.raises(ValueError, match="held_out_critic is the critic that trains, or a part of it, SupportCritic"):
         step(pairs, tmp_path, critic=ensemble, held_out_critic=ensemble.critics["narrow"], **ONLINE_SETTINGS)
+    # By their folders too.
+    lexical = polyalign.critics.LexicalCritic.from_arrow(humans.table(), schema=humans.SCHEMA)
+    support = SupportCritic(humans.reference())
+    polyalign.critics.EnsembleCritic({"support": support, "lexical": lexical}).save(tmp_path / "critic")
+    for part in ("", "lexical", "support"):
+        with pytest.raises(ValueError, match="held_out_critic is the critic that trains, or a part of it"):
+            step(
+                data,
+                tmp_path,
+                critic=tmp_path / "critic",
+                held_out_critic=tmp_path / "critic" / part,
+                **ONLINE_SETTINGS,
+            )
+    # Two that were trained with one reference are two.
+    trained = [SimpleNamespace(reference=reference, score=Words().score) for _ in range(2)]
+    step(data, tmp_path, critic=trained[0], held_out_critic=trained[1], **ONLINE_SETTINGS)
     with pytest.raises(TypeError, match=r"^held_out_critic is an object with score"):
         step(data, tmp_path, critic=critic, held_out_critic=3, **ONLINE_SETTINGS)
     with pytest.raises(ValueError, match="held_out_critic scores samples, and none are drawn: set lambda_online"):

@@ -55,11 +55,10 @@ def schema_of(critic: Any) -> BucketSchema | None:
 
 
 def is_part(one: Any, of: Any) -> bool:
-    """Whether a critic can only say what another does: it is that one, or in its ensemble, or of its reference."""
+    """Whether a critic can only say what another does: it is that one, or in its ensemble, or both are one distance."""
     members = getattr(of, "critics", None)
     if isinstance(members, Mapping) and any(is_part(one, member) for member in members.values()):
         return True
-    if one is of:
-        return True
-    references = getattr(one, "reference", None), getattr(of, "reference", None)
-    return type(one) is type(of) and None not in references and references[0] == references[1]
+    if isinstance(one, SupportCritic) and isinstance(of, SupportCritic):
+        return one is of or one.reference == of.reference
+    return one is of

@@ -181,7 +181,8 @@ class HDPO(PairPreparation, Answering, DPOTrainer):
         if found is None:
             return None
         names = [os.path.realpath(each) for each in (critic, given) if isinstance(each, (str, os.PathLike))]
-        if is_part(found, self.critic) or (len(names) > 1 and names[0] == names[1]):
+        is_within = len(names) > 1 and (names[0] == names[1] or names[1].startswith(names[0] + os.sep))
+        if is_within or is_part(found, self.critic):
             raise ValueError(
                 f"held_out_critic is the critic that trains, or a part of it, {found!r}: it would only say what "
                 "training lowers; give one of another kind"
