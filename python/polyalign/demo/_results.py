@@ -29,7 +29,7 @@ def print_results(trained: Trained) -> None:
     console.print(_table(trained.stages))
     print(
         f"Percentile: further out than this share of people, who are at 50%; beyond: of answers further out than 95%.\n"
-        f"Trained against: {trained.trained_against} together, of {after.name}. Never: {trained.held_out}.\n"
+        f"Trained against, by {after.name}: {trained.trained_against} together. Never: {trained.held_out}.\n"
         "As a set: energy distance of all answers from other people's in that space; one answer to everything is far.\n"
         "Read each row beside people's, the floor: nobody can be nearer to people than people are.\n"
         f"{_change(after, before)}\n"

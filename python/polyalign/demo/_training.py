@@ -75,9 +75,7 @@ class _Lab:
         self.name = model.name
         self.tokenizer = AutoTokenizer.from_pretrained(model)
         self.encoder = _Remembering(str(model))
-        # Without the instructions for it a processor computes bfloat16 slower than float32.
-        is_fast = torch.cpu._is_avx512_bf16_supported() or torch.ops.mkldnn._is_mkldnn_bf16_supported()
-        base = AutoModelForCausalLM.from_pretrained(model, dtype=torch.bfloat16 if is_fast else torch.float32)
+        base = AutoModelForCausalLM.from_pretrained(model, dtype=_dtype())
         torch.manual_seed(recipe.seed)
         self.model = get_peft_model(base, self._lora())
         self.schema = BucketSchema(length_edges=EDGES, families={_chats.SOURCE: "dialogue"})
@@ -261,6 +259,12 @@ def _reply(row: Mapping[str, Any]) -> str:
     return text
 
 
+def _dtype() -> torch.dtype:
+    """Return bfloat16 where the processor has instructions for it: without them it is slower than float32."""
+    can = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return torch.bfloat16 if can.get("avx512_bf16") or can.get("amx_bf16") else torch.float32
+
+
 class _Remembering(HuggingFaceEncoder):
     """An encoder that reads no text twice."""
 
@@ -274,9 +278,8 @@ class _Remembering(HuggingFaceEncoder):
         vectors, cut = super().__call__(new)
         self._known.update(zip(new, zip(vectors, cut, strict=True), strict=True))
         found = [self._known[text] for text in texts]
-        return np.array([vector for vector, _ in found]).reshape(-1, vectors.shape[1]), np.array(
-            [cut for _, cut in found]
-        )
+        known = np.array([vector for vector, _ in found], dtype=np.float32)
+        return known.reshape(-1, vectors.shape[1]), np.array([cut for _, cut in found], dtype=bool)
 
 
 class _Progress(TrainerCallback):
