@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import shlex
@@ -26,6 +27,8 @@ from polyalign import cli
 from ready import Ready
 
 NAME = attrgetter("name")
+#: Of which commands and code go on from one another.
+IN_TURN = ("training.md", "rounds.md")
 PAGES = [page for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))) if page.is_file()]
 
 
@@ -69,7 +72,7 @@ def workplace(tmp_path: Path, corpus: Path, tokenizer_file: Path) -> Path:
     for day, first in (("monday", 0), ("tuesday", 20)):
         made = polyalign.Reference.from_arrow(pa.Table.from_pylist(answers[first:]), sources=[day])
         made.save(tmp_path / f"{day}.safetensors")
-    for name in ("cli", "training"):
+    for name in ("cli", "training", "rounds"):
         for text in blocks(ROOT / "docs" / f"{name}.md", "yaml"):
             (tmp_path / text.split("\n", 1)[0].removeprefix("# ")).write_text(text, "utf-8")
     return tmp_path
@@ -133,6 +136,11 @@ def run(command: str, workplace: Path, ready: Ready) -> None:
     if re.match("polyalign (sft|hdpo) ", command):
         assert cli.run([*shlex.split(command)[1:], "--max_steps", "2", "--save_steps", "2"]) == 0, command
         return
+    if command.startswith("polyalign rounds "):
+        with Path("hdpo-rounds.yaml").open("a", encoding="utf-8") as file:
+            file.write("max_steps: 2\n")
+        assert cli.run(shlex.split(command)[1:]) == 0, command
+        return
     if command.startswith("polyalign generate "):
         with answering(command) as served:
             assert cli.run([*shlex.split(served)[1:], "--max-new-tokens", "8", "--overwrite"]) == 0, command
@@ -157,7 +165,7 @@ def check(command: str, result: subprocess.CompletedProcess[str]) -> None:
 
 
 def pages(language: str) -> list[Path]:
-    return [page for page in PAGES if page.name != "training.md" and blocks(page, language)]
+    return [page for page in PAGES if page.name not in IN_TURN and blocks(page, language)]
 
 
 @pytest.mark.parametrize("page", [page for page in pages("bash") if commands("".join(blocks(page, "bash")))], ids=NAME)
@@ -185,14 +193,19 @@ def test_python_runs(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("models")
-def test_training_page_runs(workplace: Path, ready: Ready, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("page", IN_TURN)
+def test_pages_of_trainings_run(workplace: Path, ready: Ready, monkeypatch: pytest.MonkeyPatch, page: str) -> None:
     """Commands and code in turn: each goes on from what is above it."""
     monkeypatch.chdir(workplace)
+    # An ensemble takes more humans than there are.
+    run_rounds = importlib.import_module("polyalign.rounds").rounds
+    quick = {"critic": "support", "held_out": "lexical"}
+    monkeypatch.setattr("polyalign.rounds.rounds", lambda *given, **settings: run_rounds(*given, **settings | quick))
     names: dict[str, object] = {}
-    text = (ROOT / "docs" / "training.md").read_text("utf-8")
+    text = (ROOT / "docs" / page).read_text("utf-8")
     for language, block in re.findall(r"^```(bash|python)\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
         if language == "python":
-            exec(compile(block, "training.md", "exec"), names)
+            exec(compile(block, page, "exec"), names)
         else:
             for command in commands(block):
                 run(command, workplace, ready)

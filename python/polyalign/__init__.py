@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from polyalign import lm as lm
     from polyalign import pairs as pairs
     from polyalign import rewards as rewards
+    from polyalign import rounds as rounds
     from polyalign import scoring as scoring
     from polyalign import weights as weights
     from polyalign.buckets import Bucketer as Bucketer
@@ -60,6 +61,7 @@ _MODULES = {
     "pairs",
     "reference",
     "rewards",
+    "rounds",
     "scoring",
     "weights",
 }
@@ -82,6 +84,7 @@ __all__ = [
     "pairs",
     "reference_schema",
     "rewards",
+    "rounds",
     "scoring",
     "weights",
 ]

@@ -16,6 +16,7 @@ from polyalign.cli._generate import generate
 from polyalign.cli._help import SETTINGS, command, option, write_as_it_is
 from polyalign.cli._pairs import pairs
 from polyalign.cli._reference import reference
+from polyalign.cli._rounds import rounds
 from polyalign.cli._score import score
 from polyalign.cli._show import show
 from polyalign.cli._train import hdpo, sft
@@ -34,6 +35,7 @@ Start here:
   polyalign generate bucketed/ --model out/sft -o samples.jsonl a model's answers to the same prompts
   polyalign pairs bucketed/ --samples samples.jsonl -o pairs/   humans' and a model's responses, to train on
   polyalign hdpo --config hdpo.yaml                             train towards the humans of every bucket
+  polyalign rounds bucketed/ --model out/sft -o rounds/         answers, critic, pairs, hdpo; and again
 
 polyalign COMMAND --help explains each command, with examples.
 """
@@ -94,5 +96,5 @@ def demo(output: str, no_train: bool, quick: bool, model: str | None) -> None:
     run_demo(output, train=not no_train, model=model, recipe=Recipe.quick() if quick else Recipe())
 
 
-for _command in (bucket, count, show, reference, score, critic, generate, pairs, sft, hdpo, features, demo):
+for _command in (bucket, count, show, reference, score, critic, generate, pairs, sft, hdpo, rounds, features, demo):
     app.add_command(_command)

@@ -29,7 +29,7 @@ Exit codes: 0 fine, 1 error, 2 usage, 3 part of the samples could not be read, 4
 """
 
 
-def _threshold(text: str) -> tuple[float, float]:
+def threshold_of(text: str) -> tuple[float, float]:
     """``"0.5,0.9"`` as two percentiles."""
     try:
         good, bad = map(float, text.split(","))
@@ -74,7 +74,7 @@ def _threshold(text: str) -> tuple[float, float]:
     "--threshold",
     panel=SCORES,
     metavar="GOOD,BAD",
-    type=_threshold,
+    type=threshold_of,
     default="0.5,0.9",
     help="Of divpo: a sample is good up to the first percentile among humans, bad beyond the second. Default: 0.5,0.9.",
 )

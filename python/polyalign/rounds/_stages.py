@@ -1,0 +1,127 @@
+"""Stages: folders that say what they were made of, so that what is done is not done again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from polyalign._io import json_text, manifests
+from polyalign.generation._journal import differing
+
+_MANIFEST = "stage.json"
+_FORMAT = "polyalign stage"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage that is done."""
+
+    folder: Path
+    told: Mapping[str, Any]
+    """What it says of what came out."""
+    identity: str
+    """A hash of what came out, by which the stages know it that go on from there."""
+    resumed: bool
+    """Whether it was done before."""
+
+
+class Stages:
+    """The stages of a run, each in a folder of its own."""
+
+    def __init__(self, out: Path, *, overwrite: bool, say: Callable[[str], object]) -> None:
+        self.out, self.overwrite, self.say = out, overwrite, say
+
+    def run(
+        self,
+        name: str,
+        inputs: Mapping[str, Any],
+        outputs: Iterable[str],
+        make: Callable[[Path], Mapping[str, Any] | None],
+    ) -> Stage:
+        """Do a stage, unless it is done with the same inputs.
+
+        Parameters
+        ----------
+        name : str
+            Its folder.
+        inputs : mapping
+            What its outcome depends on, ready for JSON.
+        outputs : iterable of str
+            Patterns of the files that come out, in its folder.
+        make : callable
+            Does it in a folder, where an interrupted attempt with the same inputs may have left something; returns what
+            is to be told of it.
+
+        Raises
+        ------
+        ValueError
+            It was begun with other inputs, or what came out is no longer there.
+        FileExistsError
+            Its folder holds something else.
+        """
+        folder, inputs = self.out / name, json.loads(json.dumps(inputs))
+        begun = self._begun(folder, inputs)
+        if begun is not None and begun.get("done"):
+            self.say(f"{name}: done before")
+            return Stage(folder, begun["told"], _identity(begun["files"]), resumed=True)
+        self.say(f"{name} …" if begun is None else f"{name}: goes on …")
+        folder.mkdir(parents=True, exist_ok=True)
+        head = {"format": _FORMAT, "format_version": 1, "inputs": inputs}
+        _write(folder, {**head, "done": False})
+        told = json.loads(json.dumps(make(folder) or {}))
+        files = [_listed(path, folder) for pattern in outputs for path in sorted(folder.glob(pattern))]
+        _write(folder, {**head, "done": True, "told": told, "files": files})
+        return Stage(folder, told, _identity(files), resumed=False)
+
+    def _begun(self, folder: Path, inputs: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Return what a folder says of an earlier run with these inputs; clear away that of another one."""
+        if not folder.exists() or not any(folder.iterdir()):
+            return None
+        try:
+            told = json.loads((folder / _MANIFEST).read_text("utf-8"))
+        except (OSError, ValueError):
+            told = None
+        if not isinstance(told, dict) or told.get("format") != _FORMAT:
+            raise FileExistsError(f"{folder}: not a stage of polyalign rounds: move it away, or name another folder")
+        difference = differing(told.get("inputs"), inputs)
+        if difference is None:
+            difference = _lost(folder, told)
+        if difference is None:
+            return told
+        if not self.overwrite:
+            raise ValueError(
+                f"{folder}: {difference}; give what it was made of, name another folder, or overwrite to make it anew, "
+                "and what follows from it"
+            )
+        shutil.rmtree(folder)
+        return None
+
+
+def _lost(folder: Path, told: Mapping[str, Any]) -> str | None:
+    """Say which of its files a stage no longer has."""
+    for listed in told.get("files", ()):
+        path = folder / listed["file"]
+        if not path.is_file() or path.stat().st_size != listed["bytes"]:
+            return f"{listed['file']} is not the file that {_MANIFEST} lists"
+    return None
+
+
+def _write(folder: Path, told: Mapping[str, Any]) -> None:
+    made = folder / f".{_MANIFEST}"
+    made.write_text(json_text.indented(told) + "\n", "utf-8", newline="\n")
+    made.replace(folder / _MANIFEST)
+
+
+def _listed(path: Path, folder: Path) -> dict[str, Any]:
+    name = path.relative_to(folder).as_posix()
+    return {"file": name, "bytes": path.stat().st_size, "sha256": manifests.sha256(path)}
+
+
+def _identity(files: Iterable[Mapping[str, Any]]) -> str:
+    spelled = "".join(f"{each['file']} {each['sha256']}\n" for each in files)
+    return hashlib.sha256(spelled.encode()).hexdigest()
