@@ -219,7 +219,7 @@ def test_a_critic_learns_from_all_answers_or_the_last(given: Path, tmp_path: Pat
 
 def test_by_default_an_ensemble_trains_and_embeddings_judge(given: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    report, _ = run(given, out, rounds=1, critic="ensemble", held_out="embedding")
+    report, _ = run(given, out, rounds=1, critic="ensemble", held_out="embedding", prompts=200)
     assert stage(out / "held-out")["inputs"]["encoder"]["name"] == "model"
     assert all(row.held_out_percentile is not None and row.critic_percentile is not None for row in report.rounds)
 
