@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import polyalign as pa
-from polyalign.critics import NeuralCritic, load
+from polyalign.critics import HuggingFaceEncoder, NeuralCritic, load
 from polyalign.critics._auroc import auroc
 from test_discriminative import EN, ZH, human, machine, rows
 
 torch = pytest.importorskip("torch")
+pytest.importorskip("accelerate")
 
 
 class Letters:
@@ -140,6 +142,12 @@ def test_what_is_wrong_is_said() -> None:
         NeuralCritic.train(humans, buckets, samples, Letters(), objective="paper")
     with pytest.raises(ValueError, match="epochs is 0"):
         NeuralCritic.train(humans, buckets, samples, Letters(), epochs=0)
+    with pytest.raises(ValueError, match="checkpoint_every is -1"):
+        NeuralCritic.train(humans, buckets, samples, Letters(), checkpoint_every=-1)
+    with pytest.raises(ValueError, match="mixed_precision is 'bf8'"):
+        NeuralCritic.train(humans, buckets, samples, Letters(), mixed_precision="bf8")
+    with pytest.raises(TypeError, match="train_encoder with a Letters"):
+        NeuralCritic.train(humans, buckets, samples, Letters(), train_encoder=True)
     with pytest.raises(ValueError, match="has 1 part"):
         NeuralCritic.train(humans, ["x"] * 60, samples, Letters())
 
@@ -157,3 +165,122 @@ def test_an_encoder_without_room_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
     humans = [f"Well, it is {at}." for at in range(60)]
     with pytest.raises(ValueError, match=r"reads 3 tokens, and all \d+ responses are longer"):
         NeuralCritic.train(humans, ["en|single|qa|short"] * 60, ["Certainly!"] * 60, Narrow())
+
+
+# ------------------------------------------------------------------------------------------ encoders that learn
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    import encoders
+
+    return encoders.bert(tmp_path_factory.mktemp("encoder") / "bert")
+
+
+def tuned(encoder: Any, **settings: Any) -> NeuralCritic:
+    """Train on few rows of English alone, which the encoder's alphabet spells."""
+    humans = [f"Well, {human(np.random.default_rng(at), EN)}"[:28] for at in range(60)]
+    samples = [machine(np.random.default_rng(at), EN)[:28] for at in range(60)]
+    given = {"epochs": 1, "train_encoder": True, "encoder_learning_rate": 1e-3, "held_out": 0.5, **settings}
+    prompts = [f"No {at}?" for at in range(60)]
+    return NeuralCritic.train(humans, [EN] * 60, samples, encoder, prompts=prompts, **given)
+
+
+def weights(folder: Path) -> dict[str, Any]:
+    from safetensors.torch import load_file
+
+    return dict(load_file(folder / "model.safetensors"))
+
+
+def told(folder: Path) -> dict[str, str]:
+    """Return a hash of every file of a critic but what says which encoder it began with."""
+    files = json.loads((folder / "manifest.json").read_text())["files"]
+    return {file["file"]: file["sha256"] for file in files}
+
+
+def test_the_encoder_learns_and_is_saved(encoder: Path, tmp_path: Path) -> None:
+    """What is saved is opened without what it began with; the same rows give the same bytes."""
+    base = tmp_path / "base"
+    base.symlink_to(encoder, target_is_directory=True)
+    given = HuggingFaceEncoder(str(base))
+    before = given(["So."])[0]
+    made = tuned(given)
+    assert given(["So."])[0].tobytes() == before.tobytes()  # a copy learns
+    made.save(tmp_path / "critic")
+    tuned(HuggingFaceEncoder(str(base))).save(tmp_path / "again")
+    assert told(tmp_path / "critic") == told(tmp_path / "again")
+    base.unlink()
+    loaded: Any = load(tmp_path / "critic")
+    asked = (["Well, no.", "", "Certainly! I hope"], [EN] * 3, ["So?", "Why?", ""])
+    assert loaded.score(*asked).tobytes() == made.score(*asked).tobytes()
+    loaded.save(tmp_path / "copy")
+    assert told(tmp_path / "copy") == told(tmp_path / "critic")
+    changed = weights(tmp_path / "critic" / "encoder")
+    same = {name for name, values in weights(encoder).items() if torch.equal(values, changed[name])}
+    # What the mean over the tokens does not need.
+    assert same == {"pooler.dense.weight", "pooler.dense.bias"}
+    (tmp_path / "copy" / "encoder" / "config.json").write_text("{}")
+    with pytest.raises(ValueError, match="is damaged"):
+        load(tmp_path / "copy")
+
+
+def test_the_last_layers_may_learn_alone(encoder: Path, tmp_path: Path) -> None:
+    tuned(str(encoder), train_encoder=1).save(tmp_path / "critic")
+    changed = weights(tmp_path / "critic" / "encoder")
+    others = {name for name, values in weights(encoder).items() if not torch.equal(values, changed[name])}
+    assert others and all(name.startswith("encoder.layer.1.") for name in others)
+    with pytest.raises(ValueError, match="has 2 layers that can be told"):
+        tuned(str(encoder), train_encoder=3)
+
+
+@pytest.mark.parametrize("learns", [False, 1])
+def test_an_interrupted_training_goes_on(learns: Any, encoder: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    from polyalign.critics import _learning
+
+    given = {"train_encoder": learns, "epochs": 2}
+    tuned(str(encoder), **given).save(tmp_path / "whole")
+    save, count = _learning._Checkpoint.save, 0
+
+    def broken(self: Any, *arguments: Any) -> None:
+        nonlocal count
+        count += 1
+        if count == 4:
+            raise KeyboardInterrupt
+        save(self, *arguments)
+
+    kept = {**given, "checkpoint": tmp_path / "kept", "checkpoint_every": 2}
+    with monkeypatch.context() as patch:
+        patch.setattr(_learning._Checkpoint, "save", broken)
+        with pytest.raises(KeyboardInterrupt):
+            tuned(str(encoder), **kept)
+    steps: list[Any] = []
+    step = _learning.Learner._step
+    with monkeypatch.context() as patch:
+        patch.setattr(_learning.Learner, "_step", lambda self, *args: (steps.append(1), step(self, *args)))
+        tuned(str(encoder), **kept).save(tmp_path / "resumed")
+        done = len(steps)
+        tuned(str(encoder), **kept).save(tmp_path / "done")
+    assert told(tmp_path / "resumed") == told(tmp_path / "whole") == told(tmp_path / "done")
+    assert 0 < done == len(steps)  # none is done after the end
+    others = {"settings": {"learning_rate": 0.1}, "data": {"held_out": 0.4}, "encoder": {"encoder": Letters()}}
+    if learns:
+        others["encoder"] = {"encoder": HuggingFaceEncoder(str(encoder), max_length=31)}
+    others["schema"] = {"schema": pa.BucketSchema(length_edges=[5, 9])}
+    for what, other in others.items():
+        with pytest.raises(ValueError, match=f"a training with another {what}: go on with the same"):
+            tuned(**{"encoder": str(encoder), **kept, **other})
+    path = tmp_path / "kept" / "training.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ValueError, match="damaged"):
+        tuned(str(encoder), **kept)
+
+
+def test_mixed_precision(encoder: Path) -> None:
+    from accelerate import Accelerator
+
+    before = Accelerator(mixed_precision="no", gradient_accumulation_steps=3)
+    scores = [tuned(str(encoder), mixed_precision=name).score(["Well, no."], [EN], [""])[0] for name in ("no", "bf16")]
+    assert scores[0] != scores[1]
+    assert scores[0] == pytest.approx(scores[1], abs=0.05)
+    # What others train with is as it was.
+    assert before.mixed_precision == "no" and before.gradient_accumulation_steps == 3

@@ -15,10 +15,13 @@ import pytest
 pytest.importorskip("trl", reason="training needs polyalign[train]")
 
 import torch
+from safetensors.torch import load_file
 
+import encoders
 import kinds
 import test_bucket_sft as sft
 import test_hdpo as hdpo
+import test_neural_critic
 import tiny
 import training
 from kinds import BUCKET_SFT, HUMAN_DPO, Kind
@@ -51,6 +54,8 @@ RESUMED = {
     "random": {"balance": "weight", "train_sampling_strategy": "random"},
 }
 
+CRITICS = {"tuned": 1, "frozen": False}
+
 #: Of the runs of `launched.py`, which are compared with TRL's and with one process's.
 LAUNCHED = {"train_sampling_strategy": "sequential", "max_steps": 4, "logging_steps": 1, "save_strategy": "no"}
 
@@ -78,6 +83,14 @@ def work(folder: Path) -> None:
     _hdpo(folder)
     _noise(folder)
     _resume(folder)
+    _critics(folder / f"critics{os.environ['RANK']}", folder)
+
+
+def _critics(folder: Path, scratch: Path) -> None:
+    """Train critics: with an encoder that learns, and with one that does not."""
+    for name, learns in CRITICS.items():
+        made = test_neural_critic.tuned(str(scratch / "encoder"), train_encoder=learns)
+        made.save(folder / name)
 
 
 def _sft(folder: Path) -> None:
@@ -167,6 +180,7 @@ def test_two_ranks(tmp_path: Path) -> None:
     # Of --cpu it would make one process.
     flags = "--multi_gpu --num_processes 2 --num_machines 1 --mixed_precision no --dynamo_backend no"
     launcher = [sys.executable, "-m", "accelerate.commands.launch", *flags.split()]
+    encoders.bert(tmp_path / "encoder")
     told = kinds.launched(launcher, model, tmp_path)
     _check_steps(tmp_path)
     _check_errors(tmp_path)
@@ -175,6 +189,7 @@ def test_two_ranks(tmp_path: Path) -> None:
     _check_collectives(told["collectives"])
     _check_losses(told["losses"], model, tmp_path)
     _check_command(tmp_path)
+    _check_critics(tmp_path)
 
 
 def _check_steps(tmp_path: Path) -> None:
@@ -217,6 +232,19 @@ def _check_resumptions(tmp_path: Path) -> None:
         whole, again = training.load(tmp_path, f"resumed {name}")
         assert len(whole) == 6
         assert torch.equal(whole, again), name
+
+
+def _check_critics(tmp_path: Path) -> None:
+    """Both processes end with the same critic, and with one process's but for how sums are rounded."""
+    _critics(tmp_path / "alone", tmp_path)
+    for name in CRITICS:
+        one, two, alone = (tmp_path / folder / name for folder in ("critics0", "critics1", "alone"))
+        assert test_neural_critic.told(one) == test_neural_critic.told(two)
+        for path in alone.rglob("*.safetensors"):
+            wanted, found = load_file(path), load_file(one / path.relative_to(alone))
+            for tensor in wanted:
+                if not tensor.startswith(("trained", "calibration")):
+                    torch.testing.assert_close(found[tensor], wanted[tensor], rtol=1e-3, atol=1e-4)
 
 
 def _check_collectives(found: dict[str, list[int]]) -> None:

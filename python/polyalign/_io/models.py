@@ -1,7 +1,8 @@
-"""Models of transformers, for a while in another state."""
+"""Models of transformers: loaded quietly, and for a while in another state."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,6 +17,21 @@ def evaluating(model: Any) -> Iterator[None]:
         yield
     finally:
         model.train(was_training)
+
+
+@contextmanager
+def quiet_off_terminal() -> Iterator[None]:
+    """Keep the bars of transformers, as of loading weights, off what is no terminal, as ours are."""
+    from transformers.utils import logging
+
+    if sys.stderr.isatty() or not logging.is_progress_bar_enabled():
+        yield
+        return
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.enable_progress_bar()
 
 
 @contextmanager

@@ -23,12 +23,14 @@ def progress_bar() -> Iterator[Callable[[int, int, int], None]]:
 
 
 @contextmanager
-def row_bar(total: int | None, shown: bool) -> Iterator[Callable[[int], object]]:
-    """Show rows done of rows in all, if asked to."""
+def row_bar(total: int | None, shown: bool, what: str | None = None) -> Iterator[Callable[[int], object]]:
+    """Show rows done of rows in all, if asked to, after what is done with them."""
     if not shown:
         yield lambda rows: None
         return
     from tqdm import tqdm
 
-    with tqdm(total=total, unit=" rows", unit_scale=True, dynamic_ncols=True, leave=False, disable=None) as bar:
+    with tqdm(
+        total=total, desc=what, unit=" rows", unit_scale=True, dynamic_ncols=True, leave=False, disable=None
+    ) as bar:
         yield bar.update

@@ -15,7 +15,7 @@ from polyalign.buckets import BucketSchema, _ids
 from polyalign.buckets._schema import axis_names
 from polyalign.critics import _saved
 from polyalign.critics._calibration import MIN_COUNT, Calibration
-from polyalign.critics._encoder import HuggingFaceEncoder, Known, as_encoder, check_cut, named_encoder, unit
+from polyalign.critics._encoder import HuggingFaceEncoder, Known, as_encoder, check_cut, saved_encoder, unit
 from polyalign.critics._sample import SupportSample
 
 if TYPE_CHECKING:
@@ -341,10 +341,7 @@ class EmbeddingCritic:
         FileNotFoundError, ValueError
             There is none, or it is of another kind, or damaged.
         """
-        saved = _saved.read(folder)
-        if saved.kind != "embedding":
-            raise ValueError(f"{folder}: a critic of the kind {saved.kind!r}, not 'embedding'")
-        return cls.from_saved(saved, encoder=encoder, threads=threads)
+        return cls.from_saved(_saved.read(folder, "embedding"), encoder=encoder, threads=threads)
 
     @classmethod
     def from_saved(cls, saved: _saved.Saved, *, encoder: Any = None, threads: int | None = None) -> EmbeddingCritic:
@@ -364,11 +361,9 @@ class EmbeddingCritic:
         if not np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-3) or not vectors.shape[1]:
             raise _damaged(saved, "vectors that are not of length 1")
         calibration = Calibration.from_tensors(saved.tensors, axes, str(saved.folder))
-        if encoder is None and "function" not in told:
-            encoder = named_encoder(saved, told)
         return cls(
             schema=saved.schema,
-            encoder=None if encoder is None else as_encoder(encoder),
+            encoder=saved_encoder(saved, told, encoder),
             vectors=vectors,
             hashes=hashes,
             sizes=sizes,

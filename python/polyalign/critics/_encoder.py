@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from polyalign._io.models import quiet_off_terminal
 from polyalign._text.words import counted
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ _PROBE = "The river was quiet, and 他们 went home at 7."
 _ALIKE = 0.999
 #: Texts whose lengths are alike share a batch of at most so many.
 _BATCH = 64
+#: Where a critic's folder holds an encoder that was trained with it.
+OWN = "encoder"
 # What a tokenizer without a limit says of itself is a huge number.
 _NO_LIMIT = 1_000_000
 
@@ -65,16 +68,17 @@ class HuggingFaceEncoder:
         except ImportError:
             raise ImportError("an encoder needs transformers and torch: pip install 'polyalign[train]'") from None
         self.name, self.revision, self.max_length, self.batch_size = name, revision, max_length, batch_size
-        self._device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         try:
-            self._tokenizer = AutoTokenizer.from_pretrained(name, revision=revision)
-            model = AutoModel.from_pretrained(name, revision=revision, dtype=torch.float32)
+            with quiet_off_terminal():
+                self._tokenizer = AutoTokenizer.from_pretrained(name, revision=revision)
+                model = AutoModel.from_pretrained(name, revision=revision, dtype=torch.float32)
         except (OSError, ValueError, KeyError) as error:
             why = " ".join(str(error).split())
             kind = OSError if isinstance(error, OSError) else ValueError
             raise kind(f"encoder {name}: it is none that transformers opens: {why}") from None
         model = model.get_encoder() if model.config.is_encoder_decoder else model
-        self._model = model.eval().to(self._device)
+        #: What makes hidden states of tokens.
+        self.model: Any = model.eval().to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.limit = _room(self._tokenizer, model.config, max_length)
         if self.limit - self._tokenizer.num_special_tokens_to_add() < 1:
             raise ValueError(f"encoder {name}: it reads {counted(self.limit, 'token')}, which leaves no room for text")
@@ -91,7 +95,7 @@ class HuggingFaceEncoder:
         import torch
 
         if not texts:
-            return np.zeros((0, int(self._model.config.hidden_size)), dtype=np.float32), np.zeros(0, dtype=bool)
+            return np.zeros((0, int(self.model.config.hidden_size)), dtype=np.float32), np.zeros(0, dtype=bool)
         whole = self._tokenizer(list(texts), verbose=False)["input_ids"]
         lengths = np.array([len(ids) for ids in whole], dtype=np.int64)
         # Those of like length together; the same texts make the same batches.
@@ -100,22 +104,35 @@ class HuggingFaceEncoder:
         with torch.no_grad():
             for start in range(0, len(order), self.batch_size):
                 places = order[start : start + self.batch_size]
-                batch = self._tokenizer(
-                    [texts[at] for at in places],
-                    truncation=True,
-                    max_length=self.limit,
-                    padding=True,
-                    return_tensors="pt",
-                ).to(self._device)
-                hidden = self._model(**batch).last_hidden_state.float()
-                mask = batch["attention_mask"].unsqueeze(2).to(hidden.dtype)
-                means = (hidden * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
+                tokens = self.tokens([texts[at] for at in places]).to(self.model.device)
+                means = mean_of_tokens(self.model, tokens)
                 for at, vector in zip(places, means.cpu().numpy(), strict=True):
                     found[at] = vector
         return np.stack(found), lengths > self.limit
 
+    def tokens(self, texts: Sequence[str]) -> Any:
+        """Return what its model takes of texts, cut and padded."""
+        return self._tokenizer(list(texts), truncation=True, max_length=self.limit, padding=True, return_tensors="pt")
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Save model and tokenizer as transformers opens them, in safetensors and JSON."""
+        backend = getattr(self._tokenizer, "backend_tokenizer", None)
+        if backend is not None:  # what it was last asked is no part of it
+            backend.no_truncation()
+            backend.no_padding()
+        with quiet_off_terminal():
+            self.model.save_pretrained(folder)
+            self._tokenizer.save_pretrained(folder)
+
     def __repr__(self) -> str:
         return repr(self.name)
+
+
+def mean_of_tokens(model: Any, tokens: Mapping[str, Any]) -> Any:
+    """Return the mean over its tokens of the last hidden state of each text, a tensor of shape [n, dimension]."""
+    hidden = model(**tokens).last_hidden_state.float()
+    mask = tokens["attention_mask"].unsqueeze(2).to(hidden.dtype)
+    return (hidden * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
 
 
 class FunctionEncoder:
@@ -178,17 +195,30 @@ def as_encoder(given: Any) -> Any:
     raise TypeError(f"encoder is a folder, a name on the hub or a function of texts, not {type(given).__name__}")
 
 
-def named_encoder(saved: _saved.Saved, told: Mapping[str, Any]) -> HuggingFaceEncoder:
-    """Open the encoder that a saved critic names."""
-    name, revision, most = (told.get(key) for key in ("name", "revision", "max_length"))
+def saved_encoder(saved: _saved.Saved, told: Mapping[str, Any], given: Any) -> Any:
+    """Return the encoder of a saved critic: the user's, or the one that it names or holds; ``None`` of a function.
+
+    Raises
+    ------
+    ValueError
+        It names none that can be opened, or is damaged.
+    """
+    if given is not None:
+        return as_encoder(given)
+    if "function" in told:
+        return None
+    name, revision, most, own = (told.get(key) for key in ("name", "revision", "max_length", "own"))
     if not (
         isinstance(name, str)
         and isinstance(revision, (str, type(None)))
         and isinstance(most, (int, type(None)))
         and not isinstance(most, bool)
+        and own in (None, True)
     ):
         raise ValueError(f"{saved.folder}: an encoder that can't be: it is damaged; train anew")
     try:
+        if own:
+            return HuggingFaceEncoder(os.fspath(saved.folder / OWN), max_length=most)
         return HuggingFaceEncoder(name, revision=revision, max_length=most)
     except (OSError, ValueError) as error:
         why = " ".join(str(error).split())

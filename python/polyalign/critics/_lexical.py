@@ -244,12 +244,7 @@ class LexicalCritic:
         ValueError
             It is of another kind, of a newer version, or damaged.
         """
-        saved = _saved.read(folder)
-        if saved.kind != "lexical":
-            raise ValueError(
-                f"{saved.folder}: a critic of the kind {saved.kind!r}, not 'lexical': critics.load opens it"
-            )
-        critic = cls.from_saved(saved)
+        critic = cls.from_saved(_saved.read(folder, "lexical"))
         critic._threads = threads
         return critic
 

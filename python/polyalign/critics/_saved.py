@@ -143,15 +143,15 @@ def _listed(path: Path, folder: Path) -> dict[str, Any]:
     return {"file": name, "bytes": path.stat().st_size, "sha256": manifests.sha256(path)}
 
 
-def read(folder: str | os.PathLike[str]) -> Saved:
-    """Read a critic that :func:`write` has written.
+def read(folder: str | os.PathLike[str], of: str | None = None) -> Saved:
+    """Read a critic that :func:`write` has written, of one kind where that is named.
 
     Raises
     ------
     FileNotFoundError
         There is none.
     ValueError
-        It is none, of a newer version, or damaged: its files are not those that the manifest lists.
+        It is none, of another kind, of a newer version, or damaged: its files are not those that the manifest lists.
     """
     from polyalign.buckets import BucketSchema
 
@@ -179,6 +179,8 @@ def read(folder: str | os.PathLike[str]) -> Saved:
         and all(map(_is_listed, files))
     ):
         raise ValueError(f"{folder / _MANIFEST}: not what a critic's says; it is damaged: train anew")
+    if of not in (None, kind):
+        raise ValueError(f"{folder}: a critic of the kind {kind!r}, not {of!r}: critics.load opens it")
     for listed in files:
         path = folder / listed["file"]
         if not path.is_file() or _listed(path, folder) != listed:

@@ -10,7 +10,7 @@ import torch
 import transformers
 from transformers import GenerationConfig
 
-from polyalign._io.models import evaluating, generating_by
+from polyalign._io.models import evaluating, generating_by, quiet_off_terminal
 from polyalign.generation import _local
 from polyalign.generation._engine import Answer, Key, Request
 from polyalign.generation._noise import greedy_processor
@@ -239,14 +239,15 @@ class TransformersEngine:
         if self._model is not None:
             return self._model
         spread = self._device == "auto"
-        model = transformers.AutoModelForCausalLM.from_pretrained(
-            self._name,
-            revision=self._revision,
-            dtype=self._dtype,
-            attn_implementation=self._attention,
-            trust_remote_code=self._trusts,
-            device_map="auto" if spread else None,
-        )
+        with quiet_off_terminal():
+            model = transformers.AutoModelForCausalLM.from_pretrained(
+                self._name,
+                revision=self._revision,
+                dtype=self._dtype,
+                attn_implementation=self._attention,
+                trust_remote_code=self._trusts,
+                device_map="auto" if spread else None,
+            )
         if self._adapter is not None:
             from peft import PeftModel
 
