@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,10 +13,17 @@ from polyalign.buckets import BucketSchema
 from polyalign.buckets._schema import axis_names
 from polyalign.critics import _saved
 from polyalign.critics._calibration import MIN_COUNT, Calibration
+from polyalign.critics._discriminative import DiscriminativeCritic
+from polyalign.critics._once import CHUNK, Once
 from polyalign.critics._protocol import ask, ask_percentiles, is_calibrated
+from polyalign.critics._support import SupportCritic
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+
+
+#: What asks its `reference` alone for distances.
+_OF_A_REFERENCE = (SupportCritic, DiscriminativeCritic)
 
 
 class EnsembleCritic:
@@ -84,7 +92,18 @@ class EnsembleCritic:
         self, responses: Sequence[str], buckets: Sequence[str | None], prompts: Sequence[Any] | None = None
     ) -> dict[str, npt.NDArray[np.float32]]:
         """Return what each critic says, by its name: which of them a response does not please."""
-        return {name: ask_percentiles(critic, responses, buckets, prompts) for name, critic in self.critics.items()}
+        critics = _sharing(self.critics)
+        parts: list[dict[str, npt.NDArray[np.float32]]] = []
+        for start in range(0, max(len(responses), 1), CHUNK):
+            part = slice(start, start + CHUNK)
+            asked = None if prompts is None else prompts[part]
+            parts.append(
+                {
+                    name: ask_percentiles(critic, responses[part], buckets[part], asked)
+                    for name, critic in critics.items()
+                }
+            )
+        return {name: np.concatenate([part[name] for part in parts]) for name in critics}
 
     def score(
         self, responses: Sequence[str], buckets: Sequence[str | None], prompts: Sequence[Any] | None = None
@@ -145,11 +164,32 @@ class EnsembleCritic:
         if not all(isinstance(name, str) and name.isidentifier() for name in names):
             raise ValueError(f"{saved.folder}: critics {names!r} can't be names; it is damaged: train anew")
         critics = {name: _saved.load(saved.folder / name) for name in names}
+        _share(critics.values())
         calibration = Calibration.from_tensors(saved.tensors, axis_names(saved.schema), str(saved.folder))
         return cls(critics, schema=saved.schema, calibration=calibration if len(calibration) else None)
 
     def __repr__(self) -> str:
         return f"EnsembleCritic({', '.join(f'{name}={critic!r}' for name, critic in self.critics.items())})"
+
+
+def _share(critics: Iterable[Any]) -> None:
+    """Let critics that were made with equal references have one."""
+    found: list[Any] = []
+    for critic in critics:
+        if isinstance(critic, _OF_A_REFERENCE) and critic.reference is not None:
+            critic.reference = next((other for other in found if other == critic.reference), critic.reference)
+            found.append(critic.reference)
+
+
+def _sharing(critics: Mapping[str, Any]) -> dict[str, Any]:
+    """Return critics that measure what they are all asked of one reference once."""
+    once: dict[int, Once] = {}
+    found = dict(critics)
+    for name, critic in critics.items():
+        if isinstance(critic, _OF_A_REFERENCE) and critic.reference is not None:
+            found[name] = copy.copy(critic)
+            found[name].reference = once.setdefault(id(critic.reference), Once(critic.reference))
+    return found
 
 
 def _schema_of(critics: Any) -> BucketSchema:
