@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import pyarrow
 import pytest
 
 import polyalign as pa
@@ -123,6 +125,8 @@ def test_each_kind_alone(folder: Path, kind: str) -> None:
     scores = critic.score(texts, [EN, EN])
     assert scores[0] < scores[1]
     assert told["rows"]
+    unused = [] if kind == "discriminative" else [f"the samples are not used: a {kind} critic is made of humans alone"]
+    assert told["notes"] == unused
 
 
 @pytest.mark.parametrize("kind", ["embedding", "neural"])
@@ -138,6 +142,7 @@ def test_kinds_with_an_encoder(folder: Path, kind: str) -> None:
     )
     assert scores[0] < scores[1]
     assert told["rows"]
+    assert bool(told["notes"]) == (kind == "embedding")
     with pytest.raises(ValueError, match="needs an encoder"):
         train(kind, folder / "bucketed", samples=folder / "samples.jsonl")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="has no encoder"):
@@ -266,6 +271,55 @@ def test_an_interruption_says_what_is_there(
         assert cli.run(["critic", *arguments]) == 130
         assert capsys.readouterr().err == f"polyalign: interrupted{hint}\n"
     assert not list(tmp_path.iterdir())
+
+
+def test_samples_that_a_limit_cut_are_counted(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As `polyalign generate` says it, as a server does, and in a table."""
+    samples = [json.loads(line) for line in (folder / "samples.jsonl").read_text().splitlines()][:300]
+    limits = {"finish": "length"}, {"finish_reason": "length"}, {"finish": "stop"}, {}
+    rows = [{**sample, **limits[at % 4]} for at, sample in enumerate(samples)]
+    write_jsonl(tmp_path / "samples.jsonl", rows)
+    asked = [folder / "bucketed", "--samples", tmp_path / "samples.jsonl", "--out", tmp_path / "critic"]
+    assert cli.run(["critic", "train", *map(str, asked), "--kind", "discriminative"]) == 0
+    note = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("note:"))
+    found = re.match(r"note: (\d+) of (\d+) samples end at a limit of tokens \(finish: length\)", note)
+    assert found and int(found[1]) == pytest.approx(int(found[2]) / 2, abs=20)
+    table = pyarrow.table({name: [row.get(name) for row in rows] for name in ("id", "response", "finish")})
+    _, told = train("discriminative", folder / "bucketed", samples=table)
+    assert re.match(r"\d+ of \d+ samples end at", told["notes"][0])
+
+
+def test_training_shows_how_far_it_is(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bars: dict[str | None, tuple[int | None, list[int]]] = {}
+
+    @contextmanager
+    def bar(total: int | None, shown: bool, what: str | None = None) -> Iterator[Callable[[int], object]]:
+        assert shown
+        bars[what] = (total, [])
+        yield bars[what][1].append
+
+    for module in ("_train", "_discriminative"):
+        monkeypatch.setattr(f"polyalign.critics.{module}.row_bar", bar)
+    train("ensemble", folder / "bucketed", samples=folder / "samples.jsonl", progress=True)
+    assert set(bars) == {"rows", "lexical", "reference", "n-grams", "features"}
+    for what, (total, seen) in bars.items():
+        assert total == sum(seen), what
+
+
+def test_what_tells_nothing_is_a_fault(trained: Path) -> None:
+    class Silent:
+        """A critic that has no score for anybody."""
+
+        def score(self, responses: list[str], buckets: list[str]) -> np.ndarray:
+            return np.full(len(responses), np.nan, np.float32)
+
+    lexical = pa.critics.load(trained / "lexical")
+    found = pa.critics.compare({"silent": Silent(), "words": lexical}, ["So."] * 25, [EN] * 25)
+    assert any(line.startswith("silent scores none of 25 human responses") for line in found.faults())
+    assert str(found).splitlines()[-len(found.faults()) :] == found.faults()
+    assert not any(line.startswith("words scores") for line in found.faults())
+    one = pa.critics.compare({"words": lexical}, ["So."], [EN])
+    assert one.faults()[0].startswith("1 human response to compare on: nothing is certain")
 
 
 def test_a_comparison_shows_how_far_it_is(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -197,6 +197,25 @@ def test_a_language_model_may_have_its_say(tmp_path: Path) -> None:
         load(tmp_path / "critic")
 
 
+def test_the_end_of_a_sample_that_a_limit_cut_is_not_learnt() -> None:
+    from polyalign.critics._sides import Rows, examples_of
+
+    humans, buckets, samples = rows(60, 0)
+    humans = [f"Well, {text} So it goes, and so do we." if at % 2 else text for at, text in enumerate(humans)]
+    limited = [at % 3 == 0 for at in range(60)]
+    found = examples_of(Rows.of(humans, buckets, samples, cut=limited), seed=0)
+    machine = {(row, text) for row, text, side in zip(found.rows, found.texts, found.machine, strict=True) if side}
+    _, at_length = attacks.equal_length(humans, samples, buckets)
+    for at, (sample, cut) in enumerate(zip(samples, at_length, strict=True)):
+        assert (at, cut) in machine
+        assert ((at, sample) in machine) == (not limited[at] or sample == cut)
+    # Both sides of a bucket weigh the same, whether all are cut or none.
+    for all_cut in (True, False):
+        made = examples_of(Rows.of(humans, buckets, samples, cut=[all_cut] * 60), seed=0)
+        weights, sides = made.balanced(buckets), np.array(made.machine)
+        assert weights[sides].sum() == pytest.approx(weights[~sides].sum())
+
+
 # ------------------------------------------------------------------------------------------------- ensembles
 
 
@@ -224,6 +243,7 @@ def test_an_ensemble_is_as_far_out_as_the_furthest(critic: DiscriminativeCritic,
     again = load(tmp_path / "critic")
     assert again.percentile(texts, asked).tobytes() == known.percentile(texts, asked).tobytes()
     assert again.score(texts, asked).tobytes() == ensemble.score(texts, asked).tobytes()
+    assert ensemble.score([], []).shape == (0,)
     assert np.isnan(again.score(["Oui."], ["nonsense"]))[0]
     with pytest.raises(ValueError, match="an ensemble of 1"):
         EnsembleCritic({"support": SupportCritic(reference)})
@@ -299,3 +319,42 @@ def test_a_critic_worse_than_chance_is_named() -> None:
         compare({}, humans, buckets)
     with pytest.raises(ValueError, match="100 responses and 99 samples"):
         compare({"backwards": Backwards()}, humans, buckets, samples[1:])
+
+
+def test_an_ensemble_measures_a_response_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What its critics ask of their reference is the same to the bit, of one call, and gone after it."""
+    from polyalign.critics import _ensemble, _once
+
+    reference = pa.Reference.from_arrow(pa.reference.example_table())
+    humans, buckets, samples = rows(240, 0)
+    prompts = [f"What about {at}?" for at in range(240)]
+    made = DiscriminativeCritic.train(humans, buckets, samples, prompts=prompts, reference=reference, threads=1)
+    EnsembleCritic({"support": SupportCritic(reference), "classifier": made}).save(tmp_path / "critic")
+    ensemble: Any = load(tmp_path / "critic")
+    support, classifier = ensemble.critics.values()
+    assert support.reference is classifier.reference
+    texts, asked = [*humans[:60], *samples[:60], "", " "], [*buckets[:60], *buckets[:60], EN, "nonsense"]
+    given = [*prompts[:60], *prompts[:60], None, None]
+    calls: list[int] = []
+    score = pa.Reference.score
+
+    def counted(self: Any, texts: Any, *args: Any, **more: Any) -> Any:
+        calls.append(len(texts))
+        return score(self, texts, *args, **more)
+
+    for chunk in (_once.CHUNK, 50):
+        monkeypatch.setattr(_ensemble, "CHUNK", chunk)
+        monkeypatch.setattr("polyalign.critics._discriminative.CHUNK", chunk)
+        calls.clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(pa.Reference, "score", counted)
+            patch.setattr(pa.Reference, "support_distance", None)
+            found = ensemble.percentiles(texts, asked, given)
+        assert sum(calls) == len(texts)
+        assert found["support"].tobytes() == support.percentile(texts, asked, given).tobytes()
+        assert found["classifier"].tobytes() == classifier.percentile(texts, asked, given).tobytes()
+    # Others than the last are measured anew.
+    once = _once.Once(reference)
+    one, two = (once.support_distance([text], [EN]) for text in ("Yes.", "As an AI language model, no!!!"))
+    assert one != two and once.support_distance(["Yes."], [EN], support=(0.4, 0.6)) != one
+    assert once.schema == reference.schema

@@ -47,7 +47,7 @@ def calls(tmp_path_factory: pytest.TempPathFactory, tokenizer_file: Path) -> dic
 # They read through pyarrow, which has a thread of its own.
 PAIRS = {"from_samples", "from_preferences", "pair_files"}
 # Arithmetic, records and files, and the threads of scikit-learn and of encoders.
-ALONE = """NeuralCritic.score NeuralCritic.percentile NeuralCritic.calibrate
+ALONE = """HuggingFaceEncoder.tokens NeuralCritic.score NeuralCritic.percentile NeuralCritic.calibrate
 EmbeddingCritic.of_sample serving SupportSample.add SupportSample.merge
 train to_html worse_than_chance from_json to_json check_fits to_dict faults load from_saved from_bytes
 from_pretrained save to_bytes push_to_hub Reference.count ask ask_floored ask_percentiles is_calibrated check_scores

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 # Where a sample is looked for, what names a model's text most plainly first.
 RESPONSE_FIELDS: tuple[str, ...] = _core.RESPONSE_FIELDS
 _REFERENCE_FIELDS = ("reference", "human_answer")
+# Ours, and that of servers.
+_FINISH_FIELDS = ("finish", "finish_reason")
 _BATCH_ROWS = 10_000
 # A path that no record has: what a sample says of its language and the like has no say.
 _NOT_READ = "polyalign.not-read"
@@ -306,6 +308,8 @@ class Samples:
     """16 bytes each; null where the sample has no prompt of its own."""
     references: Any
     """Likewise, of the human response that the sample says it stands in for."""
+    cut: npt.NDArray[np.bool_]
+    """Whether the sample says that it ends where a limit of tokens did (``finish: length``)."""
     files: Any
     rows: npt.NDArray[np.int64]
     rejected_by_kind: Mapping[str, int]
@@ -380,29 +384,31 @@ def _engine_batches(files: Iterable[Path]) -> Iterator[dict[str, Any]]:
     for file in files:
         with _open_parquet(file) as parquet:
             wanted = ["id", "file", "row", "prompt", "completion"]
-            columns = [name for name in parquet.schema_arrow.names if name in (*wanted, "extra", *_REFERENCE_FIELDS)]
+            more = ("extra", *_REFERENCE_FIELDS, *_FINISH_FIELDS)
+            columns = [name for name in parquet.schema_arrow.names if name in (*wanted, *more)]
             for batch in parquet.iter_batches(_BATCH_ROWS, columns=columns):
                 yield {
                     **{name: batch[name] for name in wanted},
-                    "reference": _references(batch),
+                    "reference": _members(batch, _REFERENCE_FIELDS),
+                    "finish": _members(batch, _FINISH_FIELDS),
                 }
 
 
-def _references(batch: Any) -> list[str | None]:
-    """Return the human response that each sample names as its own, from a column or from the members left over."""
-    for name in _REFERENCE_FIELDS:
+def _members(batch: Any, names: Sequence[str]) -> list[str | None]:
+    """Return what each sample says under the first of these names, in a column or in the members left over."""
+    for name in names:
         if name in batch.schema.names and arrow().types.is_string(_plain(batch[name]).type):
             return list(batch[name].to_pylist())
     if "extra" not in batch.schema.names:
         return [None] * len(batch)
-    return [_extra_reference(extra) for extra in batch["extra"].to_pylist()]
+    return [_left_over(extra, names) for extra in batch["extra"].to_pylist()]
 
 
-def _extra_reference(extra: str | None) -> str | None:
-    if not extra or not any(f'"{name}"' in extra for name in _REFERENCE_FIELDS):
+def _left_over(extra: str | None, names: Sequence[str]) -> str | None:
+    if not extra or not any(f'"{name}"' in extra for name in names):
         return None
     members = json.loads(extra)
-    return next((members[name] for name in _REFERENCE_FIELDS if isinstance(members.get(name), str)), None)
+    return next((members[name] for name in names if isinstance(members.get(name), str)), None)
 
 
 def _sample_table(rows: Rows, reading: Reading) -> Samples:
@@ -420,12 +426,13 @@ def _sample_table(rows: Rows, reading: Reading) -> Samples:
     rows.require("samples", identity, response)
 
     def batches() -> Iterator[dict[str, Any]]:
-        for file, row, batch in rows.batches([identity, response, prompt, *_REFERENCE_FIELDS]):
+        for file, row, batch in rows.batches([identity, response, prompt, *_REFERENCE_FIELDS, *_FINISH_FIELDS]):
             yield {
                 "id": batch[identity],
                 "completion": batch[response],
                 "prompt": batch[prompt] if prompt in rows.columns and prompt != response else None,
-                "reference": _references(batch),
+                "reference": _members(batch, _REFERENCE_FIELDS),
+                "finish": _members(batch, _FINISH_FIELDS),
                 "file": arrow().repeat(arrow().scalar(file), len(batch)),
                 "row": arrow().array(range(row, row + len(batch)), arrow().int64()),
             }
@@ -447,7 +454,7 @@ def _collect(batches: Iterable[Mapping[str, Any]], **tally: Any) -> Samples:
         "row": pa.int64(),
     }
     parts: dict[str, list[Any]] = {name: [] for name in kinds}
-    several = [np.zeros(0, dtype=bool)]
+    several, cut = [np.zeros(0, dtype=bool)], [np.zeros(0, dtype=bool)]
     for batch in batches:
         response = texts("response", batch["completion"])
         keys: list[bytes | None] = [None] * len(response.text)
@@ -464,6 +471,7 @@ def _collect(batches: Iterable[Mapping[str, Any]], **tally: Any) -> Samples:
         for name, column in columns.items():
             parts[name].append(column.cast(kinds[name]))
         several.append(response.several)
+        cut.append(np.array([finish == "length" for finish in batch["finish"]], dtype=bool))
     whole = {name: pa.chunked_array(columns, kinds[name]).unify_dictionaries() for name, columns in parts.items()}
     held = {name: column.combine_chunks() for name, column in whole.items()}
     return Samples(
@@ -471,6 +479,7 @@ def _collect(batches: Iterable[Mapping[str, Any]], **tally: Any) -> Samples:
         responses=Texts(held["text"], np.concatenate(several)),
         prompts=held["prompt"],
         references=held["reference"],
+        cut=np.concatenate(cut),
         files=held["file"],
         rows=held["row"].to_numpy(zero_copy_only=False),
         **tally,

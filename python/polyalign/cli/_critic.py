@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 import warnings
@@ -26,6 +27,7 @@ Examples:
   polyalign critic train bucketed/ --samples samples.jsonl --out critic/     support, lexical and discriminative in one
   polyalign critic train bucketed/ --kind lexical --out lexical/             no samples needed
   polyalign critic train bucketed/ --samples samples.jsonl --reference human.safetensors --out critic/
+  polyalign critic train bucketed/ --samples samples.jsonl --kind neural --encoder encoder/ --out neural/
 """
 _SCORE = """
 Examples:
@@ -101,6 +103,18 @@ def _one_line_warnings() -> Iterator[None]:
     help="Of embedding and neural: a folder, or an encoder on the hub, whose last hidden state is averaged.",
 )
 @option(
+    "--train-encoder",
+    panel=REFERENCE,
+    metavar="LAYERS",
+    help="Of neural: the encoder learns too, so many of its last layers, or all. Default: it is as it is.",
+)
+@option(
+    "--checkpoint",
+    panel=OUTPUT,
+    metavar="DIR",
+    help="Of neural: a folder in which the training is kept; the same command goes on from there.",
+)
+@option(
     "--max-humans",
     panel=READING,
     metavar="N",
@@ -121,6 +135,8 @@ def train(
     samples: tuple[str, ...],
     reference: str | None,
     encoder: str | None,
+    train_encoder: str | None,
+    checkpoint: str | None,
     max_humans: int,
     seed: int,
     threads: int | None,
@@ -134,11 +150,12 @@ def train(
     from polyalign.critics._train import train as train_critic
 
     started = time.perf_counter()
-    if not overwrite and Path(output).exists() and any(Path(output).iterdir() if Path(output).is_dir() else [1]):
-        raise FileExistsError(f"{output}: exists already; --overwrite replaces it")
+    layers = _layers(train_encoder)
+    is_first = os.environ.get("RANK", "0") == "0"  # of the processes of accelerate launch
     if output == "-":
         raise click.UsageError("--out is -: a critic is a folder; name one")
-    _core.Output(output, "critic", overwrite).release()  # what can't be written is said before the work
+    if is_first:
+        _check_free(output, overwrite)
     with _one_line_warnings():
         made, told = train_critic(
             kind,  # type: ignore[arg-type]
@@ -146,10 +163,15 @@ def train(
             samples=list(samples) or None,
             reference=None if reference is None else options.load_reference(reference),
             encoder=encoder,
+            train_encoder=layers,
+            checkpoint=checkpoint,
             max_humans=max_humans,
             seed=seed,
             threads=threads,
+            progress=is_first,
         )
+    if not is_first:
+        return 0
     made.save(output, overwrite=overwrite)
     if json:
         click.echo(json_text.indented({"kind": kind, **told, "output": output}))
@@ -158,8 +180,26 @@ def train(
     click.echo("rows: " + ", ".join(f"{count:,} {use}" for use, count in told["rows"].items()))
     for line in told["skipped"]:
         click.echo(f"not used: {line}")
+    for line in told["notes"]:
+        click.echo(f"note: {line}")
     click.echo(f"{time.perf_counter() - started:.1f} s; written to {output}")
     return 0
+
+
+def _check_free(output: str, overwrite: bool) -> None:
+    """Say what can't be written before the work."""
+    if not overwrite and Path(output).exists() and any(Path(output).iterdir() if Path(output).is_dir() else [1]):
+        raise FileExistsError(f"{output}: exists already; --overwrite replaces it")
+    _core.Output(output, "critic", overwrite).release()
+
+
+def _layers(given: str | None) -> bool | int:
+    """Return what of an encoder learns."""
+    if given is None or given == "all":
+        return given is not None
+    if not given.isdecimal() or not int(given):
+        raise click.UsageError(f"--train-encoder is {given!r}: a number of layers, or all")
+    return int(given)
 
 
 @command(_SCORE)

@@ -86,8 +86,12 @@ class Comparison:
         }
 
     def faults(self) -> list[str]:
-        """Return what speaks against training on a critic, a line each."""
-        return [line for report in self.critics.values() for line in _faults(report)]
+        """Return what speaks against training on a critic, or against this comparison, a line each."""
+        few = []
+        if self.rows < MIN_COUNT:
+            told = counted(self.rows, "human response")
+            few = [f"{told} to compare on: nothing is certain of critics with fewer than {MIN_COUNT}"]
+        return few + [line for report in self.critics.values() for line in _faults(report, self.rows)]
 
     def __str__(self) -> str:
         from polyalign._text import tables
@@ -398,10 +402,13 @@ def _known(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in values.items()}
 
 
-def _faults(report: CriticReport) -> Iterator[str]:
+def _faults(report: CriticReport, rows: int) -> Iterator[str]:
     name = report.name
     if report.collapsed:
         yield report.collapsed
+    elif report.unscored:
+        which = "none" if report.unscored == rows else f"{rows - report.unscored:,}"
+        yield f"{name} scores {which} of {counted(rows, 'human response')}: it has no humans of the others' languages"
     below: dict[str, list[str]] = {}
     for test, bucket in report.worse_than_chance():
         below.setdefault(test, []).append(bucket)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from polyalign import _core, features
+from polyalign._io.progress import row_bar
 from polyalign.buckets import BucketSchema
 from polyalign.buckets._schema import axis_names
 from polyalign.critics import _saved, attacks
@@ -17,6 +18,7 @@ from polyalign.critics._calibration import CalibratedCritic, Calibration, keys_o
 from polyalign.critics._likelihood import NAMES as LIKELIHOOD_NAMES
 from polyalign.critics._likelihood import Likelihood
 from polyalign.critics._likelihood import from_saved as likelihood_from_saved
+from polyalign.critics._once import CHUNK
 from polyalign.critics._sides import Rows, examples_of
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
 _MOST_CHARACTERS, _BITS = 4, 18
 _FOLDS = 5
-# Texts are measured so many at a time.
+# Texts are scored so many at a time.
 _CHUNK = 20_000
 _NODES = ("roots", "column", "threshold", "missing_left", "left", "right", "value")
 _NODE_TYPES = ("uint32", "int32", "float64", "bool", "uint32", "uint32", "float64")
@@ -87,6 +89,7 @@ class DiscriminativeCritic(CalibratedCritic):
         *,
         prompts: Sequence[Any] | None = None,
         groups: Sequence[str] | None = None,
+        cut: Sequence[bool] | None = None,
         reference: Reference | None = None,
         lexical: Any = None,
         likelihood: str | Likelihood | None = None,
@@ -94,6 +97,7 @@ class DiscriminativeCritic(CalibratedCritic):
         held_out: float = 0.25,
         seed: int = 0,
         threads: int | None = None,
+        progress: bool = False,
     ) -> DiscriminativeCritic:
         """Train one, and calibrate it with humans that it has not seen.
 
@@ -112,6 +116,9 @@ class DiscriminativeCritic(CalibratedCritic):
             As texts or message lists.
         groups : sequence of str, length n, optional
             Rows of one group are held out together. Default: every row is its own.
+        cut : sequence of bool, length n, optional
+            Whether a limit of tokens has cut the sample: it counts at the human's length alone, so that its end, which
+            tells of the limit, is not learnt.
         reference : Reference, optional
         lexical : LexicalCritic, optional
         likelihood : str or Likelihood, optional
@@ -123,6 +130,8 @@ class DiscriminativeCritic(CalibratedCritic):
             The share of rows that calibrate, by the hash of their group.
         seed : int, default 0
         threads : int, optional
+        progress : bool, default False
+            Show how many examples are measured and learnt, where standard error is a terminal.
 
         Raises
         ------
@@ -132,13 +141,13 @@ class DiscriminativeCritic(CalibratedCritic):
             scikit-learn is missing.
         """
         schema = schema or (BucketSchema() if reference is None else reference.schema)
-        rows = Rows.of(responses, buckets, samples, prompts, groups)
+        rows = Rows.of(responses, buckets, samples, prompts=prompts, groups=groups, cut=cut)
         known, unseen = rows.split(held_out)
         known.check()
         if isinstance(likelihood, (str, os.PathLike)):
             likelihood = Likelihood(os.fspath(likelihood))
         measured = _Measured(reference, lexical, likelihood, threads)
-        critic = _train(cls, known, measured, schema, seed)
+        critic = _train(cls, known, measured, schema, seed=seed, progress=progress)
         return critic.calibrate(unseen.responses, unseen.buckets, prompts=unseen.prompts)
 
     def score(
@@ -268,11 +277,23 @@ class _Measured:
         return names
 
     def matrix(
-        self, texts: Sequence[str], buckets: Sequence[str], prompts: Sequence[Any] | None
+        self,
+        texts: Sequence[str],
+        buckets: Sequence[str],
+        prompts: Sequence[Any] | None,
+        update: Callable[[int], object] = lambda rows: None,
     ) -> npt.NDArray[np.float64]:
         """Return a row a text, a column a name; NaN: not defined."""
-        if not texts:
-            return np.empty((0, len(self.names())))
+        found = np.empty((len(texts), len(self.names())))
+        for start in range(0, len(texts), CHUNK):
+            part = slice(start, start + CHUNK)
+            found[part] = self._part(texts[part], buckets[part], None if prompts is None else prompts[part])
+            update(len(texts[part]))
+        return found
+
+    def _part(
+        self, texts: Sequence[str], buckets: Sequence[str], prompts: Sequence[Any] | None
+    ) -> npt.NDArray[np.float64]:
         languages = [language if attacks.is_language(language) else "und" for language in attacks.languages_of(buckets)]
         table = features.extract(texts, languages, prompts=prompts, keep_thinking=True, threads=self.threads)
         columns = [np.asarray(table[name], dtype=np.float64) for name in table.column_names]
@@ -285,11 +306,17 @@ class _Measured:
             columns += list(self.lexical.features(texts, buckets).astype(np.float64).T)
         if self.likelihood is not None:
             columns += list(self.likelihood(texts, prompts).T)
-        return np.ascontiguousarray(np.column_stack(columns))
+        return np.column_stack(columns)
 
 
 def _train(
-    cls: type[DiscriminativeCritic], rows: Rows, measured: _Measured, schema: BucketSchema, seed: int
+    cls: type[DiscriminativeCritic],
+    rows: Rows,
+    measured: _Measured,
+    schema: BucketSchema,
+    *,
+    seed: int,
+    progress: bool,
 ) -> DiscriminativeCritic:
     sklearn = _sklearn()
     examples = examples_of(rows, seed)
@@ -298,17 +325,13 @@ def _train(
     folds = _folds([rows.groups[row] for row in examples.rows])
     grams = _csr(examples.texts, measured.threads)
     regression = sklearn["LogisticRegression"](C=10.0, max_iter=60, tol=1e-3, random_state=0)
-    evidence = np.empty(len(machine))
-    for fold in range(_FOLDS):
-        own = folds == fold
-        if not own.any():
-            continue
-        regression.fit(grams[~own], machine[~own], sample_weight=weights[~own])
-        evidence[own] = regression.decision_function(grams[own])
-    regression.fit(grams, machine, sample_weight=weights)
+    with row_bar(_FOLDS * len(machine), progress, "n-grams") as update:
+        evidence = _out_of_fold(regression, grams, (machine, weights, folds), update)
+        regression.fit(grams, machine, sample_weight=weights)
     buckets = [rows.buckets[row] for row in examples.rows]
     prompts = None if rows.prompts is None else [rows.prompts[row] for row in examples.rows]
-    matrix = np.column_stack([measured.matrix(examples.texts, buckets, prompts), evidence])
+    with row_bar(len(machine), progress, "features") as update:
+        matrix = np.column_stack([measured.matrix(examples.texts, buckets, prompts, update), evidence])
     matrix[:, np.isnan(matrix).all(axis=0)] = 0.0  # scikit-learn can't bin what is never defined; no tree asks for it
     trees = sklearn["HistGradientBoostingClassifier"](
         max_iter=300,
@@ -343,6 +366,24 @@ def _train(
         likelihood=measured.likelihood,
         threads=measured.threads,
     )
+
+
+def _out_of_fold(
+    regression: Any,
+    columns: Any,
+    rows: tuple[npt.NDArray[np.bool_], npt.NDArray[np.float64], npt.NDArray[np.int64]],
+    update: Callable[[int], object] = lambda rows: None,
+) -> npt.NDArray[np.float64]:
+    """Return the evidence of each example by a regression that has not seen its fold; `rows` has side, weight, fold."""
+    machine, weights, folds = rows
+    found = np.zeros(len(machine))
+    for fold in range(_FOLDS):
+        own = folds == fold
+        if own.any():
+            regression.fit(columns[~own], machine[~own], sample_weight=weights[~own])
+            found[own] = regression.decision_function(columns[own])
+        update(len(machine))
+    return found
 
 
 def _sklearn() -> dict[str, Any]:

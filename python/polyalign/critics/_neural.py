@@ -82,6 +82,7 @@ class NeuralCritic(CalibratedCritic):
         *,
         prompts: Sequence[Any] | None = None,
         groups: Sequence[str] | None = None,
+        cut: Sequence[bool] | None = None,
         objective: Objective = "classification",
         reference: Reference | None = None,
         schema: BucketSchema | None = None,
@@ -115,6 +116,9 @@ class NeuralCritic(CalibratedCritic):
             As texts or message lists; the last message is what is read.
         groups : sequence of str, length n, optional
             Rows of one group are held out together.
+        cut : sequence of bool, length n, optional
+            Whether a limit of tokens has cut the sample: it counts at the human's length alone, so that its end, which
+            tells of the limit, is not learnt.
         objective : {"classification", "paper"}, default "classification"
         reference : Reference, optional
             What the support distance is of; ``"paper"`` needs it.
@@ -165,7 +169,7 @@ class NeuralCritic(CalibratedCritic):
         schema = schema or (BucketSchema() if reference is None else reference.schema)
         for bucket in set(buckets):
             _ids.checked_parts(bucket, axis_names(schema))
-        rows = Rows.of(responses, buckets, samples, prompts, groups)
+        rows = Rows.of(responses, buckets, samples, prompts=prompts, groups=groups, cut=cut)
         known, unseen = rows.split(held_out)
         known.check()
         for module in ("torch", "accelerate"):

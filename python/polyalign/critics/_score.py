@@ -12,7 +12,7 @@ from polyalign._io import bucketed, json_text
 from polyalign._text.words import place
 from polyalign.critics._compare import Comparison, compare
 from polyalign.critics._protocol import ask_both
-from polyalign.critics._train import Humans, Skipped, read_humans, read_samples
+from polyalign.critics._train import Humans, Sampled, Skipped, read_humans, read_samples
 
 if TYPE_CHECKING:
     from polyalign.critics._protocol import Critic
@@ -122,8 +122,8 @@ def compare_files(
     """
     skipped = Skipped()
     reading = bucketed.Reading()
-    sampled = {} if samples is None else read_samples(samples, reading, skipped)
-    aged = {} if older is None else read_samples(older, reading, skipped)
+    sampled = Sampled() if samples is None else read_samples(samples, reading, skipped)
+    aged = Sampled() if older is None else read_samples(older, reading, skipped)
     humans = _Chosen(samples is not None, limit)
     split = split or next((split for split in _SPLITS if _has(records, split)), "train")
     rows = bucketed.open_rows("records", records, split)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,30 +20,32 @@ if TYPE_CHECKING:
 _NOT_LEARNT = ("cut_short", "constant")
 
 
+@dataclass
 class Rows:
     """What people said, and a model to the same prompts."""
 
-    def __init__(
-        self,
-        responses: list[str],
-        buckets: list[str],
-        samples: list[str | None],
-        prompts: list[Any] | None,
-        groups: list[str],
-    ) -> None:
-        self.responses, self.buckets, self.samples = responses, buckets, samples
-        self.prompts, self.groups = prompts, groups
+    responses: list[str]
+    buckets: list[str]
+    samples: list[str | None]
+    prompts: list[Any] | None
+    groups: list[str]
+    cut: list[bool]
+    """Whether a limit of tokens has cut the sample."""
 
     @classmethod
-    def of(cls, responses: Any, buckets: Any, samples: Any, prompts: Any, groups: Any) -> Rows:
+    def of(
+        cls, responses: Any, buckets: Any, samples: Any, *, prompts: Any = None, groups: Any = None, cut: Any = None
+    ) -> Rows:
         given = {"responses": responses, "buckets": buckets, "samples": samples, "prompts": prompts, "groups": groups}
+        given["cut"] = cut
         lengths = {name: len(value) for name, value in given.items() if value is not None}
         if len(set(lengths.values())) > 1:
             told = ", ".join(f"{name} {length:,}" for name, length in lengths.items())
             raise ValueError(f"lengths differ ({told}): give one for each")
         told_groups = [str(at) for at in range(len(responses))] if groups is None else [str(group) for group in groups]
         samples = [sample or None for sample in samples]
-        return cls(list(responses), list(buckets), samples, prompts, told_groups)
+        told_cut = [False] * len(samples) if cut is None else list(map(bool, cut))
+        return cls(list(responses), list(buckets), samples, prompts, told_groups, told_cut)
 
     def split(self, share: float) -> tuple[Rows, Rows]:
         """Part them by the hash of their group: so much goes into the second."""
@@ -57,7 +60,8 @@ class Rows:
         prompts = None if self.prompts is None else [self.prompts[row] for row in at]
         responses, buckets = ([column[row] for row in at] for column in (self.responses, self.buckets))
         samples = [self.samples[row] for row in at]
-        return Rows(responses, buckets, samples, prompts, [self.groups[row] for row in at])
+        groups, cut = [self.groups[row] for row in at], [self.cut[row] for row in at]
+        return Rows(responses, buckets, samples, prompts, groups, cut)
 
     def check(self) -> None:
         samples = sum(sample is not None for sample in self.samples)
@@ -95,7 +99,10 @@ class Examples:
 
 
 def examples_of(rows: Rows, seed: int) -> Examples:
-    """Return both sides: humans, whole and cut to their sample's length; samples likewise, and attacks, half each."""
+    """Return both sides: humans, whole and cut to their sample's length; samples likewise, and attacks, half each.
+
+    A sample that a limit of tokens has cut is there at equal length alone: its end would tell of the limit.
+    """
     found = Examples()
     both = [at for at, sample in enumerate(rows.samples) if sample is not None]
     samples = [rows.samples[at] or "" for at in both]
@@ -104,8 +111,9 @@ def examples_of(rows: Rows, seed: int) -> Examples:
     )
     found.add(enumerate(rows.responses), False, 1.0)
     found.add(zip(both, cut_humans, strict=True), False, 0.5)
-    found.add(zip(both, samples, strict=True), True, 0.5)
-    found.add(zip(both, cut_samples, strict=True), True, 0.5)
+    whole = [(at, sample) for at, sample in zip(both, samples, strict=True) if not rows.cut[at]]
+    found.add(whole, True, 0.5 if whole else 0.0)
+    found.add(zip(both, cut_samples, strict=True), True, 0.5 if whole else 1.0)
     made = list(_attacks(rows, seed))
     for texts in made:
         found.add(enumerate(texts), True, 1.0 / len(made))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from polyalign import _core
 from polyalign._io import bucketed
+from polyalign._io.progress import row_bar
 from polyalign._text.words import counted, place
 from polyalign.buckets import BucketSchema
 from polyalign.critics._calibration import MIN_COUNT
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["support", "lexical", "discriminative", "embedding", "neural", "ensemble"]
 KINDS: tuple[Kind, ...] = ("support", "lexical", "discriminative", "embedding", "neural", "ensemble")
-_LEARNT_OF_SAMPLES = ("discriminative", "neural")
+_LEARNT_OF_SAMPLES, _OF_HUMANS = ("discriminative", "neural"), ("support", "lexical", "embedding")
 #: Groups whose hash is below the first calibrate the ensemble. Below the second the classifier learns by them, below
 #: the third where most rows have samples, which are for other things as well then.
 _CALIBRATED, _LEARNT, _LEARNT_DENSE = 0.1, 0.2, 0.6
@@ -30,7 +31,7 @@ _WITHOUT, _HELD = 5_000, 20_000
 _CHUNK = 10_000
 #: Humans of a bucket that an encoder sees: those that stand for it, and those that calibrate.
 _SAMPLED = 1024
-_HUMAN = ("responses", "buckets", "prompts", "groups", "samples", "ids")
+_HUMAN = ("responses", "buckets", "prompts", "groups", "samples", "cut", "ids")
 _COLUMNS = ("id", "bucket", "prompt", "completion", "group")
 
 
@@ -43,17 +44,19 @@ class Humans:
     prompts: list[Any] = field(default_factory=list)
     groups: list[str] = field(default_factory=list)
     samples: list[str | None] = field(default_factory=list)
+    cut: list[bool] = field(default_factory=list)
     ids: list[str | None] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.responses)
 
-    def add(self, row: dict[str, Any], sample: str | None) -> None:
+    def add(self, row: dict[str, Any], sample: str | None, cut: bool = False) -> None:
         self.responses.append(row["response"])
         self.buckets.append(row["bucket"])
         self.prompts.append(row["prompt"])
         self.groups.append(row["group"])
         self.samples.append(sample)
+        self.cut.append(cut)
         self.ids.append(row["id"])
 
     def taken(self, rows: Sequence[int]) -> Humans:
@@ -99,13 +102,22 @@ class Skipped:
         return "".join(f"; {line}" for line in self.lines())
 
 
-def read_samples(source: Any, reading: bucketed.Reading, skipped: Skipped) -> dict[str, str]:
+class Sampled(dict[str, str]):
+    """A model's responses by their ids."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        #: Those that a limit of tokens has cut.
+        self.cut: set[str] = set()
+
+
+def read_samples(source: Any, reading: bucketed.Reading, skipped: Skipped) -> Sampled:
     """Return a model's first response to each id, without reasoning."""
     samples = bucketed.open_samples(source, reading, None)
     skipped.add_rejects("samples", samples)
     for file in samples.unreadable:
         skipped.add("files of samples unreadable to their end", f"{file['file']}: {file['reason']}")
-    found: dict[str, str] = {}
+    found = Sampled()
     texts = _core.answers([text or "" for text in samples.responses.text.to_pylist()])
     for at, (identity, text) in enumerate(zip(samples.ids.to_pylist(), texts, strict=True)):
         if not text.strip():
@@ -114,30 +126,35 @@ def read_samples(source: Any, reading: bucketed.Reading, skipped: Skipped) -> di
             skipped.add("further samples of the same id", place(samples.place(at)))
         elif identity is not None:
             found[identity] = text
+            if samples.cut[at]:
+                found.cut.add(identity)
     return found
 
 
 def read_humans(
     rows: bucketed.Rows,
-    samples: dict[str, str],
+    samples: Sampled,
     keep: Callable[[dict[str, Any], bool], Humans | None],
     skipped: Skipped,
+    progress: bool = False,
 ) -> set[str]:
     """Hand each human response to the set that `keep` names; return the ids met that have a sample."""
     rows.require("records", "id", "bucket", "prompt", "completion", hint="; polyalign bucket makes them")
     met = set()
-    for name, first, batch in rows.batches(_COLUMNS):
-        for at, row in enumerate(_rows(batch)):
-            identity = row["id"]
-            sample = samples.get(identity)
-            if sample is not None:
-                met.add(identity)
-            if not row["response"].strip() or not row["bucket"]:
-                skipped.add("records without a response or a bucket", f"{name}, row {first + at}")
-                continue
-            into = keep(row, sample is not None)
-            if into is not None:
-                into.add(row, sample)
+    with row_bar(rows.count, progress, "rows") as update:
+        for name, first, batch in rows.batches(_COLUMNS):
+            for at, row in enumerate(_rows(batch)):
+                identity = row["id"]
+                sample = samples.get(identity)
+                if sample is not None:
+                    met.add(identity)
+                if not row["response"].strip() or not row["bucket"]:
+                    skipped.add("records without a response or a bucket", f"{name}, row {first + at}")
+                    continue
+                into = keep(row, sample is not None)
+                if into is not None:
+                    into.add(row, sample, identity in samples.cut)
+            update(len(batch))
     return met
 
 
@@ -178,9 +195,12 @@ def train(
     reference: Reference | None = None,
     reading: bucketed.Reading | None = None,
     encoder: Any = None,
+    train_encoder: bool | int = False,
+    checkpoint: Any = None,
     max_humans: int = 20_000,
     seed: int = 0,
     threads: int | None = None,
+    progress: bool = False,
 ) -> tuple[Any, dict[str, Any]]:
     """Train a critic on a bucketed corpus.
 
@@ -202,79 +222,111 @@ def train(
         How samples are read.
     encoder : optional
         Of ``"embedding"`` and ``"neural"``: a folder, a name on the hub, or a function of texts.
+    train_encoder, checkpoint : optional
+        As of :meth:`NeuralCritic.train`.
     max_humans : int, default 20,000
         At most so many rows with a sample are for the classifier, and 5,000 others.
     seed : int, default 0
     threads : int, optional
+    progress : bool, default False
+        Show how far each step is, where standard error is a terminal.
 
     Returns
     -------
     (Critic, dict)
-        The critic, and what it was made of: rows by their use, and what was not used.
+        The critic, and what it was made of: rows by their use, what was not used, and what to know of it.
 
     Raises
     ------
     ValueError
         Samples of other ids than the records'; fewer than 20 humans or samples; a reference of other buckets.
     """
-    if kind not in KINDS:
-        raise ValueError(f"kind is {kind!r}: it must be one of {', '.join(KINDS)}")
+    learns = train_encoder is not False or checkpoint is not None
+    _check_asked(kind, has_samples=samples is not None, has_encoder=encoder is not None, learns=learns)
     rows = bucketed.open_rows("records", records)
     schema = rows.bucketed.schema if rows.bucketed else None
     if reference is not None and rows.bucketed is not None:
         rows.bucketed.check_fits(reference)
-    if encoder is not None and kind not in ("embedding", "neural"):
-        raise ValueError(f"a critic of the kind {kind} has no encoder (--encoder): leave it out")
+    notes: list[str] = []
+    if samples is not None and kind in _OF_HUMANS:
+        notes.append(f"the samples are not used: a {kind} critic is made of humans alone")
+        samples = None
     if kind == "support":
-        reference = reference or _reference(rows, schema, lambda group: True, threads)
-        return SupportCritic(reference), {"rows": {"reference": reference.rows}, "skipped": []}
-    if kind in _LEARNT_OF_SAMPLES and samples is None:
-        raise ValueError(f"a {kind} critic tells humans from a model: give samples of one (--samples)")
-    if encoder is None and kind in ("embedding", "neural"):
-        raise ValueError(f"a critic of the kind {kind} needs an encoder (--encoder)")
+        reference = reference or _reference(rows, schema, lambda group: True, threads, progress)
+        return SupportCritic(reference), {"rows": {"reference": reference.rows}, "skipped": [], "notes": notes}
     if kind == "embedding":
-        return _embedding(rows, schema, encoder, threads)
-    skipped = Skipped()
-    sampled = {} if samples is None else read_samples(samples, reading or bucketed.Reading(threads=threads), skipped)
+        made, told = _embedding(rows, schema, encoder, threads, progress)
+        return made, {**told, "notes": notes}
+    skipped, sampled = Skipped(), Sampled()
+    if samples is not None:
+        sampled = read_samples(samples, reading or bucketed.Reading(threads=threads), skipped)
     dense = rows.count is not None and 2 * len(sampled) > rows.count
     parts = _Parts(max_humans, whole=kind == "lexical", dense=dense)
-    met = read_humans(rows, sampled, parts.keep, skipped)
-    if samples is not None and len(met) < MIN_COUNT:
-        raise ValueError(
-            f"{counted(len(met), 'sample')} of {len(sampled):,} with the id of a record, {MIN_COUNT} at least are "
-            f"needed: are they answers to these records?{skipped}"
-        )
-    skipped.add_unmet("samples", sampled, met)
+    met = read_humans(rows, sampled, parts.keep, skipped, progress)
+    if samples is not None:
+        _check_met(sampled, met, skipped, notes)
     schema = schema or (reference.schema if reference is not None else BucketSchema())
+    known = parts["samples"] + parts["without"]
+    learnt: dict[str, Any] = {
+        "prompts": known.prompts,
+        "groups": known.groups,
+        "cut": known.cut,
+        "reference": reference,
+        "schema": schema,
+        "seed": seed,
+        "progress": progress,
+    }
     if kind == "neural":
-        return _neural(parts["samples"] + parts["without"], encoder, reference, schema, seed), {
-            "rows": {name: count for name, count in parts.told().items() if name != "calibration"},
-            "skipped": skipped.lines(),
-        }
-    lexical = _lexical(rows, schema, parts.is_rest, threads)
-    told: dict[str, Any] = {"rows": parts.told_with(lexical.rows), "skipped": skipped.lines()}
+        from polyalign.critics._neural import NeuralCritic
+
+        learnt |= {"train_encoder": train_encoder, "checkpoint": checkpoint}
+        neural = NeuralCritic.train(known.responses, known.buckets, known.samples, encoder, **learnt)
+        used = {name: count for name, count in parts.told().items() if name != "calibration"}
+        return neural, {"rows": used, "skipped": skipped.lines(), "notes": notes}
+    lexical = _lexical(rows, schema, parts.is_rest, threads, progress)
+    told = {"rows": parts.told_with(lexical.rows), "skipped": skipped.lines(), "notes": notes}
     if kind == "lexical":
         return lexical, told
-    reference = reference or _reference(rows, schema, parts.is_not_held, threads)
-    critics: dict[str, Any] = {"support": SupportCritic(reference), "lexical": lexical}
+    learnt["reference"] = reference or _reference(rows, schema, parts.is_not_held, threads, progress)
+    critics: dict[str, Any] = {"support": SupportCritic(learnt["reference"]), "lexical": lexical}
     if sampled:
-        known = parts["samples"] + parts["without"]
         critics["discriminative"] = DiscriminativeCritic.train(
-            known.responses,
-            known.buckets,
-            known.samples,
-            prompts=known.prompts,
-            groups=known.groups,
-            reference=reference,
-            lexical=lexical,
-            schema=schema,
-            seed=seed,
-            threads=threads,
+            known.responses, known.buckets, known.samples, lexical=lexical, threads=threads, **learnt
         )
     if kind == "discriminative":
         return critics["discriminative"], told
     held = parts["held"]
     return EnsembleCritic(critics, schema=schema).calibrate(held.responses, held.buckets, prompts=held.prompts), told
+
+
+def _check_asked(kind: str, *, has_samples: bool, has_encoder: bool, learns: bool) -> None:
+    """Refuse what does not go together."""
+    if kind not in KINDS:
+        raise ValueError(f"kind is {kind!r}: it must be one of {', '.join(KINDS)}")
+    if has_encoder and kind not in ("embedding", "neural"):
+        raise ValueError(f"a critic of the kind {kind} has no encoder (--encoder): leave it out")
+    if learns and kind != "neural":
+        raise ValueError(f"a critic of the kind {kind} has no encoder that learns (--train-encoder, --checkpoint)")
+    if not has_samples and kind in _LEARNT_OF_SAMPLES:
+        raise ValueError(f"a {kind} critic tells humans from a model: give samples of one (--samples)")
+    if not has_encoder and kind in ("embedding", "neural"):
+        raise ValueError(f"a critic of the kind {kind} needs an encoder (--encoder)")
+
+
+def _check_met(sampled: Sampled, met: set[str], skipped: Skipped, notes: list[str]) -> None:
+    """Refuse samples of other records; add what is to be said of these."""
+    if len(met) < MIN_COUNT:
+        raise ValueError(
+            f"{counted(len(met), 'sample')} of {len(sampled):,} with the id of a record, {MIN_COUNT} at least are "
+            f"needed: are they answers to these records?{skipped}"
+        )
+    skipped.add_unmet("samples", sampled, met)
+    limited = len(met & sampled.cut)
+    if limited:
+        notes.append(
+            f"{limited:,} of {counted(len(met), 'sample')} end at a limit of tokens (finish: length): learnt at the "
+            "human's length alone, as their ends tell of the limit; polyalign generate --max-new-tokens raises it"
+        )
 
 
 class _Parts:
@@ -339,14 +391,17 @@ class _Parts:
         return {**found, "for nothing": unused} if unused else found
 
 
-def _lexical(rows: bucketed.Rows, schema: BucketSchema, is_rest: Callable[[str], bool], threads: int | None) -> Any:
+def _lexical(
+    rows: bucketed.Rows, schema: BucketSchema, is_rest: Callable[[str], bool], threads: int | None, progress: bool
+) -> Any:
     from polyalign.critics._lexical import LexicalCritic
 
-    return LexicalCritic.build(_tables(rows, is_rest), schema=schema, threads=threads)
+    with row_bar(rows.count, progress, "lexical") as update:
+        return LexicalCritic.build(_tables(rows, is_rest, update), schema=schema, threads=threads)
 
 
 def _embedding(
-    rows: bucketed.Rows, schema: BucketSchema | None, encoder: Any, threads: int | None
+    rows: bucketed.Rows, schema: BucketSchema | None, encoder: Any, threads: int | None, progress: bool
 ) -> tuple[Any, dict[str, Any]]:
     from polyalign.critics._embedding import EmbeddingCritic
     from polyalign.critics._sample import SupportSample
@@ -360,38 +415,28 @@ def _embedding(
             humans = Humans()
         return humans
 
-    read_humans(rows, {}, keep, skipped)
+    read_humans(rows, Sampled(), keep, skipped, progress)
     sample.add(humans.responses, humans.buckets, humans.prompts)
     made = EmbeddingCritic.of_sample(sample, encoder, schema=schema, threads=threads)
     return made, {"rows": {"humans": sum(sample.counts.values())}, "skipped": skipped.lines()}
 
 
-def _neural(humans: Humans, encoder: Any, reference: Any, schema: BucketSchema, seed: int) -> Any:
-    from polyalign.critics._neural import NeuralCritic
-
-    return NeuralCritic.train(
-        humans.responses,
-        humans.buckets,
-        humans.samples,
-        encoder,
-        prompts=humans.prompts,
-        groups=humans.groups,
-        reference=reference,
-        schema=schema,
-        seed=seed,
-    )
-
-
 def _reference(
-    rows: bucketed.Rows, schema: BucketSchema | None, is_rest: Callable[[str], bool], threads: int | None
+    rows: bucketed.Rows,
+    schema: BucketSchema | None,
+    is_rest: Callable[[str], bool],
+    threads: int | None,
+    progress: bool,
 ) -> Reference:
     from polyalign.reference import Reference
 
-    return Reference.build(_tables(rows, is_rest), schema=schema, threads=threads)
+    with row_bar(rows.count, progress, "reference") as update:
+        return Reference.build(_tables(rows, is_rest, update), schema=schema, threads=threads)
 
 
-def _tables(rows: bucketed.Rows, is_rest: Callable[[str], bool]) -> Iterable[Any]:
+def _tables(rows: bucketed.Rows, is_rest: Callable[[str], bool], update: Callable[[int], object]) -> Iterable[Any]:
     pa = bucketed.arrow()
     for _, _, batch in rows.batches(_COLUMNS):
         keep = pa.array(list(map(is_rest, _groups(batch))), pa.bool_())
         yield pa.Table.from_batches([batch]).filter(keep).select(["bucket", "prompt", "completion"])
+        update(len(batch))
