@@ -101,7 +101,8 @@ class NeuralCritic(CalibratedCritic):
         """Train one, and calibrate it with humans that it has not seen.
 
         Where ``accelerate launch`` or ``torchrun`` starts several processes, each calls this with the same rows, has
-        its part of every batch, and returns the same critic. One process gives the same bytes every time.
+        its part of every batch, and returns the same critic, which the first one saves. One process gives the same
+        bytes every time.
 
         Parameters
         ----------
