@@ -1,7 +1,9 @@
 """Responses a second of `polyalign.lm_features` beside one response at a time, from whole matrices of logits.
 
     python benches/lm_features.py MODEL BUCKETED [--rows 64] [--buckets "en|*"] [--device cpu] [--dtype float32]
+        [--answers 8]
 
+With `--answers` so many responses to each prompt, those of the rows after it with its own, as samples or attacks are.
 Both see the same tokens: each response after its prompt in the chat template, and without. The largest difference of a
 sum of log-probabilities is said beside the times; on a CPU these are of its cores, which others don't shorten.
 """
@@ -67,6 +69,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=64)
     parser.add_argument("--buckets", nargs="*", default=[])
     parser.add_argument("--batch-tokens", type=int)
+    parser.add_argument("--answers", type=int, default=1)
     parser.add_argument("--dtype", default="auto")
     parser.add_argument("--device")
     given = parser.parse_args()
@@ -75,7 +78,9 @@ def main() -> None:
     rows = list(source.read(chosen, ["completion"]))
     texts = [row.columns["completion"][0]["content"] for row in rows]
     engine = TransformersEngine(given.model, dtype=given.dtype, device=given.device)
-    print(json.dumps(measure(engine, texts, [messages_of(row.prompt) for row in rows], given.batch_tokens), indent=2))
+    prompts = [messages_of(row.prompt) for row in rows]
+    both = [(texts[(at + other) % len(rows)], prompts[at]) for at in range(len(rows)) for other in range(given.answers)]
+    print(json.dumps(measure(engine, *map(list, zip(*both, strict=True)), given.batch_tokens), indent=2))
 
 
 if __name__ == "__main__":
