@@ -22,7 +22,7 @@ pytest.importorskip("trl")
 import polyalign  # noqa: E402
 import tiny  # noqa: E402
 from polyalign import Reference, cli, features  # noqa: E402
-from polyalign.critics import SupportCritic, load  # noqa: E402
+from polyalign.critics import EnsembleCritic, SupportCritic, load  # noqa: E402
 from polyalign.lm import GROUP, LanguageModel, lm_features  # noqa: E402
 from test_reference_hostile import joined, parts  # noqa: E402
 
@@ -301,6 +301,16 @@ def test_a_critic_counts_them(built: Reference, folder: Path, tmp_path: Path) ->
         manifest.write_text(json.dumps({**told, "settings": {**told["settings"], "lm": wrong}}))
         with pytest.raises(ValueError, match="a language model that can't be"):
             load(tmp_path / "critic")
+
+
+@pytest.mark.filterwarnings("ignore:the reference has features")
+def test_critics_of_an_ensemble_ask_each_in_its_way(built: Reference, folder: Path) -> None:
+    critics = {"blind": SupportCritic(built), "with": SupportCritic(built, lm=folder), "again": SupportCritic(built)}
+    asked, prompts = ["yes no tea", "rain rain rain", "sun", "a big dog"], ["cat", "no", "x", None]
+    found = EnsembleCritic(critics).percentiles(asked, [EN] * 4, prompts)
+    for name, critic in critics.items():
+        assert found[name].tobytes() == critic.percentile(asked, [EN] * 4, prompts).tobytes(), name
+    assert found["with"].tobytes() != found["blind"].tobytes()
 
 
 @pytest.mark.filterwarnings("ignore:the reference has features")

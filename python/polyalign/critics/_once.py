@@ -50,7 +50,7 @@ class Once:
         """Return what a distance depends on; the number of threads is not of it."""
         from polyalign.reference._inputs import SUPPORT
 
-        return tuple(settings.get("support", SUPPORT)), settings.get("min_count", 20)
+        return tuple(settings.get("support", SUPPORT)), settings.get("min_count", 20), settings.get("lm")
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._reference, name)
