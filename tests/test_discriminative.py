@@ -216,6 +216,53 @@ def test_the_end_of_a_sample_that_a_limit_cut_is_not_learnt() -> None:
         assert weights[sides].sum() == pytest.approx(weights[~sides].sum())
 
 
+def test_an_encoder_may_have_its_say(tmp_path: Path) -> None:
+    """It reads what nothing else does; it is known again, by its name or by what it gives."""
+
+    class Codes:
+        """An encoder that knows who has written a text; it counts what it was asked."""
+
+        def __init__(self, shift: float = 0.0) -> None:
+            self.shift, self.texts = shift, 0
+
+        def __call__(self, texts: list[str]) -> np.ndarray:
+            self.texts += len(texts)
+            return np.array([[1, self.shift + 3.0 * (text in by_people)] for text in texts], dtype=np.float32)
+
+    words = [f"{a} {b} {c}." for a in "It That This".split() for b in "is was".split() for c in _SUBJECTS * 4]
+    humans = [f"{word} {at}" for at, word in enumerate(words)]
+    samples = [f"{word} {at + 1000}" for at, word in enumerate(words)]
+    by_people = {*humans, "It is a thing. 7."}
+    buckets, asked = [EN] * len(humans), ["It is a thing. 7.", "It is a thing. 8."]
+    given: dict[str, Any] = {"seed": 0, "threads": 1, "held_out": 0.3}
+    blind = DiscriminativeCritic.train(humans, buckets, samples, **given).score(asked, [EN] * 2)
+    first, again = Codes(), Codes()
+    made = DiscriminativeCritic.train(humans, buckets, samples, encoder=first, cache=tmp_path / "cache", **given)
+    scores = made.score(asked, [EN] * 2)
+    assert scores[1] - scores[0] > 1 + blind[1] - blind[0]
+    DiscriminativeCritic.train(humans, buckets, samples, encoder=again, cache=tmp_path / "cache", **given)
+    assert again.texts < 5 < first.texts
+    made.save(tmp_path / "critic")
+    loaded = DiscriminativeCritic.load(tmp_path / "critic", encoder=Codes())
+    assert loaded.score(asked, [EN] * 2).tobytes() == scores.tobytes()
+    loaded.save(tmp_path / "copy")
+    assert (tmp_path / "copy" / "manifest.json").read_bytes() == (tmp_path / "critic" / "manifest.json").read_bytes()
+    with pytest.raises(ValueError, match="which is not saved"):
+        load(tmp_path / "critic").score(asked, [EN] * 2)
+    with pytest.raises(ValueError, match="is another than the one"):
+        DiscriminativeCritic.load(tmp_path / "critic", encoder=Codes(5.0)).score(asked, [EN] * 2)
+    manifest = json.loads((tmp_path / "copy" / "manifest.json").read_text())
+    manifest["settings"]["encoder"]["bias"] = None
+    (tmp_path / "copy" / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ValueError, match="an encoder that can't be"):
+        load(tmp_path / "copy")
+    # With prompts, what a response has in common with its own.
+    prompts = [f"What about {at}?" for at in range(len(humans))]
+    knowing = DiscriminativeCritic.train(humans, buckets, samples, prompts=prompts, encoder=Codes(), **given)
+    assert not np.isnan(knowing.score(asked, [EN] * 2)).any()
+    assert not np.isnan(knowing.score(asked, [EN] * 2, ["Why?", None])).any()
+
+
 # ------------------------------------------------------------------------------------------------- ensembles
 
 

@@ -100,7 +100,8 @@ def _one_line_warnings() -> Iterator[None]:
     "--encoder",
     panel=REFERENCE,
     metavar="NAME",
-    help="Of embedding and neural: a folder, or an encoder on the hub, whose last hidden state is averaged.",
+    help="A folder, or an encoder on the hub, whose last hidden state is averaged. embedding and neural need one; "
+    "discriminative and ensemble take one.",
 )
 @option(
     "--train-encoder",

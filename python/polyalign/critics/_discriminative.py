@@ -15,6 +15,8 @@ from polyalign.buckets import BucketSchema
 from polyalign.buckets._schema import axis_names
 from polyalign.critics import _saved, attacks
 from polyalign.critics._calibration import CalibratedCritic, Calibration, keys_of
+from polyalign.critics._embedded import Embedded
+from polyalign.critics._embedded import from_saved as embedded_from_saved
 from polyalign.critics._likelihood import NAMES as LIKELIHOOD_NAMES
 from polyalign.critics._likelihood import Likelihood
 from polyalign.critics._likelihood import from_saved as likelihood_from_saved
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 _MOST_CHARACTERS, _BITS = 4, 18
 _FOLDS = 5
+#: Vectors have length 1, so that weights must be large.
+_EMBEDDED_C = 100.0
 # Texts are scored so many at a time.
 _CHUNK = 20_000
 _NODES = ("roots", "column", "threshold", "missing_left", "left", "right", "value")
@@ -38,7 +42,8 @@ class DiscriminativeCritic(CalibratedCritic):
     """A classifier of human against machine as a critic: −ln of the probability that a person wrote the response.
 
     Boosted trees over the features of a response (with its prompt), its support distance and lexical surprisals where a
-    reference and a lexical critic are given, and the evidence of a logistic regression on hashed character n-grams.
+    reference and a lexical critic are given, and the evidence of a logistic regression on hashed character n-grams; of
+    another on an encoder's vectors, where one is given.
     Trained by :meth:`train`, with scikit-learn; it scores without.
 
     Examples
@@ -68,12 +73,14 @@ class DiscriminativeCritic(CalibratedCritic):
         reference: Reference | None = None,
         lexical: Any = None,
         likelihood: Likelihood | None = None,
+        embedded: Embedded | None = None,
         calibration: Calibration | None = None,
         threads: int | None = None,
     ) -> None:
         self.schema = schema
         self.reference, self.lexical, self.likelihood = reference, lexical, likelihood
         self.calibration = calibration
+        self._embedded = embedded
         self.provenance = dict(provenance)
         self._weights, self._bias = weights, bias
         self._nodes, self._base = nodes, base
@@ -93,6 +100,8 @@ class DiscriminativeCritic(CalibratedCritic):
         reference: Reference | None = None,
         lexical: Any = None,
         likelihood: str | Likelihood | None = None,
+        encoder: Any = None,
+        cache: str | os.PathLike[str] | None = None,
         schema: BucketSchema | None = None,
         held_out: float = 0.25,
         seed: int = 0,
@@ -124,6 +133,10 @@ class DiscriminativeCritic(CalibratedCritic):
         likelihood : str or Likelihood, optional
             A causal language model, by its folder or its name on the hub: how likely it finds a response, with its
             prompt and without. It reads all examples, some ten for each row.
+        encoder : str or callable, optional
+            As of :class:`EmbeddingCritic`, frozen: it reads all examples, and prompts where there are prompts.
+        cache : str or PathLike, optional
+            A folder in which its vectors are kept: an interrupted run goes on with those that there are.
         schema : BucketSchema, optional
             What the buckets are. Default: the reference's, else ``BucketSchema()``.
         held_out : float, default .25
@@ -147,6 +160,8 @@ class DiscriminativeCritic(CalibratedCritic):
         if isinstance(likelihood, (str, os.PathLike)):
             likelihood = Likelihood(os.fspath(likelihood))
         measured = _Measured(reference, lexical, likelihood, threads)
+        if encoder is not None:
+            measured.embedded = Embedded(encoder, with_prompts=rows.prompts is not None, cache=cache)
         critic = _train(cls, known, measured, schema, seed=seed, progress=progress)
         return critic.calibrate(unseen.responses, unseen.buckets, prompts=unseen.prompts)
 
@@ -160,8 +175,10 @@ class DiscriminativeCritic(CalibratedCritic):
         for start in range(0, len(responses), _CHUNK):
             part = slice(start, start + _CHUNK)
             matrix = self._measured().matrix(responses[part], named[part], asked and asked[part])
-            evidence = self.evidence(responses[part])
-            margins = _core.tree_scores(np.column_stack([matrix, evidence]), self._nodes, self._threads)
+            columns: list[npt.NDArray[Any]] = [matrix, self.evidence(responses[part])]
+            if self._embedded is not None:
+                columns.append(self._embedded.evidence(responses[part], asked and asked[part]))
+            margins = _core.tree_scores(np.column_stack(columns), self._nodes, self._threads)
             found[part] = np.logaddexp(0.0, margins + self._base)
         axes = axis_names(self.schema)
         broken = [bucket.count("|") + 1 != len(axes) for bucket in named]
@@ -175,7 +192,7 @@ class DiscriminativeCritic(CalibratedCritic):
         )
 
     def save(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-        """Save it as a folder.
+        """Save it as a folder; of an encoder its name and revision, of a function nothing but what it is called.
 
         Raises
         ------
@@ -195,7 +212,10 @@ class DiscriminativeCritic(CalibratedCritic):
             parts["lexical"] = self.lexical
         if self.likelihood is not None:
             tensors["likelihood"] = self.likelihood.probe
+        if self._embedded is not None:
+            tensors |= self._embedded.tensors()
         settings = {
+            "encoder": None if self._embedded is None else self._embedded.settings(),
             "likelihood": None if self.likelihood is None else self.likelihood.told,
             "bias": self._bias,
             "base": self._base,
@@ -207,7 +227,24 @@ class DiscriminativeCritic(CalibratedCritic):
         _saved.write(folder, "discriminative", self.schema, settings, tensors, overwrite=overwrite, parts=parts)
 
     @classmethod
-    def from_saved(cls, saved: _saved.Saved) -> DiscriminativeCritic:
+    def load(cls, folder: str | os.PathLike[str], *, encoder: Any = None) -> DiscriminativeCritic:
+        """Load one that was saved.
+
+        Parameters
+        ----------
+        folder : str or PathLike
+        encoder : optional
+            In the place of the one that it names; needed where that was a function.
+
+        Raises
+        ------
+        FileNotFoundError, ValueError
+            There is none, or it is of another kind, or damaged.
+        """
+        return cls.from_saved(_saved.read(folder, "discriminative"), encoder=encoder)
+
+    @classmethod
+    def from_saved(cls, saved: _saved.Saved, *, encoder: Any = None) -> DiscriminativeCritic:
         """Take what was saved; ``ValueError`` where it is damaged or measured otherwise today."""
         from polyalign.reference import Reference
 
@@ -217,6 +254,8 @@ class DiscriminativeCritic(CalibratedCritic):
         if saved.setting("lexical", bool):
             lexical = _saved.load(saved.folder / "lexical")
         told = saved.setting("likelihood", dict, type(None))
+        # Those saved before there were encoders do not speak of one.
+        named = saved.setting("encoder", dict, type(None)) if "encoder" in saved.settings else None
         nodes = tuple(
             saved.tensor(f"trees/{name}", dtype, (None,)) for name, dtype in zip(_NODES, _NODE_TYPES, strict=True)
         )
@@ -232,6 +271,7 @@ class DiscriminativeCritic(CalibratedCritic):
             reference=reference,
             lexical=lexical,
             likelihood=None if told is None else likelihood_from_saved(saved, told),
+            embedded=None if named is None else embedded_from_saved(saved, named, encoder),
         )
         calibration = Calibration.from_tensors(saved.tensors, axes, str(saved.folder))
         critic.calibration = calibration if len(calibration) else None
@@ -239,7 +279,7 @@ class DiscriminativeCritic(CalibratedCritic):
         if saved.setting("columns", list) != names:
             raise ValueError(f"{saved.folder}: trained on other features than this polyalign measures; train anew")
         try:
-            _core.tree_scores(np.zeros((1, len(names) + 1)), nodes, 1)
+            _core.tree_scores(np.zeros((1, len(names) + (1 if named is None else 2))), nodes, 1)
         except ValueError as error:
             raise ValueError(f"{saved.folder}: {error}; it is damaged: train anew") from None
         return critic
@@ -265,6 +305,8 @@ class _Measured:
         self, reference: Reference | None, lexical: Any, likelihood: Likelihood | None, threads: int | None
     ) -> None:
         self.reference, self.lexical, self.likelihood, self.threads = reference, lexical, likelihood, threads
+        #: What has its say in training as evidence, as characters have.
+        self.embedded: Embedded | None = None
 
     def names(self) -> list[str]:
         names = [feature.name for feature in features.registry()]
@@ -332,6 +374,10 @@ def _train(
     prompts = None if rows.prompts is None else [rows.prompts[row] for row in examples.rows]
     with row_bar(len(machine), progress, "features") as update:
         matrix = np.column_stack([measured.matrix(examples.texts, buckets, prompts, update), evidence])
+    if measured.embedded is not None:
+        rows_of = (machine, weights, folds)
+        evidence = _embed(measured.embedded, sklearn, rows_of, (examples.texts, prompts), progress)
+        matrix = np.column_stack([matrix, evidence])
     matrix[:, np.isnan(matrix).all(axis=0)] = 0.0  # scikit-learn can't bin what is never defined; no tree asks for it
     trees = sklearn["HistGradientBoostingClassifier"](
         max_iter=300,
@@ -364,8 +410,28 @@ def _train(
         reference=measured.reference,
         lexical=measured.lexical,
         likelihood=measured.likelihood,
+        embedded=measured.embedded,
         threads=measured.threads,
     )
+
+
+def _embed(
+    embedded: Embedded,
+    sklearn: dict[str, Any],
+    rows: tuple[npt.NDArray[np.bool_], npt.NDArray[np.float64], npt.NDArray[np.int64]],
+    texts: tuple[Sequence[str], Sequence[Any] | None],
+    progress: bool,
+) -> npt.NDArray[np.float64]:
+    """Learn the weights of an encoder's vectors; return the evidence of each example by others'."""
+    machine, weights, _ = rows
+    with row_bar(len(machine) * (1 + embedded.with_prompts), progress, "encoder") as update:
+        columns = embedded.columns(*texts, update)
+    regression = sklearn["LogisticRegression"](C=_EMBEDDED_C, max_iter=200, tol=1e-3, random_state=0)
+    found = _out_of_fold(regression, columns, rows)
+    regression.fit(columns, machine, sample_weight=weights)
+    embedded.weights = regression.coef_[0].astype(np.float32)
+    embedded.bias = float(regression.intercept_[0])
+    return found
 
 
 def _out_of_fold(

@@ -221,7 +221,8 @@ def train(
     reading : Reading, optional
         How samples are read.
     encoder : optional
-        Of ``"embedding"`` and ``"neural"``: a folder, a name on the hub, or a function of texts.
+        A folder, a name on the hub, or a function of texts: needed by ``"embedding"`` and ``"neural"``; in
+        ``"discriminative"`` and ``"ensemble"`` it has its say beside features and characters.
     train_encoder, checkpoint : optional
         As of :meth:`NeuralCritic.train`.
     max_humans : int, default 20,000
@@ -291,7 +292,7 @@ def train(
     critics: dict[str, Any] = {"support": SupportCritic(learnt["reference"]), "lexical": lexical}
     if sampled:
         critics["discriminative"] = DiscriminativeCritic.train(
-            known.responses, known.buckets, known.samples, lexical=lexical, threads=threads, **learnt
+            known.responses, known.buckets, known.samples, lexical=lexical, encoder=encoder, threads=threads, **learnt
         )
     if kind == "discriminative":
         return critics["discriminative"], told
@@ -303,7 +304,7 @@ def _check_asked(kind: str, *, has_samples: bool, has_encoder: bool, learns: boo
     """Refuse what does not go together."""
     if kind not in KINDS:
         raise ValueError(f"kind is {kind!r}: it must be one of {', '.join(KINDS)}")
-    if has_encoder and kind not in ("embedding", "neural"):
+    if has_encoder and kind in ("support", "lexical"):
         raise ValueError(f"a critic of the kind {kind} has no encoder (--encoder): leave it out")
     if learns and kind != "neural":
         raise ValueError(f"a critic of the kind {kind} has no encoder that learns (--train-encoder, --checkpoint)")
