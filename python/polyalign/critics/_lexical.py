@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from polyalign import _core
@@ -16,12 +16,12 @@ from polyalign.buckets._fields import OnProgress, Shape, field_spec, source_labe
 from polyalign.buckets._schema import axis_names
 from polyalign.critics import _saved
 from polyalign.reference._inputs import (
-    as_path,
     at_least_0,
     check_used,
     count_tables,
     is_table,
-    peek,
+    job_of_files,
+    opened,
     warn_of_rejects,
     with_progress,
 )
@@ -128,23 +128,19 @@ class LexicalCritic:
         ValueError
             Inputs that don't go together, nothing that could be used, or more different words than there is room for.
         """
-        if is_table(inputs) or isinstance(inputs, (str, os.PathLike)):
-            inputs = [inputs]
-        first, rest = peek(inputs)
-        if is_table(first) or (first is None and isinstance(inputs, Iterator)):
-            spec = field_spec(None, shape, fields or {}, keep_thinking, roles)
-            return cls._from_tables(rest, _given(schema, bits, sources, sample_size), spec, threads)
-        from polyalign._io.sources import local_inputs
-
-        job = {
-            **_given(schema, bits, sources, sample_size),
-            "inputs": local_inputs([as_path(path) for path in rest]),
-            "fields": field_spec(None, shape, fields or {}, keep_thinking, roles),
-            "bucket_field": bucket_field,
-            "max_record_bytes": max_record_bytes,
-            "threads": threads or 0,
-            "limit": limit,
-        }
+        given = _given(schema, bits, sources, sample_size)
+        spec = field_spec(None, shape, fields or {}, keep_thinking, roles)
+        found, are_tables = opened(inputs)
+        if are_tables:
+            return cls._from_tables(found, given, spec, threads)
+        job = given | job_of_files(
+            found,
+            fields=spec,
+            bucket_field=bucket_field,
+            max_record_bytes=max_record_bytes,
+            threads=threads,
+            limit=limit,
+        )
         core, told = with_progress(
             lambda on_progress: _core.Lexical.build(json_text.one_line(job), on_progress), progress
         )

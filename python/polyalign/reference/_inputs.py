@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal
@@ -40,6 +40,36 @@ def peek(items: Iterable[Any]) -> tuple[Any, Iterable[Any]]:
     iterator = iter(items)
     first = list(islice(iterator, 1))
     return (first[0] if first else None), chain(first, iterator)
+
+
+def opened(inputs: Any) -> tuple[Iterable[Any], bool]:
+    """Return inputs, and whether they are tables, which are taken one by one: they may come from far and be large."""
+    if is_table(inputs) or isinstance(inputs, (str, os.PathLike)):
+        inputs = [inputs]
+    first, rest = peek(inputs)
+    return rest, is_table(first) or (first is None and isinstance(inputs, Iterator))
+
+
+def job_of_files(
+    inputs: Iterable[Any],
+    *,
+    fields: dict[str, Any],
+    bucket_field: str | None,
+    max_record_bytes: int,
+    threads: int | None,
+    limit: int | None,
+) -> dict[str, Any]:
+    """Return how files are read, as the engine takes it."""
+    from polyalign._io.sources import local_inputs
+
+    return {
+        "inputs": local_inputs([as_path(path) for path in inputs]),
+        "fields": fields,
+        "bucket_field": bucket_field,
+        "max_record_bytes": max_record_bytes,
+        "threads": threads or 0,
+        "limit": limit,
+    }
 
 
 def mixed(item: Any) -> str:

@@ -6,7 +6,7 @@ import json
 import math
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,6 @@ from polyalign.reference._explanation import Explanation, Outside, Resolved
 from polyalign.reference._inputs import (
     SUPPORT,
     Variant,
-    as_path,
     as_paths,
     as_query,
     at_least_0,
@@ -29,7 +28,8 @@ from polyalign.reference._inputs import (
     count_tables,
     counted_under,
     is_table,
-    peek,
+    job_of_files,
+    opened,
     warn_of_rejects,
     with_progress,
 )
@@ -148,13 +148,12 @@ class Reference:
             if told := _lm.said(tally["lm"]):
                 warnings.warn(f"of the language model not all is known: {'; '.join(told)}", stacklevel=2)
             return made
-        # Tables are taken one by one, as they may come from far and be large.
-        first, rest = peek(inputs)
-        if is_table(first) or (first is None and isinstance(inputs, Iterator)):
+        found, are_tables = opened(inputs)
+        if are_tables:
             given = counted_under(schema or BucketSchema(), sources, variant, sample_size)
-            return cls._from_tables(rest, given, field_spec(None, shape, fields or {}, keep_thinking, roles), threads)
+            return cls._from_tables(found, given, field_spec(None, shape, fields or {}, keep_thinking, roles), threads)
         reference, tally = build_files(
-            rest,
+            found,
             schema=schema,
             sources=sources,
             variant=variant,
@@ -788,17 +787,14 @@ def build_files(
     The rows are counted under ``rows``, ``used``, ``rejected``, ``rejected_by_kind``, ``first_rejects``, ``unreadable``
     and ``bytes``, of which nothing is warned.
     """
-    from polyalign._io.sources import local_inputs
-
-    job = {
-        **counted_under(schema, sources, variant, sample_size),
-        "inputs": local_inputs([as_path(path) for path in inputs]),
-        "fields": field_spec(None, shape, fields or {}, keep_thinking, roles),
-        "bucket_field": bucket_field,
-        "max_record_bytes": max_record_bytes,
-        "threads": threads or 0,
-        "limit": limit,
-    }
+    job = counted_under(schema, sources, variant, sample_size) | job_of_files(
+        inputs,
+        fields=field_spec(None, shape, fields or {}, keep_thinking, roles),
+        bucket_field=bucket_field,
+        max_record_bytes=max_record_bytes,
+        threads=threads,
+        limit=limit,
+    )
     core, told = with_progress(
         lambda on_progress: _core.Reference.build(json_text.one_line(job), on_progress), progress
     )
