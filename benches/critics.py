@@ -112,6 +112,8 @@ def _with_likelihood(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
         "the model's": (unseen.responses, told),
         "the model's, at equal length": (cut_humans, cut_samples),
     }
+    texts = [text or "" for sides in tests.values() for side in sides for text in side]
+    model(texts, unseen.prompts * (len(texts) // len(unseen)))  # once, so that it reads each prompt once
     found: dict[str, Any] = {}
     for test, (humans, machine) in tests.items():
         found[test] = {name: _told(of, humans, machine, unseen.buckets) for name, of in score.items()}
