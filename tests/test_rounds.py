@@ -15,6 +15,7 @@ import pytest
 import humans
 from conftest import Cli, write_jsonl
 from polyalign import Bucketer, BucketSchema, critics
+from polyalign import cli as command_line
 
 pytest.importorskip("trl", reason="trl is not installed: pip install 'polyalign[train]'")
 
@@ -343,10 +344,13 @@ def _table() -> Any:
     return pa.Table.from_pylist(list(humans.records()))
 
 
-def test_the_command(cli: Cli, given: Path, tmp_path: Path) -> None:
+def test_the_command(
+    given: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """What Python made goes on with the command, with the same settings."""
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "hdpo.yaml").write_text(json.dumps(HDPO))
-    run(given, tmp_path / "out", rounds=1)
+    run(given, Path("out"), rounds=1)
     command = [
         "rounds",
         given / "bucketed",
@@ -360,13 +364,16 @@ def test_the_command(cli: Cli, given: Path, tmp_path: Path) -> None:
         "1",
     ]
     rest = ["-k", "2", "--max-new-tokens", "6", "--prompts", "40", "--critic", "support", "--held-out", "lexical"]
-    result = cli(*command, *rest, "--evaluate", "10")
-    assert result.returncode == 0, result.stderr
-    assert "round-1/hdpo: done before" in result.stdout
-    assert "held-out critic" in result.stdout
-    assert "written to out" in result.stdout
-    told = cli(*command, *rest, "--evaluate", "10", "--json")
-    assert [row["name"] for row in json.loads(told.stdout)["rounds"]] == ["humans", "start", "round 1"]
+    given_all = [*map(str, command), *rest, "--evaluate", "10"]
+    assert command_line.run(given_all) == 0
+    shown = capsys.readouterr().out
+    assert "round-1/hdpo: done before" in shown
+    assert "held-out critic" in shown
+    assert "written to out" in shown
+    assert command_line.run([*given_all, "--json"]) == 0
+    told = capsys.readouterr()
+    assert [row["name"] for row in json.loads(told.out)["rounds"]] == ["humans", "start", "round 1"]
+    assert "round-1/hdpo: done before" in told.err
 
 
 def test_the_command_says_what_is_wrong(cli: Cli, given: Path, tmp_path: Path) -> None:

@@ -108,6 +108,7 @@ _positive = click.IntRange(min=1)
     type=_positive,
     help="Answer at most so many prompts a round, the same ones in each. Default: all that train.",
 )
+@option("--max-prompt-tokens", panel=PROMPTS, metavar="N", type=_positive, help="Leave out longer prompts.")
 @option(
     "--evaluate",
     panel=PROMPTS,

@@ -82,6 +82,7 @@ def rounds(
     hdpo: Path_ | Mapping[str, Any] | None = None,
     sampling: Sampling | None = None,
     prompts: int | None = None,
+    max_prompt_tokens: int | None = None,
     select: Select = "furthest",
     threshold: tuple[float, float] = THRESHOLD,
     critic: Kind = "ensemble",
@@ -121,6 +122,8 @@ def rounds(
         How answers are drawn. Default: four to each prompt. Each round has a seed of its own, made of this one.
     prompts : int, optional
         At most so many prompts a round, the same ones in each. Default: all that train.
+    max_prompt_tokens : int, optional
+        Leave out longer prompts.
     select, threshold
         Which answers are rejected responses, as in :func:`polyalign.pairs.from_samples`. The reference of ``divpo``
         and ``furthest`` is the critic.
@@ -171,6 +174,7 @@ def rounds(
         hdpo=hdpo,
         sampling=sampling,
         prompts=prompts,
+        max_prompt_tokens=max_prompt_tokens,
         select=PairSelection(select, threshold),
         kinds=(critic, held_out),
         critic_samples=critic_samples,
@@ -202,6 +206,7 @@ def _plan(
     hdpo: Path_ | Mapping[str, Any] | None,
     sampling: Sampling | None,
     prompts: int | None,
+    max_prompt_tokens: int | None,
     select: PairSelection,
     kinds: tuple[Kind, Kind],
     critic_samples: CriticSamples,
@@ -249,8 +254,8 @@ def _plan(
         records=records,
         model=os.fspath(model),
         sampling=sampling,
-        selection=Selection(limit=prompts),
-        looked_at=Selection(split=split, limit=evaluate),
+        selection=Selection(limit=prompts, max_prompt_tokens=max_prompt_tokens),
+        looked_at=Selection(split=split, limit=evaluate, max_prompt_tokens=max_prompt_tokens),
         select=select,
         critic=trains,
         critic_samples=critic_samples,
@@ -393,12 +398,16 @@ class _Rounds:
                 say=lambda line: self.stages.say(f"warning: {line}"),
             )
             _free()
-            return {"samples": report.samples, "empty": report.empty, "cut": report.cut}
+            told = {"samples": report.samples, "empty": report.empty, "cut": report.cut}
+            return {**told, "skipped": dict(report.skipped_by_kind)}
 
         stage = self.stages.run(name, inputs, ["samples.jsonl"], make)
         if not stage.resumed:
             told = stage.told
-            self.stages.say(f"  {counted(told['samples'], 'answer')}, {told['empty']:,} empty, {told['cut']:,} cut")
+            left = _named(told["skipped"])
+            self.stages.say(
+                f"  {counted(told['samples'], 'answer')}, {told['empty']:,} empty, {told['cut']:,} cut{left}"
+            )
         return stage
 
     def _critic(self, number: int, samples: Sequence[Stage], judge: Stage) -> Stage:
@@ -472,8 +481,7 @@ class _Rounds:
         stage = self.stages.run(f"round-{number}/pairs", inputs, ["pairs/manifest.json"], make)
         if not stage.resumed:
             skipped = {kind: rows for kind, rows in stage.told["skipped"].items() if kind != "no_sample"}
-            left = "".join(f", {rows:,} {kind}" for kind, rows in skipped.items())
-            self.stages.say(f"  {counted(stage.told['pairs'], 'pair')}{left}")
+            self.stages.say(f"  {counted(stage.told['pairs'], 'pair')}{_named(skipped)}")
         return stage
 
     def _train(self, number: int, model: _Model, pairs: Stage, critic: Stage, judge: Stage) -> _Model:
@@ -586,6 +594,11 @@ def _mix(files: Sequence[Path], output: Path) -> None:
         for identity, several in found.items():
             drawn = several[int(share_of(f"samples of {identity}") * len(several))]
             lines.write(json_text.one_line({name: drawn[name] for name in ("id", "response")}) + "\n")
+
+
+def _named(kinds: Mapping[str, int]) -> str:
+    """Say how many there are of each kind."""
+    return "".join(f", {rows:,} {kind}" for kind, rows in kinds.items())
 
 
 def _free() -> None:
