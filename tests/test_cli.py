@@ -24,7 +24,7 @@ import polyalign
 import small_tokenizers
 from conftest import Cli, clean_environment, conversation, write_jsonl
 
-COMMANDS = ["bucket", "count", "show", "reference", "score", "pairs", "sft", "hdpo", "features", "demo"]
+COMMANDS = ["bucket", "count", "show", "reference", "score", "pairs", "sft", "hdpo", "rounds", "features", "demo"]
 
 
 def in_terminal(*arguments: object, columns: int, **streams: int) -> str:

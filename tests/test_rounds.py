@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 import humans
@@ -86,6 +87,10 @@ def test_two_rounds(made: tuple[Path, Report, list[str]]) -> None:
         assert all(stage(folder / name)["done"] for name in STAGES)
         assert (folder / "hdpo" / "model" / "model.safetensors").is_file()
         assert critics.load(folder / "critic" / "critic")
+        scored, trained = (
+            pq.read_table(folder / name) for name in ("pairs/pairs/data/train-00000.parquet", "hdpo/pairs.parquet")
+        )
+        assert trained == scored.drop_columns(["chosen_score", "rejected_score"])
         lines = (folder / "samples" / "samples.jsonl").read_text("utf-8").splitlines()
         assert len(lines) == 80
     assert [row.name for row in report.rounds] == ["humans", "start", "round 1", "round 2"]

@@ -92,7 +92,7 @@ def lines(report: Report) -> list[object]:
     return [f"{rows[0].answers:,} answers to {prompts}", table, *(f"warning: {line}" for line in report.warnings)]
 
 
-def warnings(rounds: Sequence[tuple[Round, Round]], split: str) -> list[str]:
+def doubts(rounds: Sequence[tuple[Round, Round]], split: str) -> list[str]:
     """Say what should make one doubt of rounds: of each the answers before and after it, by the same critics."""
     found = []
     if split == "train":

@@ -9,6 +9,7 @@ import os
 import shlex
 import shutil
 import subprocess
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -24,7 +25,7 @@ from polyalign.pairs import pair_files
 from polyalign.pairs._select import THRESHOLD, Select
 from polyalign.pairs._select import Selection as PairSelection
 from polyalign.rounds import _evaluate
-from polyalign.rounds._report import Report, Round, warnings
+from polyalign.rounds._report import Report, Round, doubts
 from polyalign.rounds._stages import Stage, Stages
 
 if TYPE_CHECKING:
@@ -442,13 +443,19 @@ class _Rounds:
     def _trained_critic(self, kind: Kind, samples: Path | None) -> tuple[Any, dict[str, Any]]:
         from polyalign.critics._train import train
 
-        made = train(
-            kind,
-            str(self.plan.records),
-            samples=None if samples is None or kind not in _OF_SAMPLES else str(samples),
-            encoder=self.plan.encoder if kind in _OF_ENCODER else None,
-            threads=self.plan.threads,
-        )
+        with warnings.catch_warnings(record=True) as heard:
+            warnings.simplefilter("always", UserWarning)
+            made = train(
+                kind,
+                str(self.plan.records),
+                samples=None if samples is None or kind not in _OF_SAMPLES else str(samples),
+                encoder=self.plan.encoder if kind in _OF_ENCODER else None,
+                threads=self.plan.threads,
+                progress=self.progress,
+            )
+        for each in heard:
+            if each.category is UserWarning:
+                self.stages.say(f"  warning: {' '.join(str(each.message).split())}")
         _free()
         return made
 
@@ -495,14 +502,15 @@ class _Rounds:
         }
 
         def make(folder: Path) -> None:
-            output = folder / "model"
+            output, data = folder / "model", folder / "pairs.parquet"
+            _without_scores(pairs.folder / "pairs" / "data", data)
             # What an earlier attempt left is of the same inputs.
             goes_on = any(output.glob("checkpoint-*/trainer_state.json"))
             settings = {
                 **plan.hdpo,
                 **({"use_peft": False} if _is_adapter(model.name) else {}),
                 "model_name_or_path": model.name,
-                "dataset_name": str(pairs.folder / "pairs"),
+                "dataset_name": str(data),
                 "critic": str(critic.folder / "critic"),
                 "held_out_critic": str(judge.folder / "critic"),
                 "output_dir": str(output),
@@ -556,7 +564,7 @@ class _Rounds:
             Round("start", told[0][0].name, **told[1][1]["before"]),
             *(after for _, after in later),
         ]
-        return Report(str(self.stages.out), split, tuple(rows), tuple(warnings(later, split)))
+        return Report(str(self.stages.out), split, tuple(rows), tuple(doubts(later, split)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -593,7 +601,20 @@ def _mix(files: Sequence[Path], output: Path) -> None:
     with output.open("w", encoding="utf-8", newline="\n") as lines:
         for identity, several in found.items():
             drawn = several[int(share_of(f"samples of {identity}") * len(several))]
-            lines.write(json_text.one_line({name: drawn[name] for name in ("id", "response")}) + "\n")
+            lines.write(json_text.one_line({name: drawn[name] for name in ("id", "response", "finish")}) + "\n")
+
+
+def _without_scores(pairs: Path, output: Path) -> None:
+    """Copy pairs without their scores, which count as they are: HDPO asks the critic itself, with its floor."""
+    import pyarrow.parquet as pq
+
+    shards = sorted(pairs.glob("*.parquet"))
+    kept = [name for name in pq.read_schema(shards[0]).names if not name.endswith("_score")]
+    with pq.ParquetWriter(output, pq.read_schema(shards[0]).empty_table().select(kept).schema) as writer:
+        for shard in shards:
+            with pq.ParquetFile(shard) as file:
+                for batch in file.iter_batches(columns=kept):
+                    writer.write_batch(batch)
 
 
 def _named(kinds: Mapping[str, int]) -> str:
