@@ -468,7 +468,7 @@ def test_score_json_adds_up(cli: Cli, reference: Path, answers: Path) -> None:
     assert report["tally"]["rows"] == report["tally"]["used"] == report["scored"] + report["unscored"] == 20
     assert sum(bucket["rows"] for bucket in report["buckets"].values()) == 20
     assert set(next(iter(report["buckets"].values()))) == {
-        "served_by", "rows", "scored", "mean_distance", "mean_percentile", "beyond_95"
+        "served_by", "rows", "scored", "mean_distance", "mean_percentile", "beyond_95", "energy", "energy_floor"
     }  # fmt: skip
 
 

@@ -17,6 +17,7 @@ import humans
 import small_tokenizers
 from conftest import clean_environment, write_jsonl
 from polyalign import Bucketer, BucketSchema, Reference, TokenCounter
+from polyalign.distribution import DistributionTerm
 
 QA = "en|single|qa|short"
 
@@ -81,6 +82,12 @@ def test_lines_are_the_scores_in_memory(
             assert sums["beyond_95"] == pytest.approx(beyond)
         else:
             assert sums["mean_distance"] is sums["mean_percentile"] is sums["beyond_95"] is None
+    together = DistributionTerm(reference).energy(table["completion"], table["bucket"], table["prompt"])
+    assert any(sums["energy"] is not None for sums in report["buckets"].values())
+    for bucket, sums in report["buckets"].items():
+        for name, value in (("energy", together[bucket].energy), ("energy_floor", together[bucket].floor)):
+            expected = None if math.isnan(together[bucket].energy) else pytest.approx(value, rel=1e-9, abs=1e-12)
+            assert sums[name] == expected
 
 
 def test_every_shape_gives_the_same_distances(reference: Reference, rows: list[dict[str, Any]], tmp_path: Path) -> None:

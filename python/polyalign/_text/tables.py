@@ -47,8 +47,8 @@ def score_table(buckets: Mapping[str, Mapping[str, Any]], width: int, limit: int
     Parameters
     ----------
     buckets : mapping
-        By bucket: ``rows``, ``scored``, ``mean_distance``, ``mean_percentile``, ``beyond_95``, ``served_by``; and where
-        a critic scored too, ``critic_scored``, ``mean_critic`` and perhaps ``mean_critic_percentile``.
+        By bucket: ``rows``, ``scored``, ``mean_distance``, ``mean_percentile``, ``beyond_95``, ``energy``,
+        ``energy_floor``, ``served_by``; and where a critic scored too, ``critic_scored``, ``mean_critic`` and perhaps ``mean_critic_percentile``.
     width : int
         Of the terminal.
     limit : int
@@ -68,13 +68,20 @@ def score_table(buckets: Mapping[str, Mapping[str, Any]], width: int, limit: int
         "distance": [number(score["mean_distance"], ".3f") for score in scores],
         "percentile": [number(score["mean_percentile"], ".0%") for score in scores],
         "beyond 95%": [number(score["beyond_95"], ".1%") for score in scores],
+        "E² (humans)": [_energy(score) for score in scores],
         **_critic_columns(scores),
         "served by": [_server(name, score) for name, score in shown],
     }
-    fit(columns, [("scored",), ("served by",), ("beyond 95%",)], width)
+    fit(columns, [("scored",), ("served by",), ("beyond 95%",), ("E² (humans)",)], width)
     table = columns_table(columns, ("bucket", "served by"))
-    table.caption = Text("means; humans: percentile 50%, beyond 95% 5%")
+    told = "; E²: of all together, and what 95% of as many humans have less than" if "E² (humans)" in columns else ""
+    table.caption = Text(f"means; humans: percentile 50%, beyond 95% 5%{told}")
     return table
+
+
+def _energy(score: Mapping[str, Any]) -> str:
+    energy, floor = score["energy"], score.get("energy_floor")
+    return number(energy, ".3f") + ("" if floor is None else f" ({floor:.3f})")
 
 
 def _critic_columns(scores: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
@@ -99,7 +106,7 @@ def _together(buckets: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         rows = sum(count for _, count in known)
         return sum(value * count for value, count in known) / rows if rows else None
 
-    names = dict.fromkeys(("mean_distance", "mean_percentile", "beyond_95"), "scored")
+    names = dict.fromkeys(("mean_distance", "mean_percentile", "beyond_95", "energy"), "scored")
     names |= {name: "critic_scored" for name in ("mean_critic", "mean_critic_percentile") if name in buckets[0]}
     sums = {name: sum(score[name] for score in buckets) for name in ("rows", "scored")}
     return {**sums, **{name: mean(name, count) for name, count in names.items()}}

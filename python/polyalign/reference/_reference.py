@@ -663,8 +663,10 @@ class Reference:
             ``tally`` (rows, used, rejected and why), ``scored``, ``unscored``, ``unscored_by_reason`` (how many of each
             kind: ``empty``, ``no_humans``, ``undefined``, ``bucket``, ``language``, ``track``), ``unscored_examples``
             (the first reason of each kind) and ``buckets``: by target, ``rows``, ``scored``, ``mean_distance``,
-            ``mean_percentile`` (humans: .5), ``beyond_95`` (humans: .05); of more than 10,000 targets, the rest
-            together as ``(others)``.
+            ``mean_percentile`` (humans: .5), ``beyond_95`` (humans: .05), ``energy``, the energy distance of up to 256
+            of the responses, as a set, from the humans (0 on average for humans' answers; see
+            :class:`polyalign.distribution.DistributionTerm`) and ``energy_floor``, what 95% of as large sets of humans'
+            answers have less than; of more than 10,000 targets, the rest together as ``(others)``.
 
         Raises
         ------

@@ -108,9 +108,16 @@ pub fn response_language<'a, S: AsRef<str>>(
 /// A number that stands for a record's prompt and response, the same wherever they come from: what a reference's sample
 /// is drawn by.
 pub fn record_key(record: &Record<'_>) -> u64 {
-    const MIX: u64 = 0x9E37_79B9_7F4A_7C15;
-    let mix =
-        |key: u64, text: &str| (key.rotate_left(29) ^ XxHash3_64::oneshot(text.as_bytes())).wrapping_mul(MIX);
+    mix(prompt_key(record), record.answer())
+}
+
+/// A number that stands for a record's prompt alone.
+pub(crate) fn prompt_key(record: &Record<'_>) -> u64 {
     let message = |key: u64, message: &Message<'_>| mix(mix(key, message.role), message.content);
-    mix(record.prompt.iter().fold(0, message), record.answer())
+    record.prompt.iter().fold(0, message)
+}
+
+fn mix(key: u64, text: &str) -> u64 {
+    const MIX: u64 = 0x9E37_79B9_7F4A_7C15;
+    (key.rotate_left(29) ^ XxHash3_64::oneshot(text.as_bytes())).wrapping_mul(MIX)
 }

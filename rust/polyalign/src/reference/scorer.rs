@@ -176,6 +176,14 @@ impl Scorer {
         &self.reference
     }
 
+    /// Does something on the threads where targets are worked out.
+    pub fn install<T: Send>(&self, work: impl FnOnce(&Arc<Reference>) -> T + Send) -> T {
+        match &self.pool {
+            Some(pool) => pool.install(|| work(&self.reference)),
+            None => work(&self.reference),
+        }
+    }
+
     /// How it is asked.
     pub fn query(&self) -> &Query {
         &self.query

@@ -1,6 +1,7 @@
 //! Scoring the responses of any records against a reference.
 
 use super::join::Joined;
+use super::together::Together;
 use super::write::{Encoded, Format, Line, Lines, Sink};
 use crate::buckets::{self, Axis, BucketTable, Bucketer, LengthUnit, Unassigned, join_parts};
 use crate::error::shortened;
@@ -12,7 +13,7 @@ use crate::records::record::{Record, Reject};
 use crate::records::shape::{FieldSpec, Shape};
 use crate::reference::meter::{Meter, Values, response_language};
 use crate::reference::scorer::{Score, Scorer, Target};
-use crate::reference::{Query, Reference};
+use crate::reference::{Energy, Over, Query, Reference, Term, Variant};
 use crate::stream::block::{InputBlock, Limits};
 use crate::stream::input::Inputs;
 use crate::stream::{self, Place, Progress, RecordReader, Stream};
@@ -139,6 +140,11 @@ pub struct BucketScores {
     pub mean_percentile: Option<f64>,
     /// The share of them that is further out than 95 of 100 humans; humans have .05.
     pub beyond_95: Option<f64>,
+    /// How far up to 256 of them, drawn evenly, are from the humans as a set: the energy distance E² over marginals,
+    /// each feature on its own; humans have 0 on average.
+    pub energy: Option<f64>,
+    /// What 95% of as large sets of humans' answers stay below.
+    pub energy_floor: Option<f64>,
 }
 
 /// Scores the responses of records, one line each, in order.
@@ -208,7 +214,8 @@ fn run(
     let fields = stream.with_shape(&fields, &mut blocks)?;
     let (records, shape) = stream.records(&fields)?;
     let plan = Arc::new(plan);
-    let (inputs, cancel) = (Arc::clone(&stream.inputs), stream.cancel());
+    let compared = Arc::clone(&plan);
+    let (inputs, cancel, stop) = (Arc::clone(&stream.inputs), stream.cancel(), stream.cancel());
     let worker = move || {
         let reader = RecordReader::new(records.clone(), Arc::clone(&cancel));
         Worker::new(Arc::clone(&plan), reader, Arc::clone(&inputs), Arc::clone(&cancel))
@@ -220,8 +227,14 @@ fn run(
         sink.write(done.encoded)
     })?;
     totals.check()?;
+    let term = compared.term()?;
+    let energy = |id: &str, together: &Together| match &term {
+        Some(term) => compared.scorer.install(|_| together.energy(term, id, &stop)),
+        None => Ok(None),
+    };
+    let report = totals.report(job.output.clone(), shape, energy)?;
     sink.finish()?;
-    Ok(totals.report(job.output.clone(), shape))
+    Ok(report)
 }
 
 /// What tells a record's bucket where nothing says it.
@@ -264,6 +277,16 @@ struct Plan {
 }
 
 impl Plan {
+    /// What compares the responses of a bucket with its humans as sets; nothing does by the paper's features.
+    fn term(&self) -> Result<Option<Term>> {
+        let of = |reference: &Arc<Reference>| {
+            let columns = vec![true; reference.features().len()];
+            Term::new(Arc::clone(reference), *self.scorer.query(), Over::Marginals, columns)
+        };
+        let has_one = self.scorer.reference().variant() == Variant::Default;
+        has_one.then(|| self.scorer.install(of)).transpose()
+    }
+
     /// The target of a record; the error is why there is none.
     fn target(
         &self,
@@ -392,6 +415,7 @@ impl State {
             self.totals.without_humans(reason);
         }
         self.totals.add(&target, score);
+        self.totals.compare(&target, &self.values, &record, place);
         let scorer = &plan.scorer;
         let outside = match plan.explain {
             0 => Vec::new(),
@@ -466,6 +490,7 @@ struct Sums {
     distances: f64,
     percentiles: f64,
     beyond_95: u64,
+    together: Together,
 }
 
 impl Totals {
@@ -518,6 +543,15 @@ impl Totals {
         }
     }
 
+    /// Keeps a response that may be compared with humans as one of a set.
+    fn compare(&mut self, target: &Target, values: &Values, record: &Record<'_>, place: Place) {
+        if let (Some(sums), Values::Default(row), Some(_)) =
+            (self.buckets.get_mut(&target.id), values, &target.served_by)
+        {
+            sums.together.add(place, record, row);
+        }
+    }
+
     fn merge(&mut self, other: Self) {
         self.tally.merge(other.tally);
         self.told_by.merge(other.told_by);
@@ -535,6 +569,7 @@ impl Totals {
             if self.buckets.len() >= MAX_TARGETS && !self.buckets.contains_key(&id) {
                 id = OTHERS.to_owned();
                 sums.served_by = None;
+                sums.together = Together::default();
             }
             let own = self.buckets.entry(id).or_default();
             own.served_by = sums.served_by;
@@ -544,12 +579,20 @@ impl Totals {
             own.distances += sums.distances;
             own.percentiles += sums.percentiles;
             own.beyond_95 += sums.beyond_95;
+            own.together.merge(sums.together);
         }
     }
 
-    fn report(self, output: Option<PathBuf>, shape: Option<Shape>) -> ScoreReport {
+    fn report(
+        self,
+        output: Option<PathBuf>,
+        shape: Option<Shape>,
+        energy: impl Fn(&str, &Together) -> Result<Option<Energy>>,
+    ) -> Result<ScoreReport> {
         let mean = |sum: f64, count: u64| (count > 0).then(|| sum / count as f64);
+        let number = |value: f64| (!value.is_nan()).then_some(value);
         let bucket = |(id, sums): (String, Sums)| {
+            let energy = energy(&id, &sums.together)?;
             let scores = BucketScores {
                 served_by: sums.served_by,
                 rows: sums.rows,
@@ -557,11 +600,13 @@ impl Totals {
                 mean_distance: mean(sums.distances, sums.scored),
                 mean_percentile: mean(sums.percentiles, sums.ranked),
                 beyond_95: mean(sums.beyond_95 as f64, sums.ranked),
+                energy: energy.as_ref().and_then(|energy| number(energy.energy)),
+                energy_floor: energy.as_ref().and_then(|energy| number(energy.floor)),
             };
-            (id, scores)
+            Ok((id, scores))
         };
         let unscored = self.unscored_by_reason.values().sum();
-        ScoreReport {
+        Ok(ScoreReport {
             output,
             shape,
             scored: self.tally.used - unscored,
@@ -570,8 +615,8 @@ impl Totals {
             unscored_examples: self.unscored_examples,
             told_by: self.told_by,
             without_prompt: self.without_prompt,
-            buckets: self.buckets.into_iter().map(bucket).collect(),
+            buckets: self.buckets.into_iter().map(bucket).collect::<Result<_>>()?,
             tally: self.tally,
-        }
+        })
     }
 }

@@ -3,6 +3,7 @@
 mod files;
 mod join;
 mod memory;
+mod together;
 mod write;
 
 pub use files::{ScoreJob, ScoreReport, score};
