@@ -248,6 +248,14 @@ def test_earlier_samples_are_compared_with(data: Dataset, tmp_path: Path, monkey
     assert {bucket: len(kept) for bucket, kept in pool.by_bucket.items()} == dict.fromkeys(BUCKETS, 6)
 
 
+def test_steps_and_pool_are_compared_with_alike(data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fixed(monkeypatch)
+    trainer, _ = step(data, tmp_path, (2, 2), steps=2, reference=REFERENCE, **SETTINGS)
+    term, rows = DistributionTerm(REFERENCE, features=FEATURES), training.rows(data, 8)
+    _, energy = slow_scores(told(rows[4:], term), told(rows[:4], term), term.features)
+    assert trainer.state.log_history[1]["hdpo/online_distribution"] == pytest.approx(energy, rel=1e-4)
+
+
 def test_the_pool_keeps_the_last(data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fixed(monkeypatch)
     trainer, _ = step(data, tmp_path, (2, 1), steps=3, reference=REFERENCE, **SETTINGS, distribution_pool=4)

@@ -21,6 +21,7 @@ import encoders
 import kinds
 import test_bucket_sft as sft
 import test_hdpo as hdpo
+import test_hdpo_distribution as distribution
 import test_neural_critic
 import tiny
 import training
@@ -111,6 +112,8 @@ def _hdpo(folder: Path) -> None:
         for name, split, settings, _ in HDPO_STEPS:
             given = {**settings, "critic": hdpo.Words()} if "lambda_online" in settings else settings
             training.save(folder, f"hdpo {name}", hdpo.step(PAIRS, folder / "out", split, **given)[1])
+        rows, given = distribution.PAIRS, {"reference": distribution.REFERENCE, **distribution.SETTINGS}
+        training.save(folder, "hdpo distribution", hdpo.step(rows, folder / "out", (1, 2), **given)[1])
     trainer, _ = hdpo.step(PAIRS, folder / "out", (2, 1), learning_rate=0.0)
     found = trainer.evaluate(HELD_OUT_PAIRS)
     training.save(folder, "hdpo evaluation", [torch.tensor([found["eval_loss"], found["eval_hdpo/regularizer"]])])
@@ -207,6 +210,9 @@ def _check_steps(tmp_path: Path) -> None:
     for name, _, _, told in HDPO_STEPS:
         found = training.load(tmp_path, f"hdpo {name}")[0]
         assert training.error(found, hdpo.expected(PAIRS, **told)) < 1e-5, name
+    # Samples are compared with those of the other process.
+    found = training.load(tmp_path, "hdpo distribution")[0]
+    assert training.error(found, hdpo.expected(distribution.PAIRS, online=distribution.surrogate)) < 1e-5
     trainer, _ = hdpo.step(PAIRS, tmp_path / "one", learning_rate=0.0)
     alone = trainer.evaluate(HELD_OUT_PAIRS)
     found = training.load(tmp_path, "hdpo evaluation")[0].tolist()

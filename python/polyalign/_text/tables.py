@@ -48,7 +48,8 @@ def score_table(buckets: Mapping[str, Mapping[str, Any]], width: int, limit: int
     ----------
     buckets : mapping
         By bucket: ``rows``, ``scored``, ``mean_distance``, ``mean_percentile``, ``beyond_95``, ``energy``,
-        ``energy_floor``, ``served_by``; and where a critic scored too, ``critic_scored``, ``mean_critic`` and perhaps ``mean_critic_percentile``.
+        ``energy_floor``, ``served_by``; and where a critic scored too, ``critic_scored``, ``mean_critic`` and perhaps
+        ``mean_critic_percentile``.
     width : int
         Of the terminal.
     limit : int

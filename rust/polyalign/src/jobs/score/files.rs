@@ -5,6 +5,7 @@ use super::together::Together;
 use super::write::{Encoded, Format, Line, Lines, Sink};
 use crate::buckets::{self, Axis, BucketTable, Bucketer, LengthUnit, Unassigned, join_parts};
 use crate::error::shortened;
+use crate::features::registry::FEATURES;
 use crate::jobs::named::{BLOCK, IN_FLIGHT, fields};
 use crate::jobs::output::bucketed::Bucketed;
 use crate::jobs::output::publish::{Claim, Kind};
@@ -280,7 +281,7 @@ impl Plan {
     /// What compares the responses of a bucket with its humans as sets; nothing does by the paper's features.
     fn term(&self) -> Result<Option<Term>> {
         let of = |reference: &Arc<Reference>| {
-            let columns = vec![true; reference.features().len()];
+            let columns = vec![true; FEATURES.len()];
             Term::new(Arc::clone(reference), *self.scorer.query(), Over::Marginals, columns)
         };
         let has_one = self.scorer.reference().variant() == Variant::Default;
@@ -548,7 +549,7 @@ impl Totals {
         if let (Some(sums), Values::Default(row), Some(_)) =
             (self.buckets.get_mut(&target.id), values, &target.served_by)
         {
-            sums.together.add(place, record, row);
+            sums.together.add(place, record, &row[..FEATURES.len()]);
         }
     }
 
