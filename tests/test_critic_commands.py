@@ -273,6 +273,39 @@ def test_an_interruption_says_what_is_there(
     assert not list(tmp_path.iterdir())
 
 
+def test_an_encoder_that_learns(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The second time it goes on from its checkpoint, where nothing is left to do; it needs no other folder."""
+    pytest.importorskip("accelerate")
+    import encoders
+
+    encoder = encoders.bert(tmp_path / "bert")
+    bucketed, samples = folder / "bucketed", folder / "samples.jsonl"
+    given = [bucketed, "--samples", samples, "--kind", "neural", "--encoder", encoder, "--max-humans", 100]
+    asked = ["critic", "train", *map(str, [*given, "--train-encoder", 1, "--checkpoint", tmp_path / "kept", "--out"])]
+    assert cli.run([*asked, str(tmp_path / "one")]) == cli.run([*asked, str(tmp_path / "two")]) == 0
+    assert "<NeuralCritic of" in capsys.readouterr().out
+    assert (tmp_path / "one" / "manifest.json").read_bytes() == (tmp_path / "two" / "manifest.json").read_bytes()
+    encoder.rename(tmp_path / "elsewhere")
+    scores = pa.critics.ask(pa.critics.load(tmp_path / "one"), ["Well, no.", ""], [EN, EN], ["Is it?", "Why?"])
+    assert not np.isnan(scores).any()
+    for wrong in ("some", "0"):
+        assert cli.run([*asked, str(tmp_path / "three"), "--train-encoder", wrong]) == 2
+        assert f"--train-encoder is '{wrong}': a number of layers, or all" in capsys.readouterr().err
+    alone = [
+        "critic",
+        "train",
+        str(bucketed),
+        "--kind",
+        "lexical",
+        "--checkpoint",
+        "kept",
+        "--out",
+        str(tmp_path / "x"),
+    ]
+    assert cli.run(alone) == 1
+    assert "has no encoder that learns" in capsys.readouterr().err
+
+
 def test_samples_that_a_limit_cut_are_counted(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """As `polyalign generate` says it, as a server does, and in a table."""
     samples = [json.loads(line) for line in (folder / "samples.jsonl").read_text().splitlines()][:300]
