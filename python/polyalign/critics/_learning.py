@@ -23,7 +23,7 @@ from torch import nn
 from polyalign._io.progress import row_bar
 from polyalign.critics._encoder import HuggingFaceEncoder, mean_of_tokens
 from polyalign.critics._network import BUCKET, HIDDEN, TENSORS
-from polyalign.critics._vectors import Cache
+from polyalign.critics._vectors import Cache, scale_of
 
 _DROPOUT, _MARGIN = 0.1, 0.1
 _FILE = "training.safetensors"
@@ -123,6 +123,8 @@ class Learner:
         self._settings = settings
         self._random = torch.Generator().manual_seed(settings.seed)
         self._kept: list[dict[str, Any]] = []
+        #: Mean and spread of each number of frozen vectors, by which it learns faster.
+        self._scale: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]] | None = None
 
     def __enter__(self) -> Learner:
         # A process has one state of accelerate, which a trainer may have made and go on with.
@@ -202,7 +204,8 @@ class Learner:
                 update(len(items))
                 if saved is not None and (step % every == 0 or step == settings.epochs * per_epoch):
                     saved.save(step, order)
-        return {name: trained[name].detach().float().cpu().numpy() for name in TENSORS}
+        network = {name: trained[name].detach().float().cpu().numpy() for name in TENSORS}
+        return network if self._scale is None else _of_vectors(network, *self._scale)
 
     def _step(self, model: Any, optimizer: Any, learn: _Batch, items: torch.Tensor) -> None:
         """Learn of a batch: of this process's part of it."""
@@ -228,8 +231,10 @@ class Learner:
             with row_bar(len(own), shown, "encoder") as update:
                 part = vectors(own, update)
             found.append(part if world == 1 else np.concatenate(gather_object([part])))
-        whole = torch.from_numpy(np.concatenate(found, axis=1)).to(device)
-        return lambda rows: whole[rows.to(device)]
+        whole = np.concatenate(found, axis=1)
+        self._scale = scale_of(whole)
+        placed = torch.from_numpy((whole - self._scale[0]) / self._scale[1]).to(device)
+        return lambda rows: placed[rows.to(device)]
 
     def _tokens(self, lessons: Lessons, encoder: HuggingFaceEncoder) -> _Reader:
         """Give rows as their segments' tokens, each with which of them say something."""
@@ -245,6 +250,16 @@ class Learner:
             return found
 
         return read
+
+
+def _of_vectors(
+    network: dict[str, npt.NDArray[np.float32]], mean: npt.NDArray[np.float32], spread: npt.NDArray[np.float32]
+) -> dict[str, npt.NDArray[np.float32]]:
+    """Return a network of vectors as they are, of one that has learnt by their standard scores."""
+    weight = network["hidden.weight"].copy()
+    weight[:, : len(mean)] /= spread
+    bias = network["hidden.bias"] - weight[:, : len(mean)] @ mean
+    return {**network, "hidden.weight": weight, "hidden.bias": bias}
 
 
 class _Batch:

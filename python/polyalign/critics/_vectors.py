@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 #: So many are kept in a file, and are lost at most when a run is interrupted.
 _CHUNK = 512
+_CONSTANT = 1e-6
 
 
 class Cache:
@@ -66,6 +67,12 @@ class Cache:
         if asked:
             found[asked] = self._known([texts[at] for at in asked])
         return found
+
+
+def scale_of(vectors: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Return mean and spread of each number, by whose standard scores more is learnt; 1 of one that is constant."""
+    mean, spread = vectors.mean(axis=0, dtype=np.float64), vectors.std(axis=0, dtype=np.float64)
+    return mean.astype(np.float32), np.where(spread > _CONSTANT, spread, 1.0).astype(np.float32)
 
 
 def last_messages(prompts: Sequence[Any]) -> list[str]:
