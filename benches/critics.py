@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=2000, help="human responses that the table is of, at most")
     parser.add_argument("--languages", default="en,zh")
     parser.add_argument("--likelihood", metavar="MODEL", help="what a causal language model adds to the classifier")
-    parser.add_argument("--rows", type=int, default=300, help="of which it is trained then")
+    parser.add_argument("--rows", type=int, default=300, help="of which it is trained then; 0: it is not")
     parser.add_argument("--test-rows", type=int, default=200, help="of which the table is then")
     parser.add_argument("--dtype", default="bfloat16", help="of that model")
     parser.add_argument("--json", type=Path, help="write all numbers")
@@ -76,34 +76,9 @@ def _of(folder: Path, given: argparse.Namespace, count: int, scratch: Path) -> d
 
 
 def _with_likelihood(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
-    """Train classifiers on the same rows, with a language model and without, and print what they tell."""
+    """Print what a language model tells by itself, and what classifiers tell with it and without, of the same rows."""
     samples = read_samples(str(given.samples), bucketed.Reading(), Skipped())
-    known, unseen = (
-        _sampled(folder, split, samples, count) for split, count in (("train", given.rows), ("test", given.test_rows))
-    )
-    rows, groups = bucketed.open_rows("records", str(folder)), set(known.groups)
-    assert rows.bucketed is not None
-    asked: dict[str, Any] = {
-        "prompts": known.prompts,
-        "groups": known.groups,
-        "reference": pa.Reference.build(str(folder)),
-        "lexical": _lexical(rows, rows.bucketed.schema, lambda group: group not in groups, None),
-    }
-    model, trained = Likelihood(given.likelihood, dtype=given.dtype), {}
-    for name, likelihood in (("without", None), ("with", model)):
-        started = time.perf_counter()
-        trained[name] = critics.DiscriminativeCritic.train(
-            known.responses, known.buckets, known.samples, likelihood=likelihood, **asked
-        )
-        print(f"{name} the model: {trained[name]}, trained in {time.perf_counter() - started:.0f} s", flush=True)
-    gain = NAMES.index("gain_per_token")
-    score: dict[str, Any] = {
-        **{
-            name: lambda texts, c=critic: c.score(texts, unseen.buckets, unseen.prompts)
-            for name, critic in trained.items()
-        },
-        "gain": lambda texts: -model(texts, unseen.prompts)[:, gain],
-    }
+    unseen, model = _sampled(folder, "test", samples, given.test_rows), Likelihood(given.likelihood, dtype=given.dtype)
     told = [text or "" for text in unseen.samples]
     cut_humans, cut_samples = attacks.equal_length(unseen.responses, told, unseen.buckets)
     other = attacks.battery(unseen.responses, unseen.buckets, attacks=["other_prompt"])["other_prompt"]
@@ -114,11 +89,38 @@ def _with_likelihood(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
     }
     texts = [text or "" for sides in tests.values() for side in sides for text in side]
     model(texts, unseen.prompts * (len(texts) // len(unseen)))  # once, so that it reads each prompt once
+    score: dict[str, Any] = {
+        name: lambda texts, of=of, sign=sign: sign * model(texts, unseen.prompts)[:, NAMES.index(of)]
+        for name, of, sign in (("gain", "gain_per_token", -1), ("surprisal", "conditional_nll_mean", 1))
+    }
+    for name, critic in _trained(folder, given, samples, model).items():
+        score[name] = lambda texts, critic=critic: critic.score(texts, unseen.buckets, unseen.prompts)
     found: dict[str, Any] = {}
     for test, (humans, machine) in tests.items():
         found[test] = {name: _told(of, humans, machine, unseen.buckets) for name, of in score.items()}
         print(test, *(f"{name} {value}" for name, value in found[test].items()), sep="; ", flush=True)
     return found
+
+
+def _trained(folder: Path, given: argparse.Namespace, samples: dict[str, str], model: Likelihood) -> dict[str, Any]:
+    """Return classifiers of the same rows, with the language model and without; of no rows, none."""
+    if not given.rows:
+        return {}
+    known = _sampled(folder, "train", samples, given.rows)
+    rows, groups = bucketed.open_rows("records", str(folder)), set(known.groups)
+    assert rows.bucketed is not None
+    asked: dict[str, Any] = {
+        "prompts": known.prompts,
+        "groups": known.groups,
+        "reference": pa.Reference.build(str(folder)),
+        "lexical": _lexical(rows, rows.bucketed.schema, lambda group: group not in groups, None, False),
+    }
+    return {
+        name: critics.DiscriminativeCritic.train(
+            known.responses, known.buckets, known.samples, likelihood=likelihood, **asked
+        )
+        for name, likelihood in (("without", None), ("with", model))
+    }
 
 
 def _sampled(folder: Path, split: str, samples: dict[str, str], count: int) -> Humans:
