@@ -296,7 +296,8 @@ def test_demo_shows_what_it_measured(trained: Told) -> None:
         shares = (f"{100 * number:.0f}" for number in (measure.value, measure.low, measure.high))
         assert "{}% ({}–{})".format(*shares) in row
         assert len(re.findall(r"\(-?[\d.]+(?:–| to )-?[\d.]+\)", row)) == len(_measure.MEASURES)
-    assert re.search(r"HDPO against Tiny, by the held-out critic [+-]\d+% \(.*\): [a-z]", trained.out)
+    for other in ("Tiny", "BucketSFT"):
+        assert re.search(rf"HDPO against {other}, by the held-out critic [+-]\d+% \(.*\): [a-z]", trained.out)
     assert "None that they are true or of use" in trained.out.replace("\n", " ")
     named = next(line for line in trained.out.splitlines() if line.startswith("Score them: ")).split()[3:]
     assert cli.run([*named[:-1], str(trained.folder / "scores.jsonl")]) == 0

@@ -32,7 +32,7 @@ def print_results(trained: Trained) -> None:
         f"Trained against, by {after.name}: {trained.trained_against} together. Never: {trained.held_out}.\n"
         "As a set: energy distance of all answers from other people's in that space; one answer to everything is far.\n"
         "Read each row beside people's, the floor: nobody can be nearer to people than people are.\n"
-        f"{_change(after, before)}\n"
+        f"{_change(after, before)}\n{_change(after, trained.stages[-3])}\n"
         f"Evidence of how these {len(after.answers)} answers of one model moved, by judges that saw none of them, with "
         "one seed and one corpus of chats,\nafter minutes of training. None that they are true or of use, nor for "
         "another model or another corpus."

@@ -72,7 +72,7 @@ class _Lab:
     def __init__(self, model: Path, folder: Path, recipe: Recipe, say: Callable[[str], None]) -> None:
         self.folder, self.recipe, self.say = folder, recipe, say
         folder.mkdir(parents=True, exist_ok=True)
-        self.name = model.name
+        self.name = model.resolve().name
         self.tokenizer = AutoTokenizer.from_pretrained(model)
         self.encoder = _Remembering(str(model))
         base = AutoModelForCausalLM.from_pretrained(model, dtype=_dtype())
