@@ -532,7 +532,7 @@ class Reference:
         """
         given = self._responses(texts, buckets, prompts)
         values = self._lm_values(lm, texts, prompts)
-        distances, reasons = self._core.support_distance(*given, as_query(support, min_count), threads, **values)
+        distances, reasons = self._core.support_distance(*given, as_query(support, min_count), threads, lm=values)
         if warn and lm is None and self.lm is not None:
             warnings.warn(_lm.uncounted(self.lm), stacklevel=2)
         if warn and reasons:
@@ -571,7 +571,7 @@ class Reference:
         values = self._lm_values(lm, texts, prompts)
         if lm is None and self.lm is not None:
             warnings.warn(_lm.uncounted(self.lm), stacklevel=2)
-        return self._core.score(*given, as_query(support, min_count), threads, **values)
+        return self._core.score(*given, as_query(support, min_count), threads, lm=values)
 
     def explain(
         self,
@@ -606,7 +606,7 @@ class Reference:
         """
         (text,), prompts = responses.texts("texts", [text]), responses.prompts([prompt])
         asked, values = as_query(support, min_count), self._lm_values(lm, [text], [prompt])
-        told = self._core.explain(text, bucket, prompts, asked, at_least_0("most", most), threads, **values)
+        told = self._core.explain(text, bucket, prompts, asked, at_least_0("most", most), threads, lm=values)
         found = json.loads(told)
         return Explanation(**{**found, "outside": tuple(Outside(**outside) for outside in found["outside"])})
 
@@ -707,11 +707,11 @@ class Reference:
 
         return dict(json.loads(with_progress(run, progress)))
 
-    def _lm_values(self, lm: Any, texts: Any, prompts: Any) -> dict[str, npt.NDArray[np.float32]]:
+    def _lm_values(self, lm: Any, texts: Any, prompts: Any) -> npt.NDArray[np.float32] | None:
         """Return what the reference's language model says of responses, if it is given, as the engine takes it."""
         if lm is None:
-            return {}
-        return {"lm": _lm.fitting(lm, self.lm).measure(texts, prompts, keep_thinking=self.keep_thinking)}
+            return None
+        return _lm.fitting(lm, self.lm).measure(texts, prompts, keep_thinking=self.keep_thinking)
 
     @staticmethod
     def _responses(texts: Any, buckets: Any, prompts: Any) -> tuple[Any, Any, Any]:
