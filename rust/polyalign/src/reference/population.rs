@@ -1,7 +1,7 @@
 //! The humans of a bucket as what samples are compared with as a set: the distributional term.
 
 use super::meter::response_language;
-use super::{Query, Reference, Variant};
+use super::{Query, Reference, Resolved, Variant};
 use crate::distance::energy::{Axis, Means, Points, Samples, apart_in_marginals, joint, marginals, spread};
 use crate::features::registry::{FEATURES, Group};
 use crate::records::record::Record;
@@ -25,8 +25,6 @@ pub enum Over {
 /// All of one level, so that they are one population: features that fewer than `min_count` of them have are left out.
 #[derive(Debug)]
 pub struct Population {
-    /// The target, normalised.
-    pub target: String,
     /// Whose humans they are.
     pub served_by: Option<String>,
     /// Why there are none.
@@ -74,7 +72,16 @@ pub struct Term {
     over: Over,
     /// Which of the registry's features are compared: those of a language model are not, which samples don't have.
     columns: Vec<bool>,
-    populations: RwLock<HashMap<String, Arc<Prepared>>>,
+    known: RwLock<Known>,
+}
+
+/// What was asked for.
+#[derive(Default)]
+struct Known {
+    /// By target as it was given: the target, normalised, and its humans.
+    targets: HashMap<String, (String, Arc<Prepared>)>,
+    /// By whose humans they are: many targets may have the same.
+    populations: HashMap<String, Arc<Prepared>>,
 }
 
 /// Samples of any buckets, or what was sampled earlier.
@@ -121,7 +128,7 @@ impl Term {
                  larger sample_size, or compare marginals"
             )));
         }
-        Ok(Self { reference, query, over, columns, populations: RwLock::default() })
+        Ok(Self { reference, query, over, columns, known: RwLock::default() })
     }
 
     /// The reference.
@@ -183,8 +190,8 @@ impl Term {
         with_prompts: bool,
         stop: &AtomicBool,
     ) -> Result<(Means, Energy)> {
-        let prepared = match self.prepared(group.target) {
-            Ok(prepared) => prepared,
+        let (target, prepared) = match self.prepared(group.target) {
+            Ok(found) => found,
             Err(Error::Input(reason)) => return Ok(nobody(group, own, reason)),
             Err(error) => return Err(error),
         };
@@ -215,7 +222,7 @@ impl Term {
         let humans = if view.points.is_some() { population.rows.len() as u64 } else { population.humans };
         let each = means.population.iter().zip(&means.others).map(|(humans, others)| 2.0 * humans - others);
         let energy = Energy {
-            target: population.target.clone(),
+            target,
             served_by: population.served_by.clone(),
             humans: population.humans,
             features: axes.len(),
@@ -233,21 +240,34 @@ impl Term {
         Ok((means, energy))
     }
 
-    fn prepared(&self, target: &str) -> Result<Arc<Prepared>> {
-        const KEPT: usize = 1_000;
-        let known = self.populations.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(prepared) = known.get(target) {
-            return Ok(Arc::clone(prepared));
+    /// The target, normalised, and its humans.
+    fn prepared(&self, asked: &str) -> Result<(String, Arc<Prepared>)> {
+        const TARGETS: usize = 100_000;
+        const POPULATIONS: usize = 1_000;
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = known.targets.get(asked) {
+            return Ok(found.clone());
         }
+        let resolved = self.reference.resolve(asked, &self.query)?;
+        let shared = resolved.served_by.as_ref().and_then(|id| known.populations.get(id)).map(Arc::clone);
         drop(known);
-        let population = self.reference.population(target, &self.query)?;
-        let prepared = Arc::new(Prepared { population, views: Default::default() });
-        let mut known = self.populations.write().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= KEPT {
-            known.clear();
+        let prepared = match shared {
+            Some(prepared) => prepared,
+            None => {
+                let population = self.reference.population(&resolved, &self.query)?;
+                Arc::new(Prepared { population, views: Default::default() })
+            }
+        };
+        let found = (resolved.target, prepared);
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        if known.targets.len() >= TARGETS || known.populations.len() >= POPULATIONS {
+            *known = Known::default();
         }
-        known.insert(target.to_owned(), Arc::clone(&prepared));
-        Ok(prepared)
+        if let Some(id) = resolved.served_by {
+            known.populations.insert(id, Arc::clone(&found.1));
+        }
+        known.targets.insert(asked.to_owned(), found.clone());
+        Ok(found)
     }
 
     /// The features of a population that count; the inner error is why none do.
@@ -318,17 +338,15 @@ impl Population {
 }
 
 impl Reference {
-    /// The humans that serve a target.
+    /// The humans that serve a target, as [`Reference::resolve`] told of it.
     ///
     /// # Errors
-    /// A target that is none under the schema; sums that are too large to add.
-    pub fn population(&self, target: &str, query: &Query) -> Result<Population> {
-        let resolved = self.resolve(target, query)?;
+    /// Sums that are too large to add.
+    pub fn population(&self, resolved: &Resolved, query: &Query) -> Result<Population> {
         let Some(level) = resolved.serving() else {
             return Ok(Population {
-                target: resolved.target,
                 served_by: None,
-                reason: resolved.reason,
+                reason: resolved.reason.clone(),
                 humans: 0,
                 axes: Vec::new(),
                 rows: Vec::new(),
@@ -356,7 +374,6 @@ impl Reference {
         rows.sort_by(|a, b| super::sample::order(*a, *b));
         rows.truncate(self.settings.sample_size as usize);
         Ok(Population {
-            target: resolved.target.clone(),
             served_by: Some(level.id.clone()),
             reason: None,
             humans: level.rows,
