@@ -85,21 +85,24 @@ def models(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import datasets
 
     import tiny
+    from polyalign.generation import Sampling
     from polyalign.trainers import BucketSFTConfig, HDPOConfig
 
     tiny.hub(workplace)
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(workplace / "cache"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("transformers.training_args.is_torch_bf16_gpu_available", lambda: True)
-    for config in (BucketSFTConfig, HDPOConfig):
-        monkeypatch.setattr(config, "__post_init__", partialmethod(of_few_steps, config.__post_init__))
+    for settings in (BucketSFTConfig, HDPOConfig, Sampling):
+        monkeypatch.setattr(settings, "__post_init__", partialmethod(of_little, settings.__post_init__))
 
 
-def of_few_steps(config: Any, post_init: Callable[[Any], None]) -> None:
-    """End training after two steps, where its settings don't say how long it is."""
-    if config.max_steps < 0:
-        config.max_steps = 2
-    post_init(config)
+def of_little(settings: Any, post_init: Callable[[Any], None]) -> None:
+    """End training after two steps, where its settings don't say how long it is, and answers after eight tokens."""
+    if getattr(settings, "max_steps", 0) < 0:
+        settings.max_steps = 2
+    if hasattr(settings, "max_new_tokens"):
+        object.__setattr__(settings, "max_new_tokens", min(8, settings.max_new_tokens))  # it may be frozen
+    post_init(settings)
 
 
 def commands(text: str) -> list[str]:
@@ -205,7 +208,7 @@ def test_pages_of_trainings_run(workplace: Path, ready: Ready, monkeypatch: pyte
     text = (ROOT / "docs" / page).read_text("utf-8")
     for language, block in re.findall(r"^```(bash|python)\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
         if language == "python":
-            exec(compile(block, page, "exec"), names)
+            exec(compile(block.replace("max_new_tokens=256", "max_new_tokens=8"), page, "exec"), names)
         else:
             for command in commands(block):
                 run(command, workplace, ready)
