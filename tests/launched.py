@@ -26,6 +26,7 @@ from transformers import TrainerCallback
 import kinds
 import test_two_ranks
 import tiny
+import training
 from polyalign import cli
 
 OFFLINE = {kinds.HUMAN_DPO.prefix: {"lambda_online": 0.0}}
@@ -101,7 +102,7 @@ def command(model: Path, output: Path) -> None:
     given = {"model_name_or_path": model, "dataset_name": output / "responses.parquet", "output_dir": output / "sft"}
     arguments = [str(each) for name, value in given.items() for each in (f"--{name}", value)]
     with redirect_stdout(said), redirect_stderr(said):
-        code = cli.run(["sft", *arguments, *test_two_ranks.COMMAND.split()])
+        code = cli.run(["sft", *arguments, *training.FAST.split()])
     (output / f"said{rank}.txt").write_text(f"{said.getvalue()}exit code {code}\n", encoding="utf-8")
 
 

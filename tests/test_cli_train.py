@@ -27,12 +27,12 @@ import datasets
 import pyarrow as pa
 
 import tiny
+from training import FAST
 
 pytestmark = pytest.mark.slow
 
 # The tests run elsewhere.
 PACKAGE = {"PYTHONPATH": os.pathsep.join((str(Path(cli.__file__).parents[2]), os.environ.get("PYTHONPATH", "")))}
-FAST = "--use_cpu --bf16 false --max_steps 2 --per_device_train_batch_size 2 --logging_steps 1 --save_strategy no"
 
 
 @pytest.fixture(scope="module")

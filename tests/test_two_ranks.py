@@ -60,9 +60,6 @@ CRITICS = {"tuned": 1, "frozen": False}
 #: Of the runs of `launched.py`, which are compared with TRL's and with one process's.
 LAUNCHED = {"train_sampling_strategy": "sequential", "max_steps": 4, "logging_steps": 1, "save_strategy": "no"}
 
-#: Of `polyalign sft`.
-COMMAND = "--use_cpu --bf16 false --max_steps 2 --per_device_train_batch_size 2 --logging_steps 1 --save_strategy no"
-
 #: What one process comes upon alone, and the line that ends both.
 ALONE = {
     "file": (0, "FileNotFoundError: none.parquet: no such file or folder"),

@@ -17,6 +17,9 @@ import tiny
 
 datasets.disable_progress_bars()
 
+#: Of a command that trains.
+FAST = "--use_cpu --bf16 false --max_steps 2 --per_device_train_batch_size 2 --logging_steps 1 --save_strategy no"
+
 ARGUMENTS = {
     **tiny.QUIET,
     "optim": "sgd",

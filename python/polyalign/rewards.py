@@ -330,9 +330,9 @@ def length(
 
     def costs(batch: _Batch) -> list[float]:
         from polyalign import features
-        from polyalign.critics.attacks import is_language, languages_of
+        from polyalign.critics.attacks import known_languages, languages_of
 
-        languages = [name if is_language(name) else "und" for name in languages_of(batch.buckets)]
+        languages = known_languages(languages_of(batch.buckets))
         measured = features.extract(batch.answers, languages, groups=["length"], keep_thinking=True)[feature]
         found = []
         for bucket, answer, value in zip(batch.buckets, batch.answers, measured, strict=True):

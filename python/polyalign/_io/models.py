@@ -1,11 +1,17 @@
-"""Models of transformers: loaded quietly, and for a while in another state."""
+"""Models of transformers: what a folder holds, loaded quietly, and for a while in another state."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
+
+
+def is_adapter(name: str) -> bool:
+    """Whether it is a folder with an adapter and no model."""
+    return (Path(name) / "adapter_config.json").is_file() and not (Path(name) / "config.json").is_file()
 
 
 @contextmanager

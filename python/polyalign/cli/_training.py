@@ -20,6 +20,7 @@ from accelerate import PartialState
 from transformers.trainer_utils import get_last_checkpoint
 
 from polyalign._io.manifests import check_fits
+from polyalign._io.models import is_adapter
 from polyalign._text.words import counted
 from polyalign.cli import _early
 from polyalign.cli import _options as options
@@ -252,10 +253,10 @@ def _trains(bucket: Mapping[str, Any]) -> int:
 def _model(model_args: Any, args: Any) -> dict[str, Any]:
     """Return what the trainer is told of the model."""
     name, quantization = model_args.model_name_or_path, get_quantization_config(model_args)
-    is_adapter = _is_adapter(name)
-    if model_args.use_peft or is_adapter:
+    adapts = is_adapter(name)
+    if model_args.use_peft or adapts:
         _require_peft()
-    if not is_adapter:
+    if not adapts:
         args.model_init_kwargs = kwargs = _init_kwargs(model_args, args)
         try:  # now, not once the data are read
             transformers.AutoConfig.from_pretrained(
@@ -300,10 +301,6 @@ def _ref_model(name: str | None, model_args: Any, args: Any) -> Any:
         del kwargs["revision"]
     # The trainer puts it where the other one is.
     return create_model_from_path(name, device_map=None, **kwargs)
-
-
-def _is_adapter(name: str) -> bool:
-    return (Path(name) / "adapter_config.json").is_file() and not (Path(name) / "config.json").is_file()
 
 
 def _require_peft() -> None:

@@ -337,7 +337,7 @@ class _Measured:
     def _part(
         self, texts: Sequence[str], buckets: Sequence[str], prompts: Sequence[Any] | None
     ) -> npt.NDArray[np.float64]:
-        languages = [language if attacks.is_language(language) else "und" for language in attacks.languages_of(buckets)]
+        languages = attacks.known_languages(attacks.languages_of(buckets))
         table = features.extract(texts, languages, prompts=prompts, keep_thinking=True, threads=self.threads)
         columns = [np.asarray(table[name], dtype=np.float64) for name in table.column_names]
         if self.reference is not None:

@@ -387,14 +387,18 @@ def _rows(buckets: Sequence[str], texts: Sequence[str]) -> dict[str, list[int]]:
 def _cut(texts: Sequence[str], languages: Sequence[str]) -> list[_Text]:
     if not texts:
         return []
-    known = [language if is_language(language) else "und" for language in languages]
+    known = known_languages(languages)
     words = _core.cut_words(list(texts), known)
     return [_Text.of(text, found) for text, found in zip(texts, words, strict=True)]
 
 
+def known_languages(languages: Sequence[str]) -> list[str]:
+    """Return them, with ``und`` for what is no code that the engine takes, which is cut letter for letter."""
+    return [language if _is_language(language) else "und" for language in languages]
+
+
 @cache
-def is_language(language: str) -> bool:
-    """Whether it is a code that the engine takes; others are cut letter for letter."""
+def _is_language(language: str) -> bool:
     try:
         _core.cut_words([""], [language])
     except ValueError:

@@ -10,7 +10,7 @@ import torch
 import transformers
 from transformers import GenerationConfig
 
-from polyalign._io.models import evaluating, generating_by, quiet_off_terminal
+from polyalign._io.models import evaluating, generating_by, is_adapter, quiet_off_terminal
 from polyalign.generation import _local
 from polyalign.generation._engine import Answer, Key, Request
 from polyalign.generation._noise import greedy_processor
@@ -98,8 +98,7 @@ class TransformersEngine:
 
     def _base_of_adapter(self) -> str | None:
         """Return the model that a folder with an adapter alone names; `None`: it holds a model."""
-        folder = Path(self._name)
-        if (folder / "config.json").is_file() or not (folder / "adapter_config.json").is_file():
+        if not is_adapter(self._name):
             return None
         from peft import PeftConfig
 

@@ -195,10 +195,9 @@ def _divpo(scored: Scored, texts: Texts | None, threshold: tuple[float, float]) 
 
 def _grams(texts: Sequence[str], languages: Sequence[str]) -> list[frozenset[tuple[str, ...]]]:
     """Return the words of each text, and its pairs of neighbouring ones, without regard to case."""
-    from polyalign.critics.attacks import is_language
+    from polyalign.critics.attacks import known_languages
 
-    known = [language if is_language(language) else "und" for language in languages]
-    cut = _core.cut_words([text.lower() for text in texts], known)
+    cut = _core.cut_words([text.lower() for text in texts], known_languages(languages))
     return [frozenset([*((word,) for word in words), *itertools.pairwise(words)]) for words in cut]
 
 

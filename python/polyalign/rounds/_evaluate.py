@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from polyalign import _core
 from polyalign._io import bucketed
 from polyalign.critics._protocol import ask_both
-from polyalign.critics.attacks import is_language, languages_of
+from polyalign.critics.attacks import known_languages, languages_of
 
 if TYPE_CHECKING:
     from polyalign.critics import Critic
@@ -76,7 +76,6 @@ def _mean(values: Sequence[float]) -> float | None:
 
 def distinct_2(texts: Sequence[str], buckets: Sequence[str]) -> float | None:
     """Return how many of all pairs of neighbouring words are different ones; None: there is none."""
-    languages = [language if is_language(language) else "und" for language in languages_of(buckets)]
-    cut = _core.cut_words([text.lower() for text in texts], languages)
+    cut = _core.cut_words([text.lower() for text in texts], known_languages(languages_of(buckets)))
     pairs = [pair for words in cut for pair in itertools.pairwise(words)]
     return len(set(pairs)) / len(pairs) if pairs else None

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from polyalign._io import json_text, manifests
 from polyalign._io.extras import training_module
+from polyalign._io.models import is_adapter
 from polyalign._io.output import publishing
 from polyalign._text.words import counted
 from polyalign.critics import _saved, load
@@ -240,7 +241,7 @@ def _plan(
     trains, judges = kinds
     if held_out_critic is None and (trains == judges or (trains == "ensemble" and judges in _IN_ENSEMBLE)):
         raise ValueError(f"held_out is {judges!r}, which trains: nothing may train against it; take another kind")
-    if held_out_critic is None and judges in ("neural", "discriminative", "ensemble"):
+    if held_out_critic is None and judges in _OF_SAMPLES:
         raise ValueError(
             f"held_out is {judges!r}, which learns from samples: give one that exists (held_out_critic), or take "
             "support, lexical or embedding"
@@ -272,7 +273,7 @@ def _plan(
 
 def _base(model: str) -> str:
     """Return what an encoder is made of: a model itself, or what an adapter is put on."""
-    if not _is_adapter(model):
+    if not is_adapter(model):
         return model
     return str(json.loads((Path(model) / "adapter_config.json").read_text("utf-8"))["base_model_name_or_path"])
 
@@ -508,7 +509,7 @@ class _Rounds:
             goes_on = any(output.glob("checkpoint-*/trainer_state.json"))
             settings = {
                 **plan.hdpo,
-                **({"use_peft": False} if _is_adapter(model.name) else {}),
+                **({"use_peft": False} if is_adapter(model.name) else {}),
                 "model_name_or_path": model.name,
                 "dataset_name": str(data),
                 "critic": str(critic.folder / "critic"),
@@ -582,11 +583,6 @@ def _weights(model: str) -> dict[str, Any]:
     config = None if folder.is_dir() else local.load_config(model, None, trust_remote_code=False)
     found: dict[str, Any] = local.weights(model, config)
     return found
-
-
-def _is_adapter(model: str) -> bool:
-    folder = Path(model)
-    return (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file()
 
 
 def _mix(files: Sequence[Path], output: Path) -> None:

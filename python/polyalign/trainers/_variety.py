@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from polyalign import _core
-from polyalign.critics.attacks import is_language
+from polyalign.critics.attacks import known_languages
 
 __all__ = ["VARIETY", "Logged", "variety"]
 
@@ -70,7 +70,7 @@ def variety(texts: Sequence[str], buckets: Sequence[str], languages: Sequence[st
 
 
 def _tokens(texts: list[str], languages: Sequence[str]) -> list[list[str]]:
-    known = [language if is_language(language) else "und" for language in languages]
+    known = known_languages(languages)
     words = _core.cut_words(texts, known) if texts else []
     return [
         [character for character in text if not character.isspace()] if language == "zh" else list(map(str.lower, cut))
