@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import base64
-import html
 import json
-import re
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from polyalign._text import pages
 from polyalign.reference._histograms import QUANTILES, Axis, draw
 
 if TYPE_CHECKING:
@@ -63,14 +62,13 @@ def render(data: Mapping[str, Any]) -> str:
     ]
     about["zh"] = _chinese_names_of({feature["name"] for feature in data["features"]})
     parts = {
-        "title": html.escape(str(data["title"])).encode("ascii", "xmlcharrefreplace").decode(),
+        "title": pages.escaped(str(data["title"])),
         "style": _file("_page.css"),
         "script": _file("_page.js"),
-        "about": _json(about),
+        "about": pages.embedded(about),
         "numbers": base64.b64encode(packed).decode(),
     }
-    # In one pass, so that nothing inserted is taken for a place to insert at.
-    return re.sub(r"<!--(\w+)-->", lambda place: parts[place[1]], _file("_page.html"))
+    return pages.filled(_file("_page.html"), parts)
 
 
 def pair(
@@ -127,12 +125,6 @@ def _chinese_names_of(features: set[str]) -> dict[str, dict[str, str]]:
 
 def _file(name: str) -> str:
     return Path(__file__).with_name(name).read_text(encoding="utf-8")
-
-
-def _json(value: object) -> str:
-    """JSON that no HTML parser reads as markup: ASCII, without ``<``, ``>`` and ``&``."""
-    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
-    return re.sub("[<>&]", lambda mark: f"\\u{ord(mark[0]):04x}", text)
 
 
 def _encode(
