@@ -347,6 +347,22 @@ def test_vectors_are_means_over_tokens(encoder: Path) -> None:
     assert HuggingFaceEncoder(str(encoder))([])[0].shape == (0, 16)
 
 
+def test_fewer_long_texts_are_read_at_once(tmp_path: Path) -> None:
+    """What attention needs of a batch is bounded, whatever the texts' lengths."""
+    tiny = pytest.importorskip("tiny", reason="trl is not installed: pip install 'polyalign[train]'")
+    tokenizer = tiny.chat_tokenizer()
+    tokenizer.save_pretrained(tmp_path)
+    tiny.chat_model(len(tokenizer)).save_pretrained(tmp_path)
+    given = HuggingFaceEncoder(str(tmp_path))
+    read: list[Any] = []
+    given.model.register_forward_pre_hook(
+        lambda _model, _, named: read.append(named["input_ids"].shape), with_kwargs=True
+    )
+    given(["yes"] * 100 + ["word " * 300] * 30)
+    assert max(texts * tokens for texts, tokens in read) <= 4096
+    assert max(texts for texts, _ in read) == 64
+
+
 def test_a_critic_names_its_encoder(encoder: Path, tmp_path: Path) -> None:
     made = EmbeddingCritic.train(SHORT, [QA] * 40, str(encoder))
     scores = critics.ask(made, [*SHORT[:3], "zzzzzzzz qqqq", ""], [QA] * 5)

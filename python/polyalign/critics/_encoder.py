@@ -22,6 +22,8 @@ _PROBE = "The river was quiet, and 他们 went home at 7."
 _ALIKE = 0.999
 #: Texts whose lengths are alike share a batch of at most so many.
 _BATCH = 64
+#: Tokens of a batch with its padding, on a CPU and elsewhere: what attention needs grows with their square.
+_BATCH_TOKENS, _BATCH_TOKENS_GPU = 4096, 16384
 #: Where a critic's folder holds an encoder that was trained with it.
 OWN = "encoder"
 # What a tokenizer without a limit says of itself is a huge number.
@@ -42,6 +44,7 @@ class HuggingFaceEncoder:
     device : str, optional
         Default: a GPU, where there is one.
     batch_size : int, default 64
+        Texts that are read at once; fewer of long ones.
 
     Raises
     ------
@@ -101,9 +104,13 @@ class HuggingFaceEncoder:
         # Those of like length together; the same texts make the same batches.
         order = np.argsort(-lengths, kind="stable").tolist()
         found: list[Any] = [None] * len(order)
+        most = _BATCH_TOKENS if self.model.device.type == "cpu" else _BATCH_TOKENS_GPU
+        start = 0
         with torch.no_grad():
-            for start in range(0, len(order), self.batch_size):
-                places = order[start : start + self.batch_size]
+            while start < len(order):
+                longest = min(int(lengths[order[start]]), self.limit)
+                places = order[start : start + max(1, min(self.batch_size, most // max(1, longest)))]
+                start += len(places)
                 tokens = self.tokens([texts[at] for at in places]).to(self.model.device)
                 means = mean_of_tokens(self.model, tokens)
                 for at, vector in zip(places, means.cpu().numpy(), strict=True):
