@@ -13,6 +13,7 @@ import polyalign as pa
 from humans import SCHEMA, records
 from polyalign import distances, features
 from polyalign.critics._discriminative import _NODE_TYPES
+from polyalign.evaluation import metrics
 
 TEXTS = ["We think that maybe it is so, however late.", "你今天过得怎么样？我们去公园散步吧。"] * 600
 
@@ -84,6 +85,10 @@ def calls(folder: Path, tokenizer: Path) -> dict[str, Callable[[], Any]]:
         "bucket_files_reference": lambda: bucketer.bucket_files(
             str(corpus), str(folder / "counted"), overwrite=True, reference=folder / "counted.safetensors"
         ),
+        "detect_languages": lambda: pa.buckets.detect_languages(TEXTS[:50]),
+        "metrics.bng": lambda: metrics.bng(floats[:100], floats[100:]),
+        "metrics.length_gap": lambda: metrics.length_gap(floats[0], floats[1]),
+        "metrics.language_faults": lambda: metrics.language_faults(TEXTS[:50], "en"),
         "extract": lambda: features.extract(TEXTS, "en"),
         "extract_paper": lambda: features.extract(TEXTS[:50], "en", variant="paper"),
         "Reference.build": lambda: pa.Reference.build(folder / "bucketed"),

@@ -30,6 +30,7 @@ EmbeddingCritic.score EmbeddingCritic.percentile
 EnsembleCritic.score EnsembleCritic.percentile EnsembleCritic.percentiles EnsembleCritic.calibrate critics.compare
 from_samples from_preferences
 DistributionTerm.measure DistributionTerm.compare DistributionTerm.score DistributionTerm.energy rewards.distribution
+detect_languages metrics.bng metrics.length_gap metrics.language_faults
 pair_files rewards.support rewards.critic rewards.length rewards.language""".split()
     + distances.__all__
 )
@@ -52,12 +53,17 @@ EmbeddingCritic.of_sample serving SupportSample.add SupportSample.merge
 train to_html worse_than_chance from_json to_json check_fits to_dict faults load from_saved from_bytes
 from_pretrained save to_bytes push_to_hub Reference.count ask ask_floored ask_percentiles is_calibrated check_scores
 registry example_table reference_schema weight_of bucket_weights gaps language_counts language_of
-pair_weights pair_types combine take joined Pool.add Pool.of of""".split()
+pair_weights pair_types combine take joined Pool.add Pool.of of
+metrics.utility metrics.distinct metrics.self_bleu metrics.within_prompts metrics.hcr metrics.hcr_paper metrics.mmd
+metrics.coverage metrics.tails metrics.mauve metrics.match_lengths metrics.tdm metrics.naturalness metrics.nuf
+metrics.aggregate metrics.macro metrics.overused metrics.faults metrics.resampled_sums""".split()
 
 
 def public() -> Iterator[str]:
     """All public functions, and methods with their class."""
-    modules = "buckets critics distances distribution features pairs reference rewards tokens weights"
+    modules = (
+        "evaluation.metrics buckets critics distances distribution features pairs reference rewards tokens weights"
+    )
     for name in modules.split():
         module = getattr(polyalign, name, None) or importlib.import_module(f"polyalign.{name}")
         for member in module.__all__:
@@ -66,7 +72,7 @@ def public() -> Iterator[str]:
                 methods = [key for key, of in vars(value).items() if callable(of) or isinstance(of, classmethod)]
                 yield from (f"{member}.{method}" for method in methods if not method.startswith("_"))
             elif inspect.isfunction(value):
-                yield f"{name}.{member}"
+                yield f"{name.split('.')[-1]}.{member}"
 
 
 def test_all_are_tried(calls: dict[str, Callable[[], Any]]) -> None:

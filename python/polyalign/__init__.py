@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from polyalign import critics as critics
     from polyalign import distances as distances
     from polyalign import distribution as distribution
+    from polyalign import evaluation as evaluation
     from polyalign import features as features
     from polyalign import generation as generation
     from polyalign import lm as lm
@@ -55,6 +56,7 @@ _MODULES = {
     "critics",
     "distances",
     "distribution",
+    "evaluation",
     "features",
     "generation",
     "lm",
@@ -77,6 +79,7 @@ __all__ = [
     "critics",
     "distances",
     "distribution",
+    "evaluation",
     "features",
     "generation",
     "lm",

@@ -380,8 +380,10 @@ def language(*, scale: float = 1.0) -> Reward:
     """
 
     def costs(batch: _Batch) -> list[float]:
+        from polyalign.buckets import detect_languages
+
         asked = _asked(batch)
-        rows = zip(asked, _languages(asked), batch.answers, _languages(batch.answers), strict=True)
+        rows = zip(asked, detect_languages(asked), batch.answers, detect_languages(batch.answers), strict=True)
         return [
             float(not answer.strip() or _differ(prompt, wanted, answer, own)) for prompt, wanted, answer, own in rows
         ]
@@ -400,19 +402,6 @@ def _asked(batch: _Batch) -> list[str]:
         raise ValueError(f"{len(batch.texts)} texts and {len(prompts)} prompts: give one for each text")
     users = ([text for role, text in prompt or () if role == "user"] for prompt in prompts)
     return [turns[-1] if turns else "" for turns in users]
-
-
-def _languages(texts: Sequence[str]) -> list[str]:
-    """Return the language of each text, "und" where it can't be told."""
-    from arro3.core import Array, DataType, Table
-
-    from polyalign.buckets import Bucketer, BucketSchema
-
-    different = {text: at for at, text in enumerate(dict.fromkeys(texts))}
-    columns = {"prompt": [""] * len(different), "completion": list(different)}
-    table = Table.from_pydict({name: Array(values, DataType.string()) for name, values in columns.items()})
-    found = Bucketer(BucketSchema(axes=["language"])).assign(table)["bucket"].to_pylist()
-    return [found[different[text]] or "und" for text in texts]
 
 
 def _differ(asked: str, wanted: str, answer: str, own: str) -> bool:
