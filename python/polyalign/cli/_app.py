@@ -14,6 +14,7 @@ from polyalign.cli._exit import INTERRUPTED
 from polyalign.cli._features import features
 from polyalign.cli._generate import generate
 from polyalign.cli._help import SETTINGS, command, option, write_as_it_is
+from polyalign.cli._human_eval import human_eval
 from polyalign.cli._pairs import pairs
 from polyalign.cli._reference import reference
 from polyalign.cli._rounds import rounds
@@ -36,6 +37,7 @@ Start here:
   polyalign pairs bucketed/ --samples samples.jsonl -o pairs/   humans' and a model's responses, to train on
   polyalign hdpo --config hdpo.yaml                             train towards the humans of every bucket
   polyalign rounds bucketed/ --model out/sft -o rounds/         answers, critic, pairs, hdpo; and again
+  polyalign human-eval build samples.jsonl --join bucketed/ -o page.html   ask people, blindly
 
 polyalign COMMAND --help explains each command, with examples.
 """
@@ -96,5 +98,20 @@ def demo(output: str, no_train: bool, quick: bool, model: str | None) -> None:
     run_demo(output, train=not no_train, model=model, recipe=Recipe.quick() if quick else Recipe())
 
 
-for _command in (bucket, count, show, reference, score, critic, generate, pairs, sft, hdpo, rounds, features, demo):
+for _command in (
+    bucket,
+    count,
+    show,
+    reference,
+    score,
+    critic,
+    generate,
+    pairs,
+    sft,
+    hdpo,
+    rounds,
+    human_eval,
+    features,
+    demo,
+):
     app.add_command(_command)

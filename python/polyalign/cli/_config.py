@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from polyalign._io import yaml_text
+
 if TYPE_CHECKING:
     import yaml
 
 _NOT_IN_FILES = {"config", "help", "debug"}
 _NULLS = {"", "~", "null", "Null", "NULL"}
-# What no file of options needs, and a hostile one has: depth, and nodes with aliases written out.
-_DEPTH, _NODES = 16, 100_000
 
 
 def load_config(context: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
@@ -56,15 +56,10 @@ def read(path: Path) -> list[tuple[str, yaml.Node, int]]:
 
     try:
         text = path.read_text(encoding="utf-8")
-        if problem := _excess(text):
-            raise ValueError(f"{path}:{problem}")
+        yaml_text.check_size(path, text)
         root = yaml.compose(text, Loader=yaml.BaseLoader)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
-        raise ValueError(f"{path}{where}: not YAML: {error.problem}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+        raise yaml_text.named(error, path) from None
     if root is None:
         return []
     if not isinstance(root, yaml.MappingNode):
@@ -73,38 +68,6 @@ def read(path: Path) -> list[tuple[str, yaml.Node, int]]:
         if not isinstance(key, yaml.ScalarNode):
             raise ValueError(f"{path}:{key.start_mark.line + 1}: a key must be the name of an option")
     return [(key.value, value, key.start_mark.line + 1) for key, value in root.value]
-
-
-def _excess(text: str) -> str | None:
-    """Return the line at which YAML gets too deep, or too large with its aliases written out, and what it is."""
-    import yaml
-
-    sizes: dict[str | None, int] = {}
-    open_: list[tuple[str | None, int]] = [(None, 0)]  # of collections: the anchor, and nodes so far
-    for event in yaml.parse(text, Loader=yaml.BaseLoader):
-        line = event.start_mark.line + 1 if event.start_mark else 1
-        match event:
-            case yaml.CollectionStartEvent():
-                open_.append((event.anchor, 1))
-                if len(open_) > _DEPTH:
-                    return f"{line}: nested more than {_DEPTH} deep"
-                continue
-            case yaml.CollectionEndEvent():
-                anchor, size = open_.pop()
-                sizes[anchor] = size
-            case yaml.ScalarEvent():
-                size = sizes[event.anchor] = 1
-            case yaml.AliasEvent():
-                if any(event.anchor == anchor for anchor, _ in open_):
-                    return f"{line}: *{event.anchor} holds itself"
-                size = sizes.get(event.anchor, 1)  # one of nothing is said when it is read
-            case _:
-                continue
-        anchor, before = open_[-1]
-        open_[-1] = (anchor, before + size)
-        if before + size > _NODES:
-            return f"{line}: more than {_NODES:,} values, with aliases written out"
-    return None
 
 
 def _is_null(node: yaml.Node) -> bool:

@@ -1,6 +1,7 @@
 """How human what a model writes is, bucket by bucket: the metrics, and what is made of them.
 
-:mod:`polyalign.evaluation.metrics` has the metrics, as functions of texts and of feature matrices.
+:mod:`polyalign.evaluation.metrics` has the metrics, as functions of texts and of feature matrices;
+:mod:`polyalign.evaluation.human` asks people.
 """
 
 from __future__ import annotations
@@ -9,11 +10,12 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from polyalign.evaluation import human as human
     from polyalign.evaluation import metrics as metrics
 
-_MODULES = {"metrics"}
+_MODULES = {"human", "metrics"}
 
-__all__ = ["metrics"]
+__all__ = ["human", "metrics"]
 
 
 def __getattr__(name: str) -> object:

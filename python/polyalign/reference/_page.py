@@ -63,7 +63,7 @@ def render(data: Mapping[str, Any]) -> str:
     about["zh"] = _chinese_names_of({feature["name"] for feature in data["features"]})
     parts = {
         "title": pages.escaped(str(data["title"])),
-        "style": _file("_page.css"),
+        "style": stylesheet(),
         "script": _file("_page.js"),
         "about": pages.embedded(about),
         "numbers": base64.b64encode(packed).decode(),
@@ -121,6 +121,11 @@ def _chinese_names_of(features: set[str]) -> dict[str, dict[str, str]]:
     for kind in ("features", "definitions"):
         names[kind] = {name: chinese for name, chinese in names[kind].items() if name in features}
     return names
+
+
+def stylesheet() -> str:
+    """Return the look of pages, for others of ours."""
+    return _file("_page.css")
 
 
 def _file(name: str) -> str:
