@@ -2,6 +2,7 @@
 
     python benches/critics.py CORPUS SAMPLES [--train 180 5000] [--steps 500] [--json OUT]
     python benches/critics.py CORPUS SAMPLES --likelihood MODEL [--rows 300] [--test-rows 200] [--json OUT]
+    python benches/critics.py CORPUS SAMPLES --speed 20000 [--json OUT]
 
 CORPUS is what `polyalign bucket` takes, SAMPLES what `polyalign generate` wrote of it, bucketed by words. Groups are
 parted by their hash: with two thirds critics are trained, on so many of the samples; the rest is what the table is of.
@@ -27,7 +28,7 @@ from polyalign.critics import attacks
 from polyalign.critics._auroc import auroc, combined
 from polyalign.critics._likelihood import NAMES, Likelihood
 from polyalign.critics._score import compare_files
-from polyalign.critics._train import Humans, Skipped, _lexical, read_humans, read_samples, share_of, train
+from polyalign.critics._train import Humans, Sampled, Skipped, _lexical, read_humans, read_samples, share_of, train
 
 _TEST_SHARE = 0.34
 
@@ -44,6 +45,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=300, help="of which it is trained then; 0: it is not")
     parser.add_argument("--test-rows", type=int, default=200, help="of which the table is then")
     parser.add_argument("--dtype", default="bfloat16", help="of that model")
+    parser.add_argument("--speed", type=int, default=0, metavar="N", help="how fast critics score so many responses")
     parser.add_argument("--json", type=Path, help="write all numbers")
     given = parser.parse_args()
     found: dict[str, Any] = {}
@@ -53,7 +55,9 @@ def main() -> None:
         bucketer.bucket_files(given.corpus, str(folder), test_share=_TEST_SHARE)
         if given.likelihood:
             found = _with_likelihood(folder, given)
-        for count in () if given.likelihood else given.train:
+        elif given.speed:
+            found = _speed(folder, given)
+        for count in () if found else given.train:
             found[str(count)] = _of(folder, given, count, Path(made))
     if given.json:
         given.json.write_text(json.dumps(found, indent=1) + "\n")
@@ -73,6 +77,36 @@ def _of(folder: Path, given: argparse.Namespace, count: int, scratch: Path) -> d
     longer, _ = compare_files(asked, _longer(folder), limit=given.limit)
     print("Answers of 8 words (12 characters) or more, with samples or without:", longer, sep="\n")
     return {"rows": told["rows"], **compared.to_dict(), "longer": longer.to_dict()}
+
+
+def _speed(folder: Path, given: argparse.Namespace) -> dict[str, float]:
+    """Print how many responses a second of one core is: of the ensemble, its critics one by one, what they measure."""
+    ensemble, _ = train("ensemble", str(folder), samples=str(given.samples), seed=0, threads=1)
+    every: dict[bool, Humans] = {True: Humans(), False: Humans()}
+    rows = bucketed.open_rows("records", str(folder))
+    read_humans(rows, Sampled(), lambda row, _: every[row["bucket"].startswith("zh|")], Skipped())
+    chinese = every[True].lowest(given.speed * 3 // 10)
+    asked = chinese + every[False].lowest(given.speed - len(chinese))
+    texts, buckets, prompts = asked.responses, asked.buckets, asked.prompts
+    languages, members = attacks.languages_of(buckets), ensemble.critics
+    found = {}
+    for name, work in {
+        "ensemble, with prompts": lambda: ensemble.percentiles(texts, buckets, prompts),
+        "its critics one by one": lambda: [
+            critics.ask_percentiles(critic, texts, buckets, prompts) for critic in members.values()
+        ],
+        "ensemble, without prompts": lambda: ensemble.percentiles(texts, buckets),
+        "features": lambda: pa.features.extract(texts, languages, threads=1),
+        "lexical features and score": lambda: members["lexical"].features(texts, buckets),
+    }.items():
+        seconds = []
+        for _ in range(4):
+            before = time.process_time()
+            work()
+            seconds.append(time.process_time() - before)
+        found[name] = min(seconds)
+        print(f"{name}: {found[name]:.3f} s for {len(texts):,}, {len(texts) / found[name]:,.0f} a second")
+    return found
 
 
 def _with_likelihood(folder: Path, given: argparse.Namespace) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow
 import pytest
 
 import polyalign as pa
@@ -369,39 +370,94 @@ def test_a_critic_worse_than_chance_is_named() -> None:
 
 
 def test_an_ensemble_measures_a_response_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What its critics ask of their reference is the same to the bit, of one call, and gone after it."""
-    from polyalign.critics import _ensemble, _once
+    """What its critics ask of one reference and of the same counts is the same to the bit, of one call, and gone."""
+    from polyalign.critics import LexicalCritic, _ensemble, _once
 
     reference = pa.Reference.from_arrow(pa.reference.example_table())
     humans, buckets, samples = rows(240, 0)
+    counted = rows(200, 9)[:2]
+    lexical = LexicalCritic.from_arrow(
+        pyarrow.table({"bucket": counted[1], "completion": [[{"role": "assistant", "content": x}] for x in counted[0]]})
+    )
     prompts = [f"What about {at}?" for at in range(240)]
-    made = DiscriminativeCritic.train(humans, buckets, samples, prompts=prompts, reference=reference, threads=1)
-    EnsembleCritic({"support": SupportCritic(reference), "classifier": made}).save(tmp_path / "critic")
+    made = DiscriminativeCritic.train(
+        humans, buckets, samples, prompts=prompts, reference=reference, lexical=lexical, threads=1
+    )
+    critics = {"support": SupportCritic(reference), "lexical": lexical, "classifier": made}
+    EnsembleCritic(critics).save(tmp_path / "critic")
     ensemble: Any = load(tmp_path / "critic")
-    support, classifier = ensemble.critics.values()
-    assert support.reference is classifier.reference
+    support, words, classifier = ensemble.critics.values()
+    assert support.reference is classifier.reference and words is classifier.lexical
     texts, asked = [*humans[:60], *samples[:60], "", " "], [*buckets[:60], *buckets[:60], EN, "nonsense"]
     given = [*prompts[:60], *prompts[:60], None, None]
-    calls: list[int] = []
-    score = pa.Reference.score
+    calls: dict[str, list[int]] = {"reference": [], "counts": []}
+    measure, count = pa.Reference._score_and_measure, _once.OnceCounted.measure
 
-    def counted(self: Any, texts: Any, *args: Any, **more: Any) -> Any:
-        calls.append(len(texts))
-        return score(self, texts, *args, **more)
+    def measured(self: Any, texts: Any, *args: Any, **more: Any) -> Any:
+        calls["reference"].append(len(texts))
+        return measure(self, texts, *args, **more)
+
+    class Counts:
+        def __init__(self, core: Any) -> None:
+            self.core = core
+
+        def measure(self, texts: Any, *args: Any) -> Any:
+            calls["counts"].append(len(texts))
+            return self.core.measure(texts, *args)
+
+    def counted_once(self: Any, *args: Any) -> Any:
+        if not isinstance(self._core, Counts):
+            self._core = Counts(self._core)
+        return count(self, *args)
 
     for chunk in (_once.CHUNK, 50):
         monkeypatch.setattr(_ensemble, "CHUNK", chunk)
         monkeypatch.setattr("polyalign.critics._discriminative.CHUNK", chunk)
-        calls.clear()
         with monkeypatch.context() as patch:
-            patch.setattr(pa.Reference, "score", counted)
-            patch.setattr(pa.Reference, "support_distance", None)
+            for name in ("score", "support_distance"):
+                patch.setattr(pa.Reference, name, None)
+            patch.setattr(pa.features, "extract", None)
+            patch.setattr(LexicalCritic, "calibration", words.calibration)
+            patch.setattr(pa.Reference, "_score_and_measure", measured)
+            patch.setattr(_once.OnceCounted, "measure", counted_once)
+            calls["reference"].clear()
+            calls["counts"].clear()
             found = ensemble.percentiles(texts, asked, given)
-        assert sum(calls) == len(texts)
-        assert found["support"].tobytes() == support.percentile(texts, asked, given).tobytes()
-        assert found["classifier"].tobytes() == classifier.percentile(texts, asked, given).tobytes()
+        assert {name: sum(counts) for name, counts in calls.items()} == dict.fromkeys(calls, len(texts))
+        assert len(calls["counts"]) == -(-len(texts) // chunk)
+        for name, critic in ensemble.critics.items():
+            assert found[name].tobytes() == pa.critics.ask_percentiles(critic, texts, asked, given).tobytes(), name
     # Others than the last are measured anew.
     once = _once.Once(reference)
     one, two = (once.support_distance([text], [EN]) for text in ("Yes.", "As an AI language model, no!!!"))
     assert one != two and once.support_distance(["Yes."], [EN], support=(0.4, 0.6)) != one
     assert once.schema == reference.schema
+
+
+@pytest.mark.parametrize("variant", ["default", "paper"])
+@pytest.mark.parametrize("keep_thinking", [False, True])
+def test_what_is_measured_in_one_pass_is_what_two_measure(variant: Any, keep_thinking: bool) -> None:
+    """Where a score is of another text, another language or nothing, features are still those of the text as it is."""
+    reference = pa.Reference.from_arrow(pa.reference.example_table(), variant=variant, keep_thinking=keep_thinking)
+    texts = ["Yes, it is.", "<think>Is it?</think>Yes!", "<think>", "", " ", "你好，世界。", "Yes, it is.", "Oui."] * 9
+    buckets = [EN, EN, EN, EN, "nonsense", ZH, ZH, "fr|single|qa|short"] * 9
+    languages = ["en", "en", "en", "en", "und", "zh", "en", "fr"] * 9
+    prompts: list[Any] = [
+        None,
+        "Is it?",
+        [{"role": "user", "content": "Is it?"}],
+        "",
+        "What?",
+        "你好？",
+        None,
+        "Non?",
+    ] * 9
+    for asked in (None, prompts):
+        scored, found = reference._score_and_measure(texts, buckets, languages, prompts=asked, threads=2)
+        expected = reference.score(texts, buckets, prompts=asked)
+        assert repr(pyarrow.table(scored).to_pylist()) == repr(pyarrow.table(expected).to_pylist())
+        table = pa.features.extract(texts, languages, asked, keep_thinking=True)
+        columns = np.column_stack([np.asarray(table[name]) for name in table.column_names])
+        assert found.dtype == np.float32 and found.tobytes() == np.ascontiguousarray(columns).tobytes()
+    with pytest.raises(ValueError, match="72 texts and 71 languages"):
+        reference._score_and_measure(texts, buckets, languages[1:])

@@ -335,3 +335,73 @@ def test_the_commands(rows: pa.Table, folder: Path, tmp_path: Path, capsys: pyte
     expected = float(Reference.load(file).support_distance(["yes no tea"], EN, prompts=["cat"], lm=folder)[0])
     assert first["critic"] == pytest.approx(expected, abs=1e-6) and first["critic"] != first["distance"]
     assert "leave one out" in printed(capsys, *score, *model, "--critic", file, code=2)
+
+
+@pytest.mark.filterwarnings("ignore:of the language model not all")
+def test_a_critic_is_trained_with_one(
+    rows: pa.Table, built: Reference, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    records = rows.append_column("id", pa.array([str(at) for at in range(len(rows))]))
+    pq.write_table(records, tmp_path / "rows.parquet")
+    built.save(tmp_path / "human.safetensors")
+    train = ("critic", "train", tmp_path / "rows.parquet", "--kind", "support", "--overwrite")
+    given = ("--reference", tmp_path / "human.safetensors")
+    asked, prompts = ["yes no tea", "rain rain rain"], ["cat", "no"]
+    expected = pytest.approx(SupportCritic(built, lm=folder).score(asked, [EN, EN], prompts), rel=1e-4)
+    for name, more in (("own", ()), ("given", given)):
+        told = printed(capsys, *train, *more, "--lm", folder, "--out", tmp_path / name)
+        assert "rows: 59 reference" in told and "don't count" not in told
+        assert load(tmp_path / name).score(asked, [EN, EN], prompts) == expected  # type: ignore[call-arg]
+    told = printed(capsys, *train, *given, "--out", tmp_path / "blind")
+    assert "which don't count here: give it with --lm" in told
+    assert load(tmp_path / "blind").score(asked, [EN, EN], prompts) != expected  # type: ignore[call-arg]
+
+    other = tiny.save(tmp_path / "other", tiny.model(max_position_embeddings=CONTEXT, hidden_size=32))
+    Reference.from_arrow(rows.slice(10)).save(tmp_path / "plain.safetensors")
+    out = ("--out", tmp_path / "none")
+    for arguments, reason in (
+        ((*train, *given, "--lm", other), "is another than the one that the reference was built with"),
+        ((*train, "--reference", tmp_path / "plain.safetensors", "--lm", folder), "has no features of a language"),
+        ((*train, "--kind", "lexical", "--lm", folder), "asks no language model (--lm): leave it out"),
+        ((*train, "--kind", "ensemble", "--lm", folder), "the classifier asks the language model (--lm): give samples"),
+    ):
+        assert reason in printed(capsys, *arguments, *out, code=1)
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_classifier_is_given_one_as_it_is(folder: Path) -> None:
+    from polyalign.critics._likelihood import Likelihood
+
+    model = LanguageModel(folder, prefix="plain")
+    found = Likelihood.of(model)
+    assert Likelihood.of(found) is found and found.told == {
+        "name": str(folder),
+        "revision": None,
+        "dtype": "auto",
+        "prefix": "plain",
+    }
+    asked = ["yes no tea", "rain"], ["cat", None]
+    assert found(*asked).tobytes() == model.measure(*asked).astype(np.float64).tobytes()
+    assert Likelihood.of(folder).told["name"] == str(folder)
+    with pytest.raises(ValueError, match="a max_length of its own"):
+        Likelihood.of(LanguageModel(folder, max_length=20))
+    with pytest.raises(TypeError, match="likelihood is a int"):
+        Likelihood.of(3)
+
+
+@pytest.mark.filterwarnings("ignore:the reference has features")
+def test_files_are_scored_with_one(built: Reference, folder: Path, tmp_path: Path) -> None:
+    lines = [{"id": str(at), "bucket": EN, "prompt": "cat", "response": "yes no tea"} for at in range(3)]
+    (tmp_path / "answers.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    asked = (str(tmp_path / "answers.jsonl"), tmp_path / "scores.jsonl")
+    report = polyalign.scoring.score_files(built, None, *asked, lm=folder, support=(0.2, 0.8))
+    critic = SupportCritic(built, lm=folder, support=(0.2, 0.8))
+    expected = float(critic.score(["yes no tea"], [EN], ["cat"])[0])
+    assert report["critic"]["scored"] == 3 and report["critic"]["mean"] == pytest.approx(expected)
+    with pytest.raises(ValueError, match="both a critic beside the distance"):
+        polyalign.scoring.score_files(built, critic, *asked, lm=folder, overwrite=True)
+    with pytest.raises(TypeError, match="critic is None"):
+        polyalign.scoring.score_files(built, None, *asked, overwrite=True)
+    with pytest.raises(ValueError, match="is another than the one"):
+        other = tiny.save(tmp_path / "other", tiny.model(max_position_embeddings=CONTEXT, hidden_size=32))
+        polyalign.scoring.score_files(built, None, *asked, lm=other, overwrite=True)

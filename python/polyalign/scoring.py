@@ -41,10 +41,11 @@ _SCORE, _PERCENTILE = "critic", "critic_percentile"
 
 def score_files(
     reference: Reference | str | os.PathLike[str],
-    critic: Critic | str | os.PathLike[str],
+    critic: Critic | str | os.PathLike[str] | None,
     inputs: Any,
     output: str | os.PathLike[str] | None = None,
     *,
+    lm: Any = None,
     overwrite: bool = False,
     progress: bool = False,
     **settings: Any,
@@ -55,9 +56,12 @@ def score_files(
     ----------
     reference : Reference or str
         The human reference: it finds each response's bucket, and gives its distance.
-    critic : Critic or str
+    critic : Critic, str or None
         An object with ``score(responses, buckets)``, or the folder of a saved one. It is given the prompts if it uses
-        them.
+        them. ``None``: `lm` stands for one.
+    lm : str, PathLike or polyalign.lm.LanguageModel, optional
+        The language model that the reference was built with: the critic is the reference's own support distance, its
+        features counted (:class:`polyalign.critics.SupportCritic`).
     inputs, output, overwrite, progress, **settings
         As of :meth:`Reference.score_files`. Texts are kept on disk while they are scored, in batches.
 
@@ -72,16 +76,21 @@ def score_files(
     Raises
     ------
     OSError, ValueError
-        As of :meth:`Reference.score_files`; a critic of another schema than the reference, damaged, or collapsed.
+        As of :meth:`Reference.score_files`; a critic of another schema than the reference, damaged, or collapsed; both
+        a critic and a language model; another one than the reference's.
+    TypeError
+        Neither of both.
     """
     from polyalign.reference import Reference
 
     bucketed.arrow()
     if isinstance(reference, (str, os.PathLike)):
         reference = Reference.from_pretrained(reference)
-    found = as_critic(critic)
+    found = as_critic(critic) if lm is None else _with_lm(reference, critic, lm, settings)
     if found is None:
-        raise TypeError("critic is None: give an object with score(responses, buckets), or a saved critic's folder")
+        raise TypeError(
+            "critic is None: give an object with score(responses, buckets), a saved critic's folder, or lm="
+        )
     _check_fits(reference, found)
     name = None if output is None else local_output(os.fspath(output))
     file = None if name in (None, "-") else name
@@ -105,6 +114,17 @@ def _workplace(output: str | None) -> Iterator[Path]:
     beside = None if output is None else Path(output).absolute().parent
     with tempfile.TemporaryDirectory(dir=beside, prefix=".polyalign-score-") as folder:
         yield Path(folder)
+
+
+def _with_lm(reference: Reference, critic: Any, lm: Any, settings: Mapping[str, Any]) -> Critic:
+    """Return the support distance with the features of a language model, which is looked at before the work."""
+    from polyalign.critics import SupportCritic
+    from polyalign.reference._lm import fitting
+
+    if critic is not None:
+        raise ValueError("critic and lm are both a critic beside the distance: leave one out")
+    asked = {name: settings[name] for name in ("support", "min_count", "threads") if name in settings}
+    return SupportCritic(reference, lm=fitting(lm, reference.lm), **asked)
 
 
 def _check_fits(reference: Reference, critic: Critic) -> None:

@@ -28,6 +28,7 @@ Examples:
   polyalign critic train bucketed/ --kind lexical --out lexical/             no samples needed
   polyalign critic train bucketed/ --samples samples.jsonl --reference human.safetensors --out critic/
   polyalign critic train bucketed/ --samples samples.jsonl --kind neural --encoder encoder/ --out neural/
+  polyalign critic train bucketed/ --kind support --lm HuggingFaceTB/SmolLM2-135M --out support/
 """
 _SCORE = """
 Examples:
@@ -70,7 +71,8 @@ def _one_line_warnings() -> Iterator[None]:
 
         def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
             if category is UserWarning:
-                complain(f"warning: {' '.join(str(message).split())}")
+                told = " ".join(str(message).split()).replace("give it as lm=", "give it with --lm")
+                complain(f"warning: {told}")
             else:
                 shown(message, category, *where, **more)
 
@@ -102,6 +104,11 @@ def _one_line_warnings() -> Iterator[None]:
     metavar="NAME",
     help="A folder, or an encoder on the hub, whose last hidden state is averaged. embedding and neural need one; "
     "discriminative and ensemble take one.",
+)
+@options.lm(
+    "Of support: the features of this causal language model count, those of --reference or else of every row, which it "
+    "reads. Of discriminative and ensemble: the classifier has them, and it reads some ten texts for each of its rows",
+    REFERENCE,
 )
 @option(
     "--train-encoder",
@@ -136,6 +143,7 @@ def train(
     samples: tuple[str, ...],
     reference: str | None,
     encoder: str | None,
+    lm: str | None,
     train_encoder: str | None,
     checkpoint: str | None,
     max_humans: int,
@@ -164,6 +172,7 @@ def train(
             samples=list(samples) or None,
             reference=None if reference is None else options.load_reference(reference),
             encoder=encoder,
+            lm=lm,
             train_encoder=layers,
             checkpoint=checkpoint,
             max_humans=max_humans,

@@ -116,8 +116,7 @@ def score(
     humans = options.load_reference(reference)
     if lm is not None and critic is not None:
         raise click.UsageError("--lm and --critic are both a critic beside the distance: leave one out")
-    asked = {"support": support, "min_count": min_count, "threads": threads}
-    report = _scoring(humans, critic if lm is None else _with_lm(humans, lm, asked))(
+    report = _scoring(humans, critic, lm)(
         inputs,
         output,
         tokenizer=tokenizer,
@@ -150,21 +149,13 @@ def score(
     return tally_exit_code(report["tally"], max_rejects)
 
 
-def _with_lm(reference: Reference, lm: str, asked: Mapping[str, Any]) -> Any:
-    """Return the support distance with the features of a language model, which is looked at before the work."""
-    from polyalign.critics import SupportCritic
-    from polyalign.reference._lm import fitting
-
-    return SupportCritic(reference, lm=fitting(lm, reference.lm), **asked)
-
-
-def _scoring(reference: Reference, critic: Any) -> Callable[..., dict[str, Any]]:
-    """Return what scores files: the reference, or beside it a critic."""
-    if critic is None:
+def _scoring(reference: Reference, critic: str | None, lm: str | None) -> Callable[..., dict[str, Any]]:
+    """Return what scores files: the reference, or beside it a critic or a language model."""
+    if critic is None and lm is None:
         return reference.score_files
     from polyalign.scoring import score_files
 
-    return functools.partial(score_files, reference, critic)
+    return functools.partial(score_files, reference, critic, lm=lm)
 
 
 def _warnings(report: Mapping[str, Any], joined: bool) -> list[str]:

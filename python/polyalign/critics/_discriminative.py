@@ -20,7 +20,7 @@ from polyalign.critics._embedded import from_saved as embedded_from_saved
 from polyalign.critics._likelihood import NAMES as LIKELIHOOD_NAMES
 from polyalign.critics._likelihood import Likelihood
 from polyalign.critics._likelihood import from_saved as likelihood_from_saved
-from polyalign.critics._once import CHUNK
+from polyalign.critics._once import CHUNK, Once, distances
 from polyalign.critics._sides import Rows, examples_of
 from polyalign.critics._vectors import scale_of
 
@@ -100,7 +100,7 @@ class DiscriminativeCritic(CalibratedCritic):
         cut: Sequence[bool] | None = None,
         reference: Reference | None = None,
         lexical: Any = None,
-        likelihood: str | Likelihood | None = None,
+        likelihood: Any = None,
         encoder: Any = None,
         cache: str | os.PathLike[str] | None = None,
         schema: BucketSchema | None = None,
@@ -131,7 +131,7 @@ class DiscriminativeCritic(CalibratedCritic):
             tells of the limit, is not learnt.
         reference : Reference, optional
         lexical : LexicalCritic, optional
-        likelihood : str or Likelihood, optional
+        likelihood : str, PathLike or polyalign.lm.LanguageModel, optional
             A causal language model, by its folder or its name on the hub: how likely it finds a response, with its
             prompt and without. It reads all examples, some ten for each row.
         encoder : str or callable, optional
@@ -158,9 +158,7 @@ class DiscriminativeCritic(CalibratedCritic):
         rows = Rows.of(responses, buckets, samples, prompts=prompts, groups=groups, cut=cut)
         known, unseen = rows.split(held_out)
         known.check()
-        if isinstance(likelihood, (str, os.PathLike)):
-            likelihood = Likelihood(os.fspath(likelihood))
-        measured = _Measured(reference, lexical, likelihood, threads)
+        measured = _Measured(reference, lexical, None if likelihood is None else Likelihood.of(likelihood), threads)
         if encoder is not None:
             measured.embedded = Embedded(encoder, with_prompts=rows.prompts is not None, cache=cache)
         critic = _train(cls, known, measured, schema, seed=seed, progress=progress)
@@ -337,19 +335,19 @@ class _Measured:
     def _part(
         self, texts: Sequence[str], buckets: Sequence[str], prompts: Sequence[Any] | None
     ) -> npt.NDArray[np.float64]:
-        languages = attacks.known_languages(attacks.languages_of(buckets))
-        table = features.extract(texts, languages, prompts=prompts, keep_thinking=True, threads=self.threads)
-        columns = [np.asarray(table[name], dtype=np.float64) for name in table.column_names]
+        columns: list[npt.NDArray[Any]] = []
         if self.reference is not None:
-            distance = self.reference.support_distance(
-                texts, buckets, prompts=prompts, warn=False, threads=self.threads
-            )
-            columns.append(distance.astype(np.float64))
+            scored, found = Once.of(self.reference).measure(texts, buckets, prompts=prompts, threads=self.threads)
+            columns += [found, distances(scored)]
+        else:
+            languages = attacks.known_languages(attacks.languages_of(buckets))
+            table = features.extract(texts, languages, prompts=prompts, keep_thinking=True, threads=self.threads)
+            columns += [np.asarray(table[name]) for name in table.column_names]
         if self.lexical is not None:
-            columns += list(self.lexical.features(texts, buckets).astype(np.float64).T)
+            columns.append(self.lexical.features(texts, buckets))
         if self.likelihood is not None:
-            columns += list(self.likelihood(texts, prompts).T)
-        return np.column_stack(columns)
+            columns.append(self.likelihood(texts, prompts))
+        return np.column_stack(columns).astype(np.float64)
 
 
 def _train(

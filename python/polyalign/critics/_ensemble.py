@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +14,8 @@ from polyalign.buckets._schema import axis_names
 from polyalign.critics import _saved
 from polyalign.critics._calibration import MIN_COUNT, Calibration
 from polyalign.critics._discriminative import DiscriminativeCritic
-from polyalign.critics._once import CHUNK, Once
+from polyalign.critics._lexical import LexicalCritic
+from polyalign.critics._once import CHUNK, Once, OnceCounted
 from polyalign.critics._protocol import ask, ask_percentiles, is_calibrated
 from polyalign.critics._support import SupportCritic
 
@@ -164,7 +165,7 @@ class EnsembleCritic:
         if not all(isinstance(name, str) and name.isidentifier() for name in names):
             raise ValueError(f"{saved.folder}: critics {names!r} can't be names; it is damaged: train anew")
         critics = {name: _saved.load(saved.folder / name) for name in names}
-        _share(critics.values())
+        _share(critics)
         calibration = Calibration.from_tensors(saved.tensors, axis_names(saved.schema), str(saved.folder))
         return cls(critics, schema=saved.schema, calibration=calibration if len(calibration) else None)
 
@@ -172,23 +173,39 @@ class EnsembleCritic:
         return f"EnsembleCritic({', '.join(f'{name}={critic!r}' for name, critic in self.critics.items())})"
 
 
-def _share(critics: Iterable[Any]) -> None:
-    """Let critics that were made with equal references have one."""
-    found: list[Any] = []
-    for critic in critics:
+def _share(critics: dict[str, Any]) -> None:
+    """Let critics that were made with equal references, or equal counts, have one."""
+    references: list[Any] = []
+    counts = [critic for critic in critics.values() if isinstance(critic, LexicalCritic)]
+    for critic in critics.values():
         if isinstance(critic, _OF_A_REFERENCE) and critic.reference is not None:
-            critic.reference = next((other for other in found if other == critic.reference), critic.reference)
-            found.append(critic.reference)
+            critic.reference = next((other for other in references if other == critic.reference), critic.reference)
+            references.append(critic.reference)
+        if isinstance(critic, DiscriminativeCritic):
+            critic.lexical = next((other for other in counts if other == critic.lexical), critic.lexical)
 
 
 def _sharing(critics: Mapping[str, Any]) -> dict[str, Any]:
-    """Return critics that measure what they are all asked of one reference once."""
+    """Return critics that measure what they are all asked of one reference, or of the same counts, once."""
     once: dict[int, Once] = {}
-    found = dict(critics)
+    counted = _sharing_counts(critics)
+    found = {name: counted.get(id(critic), critic) for name, critic in critics.items()}
     for name, critic in critics.items():
         if isinstance(critic, _OF_A_REFERENCE) and critic.reference is not None:
             found[name] = copy.copy(critic)
             found[name].reference = once.setdefault(id(critic.reference), Once(critic.reference))
+            if isinstance(critic, DiscriminativeCritic):
+                found[name].lexical = counted.get(id(critic.lexical), critic.lexical)
+    return found
+
+
+def _sharing_counts(critics: Mapping[str, Any]) -> dict[int, LexicalCritic]:
+    """Return, by their identity, lexical critics whose features another of the critics asks for, measuring once."""
+    asked = {id(critic.lexical) for critic in critics.values() if isinstance(critic, DiscriminativeCritic)}
+    found = {}
+    for critic in critics.values():
+        if isinstance(critic, LexicalCritic) and id(critic) in asked:
+            found[id(critic)] = critic._measured_by(OnceCounted(critic._core))
     return found
 
 

@@ -336,7 +336,7 @@ class LexicalCritic:
         >>> values.shape == (1, len(critic.feature_names)), critic.feature_names[0]
         (True, 'word_surprisal')
         """
-        return self._core.features(texts("responses", responses), _named(buckets), leave_one_out, self._threads)
+        return self._core.measure(texts("responses", responses), _named(buckets), leave_one_out, self._threads)[1]
 
     def surprisal(self, response: str, bucket: str, *, leave_one_out: bool = False) -> Any:
         """Return what each token of a response costs, and where it was found.
@@ -410,6 +410,18 @@ class LexicalCritic:
     def is_full(self) -> bool:
         """Whether n-grams were left out, as there was no room for them."""
         return bool(self._info["is_full"])
+
+    def _measured_by(self, core: Any) -> LexicalCritic:
+        """Return it with what stands before its counts; its percentiles are worked out here, once for all such."""
+        found = LexicalCritic.__new__(LexicalCritic)
+        found.__dict__ = {**self.__dict__, "_core": core, "_calibration": self.calibration}
+        return found
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, LexicalCritic) and self._core == other._core
+
+    def __hash__(self) -> int:
+        return hash((self.rows, self.entries))
 
     def __reduce__(self) -> tuple[Callable[[bytes], LexicalCritic], tuple[bytes]]:
         return LexicalCritic.from_bytes, (self.to_bytes(),)

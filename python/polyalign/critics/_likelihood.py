@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -52,6 +53,33 @@ class Likelihood:
         self._wanted = probe
         asked: Any = {"revision": revision, "prefix": prefix, "dtype": dtype, "device": device}
         self._model = LanguageModel(name, **asked)
+
+    @classmethod
+    def of(cls, given: Any) -> Likelihood:
+        """Return one: itself, or of a language model, or of its name.
+
+        Raises
+        ------
+        TypeError
+            It is none of these.
+        ValueError
+            It is a language model that is asked otherwise than a saved critic can say.
+        """
+        if isinstance(given, Likelihood):
+            return given
+        if isinstance(given, (str, os.PathLike)):
+            return cls(os.fspath(given))
+        if not isinstance(given, LanguageModel):
+            raise TypeError(
+                f"likelihood is a {type(given).__name__}: give a polyalign.lm.LanguageModel, a folder or a name on the "
+                "hub"
+            )
+        told = given.settings
+        if told.pop("max_length") is not None:
+            raise ValueError("a language model with a max_length of its own: a critic asks one with its whole context")
+        found = cls(told.pop("model"), **told)
+        found._model = given
+        return found
 
     @property
     def told(self) -> dict[str, Any]:

@@ -98,7 +98,7 @@ class SupportCritic:
         if missing:
             # Whose humans would have been asked does not depend on the prompt.
             texts, targets = [responses[at] for at in missing], [named[at] for at in missing]
-            served_by = self.reference.score(texts, targets, **self._asked)["served_by"].to_pylist()
+            served_by = self.reference.score(texts, targets, warn=False, **self._asked)["served_by"].to_pylist()
             distances[[at for at, humans in zip(missing, served_by, strict=True) if humans is not None]] = FURTHEST
         return distances
 
@@ -120,7 +120,7 @@ class SupportCritic:
         if not self.reference.sample_size:
             raise ValueError("the reference has no sampled humans, whose percentiles these are: build it with some")
         named = [bucket or "" for bucket in buckets]
-        scores = self.reference.score(responses, named, prompts=prompts, lm=self.lm, **self._asked)
+        scores = self.reference.score(responses, named, prompts=prompts, lm=self.lm, warn=False, **self._asked)
         found = np.asarray(scores["percentile"].to_pylist(), dtype=np.float32)
         beyond, sampled = found == 1, self.reference.sample_size
         distances = np.asarray(scores["distance"].to_pylist(), dtype=np.float32)

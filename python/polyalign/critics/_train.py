@@ -16,6 +16,7 @@ from polyalign.critics._calibration import MIN_COUNT
 from polyalign.critics._discriminative import DiscriminativeCritic
 from polyalign.critics._ensemble import EnsembleCritic
 from polyalign.critics._support import SupportCritic
+from polyalign.reference._lm import as_model, fitting
 
 if TYPE_CHECKING:
     from polyalign.reference import Reference
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 Kind = Literal["support", "lexical", "discriminative", "embedding", "neural", "ensemble"]
 KINDS: tuple[Kind, ...] = ("support", "lexical", "discriminative", "embedding", "neural", "ensemble")
 _LEARNT_OF_SAMPLES, _OF_HUMANS = ("discriminative", "neural"), ("support", "lexical", "embedding")
+#: Those that can ask a language model.
+_WITH_LM = ("support", "discriminative", "ensemble")
 #: Groups whose hash is below the first calibrate the ensemble. Below the second the classifier learns by them, below
 #: the third where most rows have samples, which are for other things as well then.
 _CALIBRATED, _LEARNT, _LEARNT_DENSE = 0.1, 0.2, 0.6
@@ -195,6 +198,7 @@ def train(
     reference: Reference | None = None,
     reading: bucketed.Reading | None = None,
     encoder: Any = None,
+    lm: Any = None,
     train_encoder: bool | int = False,
     checkpoint: Any = None,
     max_humans: int = 20_000,
@@ -223,6 +227,10 @@ def train(
     encoder : optional
         A folder, a name on the hub, or a function of texts: needed by ``"embedding"`` and ``"neural"``; in
         ``"discriminative"`` and ``"ensemble"`` it has its say beside features and characters.
+    lm : str, PathLike or polyalign.lm.LanguageModel, optional
+        A causal language model. Of ``"support"`` its features count: those that the reference was built with, or that
+        are measured of every row. In ``"discriminative"`` and ``"ensemble"`` the classifier has them beside the others,
+        of its own rows alone.
     train_encoder, checkpoint : optional
         As of :meth:`NeuralCritic.train`.
     max_humans : int, default 20,000
@@ -243,7 +251,13 @@ def train(
         Samples of other ids than the records'; fewer than 20 humans or samples; a reference of other buckets.
     """
     learns = train_encoder is not False or checkpoint is not None
-    _check_asked(kind, has_samples=samples is not None, has_encoder=encoder is not None, learns=learns)
+    _check_asked(
+        kind,
+        has_samples=samples is not None,
+        has_encoder=encoder is not None,
+        has_lm=lm is not None,
+        learns=learns,
+    )
     rows = bucketed.open_rows("records", records)
     schema = rows.bucketed.schema if rows.bucketed else None
     if reference is not None and rows.bucketed is not None:
@@ -253,8 +267,11 @@ def train(
         notes.append(f"the samples are not used: a {kind} critic is made of humans alone")
         samples = None
     if kind == "support":
+        if reference is None and lm is not None:
+            lm = as_model(lm)
+            reference = _reference_with_lm(records, schema, lm, threads, progress)
         reference = reference or _reference(rows, schema, lambda group: True, threads, progress)
-        return SupportCritic(reference), {"rows": {"reference": reference.rows}, "skipped": [], "notes": notes}
+        return _support(reference, lm), {"rows": {"reference": reference.rows}, "skipped": [], "notes": notes}
     if kind == "embedding":
         made, told = _embedding(rows, schema, encoder, threads, progress)
         return made, {**told, "notes": notes}
@@ -289,10 +306,18 @@ def train(
     if kind == "lexical":
         return lexical, told
     learnt["reference"] = reference or _reference(rows, schema, parts.is_not_held, threads, progress)
-    critics: dict[str, Any] = {"support": SupportCritic(learnt["reference"]), "lexical": lexical}
+    counted = lm if learnt["reference"].lm is not None else None
+    critics: dict[str, Any] = {"support": _support(learnt["reference"], counted), "lexical": lexical}
     if sampled:
         critics["discriminative"] = DiscriminativeCritic.train(
-            known.responses, known.buckets, known.samples, lexical=lexical, encoder=encoder, threads=threads, **learnt
+            known.responses,
+            known.buckets,
+            known.samples,
+            lexical=lexical,
+            encoder=encoder,
+            likelihood=lm,
+            threads=threads,
+            **learnt,
         )
     if kind == "discriminative":
         return critics["discriminative"], told
@@ -300,12 +325,16 @@ def train(
     return EnsembleCritic(critics, schema=schema).calibrate(held.responses, held.buckets, prompts=held.prompts), told
 
 
-def _check_asked(kind: str, *, has_samples: bool, has_encoder: bool, learns: bool) -> None:
+def _check_asked(kind: str, *, has_samples: bool, has_encoder: bool, has_lm: bool, learns: bool) -> None:
     """Refuse what does not go together."""
     if kind not in KINDS:
         raise ValueError(f"kind is {kind!r}: it must be one of {', '.join(KINDS)}")
     if has_encoder and kind in ("support", "lexical"):
         raise ValueError(f"a critic of the kind {kind} has no encoder (--encoder): leave it out")
+    if has_lm and kind not in _WITH_LM:
+        raise ValueError(f"a critic of the kind {kind} asks no language model (--lm): leave it out")
+    if has_lm and kind == "ensemble" and not has_samples:
+        raise ValueError("of an ensemble the classifier asks the language model (--lm): give samples (--samples)")
     if learns and kind != "neural":
         raise ValueError(f"a critic of the kind {kind} has no encoder that learns (--train-encoder, --checkpoint)")
     if not has_samples and kind in _LEARNT_OF_SAMPLES:
@@ -390,6 +419,19 @@ class _Parts:
         found = {**({} if self.whole else self.told()), "lexical": lexical}
         unused = self.seen - sum(found.values())
         return {**found, "for nothing": unused} if unused else found
+
+
+def _support(reference: Reference, lm: Any) -> SupportCritic:
+    """Return the support distance; another language model than the reference's is refused here, before it is asked."""
+    return SupportCritic(reference, lm=None if lm is None else fitting(lm, reference.lm))
+
+
+def _reference_with_lm(
+    records: Any, schema: BucketSchema | None, lm: Any, threads: int | None, progress: bool
+) -> Reference:
+    from polyalign.reference import Reference
+
+    return Reference.build(records, schema=schema, lm=lm, threads=threads, progress=progress)
 
 
 def _lexical(

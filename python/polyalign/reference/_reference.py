@@ -551,10 +551,11 @@ class Reference:
         support: tuple[float, float] = SUPPORT,
         min_count: int = 20,
         threads: int | None = None,
+        warn: bool = True,
     ) -> Any:
         """Score responses, with all that is known of each.
 
-        Parameters are those of :meth:`support_distance`.
+        Parameters are those of :meth:`support_distance`; `warn` is of features of a language model alone.
 
         Returns
         -------
@@ -569,9 +570,30 @@ class Reference:
         """
         given = self._responses(texts, buckets, prompts)
         values = self._lm_values(lm, texts, prompts)
-        if lm is None and self.lm is not None:
+        if warn and lm is None and self.lm is not None:
             warnings.warn(_lm.uncounted(self.lm), stacklevel=2)
         return self._core.score(*given, as_query(support, min_count), threads, lm=values)
+
+    def _score_and_measure(
+        self,
+        texts: Any,
+        buckets: Any,
+        languages: Any,
+        *,
+        prompts: Any = None,
+        lm: Any = None,
+        support: tuple[float, float] = SUPPORT,
+        min_count: int = 20,
+        threads: int | None = None,
+    ) -> tuple[Any, npt.NDArray[np.float32]]:
+        """Return what :meth:`score` does, warning of nothing, and the features of the texts in their languages.
+
+        The latter, [n, features], are those of :func:`polyalign.features.extract` with ``keep_thinking=True``: measured
+        in one pass, where both are of the same text and language.
+        """
+        told, asked, answered = self._responses(texts, buckets, prompts)
+        values, query = self._lm_values(lm, texts, prompts), as_query(support, min_count)
+        return self._core.score_and_measure(told, asked, languages, answered, query, threads, values)
 
     def explain(
         self,

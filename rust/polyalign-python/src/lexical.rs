@@ -23,6 +23,9 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// Scores, and features `[n, features]`.
+type Measured<'py> = (Bound<'py, PyArray1<f32>>, Bound<'py, PyArray2<f32>>);
+
 /// The n-grams of a human corpus, counted.
 #[pyclass(frozen, module = "polyalign._core")]
 pub struct Lexical(Engine);
@@ -70,6 +73,10 @@ impl Lexical {
         py.detach(|| self.0.merge(&other.0)).map(Self).map_err(errors::to_py)
     }
 
+    fn __eq__(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+
     /// What it was made under and what it holds, as JSON.
     fn info(&self) -> String {
         let Settings { schema, tokenizer, keep_thinking, sample_size, bits } = self.0.settings();
@@ -104,20 +111,20 @@ impl Lexical {
         Ok(PyArray1::from_vec(py, scores))
     }
 
-    /// The features of responses `[n, features]`; NaN where there is none.
-    fn features<'py>(
+    /// The scores of responses and their features `[n, features]`; NaN where there is none.
+    fn measure<'py>(
         &self,
         py: Python<'py>,
         texts: &Bound<'py, PyAny>,
         buckets: &Bound<'py, PyAny>,
         leave_one_out: bool,
         threads: Option<usize>,
-    ) -> PyResult<Bound<'py, PyArray2<f32>>> {
-        let values = self.over(py, texts, buckets, threads, |responses, stop| {
-            self.0.features_all(responses, leave_one_out, stop)
+    ) -> PyResult<Measured<'py>> {
+        let (scores, values) = self.over(py, texts, buckets, threads, |responses, stop| {
+            self.0.measure_all(responses, leave_one_out, stop)
         })?;
-        let rows = values.len() / FEATURES.len();
-        PyArray1::from_vec(py, values).reshape([rows, FEATURES.len()])
+        let features = PyArray1::from_vec(py, values).reshape([scores.len(), FEATURES.len()])?;
+        Ok((PyArray1::from_vec(py, scores), features))
     }
 
     /// Every token of a response with what it costs, as a table.

@@ -2,14 +2,16 @@
 
 use crate::arrow_out::Library;
 use crate::buckets::{from_json, on_tick};
+use crate::features::subtags;
 use crate::output::Output;
 use crate::responses::{Column, Of, Prompts, messages, responses};
 use crate::tokens::TokenCounter;
 use crate::{arrow_in, errors, interrupt, threads};
 use arrow_array::{ArrayRef, Float32Array, RecordBatch, StringArray};
-use numpy::{PyArray1, PyReadonlyArray2};
+use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray2};
 use polyalign::Error;
 use polyalign::buckets::BucketSchema;
+use polyalign::features::registry::FEATURES;
 use polyalign::jobs;
 use polyalign::jobs::build::BuildJob;
 use polyalign::jobs::score::{Response, ScoreJob, Scored};
@@ -347,28 +349,38 @@ impl Reference {
         let mut responses =
             responses(&texts, buckets.of(&targets), prompts.as_deref(), self.keep_thinking())?;
         let scored = self.score_all(py, &mut responses, &lm, asked, threads)?;
-        let text = |of: &dyn Fn(&(Scored, &str)) -> Option<String>, rows: &[(Scored, &str)]| -> ArrayRef {
-            Arc::new(StringArray::from_iter(rows.iter().map(of)))
-        };
-        let rows: Vec<(Scored, &str)> =
-            scored.into_iter().zip(responses.iter().map(|response| response.of)).collect();
-        let number = |of: &dyn Fn(&Scored) -> f64| -> ArrayRef {
-            Arc::new(Float32Array::from_iter_values(rows.iter().map(|(scored, _)| of(scored) as f32)))
-        };
-        let percentile = |scored: &Scored| scored.as_ref().map_or(f64::NAN, |(_, score)| score.percentile);
-        let bucket = |(scored, given): &(Scored, &str)| {
-            Some(scored.as_ref().map_or_else(|_| (*given).to_owned(), |(target, _)| target.id.clone()))
-        };
-        let served_by =
-            |(scored, _): &(Scored, &str)| scored.as_ref().ok().and_then(|(t, _)| t.served_by.clone());
-        let batch = RecordBatch::try_from_iter_with_nullable([
-            ("bucket", text(&bucket, &rows), false),
-            ("served_by", text(&served_by, &rows), true),
-            ("distance", number(&|scored| outcome(scored).0), false),
-            ("percentile", number(&percentile), false),
-            ("reason", text(&|(scored, _)| outcome(scored).1.map(str::to_owned), &rows), true),
-        ]);
-        batch_table(py, batch.map_err(|error| errors::to_py(error.into()))?)
+        scored_table(py, scored, &responses)
+    }
+
+    /// Scores with all that is known of them, as a table, and the features of the texts `[n, features]`: in their
+    /// languages, with their reasoning. Measured once where a score is of the same.
+    #[expect(clippy::too_many_arguments, reason = "the Python side has named them")]
+    fn score_and_measure<'py>(
+        &self,
+        py: Python<'py>,
+        texts: &Bound<'py, PyAny>,
+        targets: &Bound<'py, PyAny>,
+        languages: &Bound<'py, PyAny>,
+        prompts: Option<Prompts>,
+        asked: Asked,
+        threads: Option<usize>,
+        lm: Lm<'py>,
+    ) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyArray2<f32>>)> {
+        let (texts, buckets) =
+            (Column::from_python("texts", texts)?, Column::from_python("buckets", targets)?);
+        let languages = Column::from_python("languages", languages)?;
+        let (texts, targets) = (texts.as_strs()?, buckets.as_strs()?);
+        let subtags = subtags(&languages.as_strs()?)?;
+        let prompts = prompts.as_ref().map(messages);
+        let whole = responses(&texts, languages.of(&subtags), prompts.as_deref(), true)?;
+        let mut responses =
+            responses(&texts, buckets.of(&targets), prompts.as_deref(), self.keep_thinking())?;
+        self.with_lm(&mut responses, &lm)?;
+        let scorer = self.scorer(asked, lm.is_some())?;
+        let (scored, values) =
+            threads::run(py, threads, |stop| scorer.score_and_measure_all(&responses, &whole, stop))?;
+        let features = PyArray1::from_vec(py, values).reshape([scored.len(), FEATURES.len()])?;
+        Ok((scored_table(py, scored, &responses)?, features))
     }
 
     /// The features that put a response outside its target's humans, as JSON.
@@ -443,6 +455,36 @@ impl Reference {
         let result = interrupt::run(py, work, on_tick(py, &progress, on_progress.as_ref()), cancel)?;
         Ok(json!(result.map_err(errors::to_py)?).to_string())
     }
+}
+
+/// What is known of scores, as a table.
+fn scored_table<'py>(
+    py: Python<'py>,
+    scored: Vec<Scored>,
+    responses: &[Response<'_>],
+) -> PyResult<Bound<'py, PyAny>> {
+    let text = |of: &dyn Fn(&(Scored, &str)) -> Option<String>, rows: &[(Scored, &str)]| -> ArrayRef {
+        Arc::new(StringArray::from_iter(rows.iter().map(of)))
+    };
+    let rows: Vec<(Scored, &str)> =
+        scored.into_iter().zip(responses.iter().map(|response| response.of)).collect();
+    let number = |of: &dyn Fn(&Scored) -> f64| -> ArrayRef {
+        Arc::new(Float32Array::from_iter_values(rows.iter().map(|(scored, _)| of(scored) as f32)))
+    };
+    let percentile = |scored: &Scored| scored.as_ref().map_or(f64::NAN, |(_, score)| score.percentile);
+    let bucket = |(scored, given): &(Scored, &str)| {
+        Some(scored.as_ref().map_or_else(|_| (*given).to_owned(), |(target, _)| target.id.clone()))
+    };
+    let served_by =
+        |(scored, _): &(Scored, &str)| scored.as_ref().ok().and_then(|(t, _)| t.served_by.clone());
+    let batch = RecordBatch::try_from_iter_with_nullable([
+        ("bucket", text(&bucket, &rows), false),
+        ("served_by", text(&served_by, &rows), true),
+        ("distance", number(&|scored| outcome(scored).0), false),
+        ("percentile", number(&percentile), false),
+        ("reason", text(&|(scored, _)| outcome(scored).1.map(str::to_owned), &rows), true),
+    ]);
+    batch_table(py, batch.map_err(|error| errors::to_py(error.into()))?)
 }
 
 /// A distance, or NaN and why.

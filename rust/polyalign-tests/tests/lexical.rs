@@ -136,7 +136,10 @@ proptest! {
             prop_assert!((left_out - never).abs() <= 1e-12 * never.abs(), "{left_out} {never}");
             let target = all.target(&id(row.0)).unwrap();
             let of = |lexical: &Lexical, leave_one_out: bool| {
-                lexical.features(&target, &row.1, leave_one_out, &mut Scratch::default(), &GO_ON).unwrap()
+                let (score, features) =
+                    lexical.measure(&target, &row.1, leave_one_out, &mut Scratch::default(), &GO_ON).unwrap();
+                assert_eq!(score.to_bits(), self::score(lexical, &row, leave_one_out).to_bits());
+                features
             };
             for (name, (a, b)) in FEATURES.iter().zip(of(&all, true).into_iter().zip(of(&others, false))) {
                 prop_assert!(a.is_nan() && b.is_nan() || (a - b).abs() < 1e-9, "{name}: {a} {b}");

@@ -166,24 +166,29 @@ impl Lexical {
         Ok(scores)
     }
 
-    /// The features of responses `[n, features]`, in order, on rayon's current threads.
+    /// The scores of responses and their features `[n, features]`, in order, on rayon's current threads.
     ///
     /// # Errors
     /// [`Error::Interrupted`](crate::Error::Interrupted) soon after `stop` is set.
-    pub fn features_all(
+    pub fn measure_all(
         &self,
         responses: &[Response<'_>],
         leave_one_out: bool,
         stop: &AtomicBool,
-    ) -> Result<Vec<f32>> {
-        let width = FEATURES.len();
+    ) -> Result<(Vec<f32>, Vec<f32>)> {
+        let width = 1 + FEATURES.len();
         let mut values = vec![f32::NAN; responses.len() * width];
         self.each(responses, &mut values, width, stop, |target, text, row, scratch| {
-            let features = self.features(target, text, leave_one_out, scratch, stop)?;
-            row.iter_mut().zip(features).for_each(|(value, feature)| *value = feature as f32);
+            let (score, features) = self.measure(target, text, leave_one_out, scratch, stop)?;
+            let all = [score].into_iter().chain(features);
+            row.iter_mut().zip(all).for_each(|(value, measured)| *value = measured as f32);
             Ok(())
         })?;
-        Ok(values)
+        let rows = values.chunks_exact(width);
+        Ok((
+            rows.clone().map(|row| row[0]).collect(),
+            rows.flat_map(|row| row[1..].iter().copied()).collect(),
+        ))
     }
 
     /// Fills the row of each response whose target is one.

@@ -88,6 +88,15 @@ pub struct Lexical {
     index: OnceLock<Index>,
 }
 
+/// Whether both hold the same.
+impl PartialEq for Lexical {
+    fn eq(&self, other: &Self) -> bool {
+        let Self { settings, sources, buckets, entries, samples, index: _ } = self;
+        (settings, sources, buckets, samples, entries)
+            == (&other.settings, &other.sources, &other.buckets, &other.samples, &other.entries)
+    }
+}
+
 impl Lexical {
     /// What it was made under.
     pub fn settings(&self) -> &Settings {

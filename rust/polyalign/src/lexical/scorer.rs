@@ -109,7 +109,7 @@ struct Found {
 }
 
 /// Sums over a response's tokens.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Sums {
     tokens: u32,
     surprisal: f64,
@@ -216,12 +216,7 @@ impl Lexical {
         if !target.has_humans {
             return Ok(f64::NAN);
         }
-        let (mut sum, mut views) = (0.0, 0);
-        for (_, sums) in self.sums(target, text, leave_one_out, scratch, stop)? {
-            sum += sums.score();
-            views += 1;
-        }
-        Ok(sum / f64::from(views))
+        Ok(score_of(self.sums(target, text, leave_one_out, scratch, stop)?))
     }
 
     /// The [`FEATURES`] of a response: NaN where one is not defined.
@@ -236,11 +231,28 @@ impl Lexical {
         scratch: &mut Scratch,
         stop: &AtomicBool,
     ) -> Result<[f64; FEATURES.len()]> {
+        self.measure(target, text, leave_one_out, scratch, stop).map(|(_, features)| features)
+    }
+
+    /// The score of a response, as [`score`](Self::score) has it, and its [`FEATURES`].
+    ///
+    /// # Errors
+    /// [`Interrupted`](crate::Error::Interrupted) soon after `stop` is set.
+    pub fn measure(
+        &self,
+        target: &Target,
+        text: &str,
+        leave_one_out: bool,
+        scratch: &mut Scratch,
+        stop: &AtomicBool,
+    ) -> Result<(f64, [f64; FEATURES.len()])> {
         let mut values = [f64::NAN; FEATURES.len()];
         if !target.has_humans {
-            return Ok(values);
+            return Ok((f64::NAN, values));
         }
-        for (view, sums) in self.sums(target, text, leave_one_out, scratch, stop)? {
+        let found = self.sums(target, text, leave_one_out, scratch, stop)?;
+        let score = score_of(found.clone());
+        for (view, sums) in found {
             if sums.is_empty() {
                 continue;
             }
@@ -257,7 +269,7 @@ impl Lexical {
         if !views(target.language).contains(&View::Characters) {
             values[9] = self.spelled(target, text, leave_one_out, scratch, stop)?;
         }
-        Ok(values)
+        Ok((score, values))
     }
 
     /// Every token of a response with what it costs.
@@ -295,7 +307,7 @@ impl Lexical {
         leave_one_out: bool,
         scratch: &mut Scratch,
         stop: &AtomicBool,
-    ) -> Result<impl Iterator<Item = (View, Sums)>> {
+    ) -> Result<impl Iterator<Item = (View, Sums)> + Clone + use<>> {
         let mut all = [Sums::default(), Sums::default(), Sums::default()];
         self.walk(target, text, leave_one_out, scratch, stop, |view, _, _, found| {
             all[view as usize].add(&found);
@@ -369,6 +381,16 @@ impl Lexical {
         }
         Ok(if characters == 0 { f64::NAN } else { sum / f64::from(characters) })
     }
+}
+
+/// The mean of the scores of a response as words and as characters.
+fn score_of(found: impl Iterator<Item = (View, Sums)>) -> f64 {
+    let (mut sum, mut views) = (0.0, 0);
+    for (_, sums) in found {
+        sum += sums.score();
+        views += 1;
+    }
+    sum / f64::from(views)
 }
 
 impl Spelled {

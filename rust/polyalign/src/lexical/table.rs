@@ -8,7 +8,7 @@ use super::keys::ANY;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// N-grams with how often they occur.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Entries {
     /// Ascending.
     pub keys: Vec<u64>,

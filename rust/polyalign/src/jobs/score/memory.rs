@@ -91,27 +91,74 @@ impl Scorer {
     /// # Errors
     /// [`Error::Interrupted`] soon after `stop` is set.
     pub fn score_all(&self, responses: &[Response<'_>], stop: &AtomicBool) -> Result<Vec<Scored>> {
-        let score = |responses: &[Response<'_>]| {
-            unless_stopped(stop)?;
-            // Before the meter is taken: working out a target waits for threads, which may score meanwhile.
-            let target =
-                |response: &Response<'_>| self.target(response.of).map_err(|error| error.to_string());
-            let targets: Vec<_> = responses.iter().map(target).collect();
-            self.with_meter(|meter, values| {
-                let mut score = |(response, target): (&Response<'_>, Result<Arc<Target>, String>)| {
-                    let target = match target {
-                        Ok(target) => target,
-                        Err(reason) => return Ok(Err(reason)),
-                    };
-                    self.fill(response, &target, meter, values, stop)?;
-                    let score = target.score(response.text, values);
-                    Ok(Ok((target, score)))
-                };
-                responses.iter().zip(targets).map(&mut score).collect::<Result<Vec<Scored>>>()
-            })
-        };
+        let score = |responses: &[Response<'_>]| self.score_piece(responses, stop, |_, _, _| ());
         let pieces: Vec<Vec<Scored>> = responses.par_chunks(PIECE).map(score).collect::<Result<_>>()?;
         Ok(pieces.into_iter().flatten().collect())
+    }
+
+    /// Scores responses as [`score_all`](Self::score_all), and gives their features as well, `[n, features]`: those that
+    /// [`measure_all`] has of all groups for `texts`, which may be in other languages and with their reasoning. Where both
+    /// are the same they are measured once.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`] soon after `stop` is set.
+    ///
+    /// # Panics
+    /// If there are other numbers of `texts` than of `responses`.
+    pub fn score_and_measure_all(
+        &self,
+        responses: &[Response<'_>],
+        texts: &[Response<'_>],
+        stop: &AtomicBool,
+    ) -> Result<(Vec<Scored>, Vec<f32>)> {
+        assert_eq!(responses.len(), texts.len(), "a text a response");
+        let width = FEATURES.len();
+        let mut measured = vec![f32::NAN; responses.len() * width];
+        let pieces = measured.par_chunks_mut(PIECE * width).zip(responses.par_chunks(PIECE));
+        let score = |((rows, responses), texts): ((&mut [f32], &[Response<'_>]), &[Response<'_>])| {
+            let mut is_measured = [false; PIECE];
+            let scored = self.score_piece(responses, stop, |at, target, values| {
+                let same = responses[at].text.len() == texts[at].text.len()
+                    && Language::of(self.language(target)) == Language::of(texts[at].of);
+                if let (Values::Default(values), true) = (values, same) {
+                    rows[at * width..][..width].copy_from_slice(&values[..width]);
+                    is_measured[at] = true;
+                }
+            })?;
+            for at in (0..responses.len()).filter(|&at| !is_measured[at]) {
+                extract(&Group::ALL, &texts[at..=at], &mut rows[at * width..][..width], stop)?;
+            }
+            Ok(scored)
+        };
+        let pieces: Vec<Vec<Scored>> =
+            pieces.zip(texts.par_chunks(PIECE)).map(score).collect::<Result<_>>()?;
+        Ok((pieces.into_iter().flatten().collect(), measured))
+    }
+
+    /// Scores a few responses; `each` is given the place, target and values of one.
+    fn score_piece(
+        &self,
+        responses: &[Response<'_>],
+        stop: &AtomicBool,
+        mut each: impl FnMut(usize, &Target, &Values),
+    ) -> Result<Vec<Scored>> {
+        unless_stopped(stop)?;
+        // Before the meter is taken: working out a target waits for threads, which may score meanwhile.
+        let target = |response: &Response<'_>| self.target(response.of).map_err(|error| error.to_string());
+        let targets: Vec<_> = responses.iter().map(target).collect();
+        self.with_meter(|meter, values| {
+            let mut score = |(at, target): (usize, Result<Arc<Target>, String>)| {
+                let target = match target {
+                    Ok(target) => target,
+                    Err(reason) => return Ok(Err(reason)),
+                };
+                self.fill(&responses[at], &target, meter, values, stop)?;
+                each(at, &target, values);
+                let score = target.score(responses[at].text, values);
+                Ok(Ok((target, score)))
+            };
+            targets.into_iter().enumerate().map(&mut score).collect()
+        })
     }
 
     /// A response's values and what serves it.
