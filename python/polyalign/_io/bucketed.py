@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ RESPONSE_FIELDS: tuple[str, ...] = _core.RESPONSE_FIELDS
 _REFERENCE_FIELDS = ("reference", "human_answer")
 # Ours, and that of servers.
 _FINISH_FIELDS = ("finish", "finish_reason")
+_SETTINGS_FIELDS = ("settings",)
 _BATCH_ROWS = 10_000
 # A path that no record has: what a sample says of its language and the like has no say.
 _NOT_READ = "polyalign.not-read"
@@ -310,6 +312,8 @@ class Samples:
     """Likewise, of the human response that the sample says it stands in for."""
     cut: npt.NDArray[np.bool_]
     """Whether the sample says that it ends where a limit of tokens did (``finish: length``)."""
+    settings: Mapping[str, int]
+    """What samples say they were made with, in short, and how many say so."""
     files: Any
     rows: npt.NDArray[np.int64]
     rejected_by_kind: Mapping[str, int]
@@ -384,13 +388,14 @@ def _engine_batches(files: Iterable[Path]) -> Iterator[dict[str, Any]]:
     for file in files:
         with _open_parquet(file) as parquet:
             wanted = ["id", "file", "row", "prompt", "completion"]
-            more = ("extra", *_REFERENCE_FIELDS, *_FINISH_FIELDS)
+            more = ("extra", *_REFERENCE_FIELDS, *_FINISH_FIELDS, *_SETTINGS_FIELDS)
             columns = [name for name in parquet.schema_arrow.names if name in (*wanted, *more)]
             for batch in parquet.iter_batches(_BATCH_ROWS, columns=columns):
                 yield {
                     **{name: batch[name] for name in wanted},
                     "reference": _members(batch, _REFERENCE_FIELDS),
                     "finish": _members(batch, _FINISH_FIELDS),
+                    "settings": _members(batch, _SETTINGS_FIELDS),
                 }
 
 
@@ -426,13 +431,15 @@ def _sample_table(rows: Rows, reading: Reading) -> Samples:
     rows.require("samples", identity, response)
 
     def batches() -> Iterator[dict[str, Any]]:
-        for file, row, batch in rows.batches([identity, response, prompt, *_REFERENCE_FIELDS, *_FINISH_FIELDS]):
+        more = (*_REFERENCE_FIELDS, *_FINISH_FIELDS, *_SETTINGS_FIELDS)
+        for file, row, batch in rows.batches([identity, response, prompt, *more]):
             yield {
                 "id": batch[identity],
                 "completion": batch[response],
                 "prompt": batch[prompt] if prompt in rows.columns and prompt != response else None,
                 "reference": _members(batch, _REFERENCE_FIELDS),
                 "finish": _members(batch, _FINISH_FIELDS),
+                "settings": _members(batch, _SETTINGS_FIELDS),
                 "file": arrow().repeat(arrow().scalar(file), len(batch)),
                 "row": arrow().array(range(row, row + len(batch)), arrow().int64()),
             }
@@ -455,6 +462,7 @@ def _collect(batches: Iterable[Mapping[str, Any]], **tally: Any) -> Samples:
     }
     parts: dict[str, list[Any]] = {name: [] for name in kinds}
     several, cut = [np.zeros(0, dtype=bool)], [np.zeros(0, dtype=bool)]
+    settings: Counter[str] = Counter()
     for batch in batches:
         response = texts("response", batch["completion"])
         keys: list[bytes | None] = [None] * len(response.text)
@@ -472,6 +480,7 @@ def _collect(batches: Iterable[Mapping[str, Any]], **tally: Any) -> Samples:
             parts[name].append(column.cast(kinds[name]))
         several.append(response.several)
         cut.append(np.array([finish == "length" for finish in batch["finish"]], dtype=bool))
+        settings.update(name for name in batch["settings"] if name)
     whole = {name: pa.chunked_array(columns, kinds[name]).unify_dictionaries() for name, columns in parts.items()}
     held = {name: column.combine_chunks() for name, column in whole.items()}
     return Samples(
@@ -480,6 +489,7 @@ def _collect(batches: Iterable[Mapping[str, Any]], **tally: Any) -> Samples:
         prompts=held["prompt"],
         references=held["reference"],
         cut=np.concatenate(cut),
+        settings=dict(settings),
         files=held["file"],
         rows=held["row"].to_numpy(zero_copy_only=False),
         **tally,

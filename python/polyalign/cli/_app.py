@@ -10,6 +10,7 @@ from polyalign.cli import _options as options
 from polyalign.cli._bucket import bucket
 from polyalign.cli._count import count
 from polyalign.cli._critic import critic
+from polyalign.cli._evaluate import evaluate
 from polyalign.cli._exit import INTERRUPTED
 from polyalign.cli._features import features
 from polyalign.cli._generate import generate
@@ -36,6 +37,7 @@ Start here:
   polyalign generate bucketed/ --model out/sft -o samples.jsonl a model's answers to the same prompts
   polyalign pairs bucketed/ --samples samples.jsonl -o pairs/   humans' and a model's responses, to train on
   polyalign hdpo --config hdpo.yaml                             train towards the humans of every bucket
+  polyalign evaluate samples.jsonl --join bucketed/             how human answers are, and where they are not
   polyalign rounds bucketed/ --model out/sft -o rounds/         answers, critic, pairs, hdpo; and again
   polyalign human-eval build samples.jsonl --join bucketed/ -o page.html   ask people, blindly
 
@@ -111,6 +113,7 @@ for _command in (
     hdpo,
     rounds,
     human_eval,
+    evaluate,
     features,
     demo,
 ):

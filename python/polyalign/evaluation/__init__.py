@@ -1,7 +1,7 @@
 """How human what a model writes is, bucket by bucket: the metrics, and what is made of them.
 
-:mod:`polyalign.evaluation.metrics` has the metrics, as functions of texts and of feature matrices;
-:mod:`polyalign.evaluation.human` asks people.
+:func:`evaluate` holds models' answers against the humans' to the same prompts. :mod:`polyalign.evaluation.metrics` has
+the metrics, as functions of texts and of feature matrices; :mod:`polyalign.evaluation.human` asks people.
 """
 
 from __future__ import annotations
@@ -12,16 +12,58 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from polyalign.evaluation import human as human
     from polyalign.evaluation import metrics as metrics
+    from polyalign.evaluation._evaluate import evaluate as evaluate
+    from polyalign.evaluation._gate import Condition as Condition
+    from polyalign.evaluation._gate import Finding as Finding
+    from polyalign.evaluation._gate import check as check
+    from polyalign.evaluation._gate import junit as junit
+    from polyalign.evaluation._result import Alert as Alert
+    from polyalign.evaluation._result import Difference as Difference
+    from polyalign.evaluation._result import Evaluation as Evaluation
+    from polyalign.evaluation._result import Measure as Measure
+    from polyalign.evaluation._result import ModelResult as ModelResult
+    from polyalign.evaluation._result import Number as Number
 
 _MODULES = {"human", "metrics"}
+_MODULE_OF = {
+    "Alert": "_result",
+    "Condition": "_gate",
+    "Difference": "_result",
+    "Evaluation": "_result",
+    "Finding": "_gate",
+    "Measure": "_result",
+    "ModelResult": "_result",
+    "Number": "_result",
+    "check": "_gate",
+    "evaluate": "_evaluate",
+    "junit": "_gate",
+}
 
-__all__ = ["human", "metrics"]
+__all__ = [
+    "Alert",
+    "Condition",
+    "Difference",
+    "Evaluation",
+    "Finding",
+    "Measure",
+    "ModelResult",
+    "Number",
+    "check",
+    "evaluate",
+    "human",
+    "junit",
+    "metrics",
+]
 
 
 def __getattr__(name: str) -> object:
     if name in _MODULES:
         return importlib.import_module(f"polyalign.evaluation.{name}")
-    raise AttributeError(f"module 'polyalign.evaluation' has no attribute {name!r}")
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'polyalign.evaluation' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"polyalign.evaluation.{_MODULE_OF[name]}"), name)
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:

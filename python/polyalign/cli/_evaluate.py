@@ -1,0 +1,208 @@
+"""``polyalign evaluate``."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from polyalign.cli import _options as options
+from polyalign.cli._exit import complain, tally_exit_code
+from polyalign.cli._help import OUTPUT, REFERENCE, SCORES, command, option
+
+if TYPE_CHECKING:
+    from polyalign.evaluation import Evaluation, Finding
+
+#: A condition of --fail-if came true.
+_FAILED = 5
+_EXAMPLES = """
+Examples:
+  polyalign evaluate samples.jsonl --join bucketed/
+  polyalign evaluate sft.jsonl hdpo.jsonl --join bucketed/ --reference human.safetensors
+  polyalign evaluate sft=a/samples.jsonl hdpo=b/samples.jsonl --join bucketed/ --critic held-out/ --json
+  polyalign evaluate samples.jsonl --join bucketed/ --json > baseline.json
+  polyalign evaluate samples.jsonl --join bucketed/ --fail-if 'mmd.macro > 0.02' --fail-if 'worse_than baseline.json'
+
+Exit codes: 0 fine, 1 error, 2 usage, 4 too many answers can't be used, 5 a condition of --fail-if came true,
+130 interrupted.
+"""
+
+
+@command(_EXAMPLES)
+@click.argument("predictions", nargs=-1, required=True, metavar="PREDICTIONS...")
+@option(
+    "--join",
+    panel=REFERENCE,
+    metavar="DIR",
+    multiple=True,
+    required=True,
+    help="The humans' answers: a folder made by polyalign bucket. An answer belongs to the record with its id. "
+    "Repeatable.",
+)
+@option(
+    "--reference",
+    "-r",
+    panel=REFERENCE,
+    metavar="FILE",
+    help="The human reference that single answers are explained by. Default: one of the humans of --join.",
+)
+@option(
+    "--critic",
+    panel=SCORES,
+    metavar="DIR",
+    multiple=True,
+    help="Ask this critic too: the folder that polyalign critic train made, or a reference. Repeatable.",
+)
+@option(
+    "--min-count",
+    panel=SCORES,
+    metavar="N",
+    type=click.IntRange(min=5),
+    default=20,
+    help="A bucket with fewer answered prompts has no numbers. Default: 20.",
+)
+@option(
+    "--draws",
+    panel=SCORES,
+    metavar="N",
+    type=click.IntRange(min=20),
+    default=200,
+    help="Bootstrap resamples, permutations, and sets of humans. Default: 200.",
+)
+@option("--seed", panel=SCORES, metavar="N", type=int, default=0, help="Of what is drawn. Default: 0.")
+@option(
+    "--markdown", panel=OUTPUT, metavar="FILE", type=click.Path(dir_okay=False, path_type=Path), help="Write tables."
+)
+@option(
+    "--fail-if",
+    "conditions",
+    panel=OUTPUT,
+    metavar="EXPR",
+    multiple=True,
+    help="Exit with 5 where this is so: 'mmd.macro > 0.02', \"hcr['en|single|qa|short'] < 0.5\", "
+    "'worse_than baseline.json' (what --json printed). Repeatable.",
+)
+@option(
+    "--junit",
+    panel=OUTPUT,
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write what the conditions came to as JUnit XML.",
+)
+@options.records
+@options.max_rejects("the answers can't be used")
+@options.running
+def evaluate(
+    predictions: tuple[str, ...],
+    join: tuple[str, ...],
+    reference: str | None,
+    critic: tuple[str, ...],
+    min_count: int,
+    draws: int,
+    seed: int,
+    markdown: Path | None,
+    conditions: tuple[str, ...],
+    junit: Path | None,
+    max_rejects: float,
+    threads: int | None,
+    json: bool,
+    **rest: Any,
+) -> int:
+    """Say how human models' answers are, bucket by bucket, and which model is better.
+
+    PREDICTIONS is a file a model, as polyalign generate writes it: an id and a response, or records; NAME=FILE names
+    the model. Each answer is held against the human's with the same id. Prints a verdict, what is worst and where, and
+    a table; every number has an interval, and what as many humans get.
+    """
+    from polyalign.evaluation import Condition, check, evaluate
+
+    started = time.perf_counter()
+    wanted = [_condition(text, Condition.parse) for text in conditions]
+    if junit is not None and not wanted:
+        raise click.UsageError("--junit says what the conditions of --fail-if came to: give one")
+    evaluation = evaluate(
+        _named(predictions),
+        list(join) if len(join) > 1 else join[0],
+        reference=reference,
+        critics=list(critic),
+        draws=draws,
+        min_count=min_count,
+        seed=seed,
+        **options.reading(rest),
+        threads=threads,
+        progress=_say,
+    )
+    if markdown is not None:
+        _write(markdown, evaluation.to_markdown().encode())
+    findings = check(evaluation, wanted)
+    if json:
+        click.echo(evaluation.to_json())
+    else:
+        _print(evaluation, time.perf_counter() - started)
+    return _exit_code(evaluation, findings, junit, max_rejects)
+
+
+def _condition(text: str, parse: Any) -> Any:
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="'--fail-if'") from None
+
+
+def _named(predictions: Sequence[str]) -> Any:
+    """Return files by the names that they are given; ``NAME=FILE`` is one unless there is such a file."""
+    if not any("=" in given and not Path(given).exists() for given in predictions):
+        return list(predictions)
+    found: dict[str, str] = {}
+    for given in predictions:
+        name, _, path = given.partition("=") if "=" in given and not Path(given).exists() else (given, "", given)
+        if name in found:
+            raise click.UsageError(f"two models are called {name!r}")
+        found[Path(name).name.split(".")[0] if name == path else name] = path
+    return found
+
+
+def _say(what: str) -> None:
+    """Say what is done next, on a terminal only."""
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{what} …", end="", file=sys.stderr, flush=True)
+        if what == "done":
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+def _write(path: Path, data: bytes) -> None:
+    from polyalign._io.output import publishing
+
+    with publishing(path, overwrite=True) as output:
+        output.write(data)
+
+
+def _print(evaluation: Evaluation, seconds: float) -> None:
+    from polyalign._text import tables
+    from polyalign.evaluation._verdict import lines
+
+    console = tables.console()
+    for line in lines(evaluation, console.width):
+        console.print(line)
+    console.print(f"{seconds:.1f} s", markup=False)
+
+
+def _exit_code(evaluation: Evaluation, findings: Sequence[Finding], junit: Path | None, max_rejects: float) -> int:
+    if junit is not None:
+        from polyalign.evaluation import junit as as_junit
+
+        _write(junit, as_junit(findings))
+    for finding in findings:
+        complain(f"{'failed' if finding.failed else 'passed'}: {finding.line}")
+    if any(finding.failed for finding in findings):
+        return _FAILED
+    for model in evaluation.models:
+        left_out = model.counts["answers"] - model.counts["compared"]
+        tally = {"rows": model.counts["answers"], "rejected": left_out, "unreadable": ()}
+        if code := tally_exit_code(tally, max_rejects):
+            return code
+    return 0

@@ -1,0 +1,451 @@
+"""Models' answers held against humans': floors, faults, comparisons, bad input, the gate; fast metrics by slow ones."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from conftest import write_jsonl
+from polyalign.cli import run
+from polyalign.evaluation import Condition, Evaluation, check, evaluate, junit, metrics
+from polyalign.evaluation._cells import Columns, Side, _Bucket, _discrepancies, _gaps, _Ngrams, cells
+from polyalign.evaluation._measures import MEASURES
+from polyalign.evaluation._statistics import Draws, p_value
+
+BUCKETS = ("en|single|qa|short", "en|single|dialogue|short", "zh|single|qa|short")
+EN = "we they it you people did not see some of the old town and sea then went home late or stayed for long".split()
+ZH = [*"我们昨天去看了海边的老房子，后来又回家吃饭说话睡觉也没有什么事情可做"]
+
+
+def said(random: np.random.Generator, bucket: str) -> str:
+    """An answer, as the humans of a bucket give it."""
+    count = 4 + random.poisson(5)
+    if bucket.startswith("zh"):
+        return "".join(random.choice(ZH, count)) + random.choice(["。", "！", "吗？"])
+    return " ".join(random.choice(EN, count)) + random.choice([".", ".", "!", "?"])
+
+
+def people(each: int = 60, seed: int = 0, buckets: tuple[str, ...] = BUCKETS) -> pa.Table:
+    random = np.random.default_rng(seed)
+    rows = [
+        {
+            "id": f"{bucket}-{number}",
+            "bucket": bucket,
+            "group": f"{bucket}-{number // 2}",
+            "prompt": [{"role": "user", "content": f"What of number {number}?"}],
+            "completion": [{"role": "assistant", "content": said(random, bucket)}],
+        }
+        for bucket in buckets
+        for number in range(each)
+    ]
+    return pa.Table.from_pylist(rows)
+
+
+def answers(
+    humans: pa.Table, seed: int = 1, spoil: Callable[[str, np.random.Generator], str] | None = None, share: float = 0.5
+) -> pa.Table:
+    """A model that answers as humans do, but for what is spoiled in the second bucket."""
+    random = np.random.default_rng(seed)
+    rows = []
+    for row in humans.to_pylist():
+        if int(row["id"].rsplit("-", 1)[1]) >= 40:  # humans with whom humans are compared
+            continue
+        text = said(random, row["bucket"])
+        if spoil is not None and row["bucket"] == BUCKETS[1] and random.random() < share:
+            text = spoil(text, random)
+        rows.append({"id": row["id"], "response": text})
+    return pa.Table.from_pylist(rows)
+
+
+def told(models: Any, humans: pa.Table, **settings: Any) -> Evaluation:
+    return evaluate(models, humans, **{"draws": 60, **settings})
+
+
+@pytest.fixture(scope="module")
+def humans() -> pa.Table:
+    return people()
+
+
+@pytest.fixture(scope="module")
+def half(humans: pa.Table) -> Evaluation:
+    return told({"half": answers(humans)}, humans)
+
+
+# ---------------------------------------------------------------------------------------------------- floors
+
+
+def test_other_humans_sit_on_the_floor(half: Evaluation) -> None:
+    (model,) = half.models
+    assert half.alerts == ()
+    assert set(model.buckets) == set(BUCKETS)
+    assert "like humans in all 3 buckets" in str(half)
+    for measure in half.measures:
+        number = model.overall[measure.name]
+        if number.p is not None:
+            assert number.p > 0.01, measure.name
+            assert number.low is None or number.low <= number.value <= number.high, measure.name
+    assert model.overall["hcr"].floor == pytest.approx(0.9, abs=0.05)
+    assert model.overall["above"].floor == pytest.approx(0.1, abs=0.02)
+
+
+def test_p_values_are_uniform_for_humans() -> None:
+    random = np.random.default_rng(2)
+    better = {measure.name: measure.better for measure in MEASURES}
+    columns = Columns(np.full(6, 0.05), np.arange(6) == 5, 0)
+    found: dict[str, list[float]] = {}
+    for repeat in range(60):
+        sides = tuple(
+            Side(
+                [said(random, "en") for _ in range(size)], random.lognormal(0, 0.5, (size, 6)), start + np.arange(size)
+            )
+            for size, start in ((30, 0), (30, 0), (60, 30))
+        )
+        rows = {"support": (sides[0].features[:, 1], sides[1].features[:, 1])}
+        for name, cell in cells(sides, rows, "en", columns, Draws(90, 60, repeat)):
+            p = p_value(cell.test, cell.null, better[name])
+            assert p is not None
+            found.setdefault(name, []).append(p)
+    # Kolmogorov and Smirnov's bound at p = .001. Shares of few answers take few values, and then p is large.
+    bound, places = 1.95 / np.sqrt(60), np.arange(1, 61) / 60
+    for name, ps in found.items():
+        assert (places - np.sort(ps)).max() < bound, name
+        if name in {"mmd", "bng", "interaction", "length_w1", "support", "self_bleu"}:
+            assert np.abs(places - np.sort(ps)).max() < bound, name
+
+
+def test_the_order_of_rows_changes_nothing(humans: pa.Table, half: Evaluation) -> None:
+    random = np.random.default_rng(3)
+    model = answers(humans)
+    turned = told({"half": model.take(random.permutation(len(model)))}, humans)
+    assert turned.to_json() == half.to_json()
+
+
+# ---------------------------------------------------------------------------------------------------- faults
+
+FAULTS: dict[str, tuple[Callable[[str, np.random.Generator], str], float, set[str]]] = {
+    "empty": (lambda text, random: " ", 0.5, {"empty"}),
+    "wrong_language": (lambda text, random: "我觉得我们应该先回家看看情况再说吧。", 0.5, {"wrong_language"}),
+    "looping": (lambda text, random: "I think so too. " * 9, 0.5, {"looping", "length_w1"}),
+    "long": (lambda text, random: " ".join([text, *(said(random, "en") for _ in range(3))]), 1.0, {"length_w1"}),
+    "constant": (
+        lambda text, random: "it is the old town then.",
+        1.0,
+        {"coverage", "distinct_2", "self_bleu", "precision"},
+    ),
+    "shouting": (lambda text, random: text.upper() + "!!!", 1.0, {"coverage", "precision", "hcr", "mmd"}),
+}
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+def test_a_fault_in_one_bucket_is_the_first_alert(humans: pa.Table, kind: str) -> None:
+    spoil, share, named = FAULTS[kind]
+    found = told({"model": answers(humans, spoil=spoil, share=share)}, humans)
+    first = found.alerts[0]
+    assert (first.model, first.bucket) == ("model", BUCKETS[1])
+    assert first.metric in named
+    assert {alert.bucket for alert in found.alerts} == {BUCKETS[1]}
+    assert "not like humans in 1 of 3 buckets" in str(found)
+    assert f"{BUCKETS[1]}: {found.measure(first.metric).title}" in str(found)
+
+
+def test_answers_to_other_prompts_are_told_from_answers_unlike_humans() -> None:
+    random = np.random.default_rng(0)
+    table = people(60, buckets=BUCKETS[:1]).to_pylist()
+    for row in table:
+        row["prompt"][0]["content"] = said(random, "en")
+        row["completion"][0]["content"] = row["prompt"][0]["content"].lower()  # humans say it again
+    said_by = [row["completion"][0]["content"] for row in table]
+    model = [{"id": row["id"], "response": said_by[(at + 7) % 60]} for at, row in enumerate(table)]
+    found = told({"shuffled": pa.Table.from_pylist(model)}, pa.Table.from_pylist(table))
+    assert [alert.metric for alert in found.alerts] == ["interaction"]
+    assert "like humans in the one bucket" in str(found)
+    assert "answers relate to what was asked otherwise than humans' do" in str(found)
+
+
+# ----------------------------------------------------------------------------------------------- comparisons
+
+
+def test_the_worse_of_two_models_is_told(humans: pa.Table) -> None:
+    models = {"shouts": answers(humans, spoil=FAULTS["shouting"][0], share=1.0), "half": answers(humans, seed=4)}
+    found = told(models, humans)
+    (mmd,) = [each for each in found.differences if each.metric == "mmd" and each.bucket is None]
+    assert (mmd.one, mmd.two, mmd.better) == ("shouts", "half", "half")
+    assert mmd.difference < 0
+    assert mmd.effect < -3
+    assert mmd.low < mmd.difference < mmd.high < 0
+    assert "half is more human than shouts" in str(found)
+    of_bucket = {each.bucket: each.better for each in found.differences if each.metric == "mmd"}
+    assert of_bucket == {None: "half", BUCKETS[0]: None, BUCKETS[1]: "half", BUCKETS[2]: None}
+
+
+def test_a_model_is_no_better_than_itself(humans: pa.Table) -> None:
+    found = told({"one": answers(humans), "two": answers(humans)}, humans)
+    assert all(each.difference == 0 and each.better is None for each in found.differences)
+
+
+def test_two_models_are_compared_on_prompts_that_both_answer(humans: pa.Table) -> None:
+    model = answers(humans)
+    found = told({"all": model, "some": model.slice(0, 75)}, humans)  # of the second bucket 35
+    assert {each.bucket for each in found.differences} == {None, BUCKETS[0], BUCKETS[1]}
+    assert all(each.difference == 0 for each in found.differences if each.metric == "f1")
+    assert any("different prompts" in line for line in found.warnings)
+
+
+# ------------------------------------------------------------------------------------------------- bad input
+
+
+def test_what_does_not_fit_is_counted_and_explained(humans: pa.Table) -> None:
+    rows = answers(humans).to_pylist()
+    rows[0]["prompt"] = "Something else?"
+    rows[1]["reference"] = "Another human's answer."
+    rows += [{"id": "nobody", "response": "Hm."}, {"id": rows[5]["id"], "response": "Twice."}]
+    rows[3]["response"] = ""
+    rows[4]["finish"], rows[6]["settings"], rows[7]["settings"] = "length", "a1", "b2"
+    found = told({"model": pa.Table.from_pylist([dict.fromkeys(("prompt", "reference", "finish", "settings")) | row
+                                                 for row in rows])}, humans)  # fmt: skip
+    (model,) = found.models
+    kinds = {skip["kind"]: skip["count"] for skip in model.skipped}
+    assert kinds == {"prompt_mismatch": 1, "reference_mismatch": 1, "unknown_id": 1}
+    assert model.counts == {"answers": 122, "compared": 119, "prompts": 118, "humans": 180, "empty": 1, "cut": 1}
+    assert model.per_prompt == {1: 117, 2: 1}
+    text = str(found)
+    assert "different numbers of answers: 1 (117 prompts), 2 (1 prompts)" in text
+    assert "answers of several settings in one file: a1 (1), b2 (1)" in text
+    assert "1 answer of 119 are empty" in text
+    assert "left out: 1 for unknown_id" in text
+
+
+def test_few_answers_give_no_number(humans: pa.Table) -> None:
+    found = told({"model": answers(humans).slice(0, 47)}, humans)  # of the second bucket 7
+    (model,) = found.models
+    assert model.not_enough == {
+        BUCKETS[1]: "not enough (n=7, need 20)",
+        BUCKETS[2]: "not enough (n=0, need 20)",
+    }
+    assert set(model.buckets) == {BUCKETS[0]}
+    assert f"not judged: {BUCKETS[1]}: not enough (n=7, need 20)" in str(found)
+    alone = told({"model": answers(humans).slice(0, 1)}, humans)
+    assert alone.models[0].overall["mmd"].value is None
+    assert "nothing can be said" in str(alone)
+    assert json.loads(alone.to_json())["models"][0]["overall"]["mmd"] is None
+
+
+def test_nothing_that_fits_is_an_error(humans: pa.Table) -> None:
+    stranger = pa.table({"id": ["a", "b"], "response": ["Yes.", "No."]})
+    with pytest.raises(
+        ValueError, match=r"no answer fits a human one: 2 for unknown_id: no record has the answer's id"
+    ):
+        told({"model": stranger}, humans)
+    with pytest.raises(ValueError, match="predictions is empty"):
+        told({}, humans)
+    twice = pa.concat_tables([humans, humans])
+    with pytest.raises(ValueError, match="120 for duplicate_id"):
+        told({"model": answers(humans)}, twice)
+    with pytest.raises(ValueError, match="draws is 3"):
+        told({"model": answers(humans)}, humans, draws=3)
+
+
+def test_several_answers_to_a_prompt_count_once(humans: pa.Table) -> None:
+    rows = [row | {"response": f"{row['response']} {n}"} for row in answers(humans).to_pylist() for n in range(3)]
+    (model,) = told({"three": pa.Table.from_pylist(rows)}, humans).models
+    assert model.counts["compared"], model.counts["prompts"] == (360, 120)
+    assert model.per_prompt == {3: 120}
+    numbers = model.buckets[BUCKETS[0]]
+    assert model.prompts[BUCKETS[0]] == 40
+    assert 0 < numbers["prompt_distinct_2"].value < 1
+    assert numbers["prompt_same"].value == 0
+    assert numbers["prompt_self_bleu"].low <= numbers["prompt_self_bleu"].value
+
+
+def test_critics_are_asked(humans: pa.Table) -> None:
+    class Length:
+        def score(self, responses: Any, buckets: Any) -> Any:
+            return np.array([len(text) if "it" in text else np.nan for text in responses], np.float32)
+
+    found = told({"model": answers(humans)}, humans, critics={"Letter count": Length()})
+    number = found.models[0].overall["critic_letter_count"]
+    assert number.value > 5
+    assert number.floor > 5
+    assert any("without a score of letter_count" in line for line in found.models[0].notices)
+    with pytest.raises(TypeError, match="critic"):
+        told({"model": answers(humans)}, humans, critics=[3])
+
+
+# --------------------------------------------------------------------------------------------------- oracles
+
+
+@pytest.fixture
+def bucket() -> _Bucket:
+    random = np.random.default_rng(7)
+    sides = tuple(
+        Side([said(random, "en") for _ in range(size)], random.normal(shift, 1, (size, 5)), np.arange(size) // 2)
+        for size, shift in ((24, 0.4), (24, 0.0), (30, 0.0))
+    )
+    return _Bucket(sides, "en", Columns(np.full(5, 0.1), np.zeros(5, bool), 0), Draws(15, 20, 0))
+
+
+def test_distances_are_those_of_the_metrics(bucket: _Bucket) -> None:
+    given = bucket.scale.centre, bucket.scale.spread
+    rows, humans = bucket.model.features, bucket.humans.features
+    slow = metrics.mmd(rows, humans, standardise=given, bandwidth=bucket.width)
+    assert bucket.mmd().value == pytest.approx(slow.value, abs=1e-6)
+    standard = [(side - given[0]) / given[1] for side in (rows, humans)]
+    shares = metrics.coverage(*standard, standardise=False).model
+    near = dict(bucket.near())
+    assert (near["precision"].value, near["coverage"].value) == (shares.precision, shares.coverage)
+    # The spread is that of all humans that are known, not of those compared alone.
+    gaps = [metrics.length_gap(a, b).w1 for a, b in zip(rows.T, humans.T, strict=True)]
+    both = np.concatenate([rows, humans]).std(axis=0)
+    assert bucket.bng().value == pytest.approx(np.mean(gaps / np.maximum(bucket.scale.spread, both)), rel=1e-5)
+
+
+def test_resampled_distances_are_those_of_rows_repeated(bucket: _Bucket) -> None:
+    random = np.random.default_rng(0)
+    union = bucket.union
+    values = np.round(union.features, 1)
+    values[random.random(values.shape) < 0.1] = np.nan
+    one, two = random.poisson(1.0, (2, len(union), 4)).astype(np.float32)
+    spread = np.array([1.0, 2.0, 0.5, 1.0, 1.0])
+    fast = _gaps(values, np.arange(5), spread, one, two)
+    kernel = np.exp(-bucket.squared(union) / 9)
+    np.fill_diagonal(kernel, 0.0)
+    discrepancies = _discrepancies(kernel.astype(np.float32), one, two)
+    for draw in range(4):
+        a, b = (np.repeat(np.arange(len(union)), side[:, draw].astype(int)) for side in (one, two))
+        gaps = [metrics.length_gap(values[a, at], values[b, at]).w1 / spread[at] for at in range(5)]
+        assert fast[draw] == pytest.approx(np.mean(gaps), rel=1e-4)
+
+        def mean(x: Any, y: Any) -> float:
+            pairs = [(i, j) for i in x for j in y if i != j]
+            return float(np.mean([kernel[i, j] for i, j in pairs]))
+
+        slow = mean(a, a) + mean(b, b) - 2 * mean(a, b)
+        assert discrepancies[draw] == pytest.approx(slow, abs=1e-5)
+
+
+def test_distinct_is_that_of_the_metrics() -> None:
+    texts = ["so it is so it is", "it is so", "no", "so it went on and on"]
+    grams = _Ngrams([text.split() for text in texts], 2)
+    some = np.array([True, True, False, True])
+    kept = [text for text, one in zip(texts, some, strict=True) if one]
+    for at in (3, 7, grams.total(some)):
+        assert grams.distinct(some, at) == pytest.approx(metrics.distinct(kept, "und", 2, at=at))
+
+
+# ------------------------------------------------------------------------------------------------ what it says
+
+
+def test_forms_say_the_same(half: Evaluation) -> None:
+    table = half.to_arrow()
+    assert table.column_names == ["model", "bucket", "metric", "value", "low", "high", "floor", "p"]
+    (row,) = [row for row in table.to_pylist() if row["bucket"] == "macro" and row["metric"] == "hcr"]
+    assert row["value"] == json.loads(half.to_json())["models"][0]["overall"]["hcr"]["value"]
+    markdown = half.to_markdown()
+    assert markdown.startswith("**half: like humans in all 3 buckets")
+    assert "| model | prompts | F1 |" in markdown
+    assert r"en\|single\|qa\|short" in markdown
+    axes = half.models[0].axes
+    assert list(axes) == ["language", "track", "family", "length"]
+    assert set(axes["language"]) == {"en", "zh"}
+    assert axes["language"]["zh"]["mmd"] == half.models[0].buckets[BUCKETS[2]]["mmd"]
+
+
+def test_weighted_means_are_by_humans() -> None:
+    table = pa.concat_tables([people(60, buckets=BUCKETS[:1]), people(180, buckets=BUCKETS[1:2])])
+    (model,) = told({"model": answers(table)}, table).models
+    values = [model.buckets[bucket]["f1"].value for bucket in BUCKETS[:2]]
+    assert model.overall["f1"].value == pytest.approx(np.mean(values))
+    assert model.weighted["f1"].value == pytest.approx((values[0] + 3 * values[1]) / 4)
+
+
+# ------------------------------------------------------------------------------------------------ the command
+
+
+@pytest.fixture
+def files(tmp_path: Path, humans: pa.Table, monkeypatch: pytest.MonkeyPatch) -> Path:
+    pq.write_table(humans, tmp_path / "humans.parquet")
+    write_jsonl(tmp_path / "half.jsonl", answers(humans).to_pylist())
+    write_jsonl(tmp_path / "shouts.jsonl", answers(humans, spoil=FAULTS["shouting"][0], share=1.0).to_pylist())
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+COMMAND = ["--join", "humans.parquet", "--draws", "40"]
+
+
+def test_json_has_the_form_that_is_promised(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["evaluate", "half.jsonl", "loud=shouts.jsonl", *COMMAND, "--critic", "critic", "--json"]) == 1
+    capsys.readouterr()
+    assert run(["evaluate", "half.jsonl", "loud=shouts.jsonl", *COMMAND, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [model["name"] for model in found["models"]] == ["half", "loud"]
+    for model in found["models"]:
+        assert set(model["buckets"]) == set(BUCKETS)
+        for numbers in (model["overall"], *model["buckets"].values()):
+            assert {"mmd", "hcr", "bng", "coverage", "precision", "f1", "rouge_l", "em"} <= set(numbers)
+            assert all(re.fullmatch(r"[a-z0-9_]+", name) for name in numbers)
+            assert set(numbers["mmd"]) == {"value", "low", "high", "floor", "p"}
+            assert numbers["mauve"] is None
+
+
+def test_the_gate(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    passing = ["--fail-if", "mmd.macro > 0.5", "--fail-if", f"hcr['{BUCKETS[0]}'].low < 0.1"]
+    assert run(["evaluate", "half.jsonl", *COMMAND, *passing, "--junit", "found.xml"]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert lines[0].startswith("polyalign: passed: half: mmd.macro is ")
+    failing = ["--fail-if", "coverage.worst < 0.5", "--fail-if", "f1 > 0.99"]
+    assert run(["evaluate", "half.jsonl", "shouts.jsonl", *COMMAND, *failing, "--junit", "found.xml"]) == 5
+    err = capsys.readouterr().err
+    assert f"polyalign: failed: shouts: coverage.worst, {BUCKETS[1]}, is " in err
+    suite = ElementTree.parse(files / "found.xml").getroot()
+    assert (suite.get("tests"), suite.get("failures")) == ("4", "1")
+
+
+def test_a_baseline_that_this_one_may_not_be_worse_than(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["evaluate", "half.jsonl", *COMMAND, "--json"]) == 0
+    (files / "baseline.json").write_text(capsys.readouterr().out)
+    assert run(["evaluate", "half.jsonl", *COMMAND, "--fail-if", "worse_than baseline.json"]) == 0
+    assert run(["evaluate", "half=shouts.jsonl", *COMMAND, "--fail-if", "worse_than baseline.json"]) == 5
+    assert f"mmd of {BUCKETS[1]}" in capsys.readouterr().err
+    (files / "baseline.json").write_text("{}")
+    assert run(["evaluate", "half.jsonl", *COMMAND, "--fail-if", "worse_than baseline.json"]) == 1
+    assert "baseline.json: not what polyalign evaluate --json prints" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["mmd", "mmd >", "mmd = 3", "mmd.mean > 1", "worse_than", "mmd > 1 2", "mmd > ."])
+def test_conditions_that_are_none(text: str) -> None:
+    with pytest.raises(ValueError, match="is no condition"):
+        Condition.parse(text)
+
+
+def test_what_can_not_be_told_fails_the_gate(humans: pa.Table, half: Evaluation) -> None:
+    few = told({"few": answers(humans).slice(0, 47)}, humans)
+    (finding,) = check(few, [Condition.parse(f"mmd['{BUCKETS[1]}'] > 0.1")])
+    assert finding.failed
+    assert "not enough (n=7, need 20)" in finding.line
+    with pytest.raises(ValueError, match="no metric 'mnd'; there are f1"):
+        check(half, [Condition.parse("mnd > 1")])
+    with pytest.raises(ValueError, match="no bucket 'xx'"):
+        check(half, [Condition.parse("mmd['xx'] > 1")])
+    assert b"\\x00" not in junit([finding])
+
+
+def test_too_many_answers_that_fit_nothing_are_told(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with (files / "half.jsonl").open("a", encoding="utf-8") as file:
+        file.write('{"id": "nobody", "response": "Hm."}\n' * 9)
+    assert run(["evaluate", "half.jsonl", *COMMAND]) == 4
+    captured = capsys.readouterr()
+    assert "left out: 9 for unknown_id, the first at half.jsonl, row 120" in captured.out
+    assert "9 of 129 rows rejected" in captured.err
+    assert run(["evaluate", "half.jsonl", *COMMAND, "--max-rejects", "0.1", "--markdown", "found.md"]) == 0
+    assert "unknown\\_id" in (files / "found.md").read_text()
