@@ -86,6 +86,13 @@ def calls(folder: Path, tokenizer: Path) -> dict[str, Callable[[], Any]]:
             str(corpus), str(folder / "counted"), overwrite=True, reference=folder / "counted.safetensors"
         ),
         "detect_languages": lambda: pa.buckets.detect_languages(TEXTS[:50]),
+        "metrics.utility": lambda: metrics.utility(TEXTS[:90], TEXTS[1:91], "en"),
+        "metrics.distinct": lambda: metrics.distinct(TEXTS[:90], "en"),
+        "metrics.self_bleu": lambda: metrics.self_bleu(TEXTS[:90], "en"),
+        "metrics.within_prompts": lambda: metrics.within_prompts(TEXTS[:90], [at // 3 for at in range(90)], "en"),
+        "metrics.overused": lambda: metrics.overused(TEXTS[:90:2], TEXTS[1:91:2], "en"),
+        "metrics.faults": lambda: metrics.faults(TEXTS[:90], "en"),
+        "metrics.resampled_sums": lambda: metrics.resampled_sums(floats, draws=20),
         "metrics.bng": lambda: metrics.bng(floats[:100], floats[100:]),
         "metrics.length_gap": lambda: metrics.length_gap(floats[0], floats[1]),
         "metrics.language_faults": lambda: metrics.language_faults(TEXTS[:50], "en"),

@@ -31,6 +31,8 @@ EnsembleCritic.score EnsembleCritic.percentile EnsembleCritic.percentiles Ensemb
 from_samples from_preferences
 DistributionTerm.measure DistributionTerm.compare DistributionTerm.score DistributionTerm.energy rewards.distribution
 detect_languages metrics.bng metrics.length_gap metrics.language_faults
+metrics.utility metrics.distinct metrics.self_bleu metrics.within_prompts metrics.overused metrics.faults
+metrics.resampled_sums
 pair_files rewards.support rewards.critic rewards.length rewards.language""".split()
     + distances.__all__
 )
@@ -54,9 +56,8 @@ train to_html worse_than_chance from_json to_json check_fits to_dict faults load
 from_pretrained save to_bytes push_to_hub Reference.count ask ask_floored ask_percentiles is_calibrated check_scores
 registry example_table reference_schema weight_of bucket_weights gaps language_counts language_of
 pair_weights pair_types combine take joined Pool.add Pool.of of
-metrics.utility metrics.distinct metrics.self_bleu metrics.within_prompts metrics.hcr metrics.hcr_paper metrics.mmd
-metrics.coverage metrics.tails metrics.mauve metrics.match_lengths metrics.tdm metrics.naturalness metrics.nuf
-metrics.aggregate metrics.macro metrics.overused metrics.faults metrics.resampled_sums
+metrics.hcr metrics.hcr_paper metrics.mmd metrics.coverage metrics.tails metrics.mauve metrics.match_lengths metrics.tdm
+metrics.naturalness metrics.nuf metrics.aggregate metrics.macro
 human.build human.analyse human.analyse_files human.krippendorff_alpha human.read_questions Study.key_json""".split()
 
 

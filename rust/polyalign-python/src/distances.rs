@@ -337,6 +337,20 @@ pub fn mmd<'py>(
     })
 }
 
+/// The unbiased squared discrepancy of each division of rows in two, `labels` being 1 for the first part.
+#[pyfunction]
+pub fn divided_mmd<'py>(
+    py: Python<'py>,
+    rows: Rows<'py, f64>,
+    bandwidth: f64,
+    labels: Rows<'py, f64>,
+    threads: Option<usize>,
+) -> PyResult<Bound<'py, PyArray1<f64>>> {
+    let (values, columns, labels) = (rows.as_slice()?, rows.shape()[1], labels.as_slice()?);
+    let work = |stop: &AtomicBool| kernels::divided_mmd_squared(values, columns, bandwidth, labels, stop);
+    Ok(PyArray1::from_vec(py, run(py, threads, work)?))
+}
+
 /// The energy distance.
 #[pyfunction]
 pub fn embedding_energy<'py>(

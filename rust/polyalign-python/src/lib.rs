@@ -7,6 +7,7 @@ mod classifier;
 mod distances;
 mod distribution;
 mod errors;
+mod evaluation;
 mod features;
 mod floats;
 mod interrupt;
@@ -35,12 +36,17 @@ mod _core {
     use classifier::{char_ngrams, cut_words, ngram_scores, tree_scores};
     #[pymodule_export]
     use distances::{
-        directions, embedding_energy, histogram_distances, mahalanobis, mean_nearest, mmd, nearest,
-        pairwise_histograms, pairwise_samples, sample_distances, sliced_wasserstein, support_contributions,
-        support_distances,
+        directions, divided_mmd, embedding_energy, histogram_distances, mahalanobis, mean_nearest, mmd,
+        nearest, pairwise_histograms, pairwise_samples, sample_distances, sliced_wasserstein,
+        support_contributions, support_distances,
     };
     #[pymodule_export]
     use distribution::DistributionTerm;
+    #[pymodule_export]
+    use evaluation::{
+        answer_ids, answer_keys, answer_overlaps, answer_tokens, bleu_of_each, distinct_ngrams,
+        ngram_occurrences, phrase_counts, phrase_pieces, resampled_sums,
+    };
     #[pymodule_export]
     use features::{extract_features, feature_registry};
     #[pymodule_export]

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Hashable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
+from polyalign import _core
 from polyalign._io.arrays import check_shape, doubles
-from polyalign.evaluation.metrics._tokens import Variant, answer_tokens, checked
+from polyalign.evaluation.metrics._tokens import Variant, checked, is_paper, of_texts
 
 __all__ = ["WithinPrompts", "distinct", "self_bleu", "within_prompts"]
 
-_Ngram = tuple[str, ...]
+_Doubles = npt.NDArray[np.float64]
+_Integers = npt.NDArray[np.int64]
 
 
 def distinct(
@@ -58,16 +61,16 @@ def distinct(
     0.5
     """
     _check_n(n)
-    counts = Counter(ngram for tokens in answer_tokens(texts, languages, variant) for ngram in _ngrams(tokens, n))
-    total = counts.total()
     if at is not None and at < 1:
         raise ValueError(f"at is {at}: it must be at least 1")
+    given, tags, paper = checked(texts), of_texts(languages, len(texts)), is_paper(variant)
+    said = _core.ngram_occurrences(given, tags, paper, n, threads)
+    total = sum(count * of for count, of in said)
     if not total or (at is not None and at > total):
-        return 0.0 if variant == "paper" and at is None else math.nan
+        return 0.0 if paper and at is None else math.nan
     if at is None:
-        return len(counts) / total
-    different = Counter(counts.values())
-    return math.fsum(of * (1 - _none_of(count, total, at)) for count, of in sorted(different.items())) / at
+        return sum(of for _, of in said) / total
+    return math.fsum(of * (1 - _none_of(count, total, at)) for count, of in said) / at
 
 
 def self_bleu(
@@ -111,8 +114,8 @@ def self_bleu(
     1.0
     """
     _check_n(n)
-    tokens = answer_tokens(texts, languages, variant)
-    return _mean(bleu_of_each(tokens, n, shorter=variant == "default"))
+    given, tags, paper = checked(texts), of_texts(languages, len(texts)), is_paper(variant)
+    return _mean(_core.bleu_of_each(given, tags, paper, n, paper, None, threads))
 
 
 class WithinPrompts(NamedTuple):
@@ -184,80 +187,43 @@ def within_prompts(
         raise ValueError(f"k is {k}: it must be at least 2")
     wanted = k or min(map(len, several), default=2)
     compared = [sorted(rows, key=lambda row: _hash(texts[row])) for rows in several if len(rows) >= wanted]
-    tokens = answer_tokens(texts, languages)
     directions = None if embeddings is None else _directions(embeddings, len(texts))
-    measured = [_within([tokens[row] for row in rows], wanted) for rows in compared]
+    tags = of_texts(languages, len(texts))
     angles = [math.nan] if directions is None else [_cosine_distance(directions[rows]) for rows in compared]
-    one, two, bleu, same = [_mean(values) for values in zip(*measured, strict=True)] or [math.nan] * 4
-    left_out = len(rows_of) - len(compared)
-    return WithinPrompts(one, two, bleu, same, _mean(angles), wanted, len(compared), left_out)
+    rows = [row for own in compared for row in own[:wanted]]
+    first, own_tags = [texts[row] for row in rows], [tags[row] for row in rows]
+    sets = np.repeat(np.arange(len(compared)), wanted)
+    shares = [_distinct_of_sets(first, own_tags, n, sets, threads) for n in (1, 2)]
+    bleu = _core.bleu_of_each(first, own_tags, False, 4, False, sets, threads) if rows else np.zeros(0)
+    known = ~np.isnan(bleu)
+    of_sets = np.bincount(sets[known], bleu[known], len(compared))
+    counts = np.bincount(sets[known], minlength=len(compared))
+    return WithinPrompts(
+        _mean(shares[0]),
+        _mean(shares[1]),
+        _mean(np.where(counts > 0, of_sets / np.maximum(counts, 1), np.nan)),
+        _mean(_same(_core.answer_keys(texts, tags, threads) if texts else np.zeros(0), compared)),
+        _mean(angles),
+        wanted,
+        len(compared),
+        len(rows_of) - len(compared),
+    )
 
 
-def _within(answers: list[list[str]], k: int) -> tuple[float, float, float, float]:
-    first = answers[:k]
-    alike = Counter(map(tuple, answers))
-    pairs = len(answers) * (len(answers) - 1)
-    same = sum(count * (count - 1) for count in alike.values()) / pairs
-    return _share(first, 1), _share(first, 2), _mean(bleu_of_each(first, 4, shorter=True)), same
+def _distinct_of_sets(texts: list[str], tags: list[str], n: int, sets: _Integers, threads: int | None) -> _Doubles:
+    if not texts:
+        return np.zeros(0)
+    different, total = _core.distinct_ngrams(texts, tags, False, n, sets, threads)
+    return np.where(total > 0, different / np.maximum(total, 1), np.nan)
 
 
-def _share(answers: list[list[str]], n: int) -> float:
-    counts = Counter(ngram for tokens in answers for ngram in _ngrams(tokens, n))
-    return len(counts) / counts.total() if counts else math.nan
-
-
-def bleu_of_each(texts: list[list[str]], n: int, *, shorter: bool) -> list[float]:
-    """Return the BLEU of each text against all others; of each n-gram the two largest counts are all it takes."""
-    if shorter:
-        texts = [tokens for tokens in texts if tokens]
-    if len(texts) < 2:
-        return []
-    lengths = sorted(map(len, texts))
-    logs = [0.0] * len(texts)
-    orders = [0] * len(texts)
-    silent = [False] * len(texts)
-    for size in range(1, n + 1):
-        own = [Counter(_ngrams(tokens, size)) for tokens in texts]
-        largest = _largest(own)
-        for text, counts in enumerate(own):
-            total = counts.total()
-            if shorter and not total:
-                continue
-            found = 0
-            for ngram, count in counts.items():
-                first, holder, second = largest[ngram]
-                found += min(count, second if holder == text else first)
-            silent[text] |= size == 1 and not found
-            logs[text] += math.log((found or 0.1) / max(total, 1))
-            orders[text] += 1
-    return [
-        0.0 if silent[text] else _brevity(len(tokens), lengths) * math.exp(logs[text] / orders[text])
-        for text, tokens in enumerate(texts)
-    ]
-
-
-def _largest(counted: list[Counter[_Ngram]]) -> dict[_Ngram, tuple[int, int, int]]:
-    """Return the largest count of each n-gram, the text that has it, and the largest of the others."""
-    found: dict[_Ngram, tuple[int, int, int]] = {}
-    for text, counts in enumerate(counted):
-        for ngram, count in counts.items():
-            first, holder, second = found.get(ngram, (0, -1, 0))
-            found[ngram] = (count, text, first) if count > first else (first, holder, max(second, count))
+def _same(keys: npt.NDArray[Any], compared: list[list[int]]) -> list[float]:
+    """Return the share of pairs of each prompt's answers that are the same."""
+    found = []
+    for rows in compared:
+        alike = np.unique(keys[rows], return_counts=True)[1]
+        found.append(float((alike * (alike - 1)).sum()) / (len(rows) * (len(rows) - 1)))
     return found
-
-
-def _brevity(length: int, lengths: list[int]) -> float:
-    """Return the penalty of a text against the nearest length of the others, the shorter of two as near."""
-    if not length:
-        return 0.0
-    at = int(np.searchsorted(lengths, length))
-    others = lengths[max(at - 1, 0) : at] + lengths[at + 1 : at + 2]
-    nearest = min(others, key=lambda other: (abs(other - length), other))
-    return 1.0 if length > nearest else math.exp(1 - nearest / length)
-
-
-def _ngrams(tokens: list[str], n: int) -> Iterable[_Ngram]:
-    return zip(*(tokens[at:] for at in range(n)), strict=False)
 
 
 def _none_of(count: int, total: int, drawn: int) -> float:
@@ -269,7 +235,7 @@ def _none_of(count: int, total: int, drawn: int) -> float:
 
 
 def _mean(values: Iterable[float]) -> float:
-    known = sorted(value for value in values if not math.isnan(value))
+    known = sorted(float(value) for value in values if not math.isnan(value))
     return math.fsum(known) / len(known) if known else math.nan
 
 

@@ -187,7 +187,7 @@ def hcr(model: Any, human: Any, *, coverage: float = 0.9, folds: int = 5, min_co
         raise ValueError(f"coverage is {coverage}: it must lie between 0 and 1")
     if folds < 2:
         raise ValueError(f"folds is {folds}: at least 2 are needed")
-    sides = comparable(model, human, least=2)
+    sides = comparable(model, human)
     rows, humans = sides.model, sides.human
     if len(humans) < max(min_count, folds) or not len(rows) or not rows.shape[1]:
         reason = f"not enough humans (n={len(humans)}, need {max(min_count, folds)})"

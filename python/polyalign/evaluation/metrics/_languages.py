@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from polyalign.evaluation.metrics._tokens import answer_tokens, checked, of_texts
+from polyalign import _core
+from polyalign.evaluation.metrics._tokens import checked, of_texts
 
 __all__ = ["Faults", "LanguageFaults", "faults", "language_faults"]
 
@@ -130,16 +131,15 @@ def faults(
     if cut is not None and len(cut) != len(texts):
         raise ValueError(f"{len(texts)} texts and {len(cut)} marks of being cut: give one for each text")
     empty = np.array([not text.strip() for text in texts], np.bool_)
-    looping = np.array([_loops(tokens) for tokens in answer_tokens(texts, languages)], np.bool_)
+    tags = of_texts(languages, len(texts))
+    looping = np.zeros(len(texts), np.bool_)
+    if texts:
+        different, total = _core.distinct_ngrams(texts, tags, False, _LOOP_OF, np.arange(len(texts)), None)
+        looping = (total >= _LEAST_LOOPED) & (different < _LOOPS * total)
     if cut is not None:
         return Faults(empty, looping, np.array(cut, np.bool_))
     ends = [text.rstrip()[-1:] for text in texts]
     return Faults(empty, looping, np.array([bool(end) and not _finished(end) for end in ends], np.bool_))
-
-
-def _loops(tokens: list[str]) -> bool:
-    fours = list(zip(*(tokens[at:] for at in range(_LOOP_OF)), strict=False))
-    return len(fours) >= _LEAST_LOOPED and len({*fours}) < _LOOPS * len(fours)
 
 
 def _finished(end: str) -> bool:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections import Counter
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
 
 from polyalign import _core
 from polyalign.evaluation.metrics._tokens import checked, of_texts
 
 __all__ = ["Phrase", "overused"]
 
-_BREAKS = re.compile(r"[.!?;:,。！？；：，、…—()（）\[\]【】{}\"“”«»「」『』\r\n]+")
 _CHARACTER = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
+_Doubles = npt.NDArray[np.float64]
+
 # A part of a longer phrase that is seldom said without it tells nothing more.
 _WITHIN = 0.8
 
@@ -109,73 +112,55 @@ def overused(
     if correction not in ("holm", "bh"):
         raise ValueError(f"correction is {correction!r}: it must be 'holm' or 'bh'")
     texts = checked(model, "model"), checked(human, "human")
-    tags = languages if isinstance(languages, tuple) else (languages, languages)
-    counts = [_count(side, of_texts(tag, len(side)), n) for side, tag in zip(texts, tags, strict=True)]
-    tested = [row for size in range(1, n + 1) for row in _odds(counts[0][size], counts[1][size], prior, min_count)]
-    tested.sort(key=lambda row: (-row[1], -len(row[0]), row[0]))
-    corrected = _corrected([_beyond(z) for _, z, _ in tested], correction)
-    found: list[tuple[tuple[str, ...], float, float, float]] = []
-    for (words, z, odds), p in zip(tested, corrected, strict=True):
-        if p > alpha:
-            break
-        found.append((words, z, odds, p))
-    kept = _without_parts(found, counts[0])[:most]
-    examples = _examples([words for words, *_ in kept], texts[0], of_texts(tags[0], len(texts[0])))
-    return [
-        _phrase(row, (counts[0][len(row[0])][row[0]], counts[1][len(row[0])][row[0]]), texts, examples[row[0]])
-        for row in kept
-    ]
-
-
-_Counts = dict[int, Counter[tuple[str, ...]]]
-
-
-def _count(texts: list[str], tags: list[str], n: int) -> _Counts:
-    """Return how many texts say each phrase, by its length."""
-    counts: _Counts = {size: Counter() for size in range(1, n + 1)}
-    for pieces in _cut(texts, tags):
-        for size, into in counts.items():
-            into.update({ngram for words in pieces for ngram in zip(*(words[at:] for at in range(size)), strict=False)})
-    return counts
-
-
-def _cut(texts: list[str], tags: list[str]) -> list[list[list[str]]]:
-    """Return the words of each text's pieces between punctuation."""
-    found: list[list[list[str]]] = [[] for _ in texts]
-    for chinese in (False, True):
-        rows = [row for row, tag in enumerate(tags) if (tag == "zh") == chinese]
-        pieces = [(row, piece) for row in rows for piece in _BREAKS.split(texts[row].lower()) if piece]
-        # A new language may begin with a text only: one call for each way of cutting.
-        words = _core.cut_words([piece for _, piece in pieces], "zh" if chinese else "en") if pieces else []
-        for (row, _), cut in zip(pieces, words, strict=True):
-            if cut:
-                found[row].append([word.replace("’", "'") for word in cut])
-    return found
-
-
-def _odds(
-    model: Counter[tuple[str, ...]], human: Counter[tuple[str, ...]], prior: float, min_count: int
-) -> list[tuple[tuple[str, ...], float, float]]:
-    totals = model.total(), human.total()
-    if not totals[0] or not totals[1]:
+    given = languages if isinstance(languages, tuple) else (languages, languages)
+    tags = [of_texts(tag, len(side)) for side, tag in zip(texts, given, strict=True)]
+    if not texts[0] or not texts[1]:
         return []
-    found = []
-    for words in model.keys() | human.keys():
-        said = model[words], human[words]
-        if sum(said) < min_count:
-            continue
-        shrunk = prior * sum(said) / sum(totals)
-        logs = (
-            [
-                math.log((count + shrunk) / (total + prior - count - shrunk))
-                for count, total in zip(said, totals, strict=True)
-            ]
-            if sum(said) < sum(totals)
-            else [0.0, 0.0]
+    orders = [
+        (words, counts, *_odds(counts, totals, prior))
+        for words, counts, totals in _core.phrase_counts(
+            (texts[0], tags[0]), (texts[1], tags[1]), n, max(min_count, 1), threads
         )
-        odds = logs[0] - logs[1]
-        found.append((words, odds / math.sqrt(1 / (said[0] + shrunk) + 1 / (said[1] + shrunk)), odds))
-    return found
+    ]
+    scores = np.concatenate([z for *_, z in orders])
+    corrected = np.empty(len(scores))
+    order = np.argsort(-scores, kind="stable")
+    corrected[order] = _corrected([_beyond(z) for z in scores[order].tolist()], correction)
+    found: list[_Found] = []
+    for (words, counts, odds, z), p in zip(
+        orders, np.split(corrected, np.cumsum([len(words) for words, *_ in orders])[:-1]), strict=True
+    ):
+        found += [
+            _Found(
+                tuple(words[at]), (int(counts[at, 0]), int(counts[at, 1])), float(odds[at]), float(z[at]), float(p[at])
+            )
+            for at in np.flatnonzero(p <= alpha)
+        ]
+    found.sort(key=lambda row: (-row.z, -len(row.words), row.words))
+    kept = _without_parts(found)[:most]
+    examples = _examples([row.words for row in kept], texts[0], tags[0])
+    return [_phrase(row, (len(texts[0]), len(texts[1])), examples[row.words]) for row in kept]
+
+
+class _Found(NamedTuple):
+    words: tuple[str, ...]
+    said: tuple[int, int]
+    odds: float
+    z: float
+    p: float
+
+
+def _odds(counts: npt.NDArray[np.int64], totals: tuple[int, int], prior: float) -> tuple[_Doubles, _Doubles]:
+    """Return the log-odds of each phrase, and the same in standard errors."""
+    said = counts.astype(np.float64)
+    if not totals[0] or not totals[1]:
+        return np.zeros(len(said)), np.zeros(len(said))
+    shrunk = prior * said.sum(axis=1, keepdims=True) / sum(totals)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        # The only phrase that there is is said no more by either: its odds are infinite on both sides.
+        logs = np.log((said + shrunk) / (np.array(totals) + prior - said - shrunk))
+        odds = np.nan_to_num(logs[:, 0] - logs[:, 1])
+    return odds, odds / np.sqrt((1 / (said + shrunk)).sum(axis=1))
 
 
 def _beyond(z: float) -> float:
@@ -198,17 +183,16 @@ def _corrected(ordered: list[float], correction: str) -> list[float]:
     return found
 
 
-def _without_parts(
-    found: list[tuple[tuple[str, ...], float, float, float]], counts: _Counts
-) -> list[tuple[tuple[str, ...], float, float, float]]:
+def _without_parts(found: list[_Found]) -> list[_Found]:
+    said = {row.words: row.said[0] for row in found}
     covered: set[tuple[str, ...]] = set()
-    for words, *_ in found:
-        for size in range(1, len(words)):
-            for at in range(len(words) - size + 1):
-                part = words[at : at + size]
-                if counts[len(words)][words] >= _WITHIN * counts[size][part]:
+    for row in found:
+        for size in range(1, len(row.words)):
+            for at in range(len(row.words) - size + 1):
+                part = row.words[at : at + size]
+                if row.said[0] >= _WITHIN * said.get(part, math.inf):
                     covered.add(part)
-    return [row for row in found if row[0] not in covered]
+    return [row for row in found if row.words not in covered]
 
 
 def _examples(
@@ -216,22 +200,22 @@ def _examples(
 ) -> dict[tuple[str, ...], tuple[str, ...]]:
     found: dict[tuple[str, ...], list[str]] = {words: [] for words in wanted}
     shortest = sorted(range(len(texts)), key=lambda row: (len(texts[row]), texts[row]))
-    open_ones = set(wanted)
+    open_ones, sizes = set(wanted), {len(words) for words in wanted}
     for start in range(0, len(shortest), 256):
         if not open_ones:
             break
         rows = shortest[start : start + 256]
-        for row, pieces in zip(rows, _cut([texts[row] for row in rows], [tags[row] for row in rows]), strict=True):
-            for words in [words for words in open_ones if _says(pieces, words)]:
+        cut = _core.phrase_pieces([texts[row] for row in rows], [tags[row] for row in rows])
+        for row, pieces in zip(rows, cut, strict=True):
+            for words in _said(pieces, sizes) & open_ones:
                 found[words].append(_around(texts[row], words))
                 if len(found[words]) == 3:
                     open_ones.discard(words)
     return {words: tuple(of) for words, of in found.items()}
 
 
-def _says(pieces: list[list[str]], words: tuple[str, ...]) -> bool:
-    size = len(words)
-    return any(tuple(of[at : at + size]) == words for of in pieces for at in range(len(of) - size + 1))
+def _said(pieces: list[list[str]], sizes: set[int]) -> set[tuple[str, ...]]:
+    return {tuple(of[at : at + size]) for of in pieces for size in sizes for at in range(len(of) - size + 1)}
 
 
 def _around(text: str, words: tuple[str, ...], width: int = 60) -> str:
@@ -244,16 +228,10 @@ def _around(text: str, words: tuple[str, ...], width: int = 60) -> str:
     return ("…" if start else "") + text[start:end].strip() + ("…" if end < len(text) else "")
 
 
-def _phrase(
-    row: tuple[tuple[str, ...], float, float, float],
-    said: tuple[int, int],
-    texts: tuple[list[str], list[str]],
-    examples: tuple[str, ...],
-) -> Phrase:
-    words, z, odds, p = row
-    text = words[0]
-    for before, word in itertools.pairwise(words):
+def _phrase(row: _Found, sizes: tuple[int, int], examples: tuple[str, ...]) -> Phrase:
+    text = row.words[0]
+    for before, word in itertools.pairwise(row.words):
         joined = _CHARACTER.search(before[-1]) and _CHARACTER.search(word[0])
         text += word if joined else f" {word}"
-    rates = said[0] / len(texts[0]), said[1] / len(texts[1])
-    return Phrase(text, len(words), *said, rates, odds, z, p, examples)
+    rates = row.said[0] / sizes[0], row.said[1] / sizes[1]
+    return Phrase(text, len(row.words), *row.said, rates, row.odds, row.z, row.p, examples)

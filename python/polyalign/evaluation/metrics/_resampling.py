@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from polyalign import _core
 from polyalign._io.arrays import doubles
 
 __all__ = ["resampled_sums"]
@@ -17,15 +18,15 @@ def resampled_sums(
 ) -> npt.NDArray[np.float64]:
     """Return the sums of columns over the rows of as many groups as there are, drawn with replacement, again and again.
 
-    A mean is one column over another: give 1 for each row that has a value. The same for any order of rows but for
-    rounding, and for any number of threads.
+    A mean is one column over another: give 1 for each row that has a value. The same for any number of threads; with
+    groups, for any order of rows but for rounding.
 
     Parameters
     ----------
     values : array, shape (rows, columns) or (rows)
         NaN is an error: leave such rows out or put 0 in the value and in its count.
     groups : sequence, length rows, optional
-        What is drawn as a whole: keys of any kind that sort. Default: each row.
+        What is drawn as a whole: keys of any kind that sort. Default: each row by its number.
     draws : int, default 1000
     seed : int, default 0
         Of the draws, which depend on it and on the number of groups alone: so models with the same groups are drawn
@@ -63,11 +64,4 @@ def resampled_sums(
         keys, numbers = np.unique(np.asarray(groups), return_inverse=True)
         sums = np.zeros((len(keys), rows.shape[1]))
         np.add.at(sums, numbers.ravel(), rows)
-    count = len(sums)
-    if not count:
-        return np.zeros((draws, rows.shape[1]))
-    random = np.random.default_rng(seed)
-    found = np.empty((draws, rows.shape[1]))
-    for draw in range(draws):
-        found[draw] = np.bincount(random.integers(count, size=count), minlength=count) @ sums
-    return found
+    return _core.resampled_sums(np.ascontiguousarray(sums), draws, seed, threads)

@@ -39,10 +39,10 @@ def matrices(model: Any, human: Any) -> tuple[Doubles, Doubles]:
     return rows
 
 
-def comparable(model: Any, human: Any, least: int = 1) -> Sides:
-    """Return both sides without the features that fewer than `least` rows of either have."""
+def comparable(model: Any, human: Any) -> Sides:
+    """Return both sides without the features that no row of either has."""
     rows = matrices(model, human)
-    used = np.logical_and(*((~np.isnan(side)).sum(axis=0) >= least for side in rows))
+    used = np.logical_not(np.isnan(rows[0]).all(axis=0) | np.isnan(rows[1]).all(axis=0))
     return Sides(rows[0][:, used], rows[1][:, used], used)
 
 

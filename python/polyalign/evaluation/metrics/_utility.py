@@ -5,14 +5,14 @@ Each is a number of 0 to 1 for every answer, 1 being best; the mean over answers
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from polyalign.evaluation.metrics._tokens import Variant, answer_tokens, checked
+from polyalign import _core
+from polyalign.evaluation.metrics._tokens import Variant, checked, is_paper, of_texts
 
 __all__ = ["Utility", "utility"]
 
@@ -78,30 +78,6 @@ def utility(
     predictions, references = checked(predictions, "predictions"), checked(references, "references")
     if len(predictions) != len(references):
         raise ValueError(f"{len(predictions)} predictions and {len(references)} references: give one for each")
-    said, wanted = (answer_tokens(texts, languages, variant) for texts in (predictions, references))
-    pairs = list(zip(said, wanted, strict=True))
-    equal = [a == b for a, b in zip(predictions, references, strict=True)]
-    return Utility(
-        np.array(equal, np.float64),
-        np.array([a == b for a, b in pairs], np.float64),
-        np.array([_f1((Counter(a) & Counter(b)).total(), a, b) for a, b in pairs], np.float64),
-        np.array([_f1(_common(a, b), a, b) for a, b in pairs], np.float64),
-    )
-
-
-def _f1(common: int, a: list[str], b: list[str]) -> float:
-    if not a or not b:
-        return float(not a and not b)
-    return 2 * common / (len(a) + len(b))
-
-
-def _common(a: list[str], b: list[str]) -> int:
-    """Return the length of the longest common subsequence (Allison and Dix: a bit for each token of `a`)."""
-    places: dict[str, int] = {}
-    for at, token in enumerate(a):
-        places[token] = places.get(token, 0) | 1 << at
-    row = full = (1 << len(a)) - 1
-    for token in b:
-        hit = row & places.get(token, 0)
-        row = ((row + hit) | (row - hit)) & full
-    return len(a) - row.bit_count()
+    tags, paper = of_texts(languages, len(predictions)), is_paper(variant)
+    raw = np.array([a == b for a, b in zip(predictions, references, strict=True)], np.float64)
+    return Utility(raw, *_core.answer_overlaps(predictions, references, tags, paper, threads))

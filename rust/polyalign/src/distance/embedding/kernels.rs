@@ -45,6 +45,78 @@ pub fn mmd_squared(
     Ok(if unbiased { squared } else { squared.max(0.0) })
 }
 
+/// The unbiased squared discrepancy of each division of rows in two: `labels` `[divisions, rows]` are 1 for the rows of the
+/// first part, else 0; both parts have two rows at least. The kernel is that of [`mmd_squared`], and is nowhere kept whole.
+pub fn divided_mmd_squared(
+    values: &[f64],
+    columns: usize,
+    bandwidth: f64,
+    labels: &[f64],
+    stop: &AtomicBool,
+) -> Result<Vec<f64>> {
+    if !(bandwidth > 0.0 && bandwidth.is_finite()) {
+        return Err(invalid(format!("bandwidth is {bandwidth}: it must be finite and above 0")));
+    }
+    if columns == 0 || values.is_empty() || !values.len().is_multiple_of(columns) {
+        return Err(invalid(format!("{} values in rows of {columns}", values.len())));
+    }
+    let rows = values.len() / columns;
+    if !labels.len().is_multiple_of(rows) {
+        return Err(invalid(format!("{} labels of {rows} rows", labels.len())));
+    }
+    let set = Set::new(values.to_vec(), columns);
+    let divisions = labels.len() / rows;
+    let factor = -0.5 / (bandwidth * bandwidth);
+    // Of each block: within the first part and touching it, for each division; and all there is.
+    let of_block = |(number, block): (usize, &[f64])| {
+        let (first, height) = (number * BLOCK, block.len() / columns);
+        let mut products = vec![0.0; height * BLOCK];
+        let mut weighed = vec![0.0; height * divisions];
+        let mut part = vec![0.0; height * divisions];
+        let mut sums = vec![0.0; height];
+        for begin in (0..rows).step_by(BLOCK) {
+            unless_stopped(stop)?;
+            let width = BLOCK.min(rows - begin);
+            let there = View::new(&set.values[begin * columns..(begin + width) * columns], columns);
+            product_f64(View::new(block, columns), there.transposed(), &mut products);
+            for (i, products) in products.chunks_exact_mut(width).take(height).enumerate() {
+                for (j, product) in products.iter_mut().enumerate() {
+                    let (i, j) = (first + i, begin + j);
+                    *product =
+                        if i == j { 0.0 } else { libm::exp(factor * set.squared(i, &set, j, *product)) };
+                }
+                sums[i] += products.iter().sum::<f64>();
+            }
+            let of_columns =
+                View { values: &labels[begin..], rows: width, columns: divisions, strides: (1, rows) };
+            product_f64(View::new(&products[..height * width], width), of_columns, &mut part);
+            weighed.iter_mut().zip(&part).for_each(|(sum, part)| *sum += part);
+        }
+        let mut found = vec![(0.0, 0.0); divisions];
+        for (i, weighed) in weighed.chunks_exact(divisions).enumerate() {
+            for (division, (found, weighed)) in found.iter_mut().zip(weighed).enumerate() {
+                let label = labels[division * rows + first + i];
+                *found = (found.0 + label * weighed, found.1 + label * sums[i]);
+            }
+        }
+        Ok((found, sums.iter().sum::<f64>()))
+    };
+    let blocks =
+        set.values.par_chunks(BLOCK * columns).enumerate().map(of_block).collect::<Result<Vec<_>>>()?;
+    let all: f64 = blocks.iter().map(|block| block.1).sum();
+    let of_division = |division: usize| {
+        let (within, touched) = blocks
+            .iter()
+            .map(|block| block.0[division])
+            .fold((0.0, 0.0), |sum, part| (sum.0 + part.0, sum.1 + part.1));
+        let first: f64 = labels[division * rows..(division + 1) * rows].iter().sum();
+        let second = rows as f64 - first;
+        within / (first * (first - 1.0)) + (all - 2.0 * touched + within) / (second * (second - 1.0))
+            - 2.0 * (touched - within) / (first * second)
+    };
+    Ok((0..divisions).map(of_division).collect())
+}
+
 /// The median of the distances between different vectors of both sides: the usual bandwidth.
 ///
 /// Of more than 2,000 vectors, as many are taken, evenly spaced.
@@ -226,6 +298,34 @@ mod tests {
             prop_assert!(energy(x, x, &GO_ON).unwrap().powi(2) < 1e-13);
             prop_assert!(mmd_squared(x, x, 1.0, false, &GO_ON).unwrap() < 1e-14);
         }
+    }
+
+    #[test]
+    fn divisions_are_their_definition() {
+        let values: Vec<f32> =
+            (0..600_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 20) as f32 / 1000.0).collect();
+        let (columns, rows) = (2, 300);
+        let doubles: Vec<f64> = values.iter().copied().map(f64::from).collect();
+        let mut labels = vec![0.0; 2 * rows];
+        labels[..130].fill(1.0);
+        labels[rows..].iter_mut().step_by(3).for_each(|label| *label = 1.0);
+        let found = divided_mmd_squared(&doubles, columns, 1.3, &labels, &GO_ON).unwrap();
+        for (labels, found) in labels.chunks(rows).zip(found) {
+            let part = |of: f64| -> Vec<f32> {
+                let kept = values.chunks(columns).zip(labels).filter(|(_, label)| **label == of);
+                kept.flat_map(|(row, _)| row.to_vec()).collect()
+            };
+            let [x, y] = [part(1.0), part(0.0)];
+            let [x, y] = [&x, &y].map(|values| Matrix::new("x", values, columns).unwrap());
+            let expected = mmd_squared(x, y, 1.3, true, &GO_ON).unwrap();
+            assert!((found - expected).abs() < 1e-12, "{found} {expected}");
+        }
+        assert!(divided_mmd_squared(&doubles, columns, 0.0, &labels, &GO_ON).is_err());
+        assert!(divided_mmd_squared(&doubles, columns, 1.0, &labels[1..], &GO_ON).is_err());
+        assert_eq!(
+            divided_mmd_squared(&doubles, 2, 1.0, &labels, &STOP).unwrap_err().to_string(),
+            "interrupted"
+        );
     }
 
     #[test]
