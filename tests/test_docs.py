@@ -120,14 +120,17 @@ def trains(page: Path) -> bool:
 
 
 @contextmanager
-def answering(command: str) -> Iterator[str]:
+def answering(command: str, said: str | None = None) -> Iterator[str]:
     """Give a command that asks a server, if it does, one that is there."""
     if "http://localhost:8000/v1" not in command:
         yield command
         return
     from test_generation_server import Server, answer
 
-    with Server(answer) as server:
+    def says(handler: Any, _: Any) -> None:
+        handler.say(200, {"choices": [{"message": {"content": said}, "finish_reason": "stop"}]})
+
+    with Server(answer if said is None else says) as server:
         threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         yield command.replace("http://localhost:8000/v1", server.url)
         server.shutdown()
@@ -148,6 +151,10 @@ def run(command: str, workplace: Path, ready: Ready) -> None:
         with answering(command) as served:
             assert cli.run([*shlex.split(served)[1:], "--max-new-tokens", "8", "--overwrite"]) == 0, command
         return
+    if re.match("polyalign judge (score|pairs) ", command):
+        with answering(command, judgement()) as served:
+            check(command, ready.run([*shlex.split(served)[1:], "--overwrite"], workplace, clean_environment()))
+        return
     if command.startswith("polyalign human-eval analyse "):
         rate(workplace)
     if not re.search(r"[|&;<>$*#(]", command):
@@ -162,6 +169,14 @@ def run(command: str, workplace: Path, ready: Ready) -> None:
         ["bash", "-c", command], cwd=workplace, env=environment, capture_output=True, text=True, check=False
     )
     check(command, result)
+
+
+def judgement() -> str:
+    """Say what a judge would that finds all alike."""
+    from polyalign.evaluation.judges import read_rubric
+
+    scores = {dimension.id: 4 for dimension in read_rubric().dimensions}
+    return json.dumps({"reason": "So.", "scores": scores, "flags": {}, "better": "first"})
 
 
 def rate(workplace: Path) -> None:

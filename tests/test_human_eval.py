@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 
 from conftest import Cli, write_jsonl
 from polyalign.evaluation._beside import named
+from polyalign.evaluation._summaries import design_effect, wilson
 from polyalign.evaluation.human import analyse, analyse_files, build, krippendorff_alpha, read_questions
-from polyalign.evaluation.human._analyse import design_effect, wilson
 from polyalign.evaluation.human._build import RATINGS
 from polyalign.evaluation.human._questions import DEFAULT
 

@@ -16,6 +16,7 @@ from polyalign.cli._features import features
 from polyalign.cli._generate import generate
 from polyalign.cli._help import SETTINGS, command, option, write_as_it_is
 from polyalign.cli._human_eval import human_eval
+from polyalign.cli._judge import judge
 from polyalign.cli._pairs import pairs
 from polyalign.cli._reference import reference
 from polyalign.cli._rounds import rounds
@@ -39,6 +40,7 @@ Start here:
   polyalign hdpo --config hdpo.yaml                             train towards the humans of every bucket
   polyalign evaluate samples.jsonl --join bucketed/             how human answers are, and where they are not
   polyalign rounds bucketed/ --model out/sft -o rounds/         answers, critic, pairs, hdpo; and again
+  polyalign judge score samples.jsonl --join bucketed/ --base-url URL --model M -o scores.jsonl
   polyalign human-eval build samples.jsonl --join bucketed/ -o page.html   ask people, blindly
 
 polyalign COMMAND --help explains each command, with examples.
@@ -114,6 +116,7 @@ for _command in (
     rounds,
     human_eval,
     evaluate,
+    judge,
     features,
     demo,
 ):

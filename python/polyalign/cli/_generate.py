@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json as json_module
 import time
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
@@ -16,7 +15,7 @@ from polyalign._io.extras import training_module
 from polyalign.cli import _early
 from polyalign.cli import _options as options
 from polyalign.cli._exit import complain, tally_exit_code
-from polyalign.cli._help import BUCKETS, MODEL, OUTPUT, PROMPTS, SAMPLING, SERVER, command, flag, option
+from polyalign.cli._help import BUCKETS, MODEL, OUTPUT, PROMPTS, SAMPLING, command, flag, option
 
 if TYPE_CHECKING:
     from polyalign.generation import Engine, Report
@@ -47,18 +46,6 @@ _OF_ENGINE = {
     "openai": ("base_url", "api_key_env", "concurrency", "retries", "timeout", "requests_per_minute", "extra"),
 }
 _FLAG_OF = {"template": "--chat-template"}
-
-
-def _object(context: click.Context, parameter: click.Parameter, value: str | None) -> dict[str, Any] | None:
-    if value is None:
-        return None
-    try:
-        found = json_module.loads(value)
-    except ValueError:
-        found = None
-    if not isinstance(found, dict):
-        raise click.BadParameter(f"{value!r} is not a JSON object", context, parameter)
-    return found
 
 
 def _positive(kind: type = int, *, least: float = 1) -> Any:
@@ -125,7 +112,7 @@ _MODEL = options.together(
         "template_arguments",
         panel=MODEL,
         metavar="JSON",
-        callback=_object,
+        callback=options.json_object,
         help="Arguments of the template, as '{\"enable_thinking\": false}'.",
     ),
     option("--trust-remote-code", panel=MODEL, is_flag=True, default=None, help="Run code that comes with the model."),
@@ -133,42 +120,8 @@ _MODEL = options.together(
         "--extra",
         panel=MODEL,
         metavar="JSON",
-        callback=_object,
+        callback=options.json_object,
         help="More that vllm.LLM, or a request to a server, takes.",
-    ),
-)
-_SERVER = options.together(
-    option(
-        "--base-url",
-        panel=SERVER,
-        metavar="URL",
-        help="Of any server that speaks OpenAI's protocol, as http://localhost:8000/v1.",
-    ),
-    option(
-        "--api-key-env",
-        panel=SERVER,
-        metavar="NAME",
-        help="The environment's variable with the key. Default: OPENAI_API_KEY, where it is set.",
-    ),
-    option(
-        "--concurrency", panel=SERVER, metavar="N", type=_positive(), help="Requests under way at once. Default: 16."
-    ),
-    option(
-        "--retries",
-        panel=SERVER,
-        metavar="N",
-        type=_positive(least=0),
-        help="How often a request is tried again. Default: 6.",
-    ),
-    option(
-        "--timeout",
-        panel=SERVER,
-        metavar="SECONDS",
-        type=_positive(float, least=0),
-        help="How long an answer may take. Default: 600.",
-    ),
-    option(
-        "--requests-per-minute", panel=SERVER, metavar="N", type=_positive(float, least=0), help="Ask no more often."
     ),
 )
 _SAMPLING = options.together(
@@ -287,7 +240,7 @@ _ROWS = options.together(
 @click.argument("records", nargs=-1, required=True, metavar="RECORDS...")
 @_OUTPUT
 @_MODEL
-@_SERVER
+@options.server
 @_SAMPLING
 @_PROMPTS
 @_ROWS

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from polyalign.cli._config import load_config
-from polyalign.cli._help import OUTPUT, READING, REFERENCE, SCORES, TOKENS, flag, option
+from polyalign.cli._help import OUTPUT, READING, REFERENCE, SCORES, SERVER, TOKENS, flag, option
 
 if TYPE_CHECKING:
     from polyalign.reference import Reference
@@ -205,6 +205,61 @@ def together(*options: Callable[[_F], _F]) -> Callable[[_F], _F]:
     return decorate
 
 
+def json_object(context: click.Context, parameter: click.Parameter, value: str | None) -> dict[str, Any] | None:
+    if value is None:
+        return None
+    try:
+        found = json.loads(value)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise click.BadParameter(f"{value!r} is not a JSON object", context, parameter)
+    return found
+
+
+#: How a server that speaks OpenAI's protocol is asked.
+server = together(
+    option(
+        "--base-url",
+        panel=SERVER,
+        metavar="URL",
+        help="Of any server that speaks OpenAI's protocol, as http://localhost:8000/v1.",
+    ),
+    option(
+        "--api-key-env",
+        panel=SERVER,
+        metavar="NAME",
+        help="The environment's variable with the key. Default: OPENAI_API_KEY, where it is set.",
+    ),
+    option(
+        "--concurrency",
+        panel=SERVER,
+        metavar="N",
+        type=click.IntRange(min=1),
+        help="Requests under way at once. Default: 16.",
+    ),
+    option(
+        "--retries",
+        panel=SERVER,
+        metavar="N",
+        type=click.IntRange(min=0),
+        help="How often a request is tried again. Default: 6.",
+    ),
+    option(
+        "--timeout",
+        panel=SERVER,
+        metavar="SECONDS",
+        type=click.FloatRange(min=0, min_open=True),
+        help="How long an answer may take. Default: 600.",
+    ),
+    option(
+        "--requests-per-minute",
+        panel=SERVER,
+        metavar="N",
+        type=click.FloatRange(min=0, min_open=True),
+        help="Ask no more often.",
+    ),
+)
 #: How much is read, and what of it may be rejected.
 limits = together(limit, max_record_bytes, max_rejects("the rows is rejected"))
 #: How a job over files runs, and what it prints.

@@ -1,7 +1,8 @@
 """How human what a model writes is, bucket by bucket: the metrics, and what is made of them.
 
 :func:`evaluate` holds models' answers against the humans' to the same prompts. :mod:`polyalign.evaluation.metrics` has
-the metrics, as functions of texts and of feature matrices; :mod:`polyalign.evaluation.human` asks people.
+the metrics, as functions of texts and of feature matrices; :mod:`polyalign.evaluation.judges` asks language models,
+:mod:`polyalign.evaluation.human` people.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from polyalign.evaluation import human as human
+    from polyalign.evaluation import judges as judges
     from polyalign.evaluation import metrics as metrics
     from polyalign.evaluation._evaluate import evaluate as evaluate
     from polyalign.evaluation._gate import Condition as Condition
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from polyalign.evaluation._result import ModelResult as ModelResult
     from polyalign.evaluation._result import Number as Number
 
-_MODULES = {"human", "metrics"}
+_MODULES = {"human", "judges", "metrics"}
 _MODULE_OF = {
     "Alert": "_result",
     "Condition": "_gate",
@@ -51,6 +53,7 @@ __all__ = [
     "check",
     "evaluate",
     "human",
+    "judges",
     "junit",
     "metrics",
 ]

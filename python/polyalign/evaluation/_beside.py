@@ -89,7 +89,9 @@ def named(predictions: Sequence[str | os.PathLike[str]]) -> dict[str, str]:
     return found
 
 
-def read(predictions: Mapping[str, Any], records: Any, reading: bucketed.Reading | None = None) -> Rows:
+def read(
+    predictions: Mapping[str, Any], records: Any, reading: bucketed.Reading | None = None, *, empty: bool = False
+) -> Rows:
     """Read models' answers beside the humans' of the same ids.
 
     Parameters
@@ -98,6 +100,10 @@ def read(predictions: Mapping[str, Any], records: Any, reading: bucketed.Reading
         By model: files, an Arrow table or a data set, with the ids of the records.
     records : str, PathLike or list of them, Arrow table, or data set
         Bucketed humans, all their splits; rows with id, bucket, prompt and completion.
+    reading : Reading, optional
+        How predictions are read.
+    empty : bool, default False
+        Whether an empty answer is one.
 
     Raises
     ------
@@ -109,7 +115,7 @@ def read(predictions: Mapping[str, Any], records: Any, reading: bucketed.Reading
     found = Rows([], list(predictions), axis_names(made.schema if made else None))
     known = Counter(chain.from_iterable(_ids_of(rows) for rows in opened))
     firsts = {
-        name: _firsts(name, bucketed.open_samples(source, reading or bucketed.Reading(), None), known, found)
+        name: _firsts(name, bucketed.open_samples(source, reading or bucketed.Reading(), None), known, found, empty)
         for name, source in predictions.items()
     }
     for name, first, batch in chain.from_iterable(rows.batches(_COLUMNS) for rows in opened):
@@ -162,7 +168,7 @@ def _ids_of(rows: bucketed.Rows) -> list[str | None]:
 
 
 def _firsts(
-    model: str, samples: bucketed.Samples, known: Mapping[str | None, int], found: Rows
+    model: str, samples: bucketed.Samples, known: Mapping[str | None, int], found: Rows, empty: bool
 ) -> dict[str | None, _First]:
     """Return a model's first answer to each record."""
     for reject in samples.first_rejects:
@@ -181,7 +187,7 @@ def _firsts(
             found.leave("further answers to a prompt", where)
         elif samples.responses.several[at]:
             found.leave("answers of more than one message", where)
-        elif not text.strip():
+        elif not (empty or text.strip()):
             found.leave("empty answers", where)
         else:
             answers[identity] = _First(text.strip(), prompts[at], humans[at], where)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,6 +15,7 @@ import numpy as np
 from polyalign._io import json_text
 from polyalign._text.words import counted
 from polyalign.evaluation._beside import HUMAN
+from polyalign.evaluation._summaries import draws, mean_of, rate_of, rounded
 from polyalign.evaluation.human._agreement import Level, alphas, coincidences
 from polyalign.evaluation.human._build import KEY, RATINGS
 from polyalign.evaluation.human._questions import LOW_HIGH
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Analysis", "analyse", "analyse_files"]
 
-_DRAWS = 2000
-_QUANTILE = 1.959963984540054
 _CHOICE = "choice"
 
 
@@ -234,8 +232,11 @@ class _Part:
                     name: self._mean(_differences(values, self._values(HUMAN, name)))
                     for name, values in ratings.items()
                 }
-                found[source]["picked"] = self._rate(self._values(source, _CHOICE))
+                found[source]["picked"] = rate_of(self._values(source, _CHOICE), self.min_count)
         return found
+
+    def _mean(self, values: Mapping[str, Sequence[float]]) -> dict[str, Any]:
+        return mean_of(values, self.min_count, self.seed)
 
     def _values(self, source: str, question: str) -> dict[str, list[float]]:
         """Return values by record."""
@@ -245,44 +246,6 @@ class _Part:
                 found[each.record].append(each.value)
         return found
 
-    def _few(self, values: Mapping[str, Sequence[float]]) -> dict[str, Any] | None:
-        counts = {"prompts": len(values), "judgements": sum(map(len, values.values()))}
-        if len(values) >= self.min_count:
-            return None
-        reason = f"not enough (n={len(values)}, need {self.min_count})"
-        return {"mean": None, "low": None, "high": None, **counts, "reason": reason}
-
-    def _mean(self, values: Mapping[str, Sequence[float]]) -> dict[str, Any]:
-        """Return a mean over judgements, with an interval by prompts."""
-        if (few := self._few(values)) is not None:
-            return few
-        sums, counts = np.array([(sum(of), len(of)) for _, of in sorted(values.items())], dtype=np.float64).T
-        weights = _draws(len(sums), self.seed)
-        means = (weights @ sums) / (weights @ counts)
-        low, high = np.quantile(means, [0.025, 0.975])
-        return {
-            "mean": _rounded(sums.sum() / counts.sum()),
-            "low": _rounded(low),
-            "high": _rounded(high),
-            "prompts": len(sums),
-            "judgements": int(counts.sum()),
-        }
-
-    def _rate(self, values: Mapping[str, Sequence[float]]) -> dict[str, Any]:
-        """Return a share of judgements, with Wilson's interval."""
-        if (few := self._few(values)) is not None:
-            return few
-        sums, counts = np.array([(sum(of), len(of)) for _, of in values.items()], dtype=np.float64).T
-        share = sums.sum() / counts.sum()
-        low, high = wilson(float(share), float(counts.sum()) / design_effect(sums, counts))
-        return {
-            "mean": _rounded(share),
-            "low": _rounded(low),
-            "high": _rounded(high),
-            "prompts": len(sums),
-            "judgements": int(counts.sum()),
-        }
-
 
 def _differences(ours: Mapping[str, Sequence[float]], humans: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:
     """Return the difference of the mean ratings of two answers to each prompt."""
@@ -291,41 +254,6 @@ def _differences(ours: Mapping[str, Sequence[float]], humans: Mapping[str, Seque
         for record, values in ours.items()
         if humans.get(record)
     }
-
-
-def _draws(count: int, seed: int) -> Floats:
-    """Return how often each of so many is drawn, [draws, count]."""
-    random = np.random.default_rng(seed)
-    return random.multinomial(count, np.full(count, 1 / count), size=_DRAWS).astype(np.float64)
-
-
-def design_effect(sums: Floats, counts: Floats) -> float:
-    """Return by how much judgements in clusters are worth less than as many alone; never less than 1.
-
-    The variance of a share with clusters (linearised) over that without.
-    """
-    number, clusters = float(counts.sum()), len(counts)
-    share = float(sums.sum()) / number
-    alone = share * (1 - share) / number
-    if clusters < 2 or alone == 0:
-        return max(1.0, number / clusters)
-    residuals = sums - share * counts
-    clustered = clusters / (clusters - 1) * float((residuals**2).sum()) / number**2
-    return max(1.0, clustered / alone)
-
-
-def wilson(share: float, number: float) -> tuple[float, float]:
-    """Return the interval of a share of so many.
-
-    Examples
-    --------
-    >>> [round(end, 3) for end in wilson(0.5, 100)]
-    [0.404, 0.596]
-    """
-    square = _QUANTILE**2
-    middle = (share + square / (2 * number)) / (1 + square / number)
-    half = _QUANTILE / (1 + square / number) * math.sqrt(share * (1 - share) / number + square / (4 * number**2))
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def _agreement(said: Sequence[_Said], questions: Sequence[str], raters: Sequence[str], seed: int) -> dict[str, Any]:
@@ -352,13 +280,9 @@ def _alpha(table: Floats, level: Level, seed: int) -> dict[str, Any]:
     alpha = alphas(matrices.sum(axis=0)[None], values, level)[0]
     if np.isnan(alpha):
         return {**told, "reason": "all judgements are one value: there is nothing to agree on"}
-    drawn = np.einsum("du,uab->dab", _draws(len(matrices), seed), matrices)
+    drawn = np.einsum("du,uab->dab", draws(len(matrices), seed), matrices)
     spread = alphas(drawn, values, level)
     spread = spread[~np.isnan(spread)]
     if len(matrices) > 1 and len(spread):
-        told["low"], told["high"] = map(_rounded, np.quantile(spread, [0.025, 0.975]))
-    return {**told, "alpha": _rounded(alpha)}
-
-
-def _rounded(value: Any) -> float:
-    return round(float(value), 6)
+        told["low"], told["high"] = map(rounded, np.quantile(spread, [0.025, 0.975]))
+    return {**told, "alpha": rounded(alpha)}
