@@ -139,7 +139,7 @@ FAULTS: dict[str, tuple[Callable[[str, np.random.Generator], str], float, set[st
     "constant": (
         lambda text, random: "it is the old town then.",
         1.0,
-        {"coverage", "distinct_2", "self_bleu", "precision"},
+        {"length_w1", "coverage", "self_bleu"},
     ),
     "shouting": (lambda text, random: text.upper() + "!!!", 1.0, {"coverage", "precision", "hcr", "mmd"}),
 }

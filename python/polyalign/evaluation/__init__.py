@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from polyalign.evaluation import judges as judges
     from polyalign.evaluation import metrics as metrics
     from polyalign.evaluation._evaluate import evaluate as evaluate
+    from polyalign.evaluation._evaluation import Evaluation as Evaluation
     from polyalign.evaluation._gate import Condition as Condition
     from polyalign.evaluation._gate import Finding as Finding
     from polyalign.evaluation._gate import check as check
     from polyalign.evaluation._gate import junit as junit
     from polyalign.evaluation._result import Alert as Alert
     from polyalign.evaluation._result import Difference as Difference
-    from polyalign.evaluation._result import Evaluation as Evaluation
     from polyalign.evaluation._result import Measure as Measure
     from polyalign.evaluation._result import ModelResult as ModelResult
     from polyalign.evaluation._result import Number as Number
@@ -31,7 +31,7 @@ _MODULE_OF = {
     "Alert": "_result",
     "Condition": "_gate",
     "Difference": "_result",
-    "Evaluation": "_result",
+    "Evaluation": "_evaluation",
     "Finding": "_gate",
     "Measure": "_result",
     "ModelResult": "_result",

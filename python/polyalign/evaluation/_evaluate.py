@@ -20,9 +20,10 @@ from polyalign.critics._given import as_critic
 from polyalign.critics._protocol import ask_both, is_calibrated
 from polyalign.critics.attacks import known_languages, languages_of
 from polyalign.evaluation._cells import Cell, Columns, Side, cells
+from polyalign.evaluation._evaluation import Evaluation
 from polyalign.evaluation._measures import MEASURES, critic_measure
 from polyalign.evaluation._predictions import Humans, Model, read
-from polyalign.evaluation._result import Alert, Difference, Evaluation, Measure, ModelResult, Number
+from polyalign.evaluation._result import Alert, Difference, Measure, ModelResult, Number
 from polyalign.evaluation._statistics import (
     Draws,
     centred_interval,

@@ -16,7 +16,7 @@ from polyalign.evaluation._result import FORMAT, MACRO, WEIGHTED
 from polyalign.evaluation._statistics import holm
 
 if TYPE_CHECKING:
-    from polyalign.evaluation._result import Evaluation, Measure, ModelResult, Number
+    from polyalign.evaluation._result import Measure, ModelResult, Number, Numbers
 
 __all__ = ["Condition", "Finding", "check", "junit"]
 
@@ -100,7 +100,7 @@ class Condition:
         )
 
 
-def check(evaluation: Evaluation, conditions: Sequence[Condition]) -> list[Finding]:
+def check(evaluation: Numbers, conditions: Sequence[Condition]) -> list[Finding]:
     """Return what every condition comes to for every model.
 
     Raises
@@ -113,7 +113,7 @@ def check(evaluation: Evaluation, conditions: Sequence[Condition]) -> list[Findi
     return [finding for condition in conditions for finding in _checked(evaluation, condition)]
 
 
-def _checked(evaluation: Evaluation, condition: Condition) -> Iterator[Finding]:
+def _checked(evaluation: Numbers, condition: Condition) -> Iterator[Finding]:
     if condition.baseline is not None:
         yield from _worse(evaluation, condition, condition.baseline)
         return
@@ -161,7 +161,7 @@ def _number(model: ModelResult, condition: Condition, measure: Measure) -> tuple
 # ------------------------------------------------------------------------------------------------- baseline
 
 
-def _worse(evaluation: Evaluation, condition: Condition, file: str) -> Iterator[Finding]:
+def _worse(evaluation: Numbers, condition: Condition, file: str) -> Iterator[Finding]:
     """Compare with an earlier evaluation: what is worse beyond both intervals, corrected for the number of numbers."""
     earlier = {model["name"]: model for model in _baseline(file)}
     for model in evaluation.models:
@@ -197,7 +197,7 @@ def _baseline(file: str) -> list[Mapping[str, Any]]:
 
 
 def _changes(
-    evaluation: Evaluation, model: ModelResult, before: Mapping[str, Any]
+    evaluation: Numbers, model: ModelResult, before: Mapping[str, Any]
 ) -> Iterator[tuple[str, Measure, float, float, float]]:
     """Give the numbers that both have: where, which metric, before, now, and how likely it is no worse."""
     earlier: dict[str | None, Any] = {None: before["overall"], **before.get("buckets", {})}

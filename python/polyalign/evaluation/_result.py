@@ -1,16 +1,16 @@
-"""What an evaluation came to."""
+"""What an evaluation came to, in numbers."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from polyalign._io import json_text
 from polyalign._text.words import counted
 
-__all__ = ["Alert", "Difference", "Evaluation", "Measure", "ModelResult", "Number"]
+__all__ = ["Alert", "Difference", "Measure", "ModelResult", "Number", "Numbers"]
 
 FORMAT = "polyalign evaluation"
 #: Which values are humans': the least, the most, or those in the middle.
@@ -182,8 +182,8 @@ class ModelResult:
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """How human the answers of some models are, bucket by bucket. ``print(evaluation)`` says it in words and tables."""
+class Numbers:
+    """All numbers of an evaluation; what they look like is said by :class:`Evaluation`."""
 
     models: tuple[ModelResult, ...]
     measures: tuple[Measure, ...]
@@ -197,6 +197,8 @@ class Evaluation:
     settings: Mapping[str, Any]
     """What the numbers depend on beside the data."""
     warnings: tuple[str, ...] = ()
+    details: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """What the page shows beside the numbers: histograms, phrases, answers."""
 
     def measure(self, name: str) -> Measure:
         """Return what a metric is.
@@ -250,18 +252,6 @@ class Evaluation:
         texts = [(name, pa.string()) for name in ("model", "bucket", "metric")]
         numbers = [(name, pa.float64()) for name in ("value", "low", "high", "floor", "p")]
         return pa.Table.from_pylist(list(self.rows()), schema=pa.schema([*texts, *numbers]))
-
-    def to_markdown(self) -> str:
-        """Return the verdict, the alerts and a table as Markdown."""
-        from polyalign.evaluation._verdict import markdown
-
-        return markdown(self)
-
-    def __str__(self) -> str:
-        from polyalign._text import tables
-        from polyalign.evaluation._verdict import lines
-
-        return tables.printed(*lines(self, tables.WIDE))
 
     def __repr__(self) -> str:
         return f"<Evaluation of {counted(len(self.models), 'model')} in {counted(len(self.humans), 'bucket')}>"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from polyalign._text.words import counted, place
 
 if TYPE_CHECKING:
-    from polyalign.evaluation._result import Alert, Difference, Evaluation, Measure, ModelResult, Number
+    from polyalign.evaluation._result import Alert, Difference, Measure, ModelResult, Number, Numbers
 
 __all__ = ["ALPHA", "alert_line", "difference_lines", "lines", "markdown", "verdicts"]
 
@@ -20,7 +20,7 @@ _ALERTS, _BUCKETS, _ALSO, _FEW = 8, 12, 4, 3
 DECIDING = ("mmd", "bng", "hcr")
 
 
-def shown(evaluation: Evaluation) -> list[Measure]:
+def shown(evaluation: Numbers) -> list[Measure]:
     """Return the metrics of small tables: those that some model has."""
     critics = [measure.name for measure in evaluation.measures if measure.kind == "critic"]
     names = [*SHOWN[:-2], *critics, *SHOWN[-2:]]
@@ -39,13 +39,13 @@ def _has(number: Number | None) -> bool:
 # ------------------------------------------------------------------------------------------------- verdicts
 
 
-def verdicts(evaluation: Evaluation) -> list[str]:
+def verdicts(evaluation: Numbers) -> list[str]:
     """Say in a line a model how human it is, then which of them is better."""
     found = [_verdict(evaluation, model) for model in evaluation.models]
     return found + difference_lines(evaluation)
 
 
-def _verdict(evaluation: Evaluation, model: ModelResult) -> str:
+def _verdict(evaluation: Numbers, model: ModelResult) -> str:
     alerted, elsewhere = alerted_buckets(evaluation, model.name)
     enough = len(model.buckets)
     if not enough:
@@ -68,18 +68,18 @@ def _verdict(evaluation: Evaluation, model: ModelResult) -> str:
     return f"{model.name}: {said} ({told}){also}{few}"
 
 
-def alerted_buckets(evaluation: Evaluation, model: str) -> tuple[set[str], set[str]]:
+def alerted_buckets(evaluation: Numbers, model: str) -> tuple[set[str], set[str]]:
     """Return in which buckets answers are not like humans', and in which others only their relation to prompts is."""
     own = {alert.bucket for alert in evaluation.alerts
            if alert.model == model and evaluation.measure(alert.metric).alerts > 1}  # fmt: skip
     return own, {alert.bucket for alert in evaluation.alerts if alert.model == model} - own
 
 
-def _name(evaluation: Evaluation, metric: str) -> str:
+def _name(evaluation: Numbers, metric: str) -> str:
     return evaluation.measure(metric).title
 
 
-def _said(evaluation: Evaluation, metric: str, number: Number) -> str:
+def _said(evaluation: Numbers, metric: str, number: Number) -> str:
     measure = evaluation.measure(metric)
     humans = f", humans {measure.say(number.floor)}" if number.floor is not None else ""
     spread = ""
@@ -88,7 +88,7 @@ def _said(evaluation: Evaluation, metric: str, number: Number) -> str:
     return f"{measure.say(number.value)}{spread}{humans}"
 
 
-def difference_lines(evaluation: Evaluation) -> list[str]:
+def difference_lines(evaluation: Numbers) -> list[str]:
     """Say of every two models which is more human and which more useful, over all buckets."""
     found = []
     pairs = dict.fromkeys((each.one, each.two) for each in evaluation.differences)
@@ -107,7 +107,7 @@ def _first(of: Sequence[Difference], names: Sequence[str]) -> Difference | None:
     return next((each for name in names for each in of if each.metric == name), None)
 
 
-def _compared(evaluation: Evaluation, each: Difference, word: str) -> str:
+def _compared(evaluation: Numbers, each: Difference, word: str) -> str:
     measure = evaluation.measure(each.metric)
     effect = "" if each.effect is None else f", effect {each.effect:+.2f}"
     p = "" if each.p is None else f", p {_p(each.p)}"
@@ -125,7 +125,7 @@ def _p(p: float) -> str:
 # --------------------------------------------------------------------------------------------------- alerts
 
 
-def alert_line(evaluation: Evaluation, alert: Alert) -> str:
+def alert_line(evaluation: Numbers, alert: Alert) -> str:
     """Say where a model is off, by how much, against what noise."""
     measure = evaluation.measure(alert.metric)
     noise = "" if not alert.noise else f" ± {measure.say(alert.noise)}"
@@ -142,7 +142,7 @@ def alert_line(evaluation: Evaluation, alert: Alert) -> str:
 # --------------------------------------------------------------------------------------------------- tables
 
 
-def model_columns(evaluation: Evaluation) -> dict[str, list[str]]:
+def model_columns(evaluation: Numbers) -> dict[str, list[str]]:
     """Return a table with a row a model, and one for humans: macro means."""
     measures = shown(evaluation)
     columns = {"model": [model.name for model in evaluation.models], "prompts": [
@@ -163,7 +163,7 @@ def _value(number: Number | None) -> float | None:
     return None if number is None else number.value
 
 
-def bucket_columns(evaluation: Evaluation, model: ModelResult, limit: int) -> dict[str, list[str]]:
+def bucket_columns(evaluation: Numbers, model: ModelResult, limit: int) -> dict[str, list[str]]:
     """Return a table with a row a bucket of a model, those with alerts first, then by number of prompts."""
     rank = {alert.bucket: at for at, alert in enumerate(a for a in evaluation.alerts if a.model == model.name)}
     rows = sorted(model.buckets, key=lambda bucket: (rank.get(bucket, len(rank)), -model.prompts[bucket], bucket))
@@ -175,7 +175,7 @@ def bucket_columns(evaluation: Evaluation, model: ModelResult, limit: int) -> di
     return columns
 
 
-def lines(evaluation: Evaluation, width: int) -> list[Any]:
+def lines(evaluation: Numbers, width: int) -> list[Any]:
     """Return what is printed: the verdict, the alerts, the tables, and what was left out."""
     from rich.text import Text
 
@@ -206,7 +206,7 @@ def _table(columns: dict[str, list[str]], width: int, first: str) -> Any:
     return tables.columns_table(columns, (first,))
 
 
-def told(evaluation: Evaluation) -> list[str]:
+def told(evaluation: Numbers) -> list[str]:
     """Say what was left out, and what a reader should know, a line each."""
     found = [f"warning: {line}" for line in evaluation.warnings]
     for model in evaluation.models:
@@ -223,7 +223,7 @@ def told(evaluation: Evaluation) -> list[str]:
     return found
 
 
-def markdown(evaluation: Evaluation) -> str:
+def markdown(evaluation: Numbers) -> str:
     """Return the verdict, the alerts and the tables as Markdown."""
     found = [*(f"**{_plain(line)}**\n" for line in verdicts(evaluation))]
     if evaluation.alerts:
