@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from polyalign import _core
 from polyalign.evaluation._statistics import mean_draws
-from polyalign.evaluation.metrics._diversity import bleu_of_each
 from polyalign.evaluation.metrics._faithfulness import hcr
 from polyalign.evaluation.metrics._rows import squared_distances
 from polyalign.evaluation.metrics._tokens import answer_tokens
@@ -379,7 +379,7 @@ class _Bucket:
         model, humans = (answer_tokens(side.texts, self.language) for side in (kept.model, kept.humans))
         for n in (1, 2):
             yield f"distinct_{n}", kept.distinct(model, humans, n)
-        bleu = [_bleu(tokens) for tokens in (model, humans)]
+        bleu = [_bleu(side.texts, kept.language) for side in (kept.model, kept.humans)]
         yield "self_bleu", kept.mean(*bleu)
 
     def distinct(self, model: Sequence[list[str]], humans: Sequence[list[str]], n: int) -> Cell:
@@ -519,14 +519,9 @@ def _shares(squared: Floats, model: Indices, humans: Indices) -> tuple[float, fl
     return float(near.any(axis=1).mean()), float(near.any(axis=0).mean())
 
 
-def _bleu(tokens: Sequence[list[str]]) -> Floats:
-    """Return the BLEU of each text against the others; NaN of an empty one."""
-    found = np.full(len(tokens), np.nan)
-    there = [at for at, words in enumerate(tokens) if words]
-    scores = bleu_of_each([tokens[at] for at in there], 4, shorter=True)
-    if len(scores) == len(there):
-        found[there] = scores
-    return found
+def _bleu(texts: Sequence[str], language: str) -> Floats:
+    """Return the BLEU-4 of each text against the others; NaN of an empty one."""
+    return np.asarray(_core.bleu_of_each(list(texts), [language] * len(texts), False, 4, False, None, None))
 
 
 class _Ngrams:
