@@ -21,8 +21,9 @@ from polyalign import cli as command_line
 pytest.importorskip("trl", reason="trl is not installed: pip install 'polyalign[train]'")
 
 import tiny
+from polyalign._io import stages
 from polyalign.generation import Sampling
-from polyalign.rounds import Report, _stages, rounds
+from polyalign.rounds import Report, rounds
 
 pytestmark = pytest.mark.slow
 
@@ -157,18 +158,18 @@ def test_interrupted_it_ends_with_the_same(
         shutil.rmtree(copy / "round-1" / name)
     shutil.rmtree(copy / "round-2")
     (copy / "rounds.json").unlink()
-    write = _stages._write
+    write = stages._write
 
     def cut_off(folder: Path, told: Any) -> None:
         if told["done"] and folder == copy / after:
             raise Interruption
         write(folder, told)
 
-    monkeypatch.setattr(_stages, "_write", cut_off)
+    monkeypatch.setattr(stages, "_write", cut_off)
     with pytest.raises(Interruption):
         run(given, copy)
     assert not (copy / "rounds.json").exists()
-    monkeypatch.setattr(_stages, "_write", write)
+    monkeypatch.setattr(stages, "_write", write)
     again, said = run(given, copy)
     assert f"{after}: goes on …" in said
     assert again.to_dict()["rounds"] == tuple(
@@ -196,7 +197,7 @@ def test_other_settings_are_refused_or_made_anew(
     with pytest.raises(ValueError, match=r"critic/manifest.json is not the file that stage.json lists"):
         run(given, copy, select="all", rounds=1)
     (copy / "round-1" / "critic" / "stage.json").unlink()
-    with pytest.raises(FileExistsError, match="round-1/critic: not a stage of polyalign rounds"):
+    with pytest.raises(FileExistsError, match="round-1/critic: not a stage of polyalign"):
         run(given, copy, select="all", rounds=1)
 
 

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from polyalign._io import json_text
+from polyalign._io.json_text import differing
 from polyalign.generation._engine import Answer, Key
 
-__all__ = ["Journal", "beside", "differing", "opened"]
+__all__ = ["Journal", "beside", "opened"]
 
 _FORMAT = "polyalign samples, unfinished"
 
@@ -117,20 +118,3 @@ def opened(path: Path | None, settings: Mapping[str, Any], *, begin_anew: bool) 
         yield journal
     finally:
         journal.close()
-
-
-def differing(was: Any, now: Any, name: str = "") -> str | None:
-    """Say in what settings differ first.
-
-    Examples
-    --------
-    >>> differing({"sampling": {"seed": 1}}, {"sampling": {"seed": 2}})
-    'sampling.seed was 1, and is 2'
-    """
-    if isinstance(was, dict) and isinstance(now, dict):
-        for key in (*was, *(key for key in now if key not in was)):
-            found = differing(was.get(key), now.get(key), f"{name}.{key}" if name else key)
-            if found:
-                return found
-        return None
-    return None if was == now else f"{name} was {json_text.one_line(was)}, and is {json_text.one_line(now)}"

@@ -18,16 +18,16 @@ from polyalign._io import json_text, manifests
 from polyalign._io.extras import training_module
 from polyalign._io.models import is_adapter
 from polyalign._io.output import publishing
+from polyalign._io.stages import Stage, Stages
 from polyalign._text.words import counted
 from polyalign.critics import _saved, load
 from polyalign.critics._given import is_part
-from polyalign.generation import Sampling, Selection, generate_file
+from polyalign.generation import Prompting, Sampling, Selection, generate_file
 from polyalign.pairs import pair_files
 from polyalign.pairs._select import THRESHOLD, Select
 from polyalign.pairs._select import Selection as PairSelection
 from polyalign.rounds import _evaluate
 from polyalign.rounds._report import Report, Round, doubts
-from polyalign.rounds._stages import Stage, Stages
 
 if TYPE_CHECKING:
     from polyalign.critics._train import Kind
@@ -48,13 +48,15 @@ _OURS = (
     "resume_from_checkpoint",
     "overwrite",
 )
+#: Of a trained model, by which those know it that go on from there.
+MODEL_FILES = ("model/*.safetensors", "model/*.json")
 _IN_ENSEMBLE = ("support", "lexical", "discriminative")
 _OF_ENCODER = ("embedding", "neural")
 _OF_SAMPLES = ("discriminative", "neural", "ensemble")
 
 
 @dataclasses.dataclass(frozen=True)
-class _Plan:
+class Plan:
     """What all rounds are made with."""
 
     records: Path
@@ -195,7 +197,8 @@ def rounds(
     _check_hdpo(plan, hdpo)
     folder.mkdir(exist_ok=True)
     with publishing(folder / "rounds.json", overwrite=True) as made:
-        report = _Rounds(plan, Stages(folder, overwrite=overwrite, say=say), progress=progress).run(rounds)
+        work = Work(plan, Stages(folder, overwrite=overwrite, say=say), progress=progress)
+        report = _run(work, rounds)
         made.write(f"{report.to_json()}\n".encode())
     return report
 
@@ -218,7 +221,7 @@ def _plan(
     engine: Mapping[str, Any] | MakeEngine | None,
     launch: str | None,
     threads: int | None,
-) -> _Plan:
+) -> Plan:
     """Return what all rounds are made with; refuse what can't be."""
     from polyalign.critics._train import KINDS
 
@@ -252,7 +255,7 @@ def _plan(
     if select.select in ("furthest", "divpo") and sampling.samples < 2:
         raise ValueError(f"select {select.select!r} chooses among several answers: draw 2 or more to each prompt")
     split: Literal["test", "train"] = "test" if _evaluate.has_split(records, "test") else "train"
-    return _Plan(
+    return Plan(
         records=records,
         model=os.fspath(model),
         sampling=sampling,
@@ -263,7 +266,7 @@ def _plan(
         critic_samples=critic_samples,
         held_out=judges,
         held_out_critic=None if held_out_critic is None else Path(held_out_critic),
-        encoder=encoder or _base(os.fspath(model)),
+        encoder=encoder or base_of(os.fspath(model)),
         hdpo=_settings(hdpo),
         launch=None if launch is None else shlex.split(launch),
         engine=engine or {},
@@ -271,7 +274,7 @@ def _plan(
     )
 
 
-def _base(model: str) -> str:
+def base_of(model: str) -> str:
     """Return what an encoder is made of: a model itself, or what an adapter is put on."""
     if not is_adapter(model):
         return model
@@ -299,19 +302,24 @@ def _settings(given: Path_ | Mapping[str, Any] | None) -> dict[str, Any]:
     return found
 
 
-def _check_hdpo(plan: _Plan, given: Any) -> None:
+def _check_hdpo(plan: Plan, given: Any) -> None:
     """Refuse settings that HDPO does not know, before anything is made."""
+    file = None if given is None or isinstance(given, Mapping) else os.fspath(given)
+    check_settings("hdpo", plan.hdpo, plan.model, plan.records, file)
+
+
+def check_settings(
+    command: Literal["sft", "hdpo"], settings: Mapping[str, Any], model: str, records: Path, file: str | None = None
+) -> None:
+    """Refuse settings that a command does not know, or values that they can't have; `file`: where they are from."""
     import click
 
     training = training_module("polyalign.cli._training")
-    named = [] if given is None or isinstance(given, Mapping) else ["--config", os.fspath(given)]
-    flags = [] if named else _flags(plan.hdpo)
+    flags = _flags(settings) if file is None else ["--config", file]
     try:
-        training.parse(
-            "hdpo", [*named, *flags, "--model_name_or_path", plan.model, "--dataset_name", str(plan.records)]
-        )
+        training.parse(command, [*flags, "--model_name_or_path", model, "--dataset_name", str(records)])
     except click.UsageError as error:
-        raise ValueError(f"hdpo: {error.format_message()}") from None
+        raise ValueError(f"{command}: {error.format_message()}") from None
 
 
 def _flags(settings: Mapping[str, Any]) -> list[str]:
@@ -322,31 +330,40 @@ def _flags(settings: Mapping[str, Any]) -> list[str]:
     return found
 
 
-class _Rounds:
-    """A run."""
+def _run(work: Work, count: int) -> Report:
+    """Do all stages that are not done."""
+    judge = work.held_out()
+    model = Model(work.plan.model, weights(work.plan.model))
+    before = _answers(work, "start", model)
+    samples: list[Stage] = []
+    told: list[tuple[Model, Mapping[str, Any]]] = [(model, {})]
+    for number in range(1, count + 1):
+        folder = f"round-{number}"
+        samples.append(work.samples(folder, number, model))
+        critic = work.critic(folder, samples, judge)
+        pairs = work.pairs(folder, samples[-1], critic)
+        model = work.train(f"{folder}/hdpo", model, pairs, (critic, judge))
+        after = _answers(work, folder, model)
+        told.append((model, _evaluated(work, folder, (before, after), (critic, judge)).told))
+        before = after
+    return _report(work, told)
 
-    def __init__(self, plan: _Plan, stages: Stages, *, progress: bool) -> None:
+
+def _answers(work: Work, folder: str, model: Model) -> Stage:
+    """Have the prompts answered that are looked at; always with the same noise."""
+    sampling = dataclasses.replace(work.plan.sampling, samples=1)
+    return work.generated(f"{folder}/answers", model, sampling, work.plan.looked_at)
+
+
+class Work:
+    """The stages that rounds have, each done unless it is: what is in a folder of its own."""
+
+    def __init__(self, plan: Plan, stages: Stages, *, progress: bool, records: str | None = None) -> None:
         self.plan, self.stages, self.progress = plan, stages, progress
-        self.records = manifests.sha256(plan.records / "manifest.json")
+        #: What the records are known by.
+        self.records = records or manifests.sha256(plan.records / "manifest.json")
 
-    def run(self, count: int) -> Report:
-        """Do all stages that are not done."""
-        judge = self._held_out()
-        model = _Model(self.plan.model, _weights(self.plan.model))
-        before = self._answers("start", model)
-        samples: list[Stage] = []
-        told: list[tuple[_Model, Mapping[str, Any]]] = [(model, {})]
-        for number in range(1, count + 1):
-            samples.append(self._generate(number, model))
-            critic = self._critic(number, samples, judge)
-            pairs = self._pairs(number, samples[-1], critic)
-            model = self._train(number, model, pairs, critic, judge)
-            after = self._answers(f"round-{number}", model)
-            told.append((model, self._evaluate(number, before, after, critic, judge).told))
-            before = after
-        return self._report(told)
-
-    def _held_out(self) -> Stage:
+    def held_out(self) -> Stage:
         """Make the critic that nothing trains against."""
         plan, given = self.plan, self.plan.held_out_critic
         inputs: dict[str, Any] = {"records": self.records}
@@ -363,22 +380,30 @@ class _Rounds:
 
         return self.stages.run("held-out", inputs, ["critic/manifest.json"], make)
 
-    def _answers(self, name: str, model: _Model) -> Stage:
-        """Have the prompts answered that are looked at; always with the same noise."""
-        sampling = dataclasses.replace(self.plan.sampling, samples=1)
-        return self._generated(f"{name}/answers", model, sampling, self.plan.looked_at)
-
-    def _generate(self, number: int, model: _Model) -> Stage:
+    def samples(self, folder: str, number: int, model: Model) -> Stage:
+        """Have the prompts answered that train, with the noise of a round."""
         sampling = dataclasses.replace(self.plan.sampling, seed=self.plan.sampling.seed + number)
-        return self._generated(f"round-{number}/samples", model, sampling, self.plan.selection)
+        return self.generated(f"{folder}/samples", model, sampling, self.plan.selection)
 
-    def _generated(self, name: str, model: _Model, sampling: Sampling, selection: Selection) -> Stage:
+    def generated(
+        self,
+        name: str,
+        model: Model,
+        sampling: Sampling,
+        selection: Selection,
+        *,
+        prompting: Prompting | None = None,
+        records: tuple[Path, str] | None = None,
+    ) -> Stage:
+        """Have prompts answered; those of other records where these are given, with what they are known by."""
+        source, known_by = records or (self.plan.records, self.records)
         inputs = {
-            "records": self.records,
+            "records": known_by,
             "model": model.identity,
             "sampling": sampling.to_dict(),
             "selection": selection.to_dict(),
             "engine": dict(self.plan.engine) if isinstance(self.plan.engine, Mapping) else None,
+            **({} if prompting is None else {"prompting": prompting.to_dict()}),
         }
 
         def engine() -> Engine:
@@ -390,16 +415,17 @@ class _Rounds:
 
         def make(folder: Path) -> dict[str, Any]:
             report = generate_file(
-                str(self.plan.records),
+                str(source),
                 folder / "samples.jsonl",
                 engine,
                 sampling,
+                prompting=prompting,
                 selection=selection,
                 overwrite=True,  # what an earlier attempt left is of the same inputs, and goes on
                 progress=self.progress,
                 say=lambda line: self.stages.say(f"warning: {line}"),
             )
-            _free()
+            free()
             told = {"samples": report.samples, "empty": report.empty, "cut": report.cut}
             return {**told, "skipped": dict(report.skipped_by_kind)}
 
@@ -412,7 +438,7 @@ class _Rounds:
             )
         return stage
 
-    def _critic(self, number: int, samples: Sequence[Stage], judge: Stage) -> Stage:
+    def critic(self, folder: str, samples: Sequence[Stage], judge: Stage) -> Stage:
         """Train the critic that pairs are scored by, and that HDPO trains against."""
         plan = self.plan
         heard = list(samples) if plan.critic_samples == "all" else [samples[-1]]
@@ -432,7 +458,7 @@ class _Rounds:
             made.save(folder / "critic", overwrite=True)
             return told
 
-        stage = self.stages.run(f"round-{number}/critic", inputs, ["critic/manifest.json"], make)
+        stage = self.stages.run(f"{folder}/critic", inputs, ["critic/manifest.json"], make)
         if not stage.resumed:
             rows = ", ".join(f"{rows:,} {use}" for use, rows in stage.told["rows"].items())
             self.stages.say(f"  {plan.critic}; rows: {rows}")
@@ -457,20 +483,21 @@ class _Rounds:
         for each in heard:
             if each.category is UserWarning:
                 self.stages.say(f"  warning: {' '.join(str(each.message).split())}")
-        _free()
+        free()
         return made
 
     def _encoder(self, kind: Kind) -> dict[str, Any]:
-        return {"encoder": _weights(self.plan.encoder)} if kind in _OF_ENCODER else {}
+        return {"encoder": weights(self.plan.encoder)} if kind in _OF_ENCODER else {}
 
-    def _pairs(self, number: int, samples: Stage, critic: Stage) -> Stage:
-        plan = self.plan
+    def pairs(self, folder: str, samples: Stage, critic: Stage, select: PairSelection | None = None) -> Stage:
+        """Make pairs of humans' responses and of samples, scored by the critic; `select`: otherwise than rounds."""
+        plan, chosen = self.plan, select or self.plan.select
         inputs = {
             "records": self.records,
             "samples": samples.identity,
             "critic": critic.identity,
-            "select": plan.select.select,
-            **({"threshold": list(plan.select.threshold)} if plan.select.select == "divpo" else {}),
+            "select": chosen.select,
+            **({"threshold": list(chosen.threshold)} if chosen.select == "divpo" else {}),
         }
 
         def make(folder: Path) -> dict[str, Any]:
@@ -479,104 +506,129 @@ class _Rounds:
                 folder / "pairs",
                 samples=str(samples.folder / "samples.jsonl"),
                 critic=critic.folder / "critic",
-                select=plan.select.select,
-                threshold=plan.select.threshold,
+                select=chosen.select,
+                threshold=chosen.threshold,
                 overwrite=True,
                 threads=plan.threads,
             )
             return {"pairs": report.pairs, "skipped": dict(report.skipped_by_kind)}
 
-        stage = self.stages.run(f"round-{number}/pairs", inputs, ["pairs/manifest.json"], make)
+        stage = self.stages.run(f"{folder}/pairs", inputs, ["pairs/manifest.json"], make)
         if not stage.resumed:
             skipped = {kind: rows for kind, rows in stage.told["skipped"].items() if kind != "no_sample"}
             self.stages.say(f"  {counted(stage.told['pairs'], 'pair')}{_named(skipped)}")
         return stage
 
-    def _train(self, number: int, model: _Model, pairs: Stage, critic: Stage, judge: Stage) -> _Model:
-        plan = self.plan
+    def train(
+        self,
+        name: str,
+        model: Model,
+        pairs: Stage,
+        critics: tuple[Stage, Stage],
+        hdpo: Mapping[str, Any] | None = None,
+    ) -> Model:
+        """Train a model by HDPO against the first critic, judged by the second; `hdpo`: otherwise than rounds."""
+        critic, judge = critics
+        given = self.plan.hdpo if hdpo is None else hdpo
         inputs = {
             "model": model.identity,
             "pairs": pairs.identity,
             "critic": critic.identity,
             "held_out": judge.identity,
-            "hdpo": dict(plan.hdpo),
+            "hdpo": dict(given),
         }
 
         def make(folder: Path) -> None:
-            output, data = folder / "model", folder / "pairs.parquet"
+            data = folder / "pairs.parquet"
             _without_scores(pairs.folder / "pairs" / "data", data)
-            # What an earlier attempt left is of the same inputs.
-            goes_on = any(output.glob("checkpoint-*/trainer_state.json"))
-            settings = {
-                **plan.hdpo,
-                **({"use_peft": False} if is_adapter(model.name) else {}),
-                "model_name_or_path": model.name,
-                "dataset_name": str(data),
-                "critic": str(critic.folder / "critic"),
-                "held_out_critic": str(judge.folder / "critic"),
-                "output_dir": str(output),
-                **({"resume_from_checkpoint": "true"} if goes_on else {"overwrite": True}),
-            }
-            (folder / "hdpo.yaml").write_text(json_text.indented(settings) + "\n", "utf-8")  # JSON is YAML
-            self._hdpo(["--config", str(folder / "hdpo.yaml")])
+            asked = {"critic": critic.folder / "critic", "held_out_critic": judge.folder / "critic"}
+            self.trained("hdpo", folder, model.name, {**given, "dataset_name": str(data)}, asked)
 
-        stage = self.stages.run(f"round-{number}/hdpo", inputs, ["model/*.safetensors", "model/*.json"], make)
-        return _Model(str(stage.folder / "model"), {"name": f"round-{number}", "sha256": stage.identity})
+        stage = self.stages.run(name, inputs, MODEL_FILES, make)
+        return Model(str(stage.folder / "model"), {"name": name.removesuffix("/hdpo"), "sha256": stage.identity})
 
-    def _hdpo(self, arguments: list[str]) -> None:
+    def trained(
+        self,
+        command: Literal["sft", "hdpo"],
+        folder: Path,
+        model: str,
+        settings: Mapping[str, Any],
+        given: Mapping[str, Path] | None = None,
+    ) -> None:
+        """Train as a command does, with its settings in a file of the folder; the model is in ``model/`` there."""
+        output = folder / "model"
+        # What an earlier attempt left is of the same inputs.
+        goes_on = any(output.glob("checkpoint-*/trainer_state.json"))
+        said = {
+            **settings,
+            **({"use_peft": False} if is_adapter(model) else {}),
+            "model_name_or_path": model,
+            **{name: str(path) for name, path in (given or {}).items()},
+            "output_dir": str(output),
+            **({"resume_from_checkpoint": "true"} if goes_on else {"overwrite": True}),
+        }
+        file = folder / f"{command}.yaml"
+        file.write_text(json_text.indented(said) + "\n", "utf-8")  # JSON is YAML
+        self._trained(command, ["--config", str(file)])
+
+    def _trained(self, name: str, arguments: list[str]) -> None:
         if self.plan.launch is None:
-            training_module("polyalign.cli._training").train_hdpo(arguments)
-            _free()
+            training = training_module("polyalign.cli._training")
+            (training.train_sft if name == "sft" else training.train_hdpo)(arguments)
+            free()
             return
-        command = [*self.plan.launch, "-m", "polyalign", "hdpo", *arguments]
+        command = [*self.plan.launch, "-m", "polyalign", name, *arguments]
         done = subprocess.run(command, check=False)
         if done.returncode:
             raise ChildProcessError(f"{shlex.join(command)}: exit code {done.returncode}")
 
-    def _evaluate(self, number: int, before: Stage, after: Stage, critic: Stage, judge: Stage) -> Stage:
-        """Score the answers before and after a round by its critic, and by the held-out one."""
-        inputs = {
-            "records": self.records,
-            "before": before.identity,
-            "after": after.identity,
-            "critic": critic.identity,
-            "held_out": judge.identity,
-        }
 
-        def make(folder: Path) -> dict[str, Any]:
-            asked = load(critic.folder / "critic"), load(judge.folder / "critic")
-            was, now = (_evaluate.read_answers(stage.folder / "samples.jsonl") for stage in (before, after))
-            humans = _evaluate.human_answers(self.plan.records, self.plan.looked_at.split, now)
-            found = {"humans": humans, "before": was, "after": now}
-            told = {name: _evaluate.measured(answers, *asked) for name, answers in found.items()}
-            _free()
-            return told
+def _evaluated(work: Work, folder: str, answers: tuple[Stage, Stage], critics: tuple[Stage, Stage]) -> Stage:
+    """Score the answers before and after a round by its critic, and by the held-out one."""
+    (before, after), (critic, judge) = answers, critics
+    inputs = {
+        "records": work.records,
+        "before": before.identity,
+        "after": after.identity,
+        "critic": critic.identity,
+        "held_out": judge.identity,
+    }
 
-        return self.stages.run(f"round-{number}/evaluation", inputs, [], make)
+    def make(_: Path) -> dict[str, Any]:
+        asked = load(critic.folder / "critic"), load(judge.folder / "critic")
+        was, now = (_evaluate.read_answers(stage.folder / "samples.jsonl") for stage in (before, after))
+        humans = _evaluate.human_answers(work.plan.records, work.plan.looked_at.split, now)
+        found = {"humans": humans, "before": was, "after": now}
+        told = {name: _evaluate.measured(answers, *asked) for name, answers in found.items()}
+        free()
+        return told
 
-    def _report(self, told: Sequence[tuple[_Model, Mapping[str, Any]]]) -> Report:
-        split = self.plan.looked_at.split
-        later = [
-            (Round("before", None, **row["before"]), Round(f"round {number}", model.name, **row["after"]))
-            for number, (model, row) in enumerate(told[1:], start=1)
-        ]
-        rows = [
-            Round("humans", None, **told[-1][1]["humans"]),
-            Round("start", told[0][0].name, **told[1][1]["before"]),
-            *(after for _, after in later),
-        ]
-        return Report(str(self.stages.out), split, tuple(rows), tuple(doubts(later, split)))
+    return work.stages.run(f"{folder}/evaluation", inputs, [], make)
+
+
+def _report(work: Work, told: Sequence[tuple[Model, Mapping[str, Any]]]) -> Report:
+    split = work.plan.looked_at.split
+    later = [
+        (Round("before", None, **row["before"]), Round(f"round {number}", model.name, **row["after"]))
+        for number, (model, row) in enumerate(told[1:], start=1)
+    ]
+    rows = [
+        Round("humans", None, **told[-1][1]["humans"]),
+        Round("start", told[0][0].name, **told[1][1]["before"]),
+        *(after for _, after in later),
+    ]
+    return Report(str(work.stages.out), split, tuple(rows), tuple(doubts(later, split)))
 
 
 @dataclasses.dataclass(frozen=True)
-class _Model:
+class Model:
     """A model, and what it is known by."""
 
     name: str
     identity: Mapping[str, Any]
 
 
-def _weights(model: str) -> dict[str, Any]:
+def weights(model: str) -> dict[str, Any]:
     """Return what a model is known by: its commit on the hub, or a hash of its weights."""
     local = training_module("polyalign.generation._local")
     folder = Path(model)
@@ -618,7 +670,7 @@ def _named(kinds: Mapping[str, int]) -> str:
     return "".join(f", {rows:,} {kind}" for kind, rows in kinds.items())
 
 
-def _free() -> None:
+def free() -> None:
     """Give back what a model took: the next stage has one of its own."""
     import torch
 

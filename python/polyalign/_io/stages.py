@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from polyalign._io import json_text, manifests
-from polyalign.generation._journal import differing
+from polyalign._io.json_text import differing
 
 _MANIFEST = "stage.json"
 _FORMAT = "polyalign stage"
@@ -87,7 +87,7 @@ class Stages:
         except (OSError, ValueError):
             told = None
         if not isinstance(told, dict) or told.get("format") != _FORMAT:
-            raise FileExistsError(f"{folder}: not a stage of polyalign rounds: move it away, or name another folder")
+            raise FileExistsError(f"{folder}: not a stage of polyalign: move it away, or name another folder")
         difference = differing(told.get("inputs"), inputs)
         if difference is None:
             difference = _lost(folder, told)
