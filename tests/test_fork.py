@@ -60,13 +60,15 @@ metrics.hcr metrics.hcr_paper metrics.mmd metrics.coverage metrics.tails metrics
 metrics.naturalness metrics.nuf metrics.aggregate metrics.macro
 human.build human.analyse human.analyse_files human.krippendorff_alpha human.read_questions Study.key_json
 judges.agreement judges.pair_files judges.read_judged judges.read_rubric judges.sampling_of judges.score_files
-Rubric.totals""".split()
+Rubric.totals
+FastDetectGPT.score Binoculars.score ClassifierDetector.score detectors.detect detectors.detection
+detectors.joint_score""".split()
 
 
 def public() -> Iterator[str]:
     """All public functions, and methods with their class."""
-    modules = """buckets critics distances distribution evaluation.human evaluation.judges evaluation.metrics features
-    pairs reference rewards tokens weights"""
+    modules = """buckets critics distances distribution evaluation.detectors evaluation.human evaluation.judges
+    evaluation.metrics features pairs reference rewards tokens weights"""
     for name in modules.split():
         module = getattr(polyalign, name, None) or importlib.import_module(f"polyalign.{name}")
         for member in module.__all__:

@@ -77,6 +77,8 @@ _SPARED = 64
 _KEPT = 4096
 #: Rows of logits that are held at once: with 150,000 tokens, 300 MB.
 _LOGIT_ROWS = 512
+#: Likewise, where several of their size are.
+_MOMENT_ROWS = 128
 Prefix = Literal["chat", "paper", "plain"]
 #: A sequence, and how many of its last tokens are scored.
 _Key = tuple[tuple[int, ...], int]
@@ -315,6 +317,36 @@ class LanguageModel:
         found[cut] = np.nan
         return list(zip(found, zip(*(which.tolist() for which in counted), strict=True), strict=True))
 
+    def token_moments(
+        self, texts: Any, prompts: Any = None, *, observer: LanguageModel | None = None
+    ) -> list[npt.NDArray[np.float64]]:
+        """Measure how likely each token is beside those that might have stood there.
+
+        Parameters
+        ----------
+        texts, prompts
+            As of :func:`lm_features`; without prompts a response stands alone.
+        observer : LanguageModel, optional
+            Whose distribution over the next token others are drawn from; it must have the same tokenizer. Default: this
+            model.
+
+        Returns
+        -------
+        list of numpy.ndarray of float64, shape (tokens, 3)
+            Of each token that is scored: its log-probability by this model, and the mean and the variance of the
+            log-probability by this model of a token drawn from the observer.
+
+        Raises
+        ------
+        OSError, ValueError
+            There is no such model; tokenizers that differ; as of :func:`lm_features`.
+        """
+        answers, asked = _asked(texts, prompts)
+        kind = "unconditional" if prompts is None else "conditional"
+        scorer = self._scorer
+        sequences = [scorer.sequence(text, prompt, kind) for text, prompt in zip(answers, asked, strict=True)]
+        return scorer.moments(sequences, scorer if observer is None else observer._scorer)
+
     def __repr__(self) -> str:
         return f"LanguageModel({self.name!r})"
 
@@ -494,6 +526,51 @@ class _Scorer:
         if not bool(torch.isfinite(surprisal).all()):
             raise ValueError("the model gives no numbers (NaN): load it with another dtype, such as float32")
         return [each.numpy() for each in surprisal.split([scored for _, scored in keys])]
+
+    def moments(self, sequences: Sequence[_Sequence | None], observer: _Scorer) -> list[npt.NDArray[np.float64]]:
+        """Return the moments of each token that is scored; what sequences have alike is computed once."""
+        if observer is not self and observer._tokenizer.get_vocab() != self._tokenizer.get_vocab():
+            raise ValueError("the two models have different tokenizers: give two of one family")
+        limit = min(self.limit, observer.limit)
+        if over := [each for each in sequences if each is not None and len(each.ids) > limit]:
+            raise ValueError(
+                f"the observer's context is {limit} tokens, and a text has {len(over[0].ids)}: set max_length"
+            )
+        different = {(each.ids, each.scored): None for each in sequences if each is not None and each.scored}
+        order = sorted(different, key=lambda key: (-len(key[0]), key))
+        found: dict[Any, npt.NDArray[np.float64]] = {}
+        with evaluating(self._model), evaluating(observer._model):
+            for part in _parts(order, self._batch_tokens):
+                found.update(zip(part, self._batch_moments(part, observer), strict=True))
+        nothing = _nothing().reshape(0, 3)
+        return [nothing if each is None else found.get((each.ids, each.scored), nothing) for each in sequences]
+
+    def _batch_moments(self, keys: Sequence[_Key], observer: _Scorer) -> list[npt.NDArray[np.float64]]:
+        import torch
+
+        ids, mask = _padded([key[0] for key in keys])
+        row = torch.tensor([row for row, (_, scored) in enumerate(keys) for _ in range(scored)])
+        place = torch.tensor([at for sequence, scored in keys for at in range(len(sequence) - scored, len(sequence))])
+        found = torch.empty((len(row), 3), dtype=torch.float64)
+        with torch.inference_mode():
+            scorers = [self] if observer is self else [self, observer]
+            logits = [each._logits_of(ids.to(each._device), mask.to(each._device)) for each in scorers]
+            for start in range(0, len(row), _MOMENT_ROWS):
+                part = slice(start, start + _MOMENT_ROWS)
+                taken = [
+                    of(row[part].to(each._device), place[part].to(each._device) - 1).float().to(self._device)
+                    for each, of in zip(scorers, logits, strict=True)
+                ]
+                width = min(each.shape[-1] for each in taken)  # what is beyond pads it
+                ours, theirs = (taken[at][:, :width].log_softmax(-1) for at in (0, -1))
+                shares = theirs.exp()
+                mean = torch.where(shares > 0, shares * ours, 0).sum(-1)
+                variance = torch.where(shares > 0, shares * (ours - mean[:, None]).square(), 0).sum(-1)
+                chosen = ours.gather(1, ids[row[part], place[part]].to(self._device)[:, None])[:, 0]
+                found[part] = torch.stack([chosen, mean, variance], dim=1).double().cpu()
+        if not bool(torch.isfinite(found).all()):
+            raise ValueError("a model gives no numbers (NaN): load it with another dtype, such as float32")
+        return [each.numpy() for each in found.split([scored for _, scored in keys])]
 
     # ------------------------------------------------------------------------------- what begins alike, once
 

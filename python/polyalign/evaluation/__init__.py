@@ -1,8 +1,8 @@
 """How human what a model writes is, bucket by bucket: the metrics, and what is made of them.
 
 :func:`evaluate` holds models' answers against the humans' to the same prompts. :mod:`polyalign.evaluation.metrics` has
-the metrics, as functions of texts and of feature matrices; :mod:`polyalign.evaluation.judges` asks language models,
-:mod:`polyalign.evaluation.human` people.
+the metrics, as functions of texts and of feature matrices; :mod:`polyalign.evaluation.detectors` has detectors of
+machine text, :mod:`polyalign.evaluation.judges` asks language models, :mod:`polyalign.evaluation.human` people.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from polyalign.evaluation import detectors as detectors
     from polyalign.evaluation import human as human
     from polyalign.evaluation import judges as judges
     from polyalign.evaluation import metrics as metrics
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from polyalign.evaluation._result import ModelResult as ModelResult
     from polyalign.evaluation._result import Number as Number
 
-_MODULES = {"human", "judges", "metrics"}
+_MODULES = {"detectors", "human", "judges", "metrics"}
 _MODULE_OF = {
     "Alert": "_result",
     "Condition": "_gate",
@@ -51,6 +52,7 @@ __all__ = [
     "ModelResult",
     "Number",
     "check",
+    "detectors",
     "evaluate",
     "human",
     "judges",
