@@ -254,6 +254,22 @@ def test_every_row_may_have_a_sample(folder: Path, tmp_path: Path) -> None:
     assert critic.score(["Well, the train is late again."], [EN]) < critic.score([machine(rng, EN)], [EN])
 
 
+def test_what_gives_no_percentiles_is_said_before_the_work(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def work(*given: object, **more: object) -> None:
+        raise AssertionError("hours were spent")
+
+    monkeypatch.setattr("polyalign.critics.DiscriminativeCritic.train", work)
+    asked = {"samples": folder / "samples.jsonl"}
+    none = pa.Reference.from_arrow(
+        pa.reference.example_table(), sample_size=0, schema=pa.BucketSchema(length_unit="words")
+    )
+    with pytest.raises(ValueError, match="has no sampled humans"):
+        train("ensemble", folder / "bucketed", reference=none, **asked)  # type: ignore[arg-type]
+    monkeypatch.setattr("polyalign.critics._train._CALIBRATED", 0.01)
+    with pytest.raises(ValueError, match="nobody to calibrate with: "):
+        train("ensemble", folder / "bucketed", **asked)  # type: ignore[arg-type]
+
+
 def test_an_interruption_says_what_is_there(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -153,6 +153,26 @@ def test_what_is_wrong_is_said() -> None:
         DiscriminativeCritic.train(humans, buckets, samples, held_out=1)
     with pytest.raises(ValueError, match="nobody to calibrate with"):
         DiscriminativeCritic.train(humans, buckets, samples, held_out=0.05)
+    with pytest.raises(ValueError, match="has 1 part"):
+        DiscriminativeCritic.train(humans, ["x", *buckets[1:]], samples)
+
+
+def test_what_will_not_do_is_said_before_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    def work(*given: Any, **more: Any) -> Any:
+        raise AssertionError("hours were spent")
+
+    monkeypatch.setattr("polyalign.critics._discriminative._train", work)
+    humans, buckets, samples = rows(60, 0)
+    with pytest.raises(ValueError, match="nobody to calibrate with: "):
+        DiscriminativeCritic.train(humans, buckets, samples)
+
+
+def test_saying_nothing_is_the_furthest(critic: DiscriminativeCritic) -> None:
+    found = critic.score(["", " \n", ""], [EN, ZH, "nonsense"])
+    assert found.tolist() == pytest.approx([50, 50, np.nan], nan_ok=True)
+    assert (critic.percentile(["", " "], [EN, ZH]) > 0.95).all()
+    humans, of, samples = rows(80, 3)
+    assert (critic.score([*humans, *samples], [*of, *of]) < 50).all()
 
 
 def test_trees_and_ngrams_are_checked() -> None:

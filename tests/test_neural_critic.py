@@ -53,6 +53,11 @@ def test_it_tells_them_apart(critic: NeuralCritic) -> None:
     assert not critic.uses_prompts
 
 
+def test_saying_nothing_is_the_furthest(critic: NeuralCritic) -> None:
+    assert critic.score(["", " \n", ""], [EN, EN, "nonsense"]).tolist() == pytest.approx([50, 50, np.nan], nan_ok=True)
+    assert (critic.percentile(["", " \n"], [EN, EN]) > 0.95).all()
+
+
 def test_numpy_computes_what_torch_trained(critic: NeuralCritic) -> None:
     humans, buckets, _ = rows(20, 2)
     network = {name: torch.from_numpy(values) for name, values in critic._network.items()}
@@ -132,10 +137,20 @@ def test_the_papers_objective_learns_distances() -> None:
     scores = [critic.score(side, [EN] * 200).mean() for side in (humans, samples)]
     assert scores[0] < scores[1]
     assert scores[0] == pytest.approx(distances[0], abs=0.15)
+    assert critic.score(["", " \n"], [EN, EN]).tolist() == [5.0, 5.0]
+
+
+class Failing:
+    """An encoder that is never asked."""
+
+    limit = None
+
+    def __call__(self, texts: list[str]) -> np.ndarray:
+        raise AssertionError("hours were spent")
 
 
 def test_what_is_wrong_is_said() -> None:
-    humans, buckets, samples = rows(60, 0)
+    humans, buckets, samples = rows(240, 0)
     with pytest.raises(ValueError, match="objective is 'x'"):
         NeuralCritic.train(humans, buckets, samples, Letters(), objective="x")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="give a reference"):
@@ -149,7 +164,9 @@ def test_what_is_wrong_is_said() -> None:
     with pytest.raises(TypeError, match="train_encoder with a Letters"):
         NeuralCritic.train(humans, buckets, samples, Letters(), train_encoder=True)
     with pytest.raises(ValueError, match="has 1 part"):
-        NeuralCritic.train(humans, ["x"] * 60, samples, Letters())
+        NeuralCritic.train(humans, ["x"] * 240, samples, Letters())
+    with pytest.raises(ValueError, match="nobody to calibrate with: "):
+        NeuralCritic.train(humans[:60], buckets[:60], samples[:60], Failing())
 
 
 def test_an_encoder_without_room_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,9 +179,12 @@ def test_an_encoder_without_room_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
             return Letters()(texts), np.ones(len(texts), dtype=bool)
 
     monkeypatch.setattr("polyalign.critics._neural.as_encoder", lambda given: given)
-    humans = [f"Well, it is {at}." for at in range(60)]
+    monkeypatch.setattr("polyalign.critics._discriminative.as_encoder", lambda given: given)
+    humans, buckets, samples = [f"Well, it is {at}." for at in range(120)], [EN] * 120, ["Certainly!"] * 120
     with pytest.raises(ValueError, match=r"reads 3 tokens, and all \d+ responses are longer"):
-        NeuralCritic.train(humans, ["en|single|qa|short"] * 60, ["Certainly!"] * 60, Narrow())
+        NeuralCritic.train(humans, buckets, samples, Narrow())
+    with pytest.raises(ValueError, match=r"reads 3 tokens, and all \d+ responses are longer"):
+        pa.critics.DiscriminativeCritic.train(humans, buckets, samples, encoder=Narrow())
 
 
 # ------------------------------------------------------------------------------------------ encoders that learn

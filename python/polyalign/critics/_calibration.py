@@ -21,10 +21,13 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from polyalign.buckets import BucketSchema
+    from polyalign.critics._saved import Saved
 
 #: At the most so many order statistics are kept of a level.
 _KEPT = 1024
 MIN_COUNT = 20
+#: The score, as −ln of a probability, of what says nothing: no classifier's is above.
+SURE = 50.0
 
 
 class Calibration:
@@ -159,6 +162,12 @@ class Calibration:
                 raise ValueError(f"{name}: tensor {key!r} is not a row of sorted scores")
             humans[level] = scores
         return cls(humans, axes)
+
+    @classmethod
+    def of_saved(cls, saved: Saved) -> Calibration | None:
+        """Take what a saved critic holds; ``None``: it is not calibrated; ``ValueError``: it is damaged."""
+        found = cls.from_tensors(saved.tensors, axis_names(saved.schema), str(saved.folder))
+        return found if len(found) else None
 
     def __len__(self) -> int:
         return len(self.humans)

@@ -14,9 +14,10 @@ from polyalign._io.progress import row_bar
 from polyalign.buckets import BucketSchema
 from polyalign.buckets._schema import axis_names
 from polyalign.critics import _saved, attacks
-from polyalign.critics._calibration import CalibratedCritic, Calibration, keys_of
+from polyalign.critics._calibration import SURE, CalibratedCritic, Calibration, keys_of
 from polyalign.critics._embedded import Embedded
 from polyalign.critics._embedded import from_saved as embedded_from_saved
+from polyalign.critics._encoder import as_encoder, check_reads
 from polyalign.critics._likelihood import NAMES as LIKELIHOOD_NAMES
 from polyalign.critics._likelihood import Likelihood
 from polyalign.critics._likelihood import from_saved as likelihood_from_saved
@@ -150,16 +151,18 @@ class DiscriminativeCritic(CalibratedCritic):
         Raises
         ------
         ValueError
-            Lengths that differ; fewer than 20 humans or samples to train on.
+            Lengths that differ; fewer than 20 humans or samples to train on, or humans to calibrate with; a bucket that
+            is none of the schema; an encoder that would see the beginnings of all responses alone.
         ImportError
             scikit-learn is missing.
         """
         schema = schema or (BucketSchema() if reference is None else reference.schema)
         rows = Rows.of(responses, buckets, samples, prompts=prompts, groups=groups, cut=cut)
-        known, unseen = rows.split(held_out)
-        known.check()
+        known, unseen = rows.parted(held_out, schema)
         measured = _Measured(reference, lexical, None if likelihood is None else Likelihood.of(likelihood), threads)
         if encoder is not None:
+            encoder = as_encoder(encoder)
+            check_reads(encoder, known.responses)
             measured.embedded = Embedded(encoder, with_prompts=rows.prompts is not None, cache=cache)
         critic = _train(cls, known, measured, schema, seed=seed, progress=progress)
         return critic.calibrate(unseen.responses, unseen.buckets, prompts=unseen.prompts)
@@ -167,7 +170,10 @@ class DiscriminativeCritic(CalibratedCritic):
     def score(
         self, responses: Sequence[str], buckets: Sequence[str | None], prompts: Sequence[Any] | None = None
     ) -> npt.NDArray[np.float32]:
-        """Score responses: 0 for what people alone would write; NaN where the bucket is none of the schema."""
+        """Score responses: 0 for what people alone would write, 50 for what says nothing.
+
+        NaN where the bucket is none of the schema.
+        """
         named = [bucket or "" for bucket in buckets]
         asked = None if prompts is None else list(prompts)
         found = np.empty(len(responses), dtype=np.float32)
@@ -179,6 +185,7 @@ class DiscriminativeCritic(CalibratedCritic):
                 columns.append(self._embedded.evidence(responses[part], asked and asked[part]))
             margins = _core.tree_scores(np.column_stack(columns), self._nodes, self._threads)
             found[part] = np.logaddexp(0.0, margins + self._base)
+        found[[at for at, text in enumerate(responses) if not text.strip()]] = SURE
         axes = axis_names(self.schema)
         broken = [bucket.count("|") + 1 != len(axes) for bucket in named]
         found[np.flatnonzero(broken)] = np.nan
@@ -258,7 +265,6 @@ class DiscriminativeCritic(CalibratedCritic):
         nodes = tuple(
             saved.tensor(f"trees/{name}", dtype, (None,)) for name, dtype in zip(_NODES, _NODE_TYPES, strict=True)
         )
-        axes = axis_names(saved.schema)
         critic = cls(
             schema=saved.schema,
             weights=saved.tensor("ngrams", np.float32, (1 << _BITS,)),
@@ -271,9 +277,8 @@ class DiscriminativeCritic(CalibratedCritic):
             lexical=lexical,
             likelihood=None if told is None else likelihood_from_saved(saved, told),
             embedded=None if named is None else embedded_from_saved(saved, named, encoder),
+            calibration=Calibration.of_saved(saved),
         )
-        calibration = Calibration.from_tensors(saved.tensors, axes, str(saved.folder))
-        critic.calibration = calibration if len(calibration) else None
         names = critic._measured().names()
         if saved.setting("columns", list) != names:
             raise ValueError(f"{saved.folder}: trained on other features than this polyalign measures; train anew")

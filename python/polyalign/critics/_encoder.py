@@ -24,6 +24,8 @@ _ALIKE = 0.999
 _BATCH = 64
 #: Tokens of a batch with its padding, on a CPU and elsewhere: what attention needs grows with their square.
 _BATCH_TOKENS, _BATCH_TOKENS_GPU = 4096, 16384
+#: Texts by which it is seen whether an encoder has room for them.
+_TRIED = 256
 #: Where a critic's folder holds an encoder that was trained with it.
 OWN = "encoder"
 # What a tokenizer without a limit says of itself is a huge number.
@@ -248,6 +250,13 @@ def check_cut(encoder: Any, cut: npt.NDArray[np.bool_]) -> None:
             f"{counted(len(cut), 'response')} it sees the beginning alone",
             stacklevel=4,
         )
+
+
+def check_reads(encoder: Any, texts: Sequence[str]) -> None:
+    """Refuse an encoder that sees beginnings alone, by some of the texts that it is to read."""
+    some = [text for text in texts if text.strip()][:_TRIED]
+    if encoder.limit is not None and some:
+        check_cut(encoder, encoder(some)[1])
 
 
 def unit(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -166,8 +166,7 @@ class EnsembleCritic:
             raise ValueError(f"{saved.folder}: critics {names!r} can't be names; it is damaged: train anew")
         critics = {name: _saved.load(saved.folder / name) for name in names}
         _share(critics)
-        calibration = Calibration.from_tensors(saved.tensors, axis_names(saved.schema), str(saved.folder))
-        return cls(critics, schema=saved.schema, calibration=calibration if len(calibration) else None)
+        return cls(critics, schema=saved.schema, calibration=Calibration.of_saved(saved))
 
     def __repr__(self) -> str:
         return f"EnsembleCritic({', '.join(f'{name}={critic!r}' for name, critic in self.critics.items())})"

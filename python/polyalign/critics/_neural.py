@@ -14,8 +14,9 @@ from polyalign._io.extras import training_module
 from polyalign.buckets import BucketSchema, _ids
 from polyalign.buckets._schema import axis_names
 from polyalign.critics import _network, _saved
-from polyalign.critics._calibration import CalibratedCritic, Calibration, keys_of
-from polyalign.critics._encoder import OWN, HuggingFaceEncoder, Known, as_encoder, check_cut, saved_encoder
+from polyalign.critics._calibration import SURE, CalibratedCritic, Calibration, keys_of
+from polyalign.critics._encoder import OWN, HuggingFaceEncoder, Known, as_encoder, check_reads, saved_encoder
+from polyalign.critics._protocol import FURTHEST
 from polyalign.critics._sides import Rows, examples_of
 from polyalign.critics._vectors import Cache, last_messages
 
@@ -29,8 +30,6 @@ _OBJECTIVES = ("classification", "paper")
 _CHUNK = 4096
 #: Tokens that an encoder reads which learns, as the published critic's.
 _LENGTH = 512
-#: Responses by which it is seen whether the encoder has room for them.
-_TRIED = 256
 # Of frozen vectors a step may be of more rows.
 _PAIRS_A_STEP, _ROWS_A_STEP, _VECTORS_A_STEP = 8, 16, 64
 
@@ -168,11 +167,8 @@ class NeuralCritic(CalibratedCritic):
             if not value > 0:
                 raise ValueError(f"{name} is {value}: it must be above 0")
         schema = schema or (BucketSchema() if reference is None else reference.schema)
-        for bucket in set(buckets):
-            _ids.checked_parts(bucket, axis_names(schema))
         rows = Rows.of(responses, buckets, samples, prompts=prompts, groups=groups, cut=cut)
-        known, unseen = rows.split(held_out)
-        known.check()
+        known, unseen = rows.parted(held_out, schema)
         for module in ("torch", "accelerate"):
             training_module(module, "training this critic")
         from polyalign.critics import _learning
@@ -191,9 +187,7 @@ class NeuralCritic(CalibratedCritic):
         lessons = _learning.Lessons(*_texts(known, objective, parts, reference, seed))
         with _learning.Learner(asked) as learner:  # first, so that an encoder is opened where its process computes
             found = _own_encoder(encoder) if learns else as_encoder(encoder)
-            if found.limit is not None:
-                some = [text for text in known.responses if text.strip()][:_TRIED]
-                check_cut(found, found(some)[1])
+            check_reads(found, known.responses)
             settings: dict[str, Any] = {"encoder": found.told, "prompts": prompts is not None, "objective": objective}
             probe = Known.probe(found)
             network = learner(
@@ -234,7 +228,7 @@ class NeuralCritic(CalibratedCritic):
     def score(
         self, responses: Sequence[str], buckets: Sequence[str | None], prompts: Sequence[Any] | None = None
     ) -> npt.NDArray[np.float32]:
-        """Score responses; NaN where the bucket is none under the schema.
+        """Score responses; the furthest for what says nothing, NaN where the bucket is none under the schema.
 
         Raises
         ------
@@ -253,6 +247,8 @@ class NeuralCritic(CalibratedCritic):
                 vectors = np.concatenate([vectors, self._vectors(last_messages(asked))], axis=1)
             shares = _network.shares([buckets[at] or "" for at in rows], self._parts)
             found[rows] = _network.forward(self._network, vectors, shares)
+            blank = [at for at in rows if not responses[at].strip()]
+            found[blank] = FURTHEST if self._settings["objective"] == "paper" else SURE
         return found
 
     def _is_bucket(self, bucket: str | None) -> bool:
@@ -312,7 +308,7 @@ class NeuralCritic(CalibratedCritic):
         network = {name: saved.tensor(f"network/{name}", np.float32, shape) for name, shape in shapes.items()}
         if not all(isinstance(part, str) for part in parts):
             raise ValueError(f"{saved.folder}: parts of buckets that can't be; it is damaged: train anew")
-        calibration = Calibration.from_tensors(saved.tensors, axis_names(saved.schema), str(saved.folder))
+        calibration = Calibration.of_saved(saved)
         found = saved_encoder(saved, settings["encoder"], encoder)
         if encoder is not None:
             settings["encoder"] = found.told
@@ -325,7 +321,7 @@ class NeuralCritic(CalibratedCritic):
             probe=probe,
             trained=saved.tensor("trained", np.uint64, (None,)),
             provenance=saved.setting("provenance", dict),
-            calibration=calibration if len(calibration) else None,
+            calibration=calibration,
             cache=cache,
         )
 

@@ -10,11 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from polyalign._text.words import counted
+from polyalign.buckets import _ids
+from polyalign.buckets._schema import axis_names
 from polyalign.critics import attacks
-from polyalign.critics._calibration import MIN_COUNT
+from polyalign.critics._calibration import MIN_COUNT, Calibration
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+
+    from polyalign.buckets import BucketSchema
 
 #: An end in mid-sentence is what texts cut to equal length have as well; the others are people's own words.
 _NOT_LEARNT = ("cut_short", "constant")
@@ -54,6 +58,22 @@ class Rows:
         hashes = [hashlib.blake2b(group.encode(), digest_size=8).digest() for group in self.groups]
         held = [int.from_bytes(found, "big") < share * 2**64 for found in hashes]
         return self._taken(not value for value in held), self._taken(held)
+
+    def parted(self, share: float, schema: BucketSchema) -> tuple[Rows, Rows]:
+        """Part them into those to train on and those to calibrate with; refuse what will not do, before the work.
+
+        Raises
+        ------
+        ValueError
+            A bucket that is none under the schema; too few of either.
+        """
+        axes = axis_names(schema)
+        for bucket in set(self.buckets):
+            _ids.checked_parts(bucket, axes)
+        known, unseen = self.split(share)
+        known.check()
+        Calibration.fit(np.zeros(len(unseen.buckets)), unseen.buckets, axes=axes)
+        return known, unseen
 
     def _taken(self, keep: Iterable[bool]) -> Rows:
         at = [row for row, kept in enumerate(keep) if kept]

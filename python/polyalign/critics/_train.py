@@ -12,7 +12,8 @@ from polyalign._io import bucketed
 from polyalign._io.progress import row_bar
 from polyalign._text.words import counted, place
 from polyalign.buckets import BucketSchema
-from polyalign.critics._calibration import MIN_COUNT
+from polyalign.buckets._schema import axis_names
+from polyalign.critics._calibration import MIN_COUNT, Calibration
 from polyalign.critics._discriminative import DiscriminativeCritic
 from polyalign.critics._ensemble import EnsembleCritic
 from polyalign.critics._support import SupportCritic
@@ -308,6 +309,9 @@ def train(
     learnt["reference"] = reference or _reference(rows, schema, parts.is_not_held, threads, progress)
     counted = lm if learnt["reference"].lm is not None else None
     critics: dict[str, Any] = {"support": _support(learnt["reference"], counted), "lexical": lexical}
+    held = parts["held"]
+    if kind == "ensemble":
+        _check_calibrated(critics, held, schema)
     if sampled:
         critics["discriminative"] = DiscriminativeCritic.train(
             known.responses,
@@ -321,7 +325,6 @@ def train(
         )
     if kind == "discriminative":
         return critics["discriminative"], told
-    held = parts["held"]
     return EnsembleCritic(critics, schema=schema).calibrate(held.responses, held.buckets, prompts=held.prompts), told
 
 
@@ -341,6 +344,13 @@ def _check_asked(kind: str, *, has_samples: bool, has_encoder: bool, has_lm: boo
         raise ValueError(f"a {kind} critic tells humans from a model: give samples of one (--samples)")
     if not has_encoder and kind in ("embedding", "neural"):
         raise ValueError(f"a critic of the kind {kind} needs an encoder (--encoder)")
+
+
+def _check_calibrated(critics: Mapping[str, Any], held: Humans, schema: BucketSchema) -> None:
+    """Refuse what gives no percentiles, before the classifier is trained: of a critic, of the ensemble."""
+    for critic in critics.values():
+        critic.percentile([], [])
+    Calibration.fit([0.0] * len(held), held.buckets, axes=axis_names(schema))
 
 
 def _check_met(sampled: Sampled, met: set[str], skipped: Skipped, notes: list[str]) -> None:

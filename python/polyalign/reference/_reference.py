@@ -127,23 +127,22 @@ class Reference:
         """
         if is_table(inputs) or isinstance(inputs, (str, os.PathLike)):
             inputs = [inputs]
+        asked: dict[str, Any] = {
+            "schema": schema,
+            "sources": sources,
+            "variant": variant,
+            "sample_size": sample_size,
+            "shape": shape,
+            "fields": fields,
+            "roles": roles,
+            "bucket_field": bucket_field,
+            "keep_thinking": keep_thinking,
+            "limit": limit,
+            "threads": threads,
+            "progress": progress,
+        }
         if lm is not None:
-            made, tally = build_with_lm(
-                inputs,
-                lm,
-                schema=schema,
-                sources=sources,
-                variant=variant,
-                sample_size=sample_size,
-                shape=shape,
-                fields=fields,
-                roles=roles,
-                bucket_field=bucket_field,
-                keep_thinking=keep_thinking,
-                limit=limit,
-                threads=threads,
-                progress=progress,
-            )
+            made, tally = build_with_lm(inputs, lm, **asked)
             warn_of_rejects(tally, stacklevel=3)
             if told := _lm.said(tally["lm"]):
                 warnings.warn(f"of the language model not all is known: {'; '.join(told)}", stacklevel=2)
@@ -152,22 +151,7 @@ class Reference:
         if are_tables:
             given = counted_under(schema or BucketSchema(), sources, variant, sample_size)
             return cls._from_tables(found, given, field_spec(None, shape, fields or {}, keep_thinking, roles), threads)
-        reference, tally = build_files(
-            found,
-            schema=schema,
-            sources=sources,
-            variant=variant,
-            sample_size=sample_size,
-            shape=shape,
-            fields=fields,
-            roles=roles,
-            bucket_field=bucket_field,
-            keep_thinking=keep_thinking,
-            limit=limit,
-            max_record_bytes=max_record_bytes,
-            threads=threads,
-            progress=progress,
-        )
+        reference, tally = build_files(found, max_record_bytes=max_record_bytes, **asked)
         warn_of_rejects(tally, stacklevel=3)
         return reference
 

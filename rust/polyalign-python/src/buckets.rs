@@ -11,8 +11,6 @@ use pyo3::prelude::*;
 use pyo3_arrow::PyTable;
 use serde::de::DeserializeOwned;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Refuses buckets of a schema that a reference of another one means otherwise; both as JSON.
 #[pyfunction]
@@ -76,29 +74,9 @@ impl Bucketer {
         let mut job: Job = from_json("job", job)?;
         job.threads = threads::resolve(Some(job.threads))?;
         let bucketer = self.0.clone();
-        let progress = Arc::new(Progress::default());
-        let work = {
-            let progress = progress.clone();
-            move || bucket::run(&job, &bucketer, &progress)
-        };
-        let cancel = || progress.cancel.store(true, Ordering::Relaxed);
-        let report = interrupt::run(py, work, on_tick(py, &progress, on_progress.as_ref()), cancel)?
-            .map_err(errors::to_py)?;
+        let work = move |progress: &Progress| bucket::run(&job, &bucketer, progress);
+        let report = interrupt::run_job(py, on_progress.as_ref(), work)?;
         serde_json::to_string(&report).map_err(|error| PyValueError::new_err(error.to_string()))
-    }
-}
-
-/// Tells Python how far a job is: `on_progress(bytes_read, bytes_total, rows)`.
-pub fn on_tick<'a>(
-    py: Python<'a>,
-    progress: &'a Progress,
-    on_progress: Option<&'a Py<PyAny>>,
-) -> impl FnMut() -> PyResult<()> + 'a {
-    move || {
-        let Some(on_progress) = on_progress else { return Ok(()) };
-        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let seen = (load(&progress.bytes_read), load(&progress.bytes_total), load(&progress.rows));
-        on_progress.call1(py, seen).map(drop)
     }
 }
 

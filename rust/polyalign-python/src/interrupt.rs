@@ -1,13 +1,15 @@
 //! Long work on a thread of its own, with the GIL released and an eye on Ctrl-C.
 
+use crate::errors;
+use polyalign::stream::Progress;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use rayon::ThreadPool;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -50,6 +52,26 @@ pub fn run<T: Send + 'static>(
         let _ = wait(TICK);
     }
     Err(raised)
+}
+
+/// Runs a job of the engine's; tells Python how far it is: `on_progress(bytes_read, bytes_total, rows)`.
+pub fn run_job<T: Send + 'static>(
+    py: Python<'_>,
+    on_progress: Option<&Py<PyAny>>,
+    job: impl FnOnce(&Progress) -> polyalign::Result<T> + Send + 'static,
+) -> PyResult<T> {
+    let progress = Arc::new(Progress::default());
+    let work = {
+        let progress = Arc::clone(&progress);
+        move || job(&progress)
+    };
+    let tick = || {
+        let Some(on_progress) = on_progress else { return Ok(()) };
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let seen = (load(&progress.bytes_read), load(&progress.bytes_total), load(&progress.rows));
+        on_progress.call1(py, seen).map(drop)
+    };
+    run(py, work, tick, || progress.cancel.store(true, Ordering::Relaxed))?.map_err(errors::to_py)
 }
 
 /// Runs `work`, which may borrow from the caller, in a pool. A signal sets the flag that the work is

@@ -1,12 +1,12 @@
 //! Lexical counts for Python. Settings and reports travel as JSON.
 
 use crate::arrow_out::Library;
-use crate::buckets::{from_json, on_tick};
+use crate::buckets::from_json;
+use crate::making::Making;
 use crate::responses::{Column, Of, responses};
 use crate::{arrow_in, errors, interrupt, threads};
 use arrow_array::{ArrayRef, BooleanArray, Float64Array, RecordBatch, StringArray, UInt8Array};
 use numpy::{PyArray1, PyArray2, PyArrayMethods};
-use polyalign::Error;
 use polyalign::buckets::BucketSchema;
 use polyalign::jobs;
 use polyalign::jobs::lexical::LexicalJob;
@@ -20,8 +20,8 @@ use pyo3_arrow::PyTable;
 use serde::Deserialize;
 use serde_json::json;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// Scores, and features `[n, features]`.
 type Measured<'py> = (Bound<'py, PyArray1<f32>>, Bound<'py, PyArray2<f32>>);
@@ -49,14 +49,8 @@ impl Lexical {
     fn build(py: Python<'_>, job: &str, on_progress: Option<Py<PyAny>>) -> PyResult<(Self, String)> {
         let mut job: LexicalJob = from_json("job", job)?;
         job.threads = threads::resolve(Some(job.threads))?;
-        let progress = Arc::new(Progress::default());
-        let work = {
-            let progress = progress.clone();
-            move || jobs::lexical::build(&job, &progress)
-        };
-        let cancel = || progress.cancel.store(true, Ordering::Relaxed);
-        let result = interrupt::run(py, work, on_tick(py, &progress, on_progress.as_ref()), cancel)?;
-        let (lexical, tally) = result.map_err(errors::to_py)?;
+        let work = move |progress: &Progress| jobs::lexical::build(&job, progress);
+        let (lexical, tally) = interrupt::run_job(py, on_progress.as_ref(), work)?;
         Ok((Self(lexical), json!(tally).to_string()))
     }
 
@@ -211,7 +205,7 @@ struct Given {
 
 /// Counts tables.
 #[pyclass(frozen, module = "polyalign._core")]
-pub struct LexicalBuilder(Mutex<Option<Arc<Builder>>>);
+pub struct LexicalBuilder(Making<Builder>);
 
 #[pymethods]
 impl LexicalBuilder {
@@ -222,7 +216,7 @@ impl LexicalBuilder {
         let settings = Settings { schema, tokenizer, keep_thinking, sample_size, bits };
         let builder = Builder::new(settings).map_err(errors::to_py)?;
         sources.iter().for_each(|source| builder.add_source(source));
-        Ok(Self(Mutex::new(Some(Arc::new(builder)))))
+        Ok(Self(Making::new("lexical critic", builder)))
     }
 
     /// Counts a table; returns what became of its rows, as JSON.
@@ -230,17 +224,13 @@ impl LexicalBuilder {
         let py = table.py();
         let (batches, schema) = arrow_in::table("table", table)?;
         let fields: FieldSpec = from_json("fields", fields)?;
-        let builder = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone().ok_or_else(finished)?;
+        let builder = self.0.shared()?;
         let work = |stop: &AtomicBool| jobs::lexical::count_table(&builder, &schema, &batches, &fields, stop);
         Ok(json!(threads::run(py, threads, work)?).to_string())
     }
 
     fn finish(&self, py: Python<'_>) -> PyResult<Lexical> {
-        let builder = self.0.lock().unwrap_or_else(PoisonError::into_inner).take().ok_or_else(finished)?;
+        let builder = self.0.take()?;
         py.detach(|| jobs::lexical::finish(builder)).map(Lexical).map_err(errors::to_py)
     }
-}
-
-fn finished() -> PyErr {
-    errors::to_py(Error::Input("the counts are finished: make another builder".into()))
 }

@@ -12,6 +12,7 @@ mod features;
 mod floats;
 mod interrupt;
 mod lexical;
+mod making;
 mod output;
 mod reference;
 mod responses;

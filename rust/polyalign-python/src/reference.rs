@@ -1,15 +1,15 @@
 //! References for Python. Settings and reports travel as JSON.
 
 use crate::arrow_out::Library;
-use crate::buckets::{from_json, on_tick};
+use crate::buckets::from_json;
 use crate::features::subtags;
+use crate::making::Making;
 use crate::output::Output;
 use crate::responses::{Column, Of, Prompts, messages, responses};
 use crate::tokens::TokenCounter;
 use crate::{arrow_in, errors, interrupt, threads};
 use arrow_array::{ArrayRef, Float32Array, RecordBatch, StringArray};
 use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray2};
-use polyalign::Error;
 use polyalign::buckets::BucketSchema;
 use polyalign::features::registry::FEATURES;
 use polyalign::jobs;
@@ -29,7 +29,7 @@ use serde::Deserialize;
 use serde_json::json;
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The human distribution of every feature in every bucket.
@@ -169,14 +169,8 @@ impl Reference {
     fn build(py: Python<'_>, job: &str, on_progress: Option<Py<PyAny>>) -> PyResult<(Self, String)> {
         let mut job: BuildJob = from_json("job", job)?;
         job.threads = threads::resolve(Some(job.threads))?;
-        let progress = Arc::new(Progress::default());
-        let work = {
-            let progress = progress.clone();
-            move || jobs::build::build(&job, &progress)
-        };
-        let cancel = || progress.cancel.store(true, Ordering::Relaxed);
-        let result = interrupt::run(py, work, on_tick(py, &progress, on_progress.as_ref()), cancel)?;
-        let (reference, tally) = result.map_err(errors::to_py)?;
+        let work = move |progress: &Progress| jobs::build::build(&job, progress);
+        let (reference, tally) = interrupt::run_job(py, on_progress.as_ref(), work)?;
         Ok((Self::new(reference), json!(tally).to_string()))
     }
 
@@ -446,14 +440,9 @@ impl Reference {
         let mut job: ScoreJob = from_json("job", job)?;
         job.threads = threads::resolve(Some(job.threads))?;
         let counter = counter.map(|counter| counter.counter.clone());
-        let progress = Arc::new(Progress::default());
-        let work = {
-            let (progress, engine) = (progress.clone(), Arc::clone(&self.engine));
-            move || jobs::score::score(&job, engine, counter, &progress)
-        };
-        let cancel = || progress.cancel.store(true, Ordering::Relaxed);
-        let result = interrupt::run(py, work, on_tick(py, &progress, on_progress.as_ref()), cancel)?;
-        Ok(json!(result.map_err(errors::to_py)?).to_string())
+        let engine = Arc::clone(&self.engine);
+        let work = move |progress: &Progress| jobs::score::score(&job, engine, counter, progress);
+        Ok(json!(interrupt::run_job(py, on_progress.as_ref(), work)?).to_string())
     }
 }
 
@@ -510,7 +499,7 @@ struct Given {
 
 /// Builds a reference from tables.
 #[pyclass(frozen, module = "polyalign._core")]
-pub struct ReferenceBuilder(Mutex<Option<Arc<Builder>>>);
+pub struct ReferenceBuilder(Making<Builder>);
 
 #[pymethods]
 impl ReferenceBuilder {
@@ -521,7 +510,7 @@ impl ReferenceBuilder {
         let settings = Settings { schema, tokenizer, variant, sample_size, keep_thinking, lm };
         let builder = Builder::new(settings).map_err(errors::to_py)?;
         sources.iter().for_each(|source| builder.add_source(source));
-        Ok(Self(Mutex::new(Some(Arc::new(builder)))))
+        Ok(Self(Making::new("reference", builder)))
     }
 
     /// Counts a table, with what a language model says of its rows; returns what became of them, as JSON.
@@ -536,7 +525,7 @@ impl ReferenceBuilder {
         let py = table.py();
         let (batches, schema) = arrow_in::table("table", table)?;
         let fields: FieldSpec = from_json("fields", fields)?;
-        let builder = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone().ok_or_else(finished)?;
+        let builder = self.0.shared()?;
         let lm = lm_values(&lm)?;
         let work =
             |stop: &AtomicBool| jobs::build::count_table(&builder, &schema, &batches, &fields, lm, stop);
@@ -544,11 +533,7 @@ impl ReferenceBuilder {
     }
 
     fn finish(&self, py: Python<'_>) -> PyResult<Reference> {
-        let builder = self.0.lock().unwrap_or_else(PoisonError::into_inner).take().ok_or_else(finished)?;
+        let builder = self.0.take()?;
         py.detach(|| jobs::build::finish(builder)).map(Reference::new).map_err(errors::to_py)
     }
-}
-
-fn finished() -> PyErr {
-    errors::to_py(Error::Input("the reference is finished: make another builder".into()))
 }

@@ -81,21 +81,16 @@ fn run(job: &BuildJob, progress: &Progress) -> Result<(Reference, Tally)> {
         threads: job.threads,
         limit: job.limit,
     };
-    let mut made = None;
-    let tally = named::count_files(&reading, progress, |of: Made| {
+    let make = |of: Made| {
         let Made { schema, tokenizer, keep_thinking } = of;
         let (variant, sample_size) = (job.variant, job.sample_size);
         let builder =
             Builder::new(Settings { schema, tokenizer, variant, sample_size, keep_thinking, lm: None })?;
         job.sources.iter().for_each(|source| builder.add_source(source));
-        let builder = Arc::new(builder);
-        made = Some(Arc::clone(&builder));
-        Ok(move || RecordCounter::new(Arc::clone(&builder)))
-    })?;
-    match made {
-        Some(builder) => Ok((finish(builder)?, tally)),
-        None => unreachable!("it is made before anything is counted"),
-    }
+        Ok(builder)
+    };
+    let (builder, tally) = named::count_files(&reading, progress, make, RecordCounter::new)?;
+    Ok((builder.finish()?, tally))
 }
 
 /// The reference of a builder that no thread counts into any more.

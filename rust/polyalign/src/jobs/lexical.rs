@@ -87,20 +87,15 @@ fn run(job: &LexicalJob, progress: &Progress) -> Result<(Lexical, Tally)> {
         threads: job.threads,
         limit: job.limit,
     };
-    let mut made = None;
-    let tally = named::count_files(&reading, progress, |of: Made| {
+    let make = |of: Made| {
         let Made { schema, tokenizer, keep_thinking } = of;
         let (sample_size, bits) = (job.sample_size, job.bits);
         let builder = Builder::new(Settings { schema, tokenizer, keep_thinking, sample_size, bits })?;
         job.sources.iter().for_each(|source| builder.add_source(source));
-        let builder = Arc::new(builder);
-        made = Some(Arc::clone(&builder));
-        Ok(move || Counter::new(Arc::clone(&builder)))
-    })?;
-    match made {
-        Some(builder) => Ok((finish(builder)?, tally)),
-        None => unreachable!("it is made before anything is counted"),
-    }
+        Ok(builder)
+    };
+    let (builder, tally) = named::count_files(&reading, progress, make, Counter::new)?;
+    Ok((builder.finish()?, tally))
 }
 
 /// The counts of a builder that no thread counts into any more.

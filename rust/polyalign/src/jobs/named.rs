@@ -64,28 +64,29 @@ pub(crate) struct Made {
     pub keep_thinking: bool,
 }
 
-/// Counts the records of files, read once; `counter` gives what a thread counts with. Of bucketed folders what is held out
-/// is left out.
+/// Counts the records of files, read once, into what `make` makes; `counter` gives what a thread counts with. Of bucketed
+/// folders what is held out is left out.
 ///
 /// # Errors
-/// Inputs that don't exist or don't go together, what `counter` and its counters say, and [`Error::Interrupted`]. Records
+/// Inputs that don't exist or don't go together, what `make` and the counters say, and [`Error::Interrupted`]. Records
 /// that can't be used are no error: they are counted in the [`Tally`].
-pub(crate) fn count_files<C, F>(
+pub(crate) fn count_files<B, C>(
     reading: &Reading<'_>,
     progress: &Progress,
-    counter: impl FnOnce(Made) -> Result<F>,
-) -> Result<Tally>
+    make: impl FnOnce(Made) -> Result<B>,
+    counter: fn(Arc<B>) -> C,
+) -> Result<(B, Tally)>
 where
+    B: Send + Sync + 'static,
     C: Counter + 'static,
-    F: Fn() -> C + Send + Sync + 'static,
 {
     let bucketed = Bucketed::find(reading.inputs, true)?;
     let keep_thinking = reading.fields.keep_thinking || bucketed.keep_thinking;
-    let counter = counter(Made {
+    let builder = Arc::new(make(Made {
         schema: bucketed.schema.or_else(|| reading.schema.cloned()).unwrap_or_default(),
         tokenizer: bucketed.tokenizer,
         keep_thinking,
-    })?;
+    })?);
     let limits = Limits {
         block_bytes: BLOCK,
         chunk_bytes: u64::MAX,
@@ -100,11 +101,12 @@ where
     let fields = stream.with_shape(&fields, &mut blocks)?;
     let (records, _) = stream.records(&fields)?;
     let (inputs, cancel) = (Arc::clone(&stream.inputs), stream.cancel());
+    let shared = Arc::clone(&builder);
     let worker = move || Worker {
         reader: RecordReader::new(records.clone(), Arc::clone(&cancel)),
         inputs: Arc::clone(&inputs),
         cancel: Arc::clone(&cancel),
-        buckets: NamedBuckets::new(counter()),
+        buckets: NamedBuckets::new(counter(Arc::clone(&shared))),
     };
     let response_field = fields.response.filter(|_| reading.fields.response.is_none());
     let mut tally = Tally { response_field, held_out: held_out_rows, ..Tally::default() };
@@ -112,7 +114,7 @@ where
         tally.merge(done);
         Ok(())
     })?;
-    Ok(tally)
+    Ok((only_holder(builder)?, tally))
 }
 
 /// What no thread counts into any more.
