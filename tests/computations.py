@@ -89,6 +89,7 @@ def calls(folder: Path, tokenizer: Path) -> dict[str, Callable[[], Any]]:
         "metrics.utility": lambda: metrics.utility(TEXTS[:90], TEXTS[1:91], "en"),
         "metrics.distinct": lambda: metrics.distinct(TEXTS[:90], "en"),
         "metrics.self_bleu": lambda: metrics.self_bleu(TEXTS[:90], "en"),
+        "metrics.self_bleu_of_each": lambda: metrics.self_bleu_of_each(TEXTS[:90], "en"),
         "metrics.within_prompts": lambda: metrics.within_prompts(TEXTS[:90], [at // 3 for at in range(90)], "en"),
         "metrics.overused": lambda: metrics.overused(TEXTS[:90:2], TEXTS[1:91:2], "en"),
         "metrics.faults": lambda: metrics.faults(TEXTS[:90], "en"),

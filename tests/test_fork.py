@@ -31,8 +31,8 @@ EnsembleCritic.score EnsembleCritic.percentile EnsembleCritic.percentiles Ensemb
 from_samples from_preferences
 DistributionTerm.measure DistributionTerm.compare DistributionTerm.score DistributionTerm.energy rewards.distribution
 detect_languages metrics.bng metrics.length_gap metrics.language_faults
-metrics.utility metrics.distinct metrics.self_bleu metrics.within_prompts metrics.overused metrics.faults
-metrics.resampled_sums
+metrics.utility metrics.distinct metrics.self_bleu metrics.self_bleu_of_each metrics.within_prompts metrics.overused
+metrics.faults metrics.resampled_sums
 pair_files rewards.support rewards.critic rewards.length rewards.language""".split()
     + distances.__all__
 )

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from polyalign import _core
 from polyalign.evaluation._statistics import mean_draws
+from polyalign.evaluation.metrics import self_bleu_of_each
 from polyalign.evaluation.metrics._faithfulness import hcr
 from polyalign.evaluation.metrics._rows import squared_distances
 from polyalign.evaluation.metrics._tokens import answer_tokens
@@ -379,7 +379,7 @@ class _Bucket:
         model, humans = (answer_tokens(side.texts, self.language) for side in (kept.model, kept.humans))
         for n in (1, 2):
             yield f"distinct_{n}", kept.distinct(model, humans, n)
-        bleu = [_bleu(side.texts, kept.language) for side in (kept.model, kept.humans)]
+        bleu = [self_bleu_of_each(side.texts, self.language) for side in (kept.model, kept.humans)]
         yield "self_bleu", kept.mean(*bleu)
 
     def distinct(self, model: Sequence[list[str]], humans: Sequence[list[str]], n: int) -> Cell:
@@ -517,11 +517,6 @@ def _shares(squared: Floats, model: Indices, humans: Indices) -> tuple[float, fl
     reach = np.partition(own, _NEAREST, axis=1)[:, _NEAREST] * (1 + 1e-9) + 1e-12
     near = squared[np.ix_(model, humans)] <= reach[None, :]
     return float(near.any(axis=1).mean()), float(near.any(axis=0).mean())
-
-
-def _bleu(texts: Sequence[str], language: str) -> Floats:
-    """Return the BLEU-4 of each text against the others; NaN of an empty one."""
-    return np.asarray(_core.bleu_of_each(list(texts), [language] * len(texts), False, 4, False, None, None))
 
 
 class _Ngrams:

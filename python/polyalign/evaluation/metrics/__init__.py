@@ -4,6 +4,7 @@
 |---|---|---|
 | `utility(predictions, references, languages)` | texts | exact match, F1, ROUGE-L of each answer |
 | `distinct(texts, languages, n, at=)`, `self_bleu(texts, languages, n)` | texts | how much a set repeats itself |
+| `self_bleu_of_each(texts, languages, n)` | texts | the same, text by text |
 | `within_prompts(texts, prompts, languages, k=, embeddings=)` | texts | how varied the answers to one prompt are |
 | `bng(model, human, scales=)` | features | W1 over σ, the mean over features |
 | `hcr(model, human)`, `hcr_paper(model, low, high)` | features | how many answers lie where 90% of humans do |
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from polyalign.evaluation.metrics._diversity import WithinPrompts as WithinPrompts
     from polyalign.evaluation.metrics._diversity import distinct as distinct
     from polyalign.evaluation.metrics._diversity import self_bleu as self_bleu
+    from polyalign.evaluation.metrics._diversity import self_bleu_of_each as self_bleu_of_each
     from polyalign.evaluation.metrics._diversity import within_prompts as within_prompts
     from polyalign.evaluation.metrics._faithfulness import BNG as BNG
     from polyalign.evaluation.metrics._faithfulness import HCR as HCR
@@ -81,6 +83,7 @@ _MODULE_OF = {
     "WithinPrompts": "_diversity",
     "distinct": "_diversity",
     "self_bleu": "_diversity",
+    "self_bleu_of_each": "_diversity",
     "within_prompts": "_diversity",
     "BNG": "_faithfulness",
     "HCR": "_faithfulness",
@@ -144,6 +147,7 @@ __all__ = [
     "overused",
     "resampled_sums",
     "self_bleu",
+    "self_bleu_of_each",
     "tails",
     "tdm",
     "utility",

@@ -14,7 +14,7 @@ from polyalign import _core
 from polyalign._io.arrays import check_shape, doubles
 from polyalign.evaluation.metrics._tokens import Variant, checked, is_paper, of_texts
 
-__all__ = ["WithinPrompts", "distinct", "self_bleu", "within_prompts"]
+__all__ = ["WithinPrompts", "distinct", "self_bleu", "self_bleu_of_each", "within_prompts"]
 
 _Doubles = npt.NDArray[np.float64]
 _Integers = npt.NDArray[np.int64]
@@ -113,9 +113,37 @@ def self_bleu(
     >>> self_bleu(["It is so.", "It is so.", "It is so."], "en")
     1.0
     """
+    return _mean(self_bleu_of_each(texts, languages, n, variant=variant, threads=threads))
+
+
+def self_bleu_of_each(
+    texts: Sequence[str],
+    languages: str | Sequence[str] = "und",
+    n: int = 4,
+    *,
+    variant: Variant = "default",
+    threads: int | None = None,
+) -> _Doubles:
+    """Return the BLEU of each text against all others of the set: what :func:`self_bleu` is the mean of.
+
+    Parameters
+    ----------
+    texts, languages, n, variant, threads
+        As of :func:`self_bleu`.
+
+    Returns
+    -------
+    numpy.ndarray of float64, shape (n)
+        NaN where there is no other text, and by default for texts without tokens.
+
+    Examples
+    --------
+    >>> self_bleu_of_each(["It is so.", "It is so.", "No."], "en").round(6).tolist()
+    [1.0, 1.0, 0.0]
+    """
     _check_n(n)
     given, tags, paper = checked(texts), of_texts(languages, len(texts)), is_paper(variant)
-    return _mean(_core.bleu_of_each(given, tags, paper, n, paper, None, threads))
+    return _core.bleu_of_each(given, tags, paper, n, paper, None, threads)
 
 
 class WithinPrompts(NamedTuple):
