@@ -107,22 +107,22 @@ def test_what_cannot_be_asked_is_counted() -> None:
     humans.append(humans[8])
     found = made(answers, humans, count=5).counts
     assert found["left_out"] == {
-        "empty answers": 1,
-        "answers with the id of several records": 2,
-        "answers with the id of no record": 2,
-        "further answers to a prompt": 2,
-        "prompts without an answer of every model": 2,
-        "answers to another prompt than the record's": 1,
-        "answers that name another human answer than the record's": 1,
+        "empty_answer": 1,
+        "duplicate_id": 2,
+        "unknown_id": 2,
+        "further_answer": 2,
+        "not_all_answered": 4,
+        "prompt_mismatch": 1,
+        "reference_mismatch": 1,
     }
-    assert "empty answers, the first: tuned-model: samples, row 0" in found["lines"][0]
+    assert "1 for empty_answer: the answer is empty; the first: tuned-model: record-0" in found["lines"]
     assert found["few"] == {"en|single|qa|short": 2, "zh|multi|qa|long": 3}
     assert (found["prompts"], found["alike"], found["choices"]) == (5, 1, 9)
     study = made(answers, humans, per="length", tasks="choices", languages=["zh"])
     assert study.key["tasks"]["1"]["group"] == "zh|long"
     with pytest.raises(ValueError, match="no prompt is in fr: the languages are en, zh"):
         made(answers, humans, languages=["fr"])
-    with pytest.raises(ValueError, match=r"no prompt has a human answer and one of every model; 1 answers with the id"):
+    with pytest.raises(ValueError, match="no answer fits a human one: 1 for unknown_id"):
         made({"a": [{"id": "x", "response": "y"}]}, humans)
 
 
@@ -374,7 +374,7 @@ def test_commands(cli: Cli, tmp_path: Path) -> None:
         "page: page.html",
         "key, which raters must not see: page.key.json",
     ]
-    assert "not used: 2 answers with the id of no record, the first: tuned-model: tuned-model.jsonl" in done.stderr
+    assert "not used: 2 for unknown_id: no record has the answer's id; the first: tuned-model: tuned-" in done.stderr
     key = json.loads((tmp_path / "page.key.json").read_text("utf-8"))
     assert key["models"] == ["tuned-model", "b"]
     again = cli(*command, "page.html")

@@ -8,25 +8,19 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
-from polyalign import _core
 from polyalign._io import bucketed
-from polyalign._io.responses import is_arrow, is_dataset
-from polyalign._io.sources import local_inputs
 from polyalign._text.words import place
 from polyalign.buckets import _ids
-from polyalign.buckets._schema import axis_names
+from polyalign.evaluation import _predictions
 
 __all__ = ["HUMAN", "Beside", "Per", "Rows", "draw", "rank", "read"]
 
 #: Whose answer the human's is, in results.
 HUMAN = "human"
 Per = Literal["bucket", "length"]
-_SPLITS = ("test", "train")
-_COLUMNS = ("id", "bucket", "prompt", "completion")
 _ENDINGS = {".jsonl", ".json", ".ndjson", ".parquet", ".zst", ".gz"}
 
 
@@ -51,20 +45,20 @@ class Rows:
     models: list[str]
     axes: tuple[str, ...]
     left: Counter[str] = field(default_factory=Counter)
-    """What was not used: how many, by why."""
-    firsts: dict[str, str] = field(default_factory=dict)
-    """Where the first of each is."""
+    """What was not used: how many of each kind."""
+    reasons: dict[str, str] = field(default_factory=dict)
+    """Of each kind what it is, and where the first is."""
     unreadable: list[Mapping[str, Any]] = field(default_factory=list)
 
-    def leave(self, why: str, where: str, count: int = 1) -> None:
+    def leave(self, kind: str, reason: str, where: str, count: int = 1) -> None:
         """Count what is not used."""
         if count:
-            self.left[why] += count
-            self.firsts.setdefault(why, where)
+            self.left[kind] += count
+            self.reasons.setdefault(kind, f"{reason}; the first: {where}")
 
     def lines(self) -> list[str]:
         """Say what was not used, a line a kind."""
-        return [f"{count:,} {why}, the first: {self.firsts[why]}" for why, count in self.left.items()]
+        return [f"{count:,} for {kind}: {self.reasons[kind]}" for kind, count in self.left.items()]
 
 
 def named(predictions: Sequence[str | os.PathLike[str]]) -> dict[str, str]:
@@ -92,7 +86,7 @@ def named(predictions: Sequence[str | os.PathLike[str]]) -> dict[str, str]:
 def read(
     predictions: Mapping[str, Any], records: Any, reading: bucketed.Reading | None = None, *, empty: bool = False
 ) -> Rows:
-    """Read models' answers beside the humans' of the same ids.
+    """Read models' first answers beside the humans' to the same prompts.
 
     Parameters
     ----------
@@ -110,115 +104,42 @@ def read(
     ValueError
         No prompt is answered by every model: the error says why.
     """
-    opened = _opened(records)
-    made = opened[0].bucketed
-    found = Rows([], list(predictions), axis_names(made.schema if made else None))
-    known = Counter(chain.from_iterable(_ids_of(rows) for rows in opened))
-    firsts = {
-        name: _firsts(name, bucketed.open_samples(source, reading or bucketed.Reading(), None), known, found, empty)
-        for name, source in predictions.items()
-    }
-    for name, first, batch in chain.from_iterable(rows.batches(_COLUMNS) for rows in opened):
-        of = bucketed.ids("records", batch["id"]).to_pylist()
-        answered = [at for at, identity in enumerate(of) if any(identity in answers for answers in firsts.values())]
-        if answered:
-            _add(found, batch.take(bucketed.arrow().array(answered)), firsts, f"{name}, from row {first} on")
+    humans, models = _predictions.read(predictions, records, pool=0, reading=reading)
+    found = Rows([], [model.name for model in models], humans.axes)
+    firsts = [_firsts(model, humans, found, empty) for model in models]
+    for row in sorted({row for first in firsts for row in first}):
+        identity = humans.ids[row] or str(row)
+        answers = {name: first.get(row) for name, first in zip(found.models, firsts, strict=True)}
+        there = {name: text for name, text in answers.items() if text is not None}
+        if len(there) < len(answers):
+            missing = next(name for name in answers if name not in there)
+            found.leave(
+                "not_all_answered", "a prompt has no answer of every model", f"{identity} has none of {missing}"
+            )
+        else:
+            prompt = _messages(humans.prompts[row])
+            found.rows.append(Beside(identity, humans.buckets[row], prompt, humans.texts[row].strip(), there))
     if not found.rows:
-        raise ValueError(
-            f"no prompt has a human answer and one of every model{''.join(f'; {x}' for x in found.lines())}"
-        )
+        why = "".join(f"; {line}" for line in found.lines())
+        raise ValueError(f"no prompt has a human answer and one of every model{why}")
     return found
 
 
-@dataclass(frozen=True)
-class _First:
-    text: str
-    prompt: bytes | None
-    human: bytes | None
-    where: str
-
-
-def _opened(records: Any) -> list[bucketed.Rows]:
-    """Open all splits there are."""
-    if is_arrow(records) or is_dataset(records):
-        opened = [bucketed.open_rows("records", records)]
-    else:
-        given = [records] if isinstance(records, (str, os.PathLike)) else records
-        paths = local_inputs([os.fspath(path) for path in given])
-        folders = [path for path in paths if Path(path).is_dir()]
-        files = [path for path in paths if path not in folders]  # they have no splits
-        opened = [bucketed.open_rows("records", folders, split) for split in _SPLITS if _has(folders, split)]
-        if files or not opened:
-            opened.append(bucketed.open_rows("records", files or folders))
-    for rows in opened:
-        rows.require("records", *_COLUMNS, hint="; polyalign bucket makes them")
-    return opened
-
-
-def _has(records: Any, split: str) -> bool:
-    """Whether there are rows of a split."""
-    try:
-        return bool(records) and bool(bucketed.open_rows("records", records, split).count)
-    except ValueError:
-        return False
-
-
-def _ids_of(rows: bucketed.Rows) -> list[str | None]:
-    return [each for _, _, batch in rows.batches(["id"]) for each in bucketed.ids("records", batch["id"]).to_pylist()]
-
-
-def _firsts(
-    model: str, samples: bucketed.Samples, known: Mapping[str | None, int], found: Rows, empty: bool
-) -> dict[str | None, _First]:
-    """Return a model's first answer to each record."""
-    for reject in samples.first_rejects:
-        kind = reject["kind"]
-        found.leave(f"answers rejected ({kind})", place(reject), samples.rejected_by_kind[kind])
-    found.unreadable += samples.unreadable
-    texts = _core.answers([text or "" for text in samples.responses.text.to_pylist()])
-    prompts, humans = samples.prompts.to_pylist(), samples.references.to_pylist()
-    answers: dict[str | None, _First] = {}
-    for at, (identity, text) in enumerate(zip(samples.ids.to_pylist(), texts, strict=True)):
-        where = f"{model}: {place(samples.place(at))}"
-        if known.get(identity, 0) != 1 or identity is None:
-            found.leave("answers with the id of no record" if not known.get(identity) else
-                        "answers with the id of several records", where)  # fmt: skip
-        elif identity in answers:
-            found.leave("further answers to a prompt", where)
-        elif samples.responses.several[at]:
-            found.leave("answers of more than one message", where)
+def _firsts(model: _predictions.Model, humans: _predictions.Humans, found: Rows, empty: bool) -> dict[int, str]:
+    """Return a model's first answers by the numbers of the humans; count what else there is."""
+    for skip in model.skips.to_list():
+        found.leave(skip["kind"], skip["reason"], f"{model.name}: {place(skip)}", skip["count"])
+    found.unreadable += model.unreadable
+    answers = {}
+    for row, turn, text in zip(model.of.tolist(), model.turn.tolist(), model.texts, strict=True):
+        where = f"{model.name}: {humans.ids[row]}"
+        if turn:
+            found.leave("further_answer", "a prompt's first answer is used", where)
         elif not (empty or text.strip()):
-            found.leave("empty answers", where)
+            found.leave("empty_answer", "the answer is empty", where)
         else:
-            answers[identity] = _First(text.strip(), prompts[at], humans[at], where)
+            answers[row] = text.strip()
     return answers
-
-
-def _add(found: Rows, batch: Any, firsts: Mapping[str, Mapping[str | None, _First]], where: str) -> None:
-    """Add the prompts of a batch that can be used."""
-    asked = bucketed.prompts("prompt", batch["prompt"])
-    told = bucketed.texts("completion", batch["completion"]).text.to_pylist()
-    humans = _core.answers([text or "" for text in told])
-    ids, buckets = bucketed.ids("records", batch["id"]).to_pylist(), batch["bucket"].to_pylist()
-    keys = bucketed.prompt_keys(asked)
-    rows = zip(ids, buckets, asked.to_pylist(), keys, told, humans, strict=True)
-    for identity, bucket, prompt, key, whole, human in rows:
-        answers = {model: of.get(identity) for model, of in firsts.items()}
-        there = {model: answer for model, answer in answers.items() if answer is not None}
-        unlike = [answer for answer in there.values() if answer.prompt not in (None, key)]
-        other = [answer for answer in there.values() if answer.human not in (None, bucketed.text_key(whole))]
-        if not bucket or not prompt or not human.strip():
-            found.leave("records without a bucket, a prompt or an answer", f"{where}: {identity}")
-        elif unlike:
-            found.leave("answers to another prompt than the record's", unlike[0].where)
-        elif other:
-            found.leave("answers that name another human answer than the record's", other[0].where)
-        elif len(there) < len(firsts):
-            missing = next(model for model in firsts if model not in there)
-            found.leave("prompts without an answer of every model", f"{identity} has none of {missing}")
-        else:
-            texts = {model: answer.text for model, answer in there.items()}
-            found.rows.append(Beside(str(identity), bucket, _messages(prompt), human.strip(), texts))
 
 
 def _messages(prompt: Any) -> list[dict[str, str]]:

@@ -106,6 +106,8 @@ class Model:
     """How many there were in all."""
     notices: tuple[str, ...]
     """What a reader of its numbers should know."""
+    unreadable: tuple[Mapping[str, Any], ...] = ()
+    """The files that could not be read to their end."""
 
     @property
     def prompts(self) -> int:
@@ -369,6 +371,7 @@ def _model(
         skips=skips,
         answers=len(samples) + sum(samples.rejected_by_kind.values()),
         notices=_notices(samples, turn, of),
+        unreadable=tuple(samples.unreadable),
     )
 
 
