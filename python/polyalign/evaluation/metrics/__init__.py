@@ -21,7 +21,8 @@
 
 What is measured of a bucket is given the rows of that bucket. ``variant="paper"`` is what the paper's code computes
 (arXiv:2606.13227). Nothing depends on the order of rows; what is drawn is drawn by a seed. A number that can't be told
-is NaN, with the ``reason`` beside it where there may be several.
+is NaN, with the ``reason`` beside it where there may be several. ``docs/metrics.md`` has formulas, ranges and what
+humans get.
 
 Examples
 --------
