@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import roc_auc_score, roc_curve
 
@@ -14,6 +17,8 @@ torch = pytest.importorskip("torch", reason="torch is not installed: pip install
 pytest.importorskip("trl", reason="trl is not installed: pip install 'polyalign[train]'")
 
 import tiny  # noqa: E402
+from conftest import write_jsonl  # noqa: E402
+from polyalign import cli  # noqa: E402
 from polyalign.evaluation.detectors import (  # noqa: E402
     Binoculars,
     ClassifierDetector,
@@ -236,3 +241,35 @@ def test_the_joint_score_is_a_harmonic_mean() -> None:
     assert joint_score(0.6, 1) == joint_score(0, 1) == 0
     with pytest.raises(ValueError, match="area is nan"):
         joint_score(0.5, math.nan)
+
+
+# -------------------------------------------------------------------------------------------------------- the command
+
+
+def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    tiny.save(tmp_path / "lm", tiny.model(0))
+    classifier(["human", "machine"]).save_pretrained(tmp_path / "bert")
+    tiny.tokenizer().save_pretrained(tmp_path / "bert")
+    random = np.random.default_rng(0)
+    texts = [" ".join(random.choice(tiny.WORDS, 6)) for _ in range(50)]
+    humans = [
+        {"id": f"r{at}", "bucket": "en|single|qa|short", "prompt": "it", "completion": texts[at]} for at in range(25)
+    ]
+    pq.write_table(pa.Table.from_pylist(humans), tmp_path / "humans.parquet")
+    answers = [{"id": f"r{at}", "response": texts[25 + at]} for at in range(25)]
+    write_jsonl(tmp_path / "m.jsonl", [*answers, {"id": "nobody", "response": "x"}])
+    command = ["detect", "m.jsonl", "--join", "humans.parquet", "--count", "0"]
+    detectors = ["-d", "fast-detectgpt=lm", "-d", "binoculars=lm,lm", "-d", "classifier=bert"]
+    assert cli.run([*command, *detectors]) == 0
+    shown = capsys.readouterr()
+    assert "25 prompts" in shown.out and "binoculars=lm,lm" in shown.out
+    assert "not enough (n=25, need 100)" in shown.out
+    assert "not used: 1 for unknown_id" in shown.err
+    assert cli.run([*command, *detectors, "--json", "--with-prompts"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert set(told["detectors"]["classifier=bert"]["m"]) == {"whole", "equal_length"}
+    assert told["detectors"]["classifier=bert"]["m"]["whole"]["detected"] is not None
+    for spec in ("binoculars=lm", "fast=lm", "classifier="):
+        assert cli.run([*command, "-d", spec]) == 1
+        assert f"detector '{spec}': give fast-detectgpt=MODEL" in capsys.readouterr().err

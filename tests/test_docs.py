@@ -112,7 +112,7 @@ def commands(text: str) -> list[str]:
 def trains(page: Path) -> bool:
     return bool(
         re.search(
-            r"^polyalign (sft|hdpo|generate) |polyalign.(trainers|generation) import|pa.lm_features",
+            r"^polyalign (sft|hdpo|generate|detect) |polyalign.(trainers|generation) import|pa.lm_features",
             page.read_text("utf-8"),
             re.MULTILINE,
         )
@@ -145,6 +145,9 @@ def run(command: str, workplace: Path, ready: Ready) -> None:
     if command.startswith("polyalign rounds "):
         with Path("hdpo-rounds.yaml").open("a", encoding="utf-8") as file:
             file.write("max_steps: 2\n")
+        assert cli.run(shlex.split(command)[1:]) == 0, command
+        return
+    if command.startswith("polyalign detect "):
         assert cli.run(shlex.split(command)[1:]) == 0, command
         return
     if command.startswith("polyalign generate "):

@@ -62,7 +62,7 @@ human.build human.analyse human.analyse_files human.krippendorff_alpha human.rea
 judges.agreement judges.pair_files judges.read_judged judges.read_rubric judges.sampling_of judges.score_files
 Rubric.totals
 FastDetectGPT.score Binoculars.score ClassifierDetector.score detectors.detect detectors.detection
-detectors.joint_score""".split()
+detectors.joint_score detectors.detect_files detectors.open_detector""".split()
 
 
 def public() -> Iterator[str]:

@@ -10,6 +10,7 @@ from polyalign.cli import _options as options
 from polyalign.cli._bucket import bucket
 from polyalign.cli._count import count
 from polyalign.cli._critic import critic
+from polyalign.cli._detect import detect
 from polyalign.cli._evaluate import evaluate
 from polyalign.cli._exit import INTERRUPTED
 from polyalign.cli._features import features
@@ -117,6 +118,7 @@ for _command in (
     human_eval,
     evaluate,
     judge,
+    detect,
     features,
     demo,
 ):

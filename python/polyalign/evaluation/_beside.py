@@ -16,7 +16,7 @@ from polyalign._text.words import place
 from polyalign.buckets import _ids
 from polyalign.evaluation import _predictions
 
-__all__ = ["HUMAN", "Beside", "Per", "Rows", "draw", "rank", "read"]
+__all__ = ["HUMAN", "Beside", "Per", "Rows", "draw", "drawn", "named", "rank", "read"]
 
 #: Whose answer the human's is, in results.
 HUMAN = "human"
@@ -179,6 +179,14 @@ def draw(
         groups[group_of(row.bucket, axes, per)].append((rank(seed, row.id), at))
     drawn = {name: [rows[at] for _, at in heapq.nsmallest(count, of)] for name, of in sorted(groups.items())}
     return drawn, {name: len(of) for name, of in drawn.items() if len(of) < count}
+
+
+def drawn(found: Rows, count: int, seed: int) -> list[Beside]:
+    """Return so many prompts of every bucket; all of them where `count` is 0."""
+    if not count:
+        return list(found.rows)
+    groups, _ = draw(found.rows, found.axes, "bucket", count, seed)
+    return [row for rows in groups.values() for row in rows]
 
 
 def rank(seed: int, *names: str) -> bytes:

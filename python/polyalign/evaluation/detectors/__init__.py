@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from polyalign.evaluation.detectors._detect import detect as detect
     from polyalign.evaluation.detectors._detect import detection as detection
     from polyalign.evaluation.detectors._detect import joint_score as joint_score
+    from polyalign.evaluation.detectors._files import detect_files as detect_files
+    from polyalign.evaluation.detectors._files import open_detector as open_detector
     from polyalign.evaluation.detectors._likelihood import Binoculars as Binoculars
     from polyalign.evaluation.detectors._likelihood import FastDetectGPT as FastDetectGPT
 
@@ -31,11 +33,23 @@ _MODULE_OF = {
     "Detector": "_detect",
     "FastDetectGPT": "_likelihood",
     "detect": "_detect",
+    "detect_files": "_files",
     "detection": "_detect",
     "joint_score": "_detect",
+    "open_detector": "_files",
 }
 
-__all__ = ["Binoculars", "ClassifierDetector", "Detector", "FastDetectGPT", "detect", "detection", "joint_score"]
+__all__ = [
+    "Binoculars",
+    "ClassifierDetector",
+    "Detector",
+    "FastDetectGPT",
+    "detect",
+    "detect_files",
+    "detection",
+    "joint_score",
+    "open_detector",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from polyalign.evaluation._beside import HUMAN, Rows, named, read
+from polyalign.evaluation._beside import HUMAN, Rows, drawn, named, read
 from polyalign.evaluation.judges._asking import Asker, Cache, sampling_of
-from polyalign.evaluation.judges._judge import CRITERION, Judged, drawn, judge_pairs, judge_scores
+from polyalign.evaluation.judges._judge import CRITERION, Judged, judge_pairs, judge_scores
 from polyalign.evaluation.judges._rubric import read_rubric
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from polyalign._io import json_text
-from polyalign.evaluation._beside import HUMAN, Beside, Rows, draw
+from polyalign.evaluation._beside import HUMAN, Beside
 from polyalign.evaluation._summaries import draws, mean_of, rate_of, rounded
 from polyalign.evaluation.human._agreement import alphas, coincidences
 from polyalign.evaluation.judges._ask import Choice, Scores, pair_messages, read_choice, read_scores, score_messages
@@ -54,14 +54,6 @@ class Judged:
     def to_json(self) -> str:
         """Return the summary as JSON."""
         return json_text.indented(self.summary)
-
-
-def drawn(found: Rows, count: int, seed: int) -> list[Beside]:
-    """Return so many prompts of every bucket; all of them where `count` is 0."""
-    if not count:
-        return list(found.rows)
-    groups, _ = draw(found.rows, found.axes, "bucket", count, seed)
-    return [row for rows in groups.values() for row in rows]
 
 
 # ---------------------------------------------------------------------------------------------------------- scores
