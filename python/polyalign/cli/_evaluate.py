@@ -22,7 +22,7 @@ _FAILED = 5
 _EXAMPLES = """
 Examples:
   polyalign evaluate samples.jsonl --join bucketed/
-  polyalign evaluate sft.jsonl hdpo.jsonl --join bucketed/ --reference human.safetensors
+  polyalign evaluate sft.jsonl hdpo.jsonl --join bucketed/ --reference human.safetensors --html report.html
   polyalign evaluate sft=a/samples.jsonl hdpo=b/samples.jsonl --join bucketed/ --critic held-out/ --json
   polyalign evaluate samples.jsonl --join bucketed/ --json > baseline.json
   polyalign evaluate samples.jsonl --join bucketed/ --fail-if 'mmd.macro > 0.02' --fail-if 'worse_than baseline.json'
@@ -74,6 +74,7 @@ Exit codes: 0 fine, 1 error, 2 usage, 4 too many answers can't be used, 5 a cond
     help="Bootstrap resamples, permutations, and sets of humans. Default: 200.",
 )
 @option("--seed", panel=SCORES, metavar="N", type=int, default=0, help="Of what is drawn. Default: 0.")
+@options.html("Write the report: one file, no network, in English and Chinese.")
 @option(
     "--markdown", panel=OUTPUT, metavar="FILE", type=click.Path(dir_okay=False, path_type=Path), help="Write tables."
 )
@@ -104,6 +105,7 @@ def evaluate(
     min_count: int,
     draws: int,
     seed: int,
+    html: Path | None,
     markdown: Path | None,
     conditions: tuple[str, ...],
     junit: Path | None,
@@ -132,17 +134,20 @@ def evaluate(
         draws=draws,
         min_count=min_count,
         seed=seed,
+        page=html is not None,
         **options.reading(rest),
         threads=threads,
         progress=_say,
     )
+    if html is not None:
+        evaluation.to_html(html)
     if markdown is not None:
         _write(markdown, evaluation.to_markdown().encode())
     findings = check(evaluation, wanted)
     if json:
         click.echo(evaluation.to_json())
     else:
-        _print(evaluation, time.perf_counter() - started)
+        _print(evaluation, html, time.perf_counter() - started)
     return _exit_code(evaluation, findings, junit, max_rejects)
 
 
@@ -181,14 +186,15 @@ def _write(path: Path, data: bytes) -> None:
         output.write(data)
 
 
-def _print(evaluation: Evaluation, seconds: float) -> None:
+def _print(evaluation: Evaluation, html: Path | None, seconds: float) -> None:
     from polyalign._text import tables
     from polyalign.evaluation._verdict import lines
 
     console = tables.console()
     for line in lines(evaluation, console.width):
         console.print(line)
-    console.print(f"{seconds:.1f} s", markup=False)
+    where = "" if html is None else f"; report: {html}"
+    console.print(f"{seconds:.1f} s{where}", markup=False)
 
 
 def _exit_code(evaluation: Evaluation, findings: Sequence[Finding], junit: Path | None, max_rejects: float) -> int:

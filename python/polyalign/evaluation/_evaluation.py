@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 from polyalign.evaluation._result import Numbers
@@ -18,6 +19,27 @@ class Evaluation(Numbers):
         from polyalign.evaluation._verdict import markdown
 
         return markdown(self)
+
+    def to_html(self, path: str | os.PathLike[str], *, title: str | None = None) -> None:
+        """Write the report: one HTML file that needs no network, in English and Chinese.
+
+        Parameters
+        ----------
+        path : path
+            The file. One that is there is replaced.
+        title : str, optional
+            The heading. Default: the models' names.
+
+        Raises
+        ------
+        OSError
+            It can't be written.
+        """
+        from polyalign._io.output import publishing
+        from polyalign.evaluation._report import render
+
+        with publishing(path, overwrite=True) as output:
+            output.write(render(self, title).encode())
 
     def __str__(self) -> str:
         from polyalign._text import tables

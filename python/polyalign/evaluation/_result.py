@@ -45,7 +45,7 @@ class Measure:
             return "–"
         if self.share:
             return f"{value:.1%}"
-        return f"{value:.3f}" if abs(value) < 10 else f"{value:,.1f}"
+        return f"{value + 0.0 if abs(value) >= 0.0005 else 0.0:.3f}" if abs(value) < 10 else f"{value:,.1f}"
 
     def off(self, value: float, floor: float) -> float:
         """Return how far off humans a value is: above 0 is worse."""

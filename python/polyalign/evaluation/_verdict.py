@@ -191,7 +191,7 @@ def lines(evaluation: Numbers, width: int) -> list[Any]:
         table = _table(bucket_columns(evaluation, model, _BUCKETS), width, "bucket")
         hidden = len(model.buckets) - _BUCKETS
         if hidden > 0:
-            table.caption = Text(f"and {hidden:,} more; --json has all")
+            table.caption = Text(f"and {hidden:,} more; --html and --json have all")
         found.append(table)
     found += [Text(line) for line in told(evaluation)]
     return found

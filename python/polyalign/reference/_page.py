@@ -51,7 +51,7 @@ def render(data: Mapping[str, Any]) -> str:
     >>> page.startswith("<!doctype html>")
     True
     """
-    axes, packed = _encode(data["features"], data["buckets"], data.get("differences", ()))
+    axes, packed = encode(data["features"], data["buckets"], data.get("differences", ()))
     kept = ("title", "labels", "variant", "registry", "schema", "min_count", "sides")
     about = {name: data.get(name) for name in kept}
     about["features"] = [
@@ -64,7 +64,7 @@ def render(data: Mapping[str, Any]) -> str:
     parts = {
         "title": pages.escaped(str(data["title"])),
         "style": stylesheet(),
-        "script": _file("_page.js"),
+        "script": script(_file("_page.js")),
         "about": pages.embedded(about),
         "numbers": base64.b64encode(packed).decode(),
     }
@@ -128,11 +128,16 @@ def stylesheet() -> str:
     return _file("_page.css")
 
 
+def script(page: str) -> str:
+    """Return a page's script with what draws histograms, for others of ours."""
+    return pages.filled(page, {"parts": _file("_parts.js")})
+
+
 def _file(name: str) -> str:
     return Path(__file__).with_name(name).read_text(encoding="utf-8")
 
 
-def _encode(
+def encode(
     features: Sequence[Mapping[str, Any]], buckets: Sequence[Mapping[str, Any]], differences: Sequence[Sequence[float]]
 ) -> tuple[list[Axis], bytes]:
     """Return the features' axes, and all numbers, compressed.

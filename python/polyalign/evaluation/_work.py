@@ -1,0 +1,411 @@
+"""What is measured of models' answers, and what it comes to over buckets."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from polyalign._text.words import counted
+from polyalign.buckets import _ids
+from polyalign.critics._protocol import ask_both, is_calibrated
+from polyalign.critics.attacks import known_languages, languages_of
+from polyalign.evaluation._cells import Cell, Columns, Side, cells
+from polyalign.evaluation._measures import MEASURES, critic_measure
+from polyalign.evaluation._predictions import Humans, Model
+from polyalign.evaluation._result import Measure, ModelResult, Number
+from polyalign.evaluation._statistics import (
+    Draws,
+    centred_interval,
+    not_enough,
+    p_value,
+    weighted,
+)
+from polyalign.evaluation.metrics import (
+    aggregate,
+    faults,
+    language_faults,
+    naturalness,
+    nuf,
+    tdm,
+    utility,
+    within_prompts,
+)
+from polyalign.features import extract, registry
+from polyalign.generation._rows import rank
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from polyalign.critics import Critic
+    from polyalign.reference import Reference
+
+    Floats = npt.NDArray[np.float64]
+
+__all__ = ["Measured", "Work", "as_messages"]
+
+_BATCH = 10_000
+
+
+def as_messages(prompt: Any) -> Any:
+    return [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+
+
+# ------------------------------------------------------------------------------------------------- measuring
+
+
+@dataclass
+class Measured:
+    """A model's answers as metrics see them."""
+
+    model: Model
+    side: Side
+    """All its answers."""
+    rows: dict[str, tuple[Floats, Floats | None]]
+    """By metric, what each answer has, and what the human answer to the same prompt has."""
+    places: dict[str, npt.NDArray[np.int64]]
+    """By bucket, the first answers to its prompts, in an order of their own."""
+    cells: dict[str, dict[str, Cell]] = field(default_factory=dict)
+    prompts: dict[str, int] = field(default_factory=dict)
+    not_enough: dict[str, str] = field(default_factory=dict)
+
+
+class Work:
+    """What all models of an evaluation share."""
+
+    def __init__(
+        self,
+        humans: Humans,
+        reference: Reference,
+        critics: Mapping[str, Critic],
+        draws: Draws,
+        *,
+        min_count: int,
+        threads: int | None,
+    ) -> None:
+        self.humans, self.reference, self.critics, self.draws = humans, reference, critics, draws
+        self.min_count, self.threads = min_count, threads
+        self.features = registry()
+        self.columns = Columns(
+            np.array([feature.scale for feature in self.features]),
+            np.array([feature.group == "interaction" for feature in self.features]),
+            [feature.name for feature in self.features].index("word_count"),
+        )
+        self.languages = known_languages(languages_of(humans.buckets))
+        self.side = Side(humans.texts, self._features(humans.texts, self.languages, humans.prompts), humans.groups)
+        self.rows = self._rows(humans.texts, np.arange(len(humans)))
+        self.more = self._more()
+        #: What can't be told, by metric, and why.
+        self.without: dict[str, str] = {}
+
+    def _features(self, texts: Sequence[str], languages: Sequence[str], prompts: Sequence[Any]) -> Floats:
+        parts = [np.zeros((0, len(self.features)))]
+        for start in range(0, len(texts), _BATCH):
+            part = slice(start, start + _BATCH)
+            table = extract(
+                list(texts[part]), list(languages[part]), list(prompts[part]), keep_thinking=True, threads=self.threads
+            )
+            parts.append(np.column_stack([np.asarray(table[feature.name], np.float64) for feature in self.features]))
+        return np.concatenate(parts)
+
+    def _more(self) -> dict[str, npt.NDArray[np.int64]]:
+        """Return, by bucket, the humans whose prompts nobody answered, in an order of their own."""
+        found: dict[str, list[int]] = defaultdict(list)
+        for row in np.flatnonzero(self.humans.usable & ~self.humans.answered).tolist():
+            found[self.humans.buckets[row]].append(row)
+        return {bucket: self._ordered(rows) for bucket, rows in found.items()}
+
+    def _ordered(self, rows: Iterable[int]) -> npt.NDArray[np.int64]:
+        def place(row: int) -> tuple[int, str]:
+            return rank("humans", self.humans.ids[row] or str(row)), str(self.humans.ids[row])
+
+        return np.array(sorted(rows, key=place), dtype=np.int64)
+
+    def _rows(self, texts: Sequence[str], of: npt.NDArray[np.int64]) -> dict[str, Floats]:
+        """Return what each text has by itself, for models and humans alike."""
+        buckets = [self.humans.buckets[row] for row in of.tolist()]
+        prompts = [self.humans.prompts[row] for row in of.tolist()]
+        found = {"empty": np.array([float(not text.strip()) for text in texts])}
+        found["support"] = self._support(texts, buckets)
+        for name, critic in self.critics.items():
+            scores, shares = ask_both(critic, list(texts), buckets, prompts)
+            found[name] = np.asarray(scores if shares is None else shares, dtype=np.float64)
+        languages = [self.languages[row] for row in of.tolist()]
+        spoken, said = language_faults(texts, languages), faults(texts, languages)
+        told = {"wrong_language": spoken.wrong, "mixed_language": spoken.mixed, "looping": said.looping}
+        return found | {name: values.astype(np.float64) for name, values in told.items()}
+
+    def _support(self, texts: Sequence[str], buckets: Sequence[str]) -> Floats:
+        import warnings
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of a language model's features, which don't count
+            table = self.reference.score(list(texts), list(buckets), threads=self.threads)
+        found = [math.nan if value.as_py() is None else value.as_py() for value in table["percentile"]]
+        # An empty answer has no distance, and is as far from any text as can be.
+        return np.array([1.0 if not text.strip() else value for text, value in zip(texts, found, strict=True)])
+
+    def messages(self, row: int) -> Any:
+        """Return the prompt of a human as messages."""
+        return as_messages(self.humans.prompts[row])
+
+    # ----------------------------------------------------------------------------------------------- a model
+
+    def measure(self, model: Model) -> Measured:
+        """Measure a model's answers, and its buckets."""
+        of = model.of
+        languages = [self.languages[row] for row in of.tolist()]
+        prompts = [self.humans.prompts[row] for row in of.tolist()]
+        side = Side(model.texts, self._features(model.texts, languages, prompts), self.humans.groups[of])
+        rows: dict[str, tuple[Floats, Floats | None]] = {}
+        useful = utility(model.texts, [self.humans.texts[row] for row in of.tolist()], languages, threads=self.threads)
+        for name in ("f1", "rouge_l", "em"):
+            rows[name] = np.asarray(getattr(useful, name), np.float64), None
+        for name, values in self._rows(model.texts, of).items():
+            rows[name] = values, self.rows[name][of]
+        rows["cut"] = model.cut.astype(np.float64), np.zeros(len(of))
+        # A prompt counts once: its answers' mean stands with the first of them.
+        rows = {name: (_prompt_means(values, model), own) for name, (values, own) in rows.items()}
+        rows |= {name: (values, None) for name, values in self._within(model, languages).items()}
+        firsts: dict[str, list[int]] = defaultdict(list)
+        by_human = {int(of[at]): at for at in np.flatnonzero(model.turn == 0).tolist()}
+        for row in by_human:
+            firsts[self.humans.buckets[row]].append(row)
+        places = {
+            bucket: np.array([by_human[row] for row in self._ordered(rows_).tolist()], dtype=np.int64)
+            for bucket, rows_ in sorted(firsts.items())
+        }
+        found = Measured(model, side, rows, places)
+        for bucket, at in places.items():
+            found.prompts[bucket] = len(at)
+            if len(at) < self.min_count:
+                found.not_enough[bucket] = not_enough(len(at), self.min_count)
+            else:
+                found.cells[bucket] = self.bucket(found, bucket, at)
+        self._turns(found)
+        for bucket in self.humans.rows:
+            if bucket not in found.prompts:
+                found.prompts[bucket] = 0
+                found.not_enough[bucket] = not_enough(0, self.min_count)
+        return found
+
+    def bucket(self, found: Measured, bucket: str, at: npt.NDArray[np.int64]) -> dict[str, Cell]:
+        """Return the numbers of a bucket over some first answers to its prompts."""
+        of = found.model.of[at]
+        rows = {name: (values[at], None if own is None else own[at]) for name, (values, own) in found.rows.items()}
+        sides = found.side.take(at), self.side.take(of), self.side.take(self.more.get(bucket, of[:0]))
+        language = self.languages[int(of[0])]
+        return dict(cells(sides, rows, language, self.columns, self.draws))
+
+    def _turns(self, found: Measured) -> None:
+        """Add the turn dynamics of buckets of several turns; nothing without scikit-learn."""
+        buckets = [bucket for bucket in found.cells if any(self._earlier(found, bucket))]
+        if not buckets:
+            return
+        rows = [(bucket, at) for bucket in buckets for at in found.places[bucket].tolist()]
+        of = [int(found.model.of[at]) for _, at in rows]
+        asked = [_last_turn(self.humans.prompts[row]) for row in of]
+        named, languages = [bucket for bucket, _ in rows], [self.languages[row] for row in of]
+        people = [self.humans.texts[row] for row in of]
+        try:
+            told = tdm(asked, [found.side.texts[at] for _, at in rows], people, named, languages)
+        except ModuleNotFoundError:
+            self.without["tdm"] = "TDM needs scikit-learn: pip install 'polyalign[eval]'"
+            return
+        nothing = np.full(self.draws.count, np.nan)
+        for bucket in buckets:
+            value = told[bucket].value
+            found.cells[bucket]["tdm"] = Cell(value, math.nan, nothing, math.nan, math.nan, nothing, np.zeros(0))
+
+    def _earlier(self, found: Measured, bucket: str) -> Iterator[bool]:
+        """Give whether each prompt of a bucket has an earlier turn."""
+        for at in found.places[bucket].tolist():
+            prompt = self.humans.prompts[int(found.model.of[at])]
+            yield not isinstance(prompt, str) and any(message["role"] == "assistant" for message in prompt)
+
+    def _within(self, model: Model, languages: Sequence[str]) -> dict[str, Floats]:
+        """Return how varied the answers to each prompt are, at its first answer; of prompts with several."""
+        found = {name: np.full(len(model.of), np.nan) for name in ("distinct_2", "self_bleu", "same")}
+        several = {many: count for many, count in model.per_prompt().items() if many > 1}
+        if not several:
+            return {}
+        k = min(several)
+        starts = np.flatnonzero(model.turn == 0).tolist()
+        for start, end in zip(starts, [*starts[1:], len(model.of)], strict=True):
+            if end - start >= k:
+                texts = model.texts[start:end]
+                told = within_prompts(texts, [0] * len(texts), languages[start], k=k)
+                for name, values in found.items():
+                    values[start] = getattr(told, name)
+        return {f"prompt_{name}": values for name, values in found.items()}
+
+    # ---------------------------------------------------------------------------------------------- results
+
+    def measures(self, results: Sequence[ModelResult]) -> tuple[Measure, ...]:
+        """Return the metrics, each critic's among them."""
+        critics = tuple(critic_measure(name, calibrated=is_calibrated(critic)) for name, critic in self.critics.items())
+        return (*MEASURES, *critics)
+
+    def result(self, found: Measured) -> ModelResult:
+        """Return a model's numbers."""
+        measures = {measure.name: measure for measure in self.measures(())}
+        model, humans = found.model, self.humans
+        names = list(measures)
+        weights = {bucket: float(humans.rows[bucket]) for bucket in found.cells}
+        overall = {name: _together(measures[name], found.cells, dict.fromkeys(found.cells, 1.0)) for name in names}
+        overall |= _summaries(found)
+        axes: dict[str, dict[str, dict[str, Number]]] = {}
+        for place, axis in enumerate(humans.axes):
+            parts: dict[str, dict[str, dict[str, Cell]]] = defaultdict(dict)
+            for bucket, cell in found.cells.items():
+                parts[_ids.unescaped(_ids.split(bucket)[place])][bucket] = cell
+            axes[axis] = {
+                part: {name: _together(measures[name], of, dict.fromkeys(of, 1.0)) for name in names}
+                for part, of in sorted(parts.items())
+            }
+        return ModelResult(
+            name=model.name,
+            overall=overall,
+            weighted={name: _together(measures[name], found.cells, weights) for name in names},
+            buckets={
+                bucket: {name: _number(measures[name], cells_.get(name)) for name in names}
+                for bucket, cells_ in found.cells.items()
+            },
+            axes=axes,
+            prompts=found.prompts,
+            not_enough=found.not_enough,
+            counts={
+                "answers": model.answers,
+                "compared": len(model.of),
+                "prompts": model.prompts,
+                "humans": sum(humans.rows.values()),
+                "empty": int(found.side.empty.sum()),
+                "cut": int(model.cut.sum()),
+            },
+            per_prompt=model.per_prompt(),
+            skipped=model.skips.to_list(),
+            notices=self._notices(found),
+            settings=model.settings,
+        )
+
+    def _notices(self, found: Measured) -> list[str]:
+        model, notices = found.model, list(found.model.notices)
+        for name in self.critics:
+            missing = int(np.isnan(found.rows[name][0][model.turn == 0]).sum())
+            if missing:
+                notices.append(f"{counted(missing, 'prompt')} without a score of {name.removeprefix('critic_')}")
+        empty, cut = int(found.side.empty.sum()), int(model.cut.sum())
+        if empty:
+            notices.append(f"{counted(empty, 'answer')} of {len(model.of):,} are empty")
+        if cut:
+            share = cut / len(model.of)
+            notices.append(f"{cut:,} of {len(model.of):,} answers ({share:.1%}) end where a limit of tokens did")
+        return notices
+
+    def warnings(self, found: Sequence[Measured]) -> list[str]:
+        """Say what a reader of all numbers should know."""
+        sets = {frozenset(one.model.of.tolist()) for one in found}
+        warnings = []
+        if len(sets) > 1:
+            common = len(frozenset.intersection(*sets))
+            warnings.append(
+                "the models answer different prompts: each is judged on its own, and two are compared on those that "
+                f"both answer ({common:,} for all)"
+            )
+        warnings += self.without.values()
+        if not any(one.cells for one in found):
+            warnings.append(f"no bucket has {self.min_count:,} answered prompts: there are no numbers")
+        return warnings
+
+
+def _last_turn(prompt: Any) -> str:
+    """Return what the user said last."""
+    if isinstance(prompt, str):
+        return prompt
+    said = [message["content"] or "" for message in prompt if message["role"] == "user"]
+    return said[-1] if said else ""
+
+
+def _prompt_means(values: Floats, model: Model) -> Floats:
+    """Return, at each prompt's first answer, the mean over its answers."""
+    if not (model.turn > 0).any():
+        return values
+    starts = np.flatnonzero(model.turn == 0)
+    known = np.where(np.isnan(values), 0.0, values)
+    counts = np.add.reduceat((~np.isnan(values)).astype(np.float64), starts)
+    found = np.full(len(values), np.nan)
+    with np.errstate(invalid="ignore"):
+        found[starts] = np.add.reduceat(known, starts) / counts
+    return found
+
+
+# --------------------------------------------------------------------------------------------------- numbers
+
+
+def _number(measure: Measure, cell: Cell | None) -> Number:
+    if cell is None or not math.isfinite(cell.value):
+        return Number(None)
+    low, high = centred_interval(cell.value, cell.draws)
+    return Number(
+        cell.value,
+        _within_range(low, measure),
+        _within_range(high, measure),
+        cell.floor if math.isfinite(cell.floor) else None,
+        p_value(cell.test, cell.null, measure.better),
+    )
+
+
+def _within_range(end: float | None, measure: Measure) -> float | None:
+    if end is None:
+        return None
+    low, high = measure.range
+    return min(math.inf if high is None else high, max(-math.inf if low is None else low, end))
+
+
+def _together(measure: Measure, buckets: Mapping[str, Mapping[str, Cell]], weights: Mapping[str, float]) -> Number:
+    """Return a mean over buckets, with all resamples of it."""
+    names = [bucket for bucket in buckets if measure.name in buckets[bucket]]
+    found = [buckets[bucket][measure.name] for bucket in names]
+    kept = [(cell, weights[bucket]) for bucket, cell in zip(names, found, strict=True) if math.isfinite(cell.value)]
+    if not kept:
+        return Number(None)
+    of, share = [cell for cell, _ in kept], [weight for _, weight in kept]
+    return _number(
+        measure,
+        Cell(
+            value=weighted([cell.value for cell in of], share),
+            floor=weighted([cell.floor for cell in of], share),
+            draws=weighted([cell.draws for cell in of], share),
+            noise=math.nan,
+            test=weighted([cell.test for cell in of], share),
+            null=weighted([cell.null for cell in of], share),
+            rows=np.zeros(0),
+        ),
+    )
+
+
+def _summaries(found: Measured) -> dict[str, Number]:
+    """Return NUF and the aggregate, which are of all buckets together."""
+    buckets = [of for of in found.cells.values() if math.isfinite(of["bng"].value)]
+    if not buckets:
+        return {"nuf": Number(None), "aggregate": Number(None)}
+
+    def both(useful: Sequence[float], gaps: Sequence[float]) -> tuple[float, float]:
+        area = nuf(useful, [naturalness(gap) for gap in gaps])
+        return area, aggregate(float(np.mean(useful)), float(np.mean(gaps)), None, area)
+
+    values = both([of["f1"].value for of in buckets], [of["bng"].value for of in buckets])
+    # Moved as intervals are: a resampled gap is larger than the gap.
+    centred = [of["bng"].draws - of["bng"].draws.mean() + of["bng"].value for of in buckets]
+    drawn = np.array(
+        [
+            both([float(of["f1"].draws[draw]) for of in buckets], [max(0.0, float(gap[draw])) for gap in centred])
+            for draw in range(len(centred[0]))
+        ]
+    )
+    ends = [centred_interval(value, column) for value, column in zip(values, drawn.T, strict=True)]
+    return {name: Number(value, *end) for name, value, end in zip(("nuf", "aggregate"), values, ends, strict=True)}

@@ -1,0 +1,166 @@
+"""The report of an evaluation: whole, safe, self-contained, small, and every control of it works in a browser."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from polyalign.evaluation import Evaluation
+from polyalign.evaluation._report import render
+from test_evaluation import BUCKETS, FAULTS, answers, people, told
+from test_page import Elements
+
+HOSTILE = '</script><img src=x onerror="window.hit = 1"> <b>\''
+
+
+@pytest.fixture(scope="module")
+def evaluation() -> Evaluation:
+    humans = people()
+    rows = answers(humans, spoil=FAULTS["wrong_language"][0]).to_pylist()
+    rows[3]["response"] = HOSTILE
+    several = [row for row in rows for _ in range(2)] + [{"id": "nobody", "response": "Hm."}]
+    return told({HOSTILE: pa.Table.from_pylist(several), "half": answers(humans, seed=4)}, humans)
+
+
+def test_page_is_whole_and_refers_to_nothing_outside_itself(evaluation: Evaluation) -> None:
+    page = render(evaluation)
+    elements = Elements(page)
+    ids = [attributes.get("id") for tag, attributes in elements.tags if tag == "script"]
+    assert ids == ["about", "numbers", "evaluation", None]
+    assert elements.texts["title"] == json.loads(elements.texts["about"])["title"] == f"{HOSTILE} · half"
+    for tag, attributes in elements.tags:
+        assert not {"src", "href", "action", "srcset"} & set(attributes), (tag, attributes)
+    assert not [tag for tag, _ in elements.tags if tag in ("img", "link", "iframe", "base")]
+    script = elements.texts["script"]
+    assert not re.search(r"\bfetch\(|XMLHttpRequest|WebSocket|import\(|innerHTML|document\.write|\beval\(", script)
+    assert re.findall(r"\w+://[^\"'`]+", script) == ["http://www.w3.org/2000/svg"]
+
+
+def test_both_languages_have_the_same_texts() -> None:
+    from polyalign.evaluation import _report
+
+    script = Path(_report.__file__).with_name("_report.js").read_text("utf-8")
+    english, chinese = (re.findall(r"(?:^|[{,] )(\w+):", part, re.MULTILINE)
+                        for part in re.split(r"\n  zh: \{", script.split("const about")[0]))  # fmt: skip
+    assert sorted(set(english) - {"en"}) == sorted(set(chinese))
+
+
+def test_page_of_many_buckets_and_models_is_small(evaluation: Evaluation) -> None:
+    random = np.random.default_rng(0)
+
+    def moved(number: Any) -> Any:
+        values = {name: None if value is None else value * random.uniform(0.5, 1.5)
+                  for name, value in number.to_dict().items()}  # fmt: skip
+        return dataclasses.replace(number, **values)
+
+    names = [f"en|single|family {at}|short" for at in range(200)]
+    numbers = list(evaluation.models[0].buckets.values())
+    models = tuple(
+        dataclasses.replace(
+            evaluation.models[0],
+            name=f"model {at}",
+            buckets={name: {metric: moved(each) for metric, each in numbers[at % 3].items()} for name in names},
+        )
+        for at in range(4)
+    )
+    many = dataclasses.replace(evaluation, models=models, humans=dict.fromkeys(names, 50), details={})
+    # Histograms and texts have a budget of their own, whatever the number of buckets: 2 MB of the 3 MB.
+    assert len(render(many)) < 1_000_000
+
+
+# --- The page in a browser.
+
+
+@pytest.fixture
+def opened(browser: Any, evaluation: Evaluation, tmp_path: Path) -> Iterator[Any]:
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    path = tmp_path / "report.html"
+    evaluation.to_html(path)
+    browser.set_window_size(1280, 900)
+    browser.get("about:blank")
+    browser.get(f"{path.as_uri()}#lang=en&theme=light")
+    WebDriverWait(browser, 20).until(lambda page: page.find_elements("css selector", "main"))
+    yield browser
+    assert browser.get_log("browser") == []
+    assert browser.execute_script("return window.hit") is None
+
+
+def all_of(browser: Any, selector: str) -> list[Any]:
+    return list(browser.find_elements("css selector", selector))
+
+
+def text_of(browser: Any, selector: str = "main") -> str:
+    return str(browser.find_element("css selector", selector).text)
+
+
+def test_the_verdict_comes_first_and_alerts_lead_to_their_bucket(opened: Any) -> None:
+    verdicts = [item.text for item in all_of(opened, ".verdict li")]
+    assert verdicts[0].startswith(f"{HOSTILE}: not like humans in 1 of 3 buckets")
+    assert verdicts[1].startswith("half: like humans in all 3 buckets")
+    assert "more human" in verdicts[2]
+    first = text_of(opened, ".alerts li")
+    assert BUCKETS[1] in first
+    assert "wrong language" in first
+    all_of(opened, ".alerts li button")[0].click()
+    assert text_of(opened, "h2") == BUCKETS[1]
+    main = text_of(opened)
+    for expected in ("Utility", "Faithfulness", "Faults", "asked:", "model's answer", "why:"):
+        assert expected in main
+    assert "我觉得" in main
+
+
+def test_every_control_works(opened: Any) -> None:
+    saved = "window.saved = []; HTMLAnchorElement.prototype.click = function () { window.saved.push(this.download) }"
+    opened.execute_script(saved)
+    seen = set()
+    for view in ("overview", "table", "bucket", "features", "phrases", "answers", "method"):
+        opened.find_element("id", f"tab-{view}").click()
+        for at in range(len(all_of(opened, "main select"))):
+            options = all_of(opened, "main select")[at].find_elements("css selector", "option")
+            for option in range(min(3, len(options))):
+                all_of(opened, "main select")[at].find_elements("css selector", "option")[option].click()
+        for at in range(len(all_of(opened, "main th button[data-sort]"))):
+            all_of(opened, "main th button[data-sort]")[at].click()
+        for at in range(len(all_of(opened, "main .choices button")[:2])):
+            all_of(opened, "main .choices button")[at].click()
+        for button in all_of(opened, "main button.data"):
+            opened.execute_script("arguments[0].click()", button)
+        for search in all_of(opened, "main input[type=search]"):
+            if search.is_displayed():
+                search.send_keys("zh")
+                search.clear()
+                search.send_keys(" ")
+        seen.add(text_of(opened)[:2000])
+    assert len(seen) == 7
+    names = set(opened.execute_script("return window.saved"))
+    assert {"alerts.csv", "means.csv", "frontier.csv", "map.csv", "buckets.csv", "answers.csv", "settings.csv"} <= names
+    assert "evaluation.json" in names
+    opened.find_element("id", "lang").click()
+    assert "公式" in text_of(opened)
+    opened.find_element("id", "theme").click()
+    assert opened.execute_script("return document.documentElement.dataset.theme") == "dark"
+
+
+def test_a_formula_is_one_click_away(opened: Any) -> None:
+    all_of(opened, "main th button.metric")[2].click()
+    assert "marked" in str(all_of(opened, ".method .marked")[0].get_attribute("class"))
+    assert "Gaussian kernel" in text_of(opened, ".method .marked")
+
+
+@pytest.mark.parametrize("width", [390, 800, 1440])
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_nothing_is_wider_than_the_window(opened: Any, width: int, lang: str) -> None:
+    opened.set_window_size(width, 900)
+    opened.execute_script(f"location.hash = 'lang={lang}'")
+    for view in ("overview", "table", "bucket", "features", "phrases", "answers", "method"):
+        opened.find_element("id", f"tab-{view}").click()
+        assert opened.execute_script("return document.documentElement.scrollWidth <= innerWidth"), view
