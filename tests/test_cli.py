@@ -24,7 +24,20 @@ import polyalign
 import small_tokenizers
 from conftest import Cli, clean_environment, conversation, write_jsonl
 
-COMMANDS = ["bucket", "count", "show", "reference", "score", "pairs", "sft", "hdpo", "rounds", "features", "demo"]
+COMMANDS = [
+    "bucket",
+    "count",
+    "show",
+    "reference",
+    "score",
+    "pairs",
+    "sft",
+    "hdpo",
+    "rounds",
+    "detect",
+    "features",
+    "demo",
+]
 
 
 def in_terminal(*arguments: object, columns: int, **streams: int) -> str:
