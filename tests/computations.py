@@ -94,6 +94,7 @@ def calls(folder: Path, tokenizer: Path) -> dict[str, Callable[[], Any]]:
         "metrics.overused": lambda: metrics.overused(TEXTS[:90:2], TEXTS[1:91:2], "en"),
         "metrics.faults": lambda: metrics.faults(TEXTS[:90], "en"),
         "metrics.resampled_sums": lambda: metrics.resampled_sums(floats, draws=20),
+        "metrics.mmd": lambda: metrics.mmd(floats[:100], floats[100:], permutations=9),
         "metrics.bng": lambda: metrics.bng(floats[:100], floats[100:]),
         "metrics.length_gap": lambda: metrics.length_gap(floats[0], floats[1]),
         "metrics.language_faults": lambda: metrics.language_faults(TEXTS[:50], "en"),

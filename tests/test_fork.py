@@ -32,7 +32,7 @@ from_samples from_preferences
 DistributionTerm.measure DistributionTerm.compare DistributionTerm.score DistributionTerm.energy rewards.distribution
 detect_languages metrics.bng metrics.length_gap metrics.language_faults
 metrics.utility metrics.distinct metrics.self_bleu metrics.self_bleu_of_each metrics.within_prompts metrics.overused
-metrics.faults metrics.resampled_sums
+metrics.faults metrics.resampled_sums metrics.mmd
 pair_files rewards.support rewards.critic rewards.length rewards.language""".split()
     + distances.__all__
 )
@@ -56,7 +56,7 @@ train to_html worse_than_chance from_json to_json check_fits to_dict faults load
 from_pretrained save to_bytes push_to_hub Reference.count ask ask_floored ask_percentiles is_calibrated check_scores
 registry example_table reference_schema weight_of bucket_weights gaps language_counts language_of
 pair_weights pair_types combine take joined Pool.add Pool.of of
-metrics.hcr metrics.hcr_paper metrics.mmd metrics.coverage metrics.tails metrics.mauve metrics.match_lengths metrics.tdm
+metrics.hcr metrics.hcr_paper metrics.coverage metrics.tails metrics.mauve metrics.match_lengths metrics.tdm
 metrics.naturalness metrics.nuf metrics.aggregate metrics.macro
 human.build human.analyse human.analyse_files human.krippendorff_alpha human.read_questions Study.key_json
 judges.agreement judges.pair_files judges.read_judged judges.read_rubric judges.sampling_of judges.score_files

@@ -91,27 +91,39 @@ def bng(
     sides = comparable(*given)
     found = np.full(len(sides.used), np.nan)
     least = np.zeros(len(found)) if scales is None else of_features("scales", scales, len(found))
-    for at, feature in enumerate(np.flatnonzero(sides.used)):
-        columns = [column[~np.isnan(column)] for column in (sides.model[:, at], sides.human[:, at])]
-        found[feature] = _gap(columns[0], columns[1], float(least[feature]), variant, threads)
+    found[sides.used] = _gaps(sides.model, sides.human, least[sides.used], variant, threads)
     count = int(sides.used.sum())
     reason = None if count else _nothing(given)
     return BNG(math.fsum(found[sides.used]) / count if count else math.nan, found, count, reason)
 
 
-def _gap(model: Doubles, human: Doubles, least: float, variant: str, threads: int | None) -> float:
+def _gaps(model: Doubles, human: Doubles, least: Doubles, variant: str, threads: int | None) -> Doubles:
+    """Return the gap of each feature: all that every row has at once, the others one by one."""
+    found = np.empty(model.shape[1])
+    whole = ~np.isnan(model).any(axis=0) & ~np.isnan(human).any(axis=0)
+    if whole.any():
+        found[whole] = _gap(model[:, whole], human[:, whole], least[whole], variant, threads)
+    for at in np.flatnonzero(~whole):
+        sides = [column[~np.isnan(column)][:, None] for column in (model[:, at], human[:, at])]
+        found[at] = _gap(sides[0], sides[1], least[at : at + 1], variant, threads)[0]
+    return found
+
+
+def _gap(model: Doubles, human: Doubles, least: Doubles, variant: str, threads: int | None) -> Doubles:
     if variant == "cdf":
-        return 2.0 * _w1(_ranks(model, human), _ranks(human, human), threads)
-    gap, scale = _w1(model, human, threads), float(human.std())
+        columns = list(zip(model.T, human.T, strict=True))
+        ranks = [np.stack([_ranks(column[at], column[1]) for column in columns], axis=1) for at in (0, 1)]
+        return 2.0 * distances.sample_distance(ranks[0], ranks[1], threads=threads)
+    gap, scale = distances.sample_distance(model, human, threads=threads), human.std(axis=0)
     if variant == "paper":
-        return gap / (scale if scale > _NO_SPREAD else 1.0)
-    both = float(pooled_deviation(model[:, None], human[:, None])[0])
-    scale = max(scale if scale > _NO_SPREAD * float(np.abs(human).max()) else 0.0, both, least)
-    return gap / scale if scale else 0.0
+        return np.asarray(gap / np.where(scale > _NO_SPREAD, scale, 1.0))
+    scale = np.where(scale > _NO_SPREAD * np.abs(human).max(axis=0), scale, 0.0)
+    scale = np.maximum(np.maximum(scale, pooled_deviation(model, human)), least)
+    return np.where(scale > 0, gap / np.where(scale > 0, scale, 1.0), 0.0)
 
 
-def _w1(x: Doubles, y: Doubles, threads: int | None) -> float:
-    return float(distances.sample_distance(x, y, threads=threads))
+def _w1(x: Doubles, y: Doubles) -> float:
+    return float(distances.sample_distance(x, y))
 
 
 def _ranks(values: Doubles, human: Doubles) -> Doubles:
@@ -314,7 +326,7 @@ def length_gap(model: Any, human: Any) -> LengthGap:
     sides = [side[~np.isnan(side)] for side in sides]
     if not len(sides[0]) or not len(sides[1]):
         return LengthGap(math.nan, math.nan, math.nan)
-    gap, means = _w1(sides[0], sides[1], None), [math.fsum(side) / len(side) for side in sides]
+    gap, means = _w1(sides[0], sides[1]), [math.fsum(side) / len(side) for side in sides]
     if not means[1]:
         return LengthGap(gap, math.nan, math.nan)
     return LengthGap(gap, gap / means[1], means[0] / means[1] - 1)

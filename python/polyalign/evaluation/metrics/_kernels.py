@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from polyalign import _core
 from polyalign.evaluation.metrics._rows import Doubles, drawn, squared_distances, standardised
 
 __all__ = ["MMD", "mmd"]
@@ -103,20 +104,17 @@ def mmd(
     if reason:
         return MMD(math.nan, math.nan, math.nan, math.nan, sizes, reason)
     together = np.concatenate([rows, humans])
-    squared = squared_distances(together, together)
     width = bandwidth or _median(together, seed)
     if not width:
         return MMD(0.0, 1.0, 0.0, math.nan, sizes, None)  # all rows are the same
-    kernel = np.exp(squared / (-2.0 * width * width))
-    np.fill_diagonal(kernel, 0.0)
-    found = float(_discrepancies(kernel, _first(sizes[0], len(together)))[0])
     random = np.random.default_rng(seed)
     # In an order that has forgotten who wrote what.
     order = np.lexsort(together.T[::-1])
-    shuffled = _discrepancies(kernel, _shuffles(random, permutations, sizes[0], order))
+    labels = np.concatenate([_first(sizes[0], len(order)), _shuffles(random, permutations, sizes[0], order)])
+    found, *shuffled = _core.divided_mmd(together, width, labels, threads).tolist()
     # What differs by rounding alone is the same.
-    p = (1 + int((shuffled >= found - 1e-12).sum())) / (permutations + 1)
-    return MMD(found, p, _floor(kernel[sizes[0] :, sizes[0] :], sizes, random, permutations), width, sizes, None)
+    p = (1 + sum(other >= found - 1e-12 for other in shuffled)) / (permutations + 1)
+    return MMD(found, p, _floor(humans, sizes, random, (permutations, width, threads)), width, sizes, None)
 
 
 def _reason(rows: Doubles, humans: Doubles, least: int) -> str | None:
@@ -149,24 +147,14 @@ def _shuffles(random: np.random.Generator, draws: int, count: int, order: npt.ND
     return labels
 
 
-def _discrepancies(kernel: Doubles, labels: Doubles) -> Doubles:
-    """Return the unbiased squared MMD of each division of rows in two, from a kernel without its diagonal."""
-    first = labels[0].sum()
-    second = labels.shape[1] - first
-    within = ((labels @ kernel) * labels).sum(axis=1)
-    sums = kernel.sum(axis=1)
-    touched = labels @ sums
-    across, others = touched - within, sums.sum() - 2 * touched + within
-    found: Doubles = within / (first * (first - 1)) + others / (second * (second - 1)) - 2 * across / (first * second)
-    return found
-
-
-def _floor(kernel: Doubles, sizes: tuple[int, int], random: np.random.Generator, draws: int) -> float:
+def _floor(
+    rows: Doubles, sizes: tuple[int, int], random: np.random.Generator, drawn: tuple[int, float, int | None]
+) -> float:
     """Return the 95% point of humans against humans, divided as the sides are; scaled from its sizes to theirs."""
-    humans = len(kernel)
-    first = min(max(round(humans * sizes[0] / sum(sizes)), 2), humans - 2)
+    humans, (draws, width, threads) = len(rows), drawn
     if humans < 4:
         return math.nan
-    found = _discrepancies(kernel, _shuffles(random, draws, first, np.arange(humans)))
+    first = min(max(round(humans * sizes[0] / sum(sizes)), 2), humans - 2)
+    found = _core.divided_mmd(rows, width, _shuffles(random, draws, first, np.arange(humans)), threads)
     own, wanted = 1 / first + 1 / (humans - first), 1 / sizes[0] + 1 / sizes[1]
     return float(np.quantile(found, 0.95)) * wanted / own

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from polyalign import distances
+from polyalign import _core, distances
 from polyalign.evaluation.metrics._rows import Doubles, pooled_deviation
 from polyalign.evaluation.metrics._tokens import Variant, answer_tokens, checked, of_texts
 
 __all__ = ["TDM", "tdm"]
 
 _NO_SPREAD = 1e-12
+_MIX = 0x9E3779B97F4A7C15
 _RANK = 64
+# Up to so many rows all eigenvectors cost less than some.
+_DENSE = 500
 
 
 class TDM(NamedTuple):
@@ -132,37 +134,62 @@ class _Space(NamedTuple):
 
 
 def _space(texts: list[list[str]], tag: str, variant: Variant) -> _Space | None:
-    tokens = [answer_tokens(of, tag or "und", variant) for of in texts]
-    lengths = [np.array([len(row) for row in of], np.float64) for of in tokens]
-    ratios = [lengths[at] / np.maximum(lengths[0], 1) for at in (1, 2)]
-    vectors = _vectors(texts, tokens, variant)
+    """Return what rows are measured in; none where no text has a word."""
+    _require_sklearn()
+    vectors, lengths = _published_vectors(texts) if variant == "paper" else _vectors(texts, tag)
     if vectors is None:
         return None
+    ratios = [lengths[at] / np.maximum(lengths[0], 1) for at in (1, 2)]
     lexical = [np.asarray(vectors[at].multiply(vectors[0]).sum(axis=1)).ravel() for at in (1, 2)]
     latent = _latent(vectors, variant)
     return _Space((ratios[0], ratios[1]), (lexical[0], lexical[1]), latent)
 
 
-def _vectors(texts: list[list[str]], tokens: list[list[list[str]]], variant: Variant) -> list[Any] | None:
-    """Return the TF-IDF vectors of questions, the model's answers and the humans'."""
+def _require_sklearn() -> None:
     try:
-        from sklearn.feature_extraction.text import TfidfVectorizer
+        import sklearn  # noqa: F401
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError("TDM needs scikit-learn: pip install 'polyalign[eval]'", name=error.name) from error
-    of: list[list[Any]]
-    if variant == "paper":
-        vectorizer, order, of = TfidfVectorizer(token_pattern=r"\b\w+\b"), (0, 2, 1), list(texts)
-    else:
-        vectorizer, order, of = TfidfVectorizer(analyzer=_terms), (0, 2, 1), list(tokens)
+
+
+def _published_vectors(texts: list[list[str]]) -> tuple[list[Any] | None, list[Doubles]]:
+    """Return the TF-IDF vectors of questions, the model's answers and the humans', and how long they are."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    lengths = [np.array([len(row) for row in answer_tokens(of, "und", "paper")], np.float64) for of in texts]
+    vectorizer = TfidfVectorizer(token_pattern=r"\b\w+\b")
     try:
-        vectorizer.fit([row for at in order for row in of[at]])
+        vectorizer.fit([text for at in (0, 2, 1) for text in texts[at]])
     except ValueError:  # an empty vocabulary
-        return None
-    return [vectorizer.transform(rows) for rows in of]
+        return None, lengths
+    return [vectorizer.transform(of) for of in texts], lengths
 
 
-def _terms(tokens: list[str]) -> list[Any]:
-    return [*tokens, *map(" ".join, itertools.pairwise(tokens))]
+def _vectors(texts: list[list[str]], tag: str) -> tuple[list[Any] | None, list[Doubles]]:
+    """Return the same, of tokens and pairs of them, as scikit-learn weighs them."""
+    from scipy.sparse import csr_array
+    from sklearn.feature_extraction.text import TfidfTransformer
+
+    terms, rows = [], []
+    lengths = []
+    for at, of in enumerate(texts):
+        ids, ends = _core.answer_ids(of, tag or "und", None)
+        row = np.repeat(np.arange(len(of)), np.diff(ends)) + at * len(of)
+        within = row[1:] == row[:-1]
+        # A hash of both, in their order.
+        pairs = (ids[:-1] * np.uint64(_MIX) ^ (ids[1:] >> np.uint64(7))) * np.uint64(_MIX)
+        terms += [ids, pairs[within]]
+        rows += [row, row[1:][within]]
+        lengths.append(np.diff(ends).astype(np.float64))
+    known, columns = np.unique(np.concatenate(terms), return_inverse=True)
+    if not len(known):
+        return None, lengths
+    shape = 3 * len(texts[0]), len(known)
+    counts = csr_array((np.ones(len(columns)), (np.concatenate(rows), columns)), shape=shape)
+    counts.sum_duplicates()
+    weighed = TfidfTransformer().fit_transform(counts)
+    size = len(texts[0])
+    return [weighed[at * size : (at + 1) * size] for at in range(3)], lengths
 
 
 def _latent(vectors: list[Any], variant: Variant) -> tuple[Doubles, Doubles, Doubles]:
@@ -183,24 +210,24 @@ def _latent(vectors: list[Any], variant: Variant) -> tuple[Doubles, Doubles, Dou
 
 
 def _exact(vectors: list[Any], rank: int) -> list[Doubles]:
-    """Project on the leading right singular vectors of the first; the same for any order of rows."""
+    """Project on the leading right singular vectors of the first; the same for any order of rows, but for rounding."""
+    from scipy.sparse.linalg import LinearOperator, eigsh
+
     questions = vectors[0]
-    if min(questions.shape) <= 2_000:
-        from numpy.linalg import eigh
-
-        # Through the smaller of both products.
-        wide = questions.shape[1] > questions.shape[0]
-        product = (questions @ questions.T if wide else questions.T @ questions).toarray()
-        values, basis = eigh(product)
-        values, basis = values[::-1][:rank], basis[:, ::-1][:, :rank]
-        kept = values > 1e-12 * max(float(values[0]), 1e-300)
-        basis = basis[:, kept]
-        if wide:
-            basis = questions.T @ basis / np.sqrt(values[kept])
+    # Through the smaller of both products.
+    wide = questions.shape[1] > questions.shape[0]
+    one, two = (questions, questions.T.tocsr()) if wide else (questions.T.tocsr(), questions)
+    size = one.shape[0]
+    if size <= _DENSE:
+        values, basis = np.linalg.eigh((one @ two).toarray())
+        values, basis = values[-rank:], basis[:, -rank:]
     else:
-        from scipy.sparse.linalg import svds
-
-        basis = svds(questions, rank, v0=np.ones(min(questions.shape)))[2].T
+        product = LinearOperator((size, size), matvec=lambda x: one @ (two @ x), dtype=np.float64)
+        values, basis = eigsh(product, rank, v0=np.ones(size))
+    kept = values > 1e-12 * max(float(values.max()), 1e-300)
+    basis = basis[:, kept]
+    if wide:
+        basis = two @ basis / np.sqrt(values[kept])
     return [np.asarray(of @ basis) for of in vectors]
 
 
