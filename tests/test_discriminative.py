@@ -12,8 +12,9 @@ import pytest
 
 import polyalign as pa
 from polyalign import _core
-from polyalign.critics import DiscriminativeCritic, EnsembleCritic, SupportCritic, attacks, compare, load
+from polyalign.critics import DiscriminativeCritic, EnsembleCritic, SupportCritic, _saved, attacks, compare, load
 from polyalign.critics._auroc import auroc, combined
+from polyalign.critics._likelihood import NAMES, Likelihood
 
 pytest.importorskip("sklearn")
 
@@ -216,6 +217,47 @@ def test_a_language_model_may_have_its_say(tmp_path: Path) -> None:
     (tmp_path / "critic" / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(ValueError, match="a language model that can't be"):
         load(tmp_path / "critic")
+
+
+class Knowing(Likelihood):
+    """A language model that finds a response likelier after its prompt where it says the number of it."""
+
+    def _measured(self, texts: Any, prompts: Any) -> Any:
+        found = np.ones((len(texts), len(NAMES)))
+        asked = [None] * len(texts) if prompts is None else prompts
+        gains = [
+            np.nan if of is None else 2.0 * (str(of).split()[-1] in text) for text, of in zip(texts, asked, strict=True)
+        ]
+        found[:, NAMES.index("gain_per_token")] = gains
+        return found
+
+
+def test_with_a_language_model_the_prompt_is_judged_by_itself(tmp_path: Path) -> None:
+    """What people said to another prompt is told, however much like people's the text is, and the model still is."""
+    rng = np.random.default_rng(0)
+    prompts = [f"What about {at}" for at in range(1000, 1400)]
+    humans = [f"{human(rng, EN)} {at}" for at in range(1000, 1400)]
+    samples = [f"{machine(rng, EN)} {at}" for at in range(1000, 1400)]
+    known, unseen = slice(0, 240), slice(240, 400)
+    asked: dict[str, Any] = {"prompts": prompts[known], "threads": 1, "likelihood": Knowing("knowing")}
+    critic = DiscriminativeCritic.train(humans[known], [EN] * 240, samples[known], **asked)
+    own = critic.score(humans[unseen], [EN] * 160, prompts[unseen])
+    others = critic.score(np.roll(humans[unseen], 1).tolist(), [EN] * 160, prompts[unseen])
+    assert auroc(own, others).value > 0.98
+    assert auroc(own, critic.score(samples[unseen], [EN] * 160, prompts[unseen])).value > 0.98
+    assert others.min() > 1, "which is -ln of the probability of both, not of one of many attacks"
+    critic.save(tmp_path / "critic")
+    again = load(tmp_path / "critic")
+    again.likelihood = Knowing("knowing")  # type: ignore[attr-defined]
+    assert again.score(humans[unseen], [EN] * 160, prompts[unseen]).tobytes() == own.tobytes()  # type: ignore[call-arg]
+    saved = _saved.read(tmp_path / "critic")
+    assert saved.setting("fits", float) is not None and saved.tensors["prompt/roots"].size
+    saved.tensors["prompt/column"][:] = 40
+    with pytest.raises(ValueError, match="it is damaged: train anew"):
+        DiscriminativeCritic.from_saved(saved)
+    # Without prompts there is nothing that could be learnt of them.
+    blind = DiscriminativeCritic.train(humans[known], [EN] * 240, samples[known], **{**asked, "prompts": None})
+    assert blind._fits is None
 
 
 def test_the_end_of_a_sample_that_a_limit_cut_is_not_learnt() -> None:

@@ -36,7 +36,11 @@ _FOLDS = 5
 _EMBEDDED_C = 0.01
 # Texts are scored so many at a time.
 _CHUNK = 20_000
+#: Where a language model reads prompts, how a response fits its own is for trees of their own: few and small ones, of
+#: what tells of the prompt alone.
+_FITS = {"max_iter": 60, "max_leaf_nodes": 6, "max_features": 1.0, "min_samples_leaf": 20}
 _NODES = ("roots", "column", "threshold", "missing_left", "left", "right", "value")
+_TREES, _FIT = "trees", "prompt"
 _NODE_TYPES = ("uint32", "int32", "float64", "bool", "uint32", "uint32", "float64")
 
 
@@ -46,7 +50,8 @@ class DiscriminativeCritic(CalibratedCritic):
     Boosted trees over the features of a response (with its prompt), its support distance and lexical surprisals where a
     reference and a lexical critic are given, and the evidence of a logistic regression on hashed character n-grams; of
     another on an encoder's vectors, where one is given.
-    Trained by :meth:`train`, with scikit-learn; it scores without.
+    Where a language model is given and prompts, further trees say how well the response fits its prompt, and the score
+    is −ln of the probability of both. Trained by :meth:`train`, with scikit-learn; it scores without.
 
     Examples
     --------
@@ -70,6 +75,7 @@ class DiscriminativeCritic(CalibratedCritic):
         bias: float,
         nodes: tuple[npt.NDArray[Any], ...],
         base: float,
+        fits: tuple[tuple[npt.NDArray[Any], ...], float] | None = None,
         trained: npt.NDArray[np.uint64],
         provenance: Mapping[str, Any],
         reference: Reference | None = None,
@@ -86,6 +92,8 @@ class DiscriminativeCritic(CalibratedCritic):
         self.provenance = dict(provenance)
         self._weights, self._bias = weights, bias
         self._nodes, self._base = nodes, base
+        #: The nodes and base of trees that say how a response fits its prompt.
+        self._fits = fits
         self._trained = trained
         self._threads = threads
 
@@ -184,7 +192,12 @@ class DiscriminativeCritic(CalibratedCritic):
             if self._embedded is not None:
                 columns.append(self._embedded.evidence(responses[part], asked and asked[part]))
             margins = _core.tree_scores(np.column_stack(columns), self._nodes, self._threads)
-            found[part] = np.logaddexp(0.0, margins + self._base)
+            scores = np.logaddexp(0.0, margins + self._base)
+            if self._fits is not None:
+                nodes, base = self._fits
+                of_prompt = np.ascontiguousarray(matrix[:, self._measured().of_prompt()])
+                scores += np.logaddexp(0.0, _core.tree_scores(of_prompt, nodes, self._threads) + base)
+            found[part] = scores
         found[[at for at, text in enumerate(responses) if not text.strip()]] = SURE
         axes = axis_names(self.schema)
         broken = [bucket.count("|") + 1 != len(axes) for bucket in named]
@@ -208,7 +221,8 @@ class DiscriminativeCritic(CalibratedCritic):
         tensors: dict[str, npt.NDArray[Any]] = {
             "ngrams": self._weights,
             "trained": self._trained,
-            **{f"trees/{name}": nodes for name, nodes in zip(_NODES, self._nodes, strict=True)},
+            **_named(_TREES, self._nodes),
+            **({} if self._fits is None else _named(_FIT, self._fits[0])),
             **(self.calibration.tensors() if self.calibration else {}),
         }
         parts: dict[str, Any] = {}
@@ -225,6 +239,7 @@ class DiscriminativeCritic(CalibratedCritic):
             "likelihood": None if self.likelihood is None else self.likelihood.told,
             "bias": self._bias,
             "base": self._base,
+            **({} if self._fits is None else {"fits": self._fits[1]}),
             "columns": self._measured().names(),
             "reference": self.reference is not None,
             "lexical": self.lexical is not None,
@@ -262,15 +277,16 @@ class DiscriminativeCritic(CalibratedCritic):
         told = saved.setting("likelihood", dict, type(None))
         # Those saved before there were encoders do not speak of one.
         named = saved.setting("encoder", dict, type(None)) if "encoder" in saved.settings else None
-        nodes = tuple(
-            saved.tensor(f"trees/{name}", dtype, (None,)) for name, dtype in zip(_NODES, _NODE_TYPES, strict=True)
-        )
+        nodes = _nodes_of(saved, _TREES)
+        # Those saved before there were any do not speak of them.
+        fits = (_nodes_of(saved, _FIT), saved.setting("fits", float, int)) if "fits" in saved.settings else None
         critic = cls(
             schema=saved.schema,
             weights=saved.tensor("ngrams", np.float32, (1 << _BITS,)),
             bias=saved.setting("bias", float, int),
             nodes=nodes,
             base=saved.setting("base", float, int),
+            fits=fits,
             trained=saved.tensor("trained", np.uint64, (None,)),
             provenance=saved.setting("provenance", dict),
             reference=reference,
@@ -284,6 +300,8 @@ class DiscriminativeCritic(CalibratedCritic):
             raise ValueError(f"{saved.folder}: trained on other features than this polyalign measures; train anew")
         try:
             _core.tree_scores(np.zeros((1, len(names) + (1 if named is None else 2))), nodes, 1)
+            if fits is not None:
+                _core.tree_scores(np.zeros((1, len(critic._measured().of_prompt()))), fits[0], 1)
         except ValueError as error:
             raise ValueError(f"{saved.folder}: {error}; it is damaged: train anew") from None
         return critic
@@ -321,6 +339,12 @@ class _Measured:
         if self.likelihood is not None:
             names += [f"likelihood_{name}" for name in LIKELIHOOD_NAMES]
         return names
+
+    def of_prompt(self) -> list[int]:
+        """Return the places of the columns that tell how a response fits its prompt."""
+        told = {feature.name for feature in features.registry(groups=["interaction"])}
+        told |= {f"likelihood_{name}" for name in LIKELIHOOD_NAMES}
+        return [at for at, name in enumerate(self.names()) if name in told]
 
     def matrix(
         self,
@@ -383,19 +407,12 @@ def _train(
         evidence = _embed(measured.embedded, sklearn, rows_of, (examples.texts, prompts), progress)
         matrix = np.column_stack([matrix, evidence])
     matrix[:, np.isnan(matrix).all(axis=0)] = 0.0  # scikit-learn can't bin what is never defined; no tree asks for it
-    trees = sklearn["HistGradientBoostingClassifier"](
-        max_iter=300,
-        learning_rate=0.06,
-        max_leaf_nodes=15,
-        min_samples_leaf=10,
-        l2_regularization=1.0,
-        max_features=0.3,
-        random_state=seed,
-        early_stopping=False,
-    )
-    trees.fit(matrix, machine, sample_weight=weights)
-    nodes, base = _nodes(trees)
-    _check_same(trees, matrix, nodes, base)
+    fits, text = None, np.ones(len(machine), dtype=bool)
+    if measured.likelihood is not None and rows.prompts is not None:
+        misplaced = np.array(examples.misplaced)
+        fits = _fit(sklearn, matrix[:, measured.of_prompt()], (machine, weights, misplaced), seed)
+        text = ~misplaced  # of the text itself these are people's
+    nodes, base = _grown(sklearn, matrix[text], machine[text], weights[text], seed)
     provenance = {
         "humans": len(rows.responses),
         "samples": sum(sample is not None for sample in rows.samples),
@@ -409,6 +426,7 @@ def _train(
         bias=float(regression.intercept_[0]),
         nodes=nodes,
         base=base,
+        fits=fits,
         trained=np.unique(keys_of(rows.responses, rows.prompts)),
         provenance=provenance,
         reference=measured.reference,
@@ -416,6 +434,52 @@ def _train(
         likelihood=measured.likelihood,
         embedded=measured.embedded,
         threads=measured.threads,
+    )
+
+
+def _fit(
+    sklearn: dict[str, Any],
+    columns: npt.NDArray[np.float64],
+    rows: tuple[npt.NDArray[np.bool_], npt.NDArray[np.float64], npt.NDArray[np.bool_]],
+    seed: int,
+) -> tuple[tuple[npt.NDArray[Any], ...], float] | None:
+    """Learn humans' answers to their own prompts against those to others; ``None``: there are none of the latter."""
+    machine, weights, misplaced = rows
+    if not misplaced.any():
+        return None
+    known = ~machine | misplaced
+    weights = np.where(misplaced, weights * weights[~machine].sum() / weights[misplaced].sum(), weights)
+    return _grown(sklearn, columns[known], machine[known], weights[known], seed, **_FITS)
+
+
+def _grown(
+    sklearn: dict[str, Any],
+    matrix: npt.NDArray[np.float64],
+    machine: npt.NDArray[np.bool_],
+    weights: npt.NDArray[np.float64],
+    seed: int,
+    **settings: Any,
+) -> tuple[tuple[npt.NDArray[Any], ...], float]:
+    """Return trees that tell the machine, as the engine reads them: their nodes and what all begin with."""
+    asked = {"max_iter": 300, "max_leaf_nodes": 15, "max_features": 0.3, "min_samples_leaf": 10, **settings}
+    trees = sklearn["HistGradientBoostingClassifier"](
+        learning_rate=0.06, l2_regularization=1.0, random_state=seed, early_stopping=False, **asked
+    )
+    trees.fit(matrix, machine, sample_weight=weights)
+    nodes, base = _nodes(trees)
+    _check_same(trees, matrix, nodes, base)
+    return nodes, base
+
+
+def _named(head: str, nodes: tuple[npt.NDArray[Any], ...]) -> dict[str, npt.NDArray[Any]]:
+    """Return nodes by the names that they are saved under."""
+    return {f"{head}/{name}": values for name, values in zip(_NODES, nodes, strict=True)}
+
+
+def _nodes_of(saved: _saved.Saved, head: str) -> tuple[npt.NDArray[Any], ...]:
+    """Take nodes that were saved."""
+    return tuple(
+        saved.tensor(f"{head}/{name}", dtype, (None,)) for name, dtype in zip(_NODES, _NODE_TYPES, strict=True)
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 #: An end in mid-sentence is what texts cut to equal length have as well; the others are people's own words.
 _NOT_LEARNT = ("cut_short", "constant")
+_OTHER = "other_prompt"
 
 
 @dataclass
@@ -98,13 +99,18 @@ class Examples:
         self.rows: list[int] = []
         self.machine: list[bool] = []
         self.weights: list[float] = []
+        #: Whether it is a human's answer, but to another prompt.
+        self.misplaced: list[bool] = []
 
-    def add(self, made: Iterable[tuple[int, str | None]], machine: bool, weight: float) -> None:
+    def add(
+        self, made: Iterable[tuple[int, str | None]], machine: bool, weight: float, *, misplaced: bool = False
+    ) -> None:
         found = [(row, text) for row, text in made if text is not None]
         self.texts += [text for _, text in found]
         self.rows += [row for row, _ in found]
         self.machine += [machine] * len(found)
         self.weights += [weight / max(1, len(found))] * len(found)
+        self.misplaced += [misplaced] * len(found)
 
     def balanced(self, buckets: Sequence[str]) -> npt.NDArray[np.float64]:
         """Return weights of mean 1 with which both sides weigh the same in each bucket."""
@@ -134,15 +140,15 @@ def examples_of(rows: Rows, seed: int) -> Examples:
     whole = [(at, sample) for at, sample in zip(both, samples, strict=True) if not rows.cut[at]]
     found.add(whole, True, 0.5 if whole else 0.0)
     found.add(zip(both, cut_samples, strict=True), True, 0.5 if whole else 1.0)
-    made = list(_attacks(rows, seed))
-    for texts in made:
-        found.add(enumerate(texts), True, 1.0 / len(made))
+    made = _attacks(rows, seed)
+    for name, texts in made.items():
+        found.add(enumerate(texts), True, 1.0 / len(made), misplaced=name == _OTHER)
     return found
 
 
-def _attacks(rows: Rows, seed: int) -> Iterator[list[str | None]]:
-    """Give each attack that a single response can show."""
+def _attacks(rows: Rows, seed: int) -> dict[str, list[str | None]]:
+    """Return each attack that a single response can show."""
     learnt = [name for name in attacks.ATTACKS if name not in _NOT_LEARNT]
     if rows.prompts is None:
-        learnt.remove("other_prompt")
-    yield from attacks.battery(rows.responses, rows.buckets, attacks=learnt, seed=seed).values()
+        learnt.remove(_OTHER)
+    return attacks.battery(rows.responses, rows.buckets, attacks=learnt, seed=seed)
