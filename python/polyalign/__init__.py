@@ -18,6 +18,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from polyalign import align as align
     from polyalign import critics as critics
     from polyalign import distances as distances
     from polyalign import distribution as distribution
@@ -53,6 +54,7 @@ _MODULE_OF = {
     "reference_schema": "polyalign.reference",
 }
 _MODULES = {
+    "align",
     "critics",
     "distances",
     "distribution",
@@ -76,6 +78,7 @@ __all__ = [
     "Report",
     "TokenCounter",
     "__version__",
+    "align",
     "critics",
     "distances",
     "distribution",

@@ -15,6 +15,8 @@ from polyalign._io.json_text import differing
 
 _MANIFEST = "stage.json"
 _FORMAT = "polyalign stage"
+#: Stands for what comes out of a stage that is not made.
+_UNKNOWN = "unknown until it is made"
 
 
 @dataclass(frozen=True)
@@ -80,18 +82,8 @@ class Stages:
 
     def _begun(self, folder: Path, inputs: Mapping[str, Any]) -> dict[str, Any] | None:
         """Return what a folder says of an earlier run with these inputs; clear away that of another one."""
-        if not folder.exists() or not any(folder.iterdir()):
-            return None
-        try:
-            told = json.loads((folder / _MANIFEST).read_text("utf-8"))
-        except (OSError, ValueError):
-            told = None
-        if not isinstance(told, dict) or told.get("format") != _FORMAT:
-            raise FileExistsError(f"{folder}: not a stage of polyalign: move it away, or name another folder")
-        difference = differing(told.get("inputs"), inputs)
-        if difference is None:
-            difference = _lost(folder, told)
-        if difference is None:
+        told, difference = _look(folder, inputs)
+        if told is None or difference is None:
             return told
         if not self.overwrite:
             raise ValueError(
@@ -100,6 +92,50 @@ class Stages:
             )
         shutil.rmtree(folder)
         return None
+
+
+class Planned(Stages):
+    """The stages of a run that is not: each is looked at, and none is made."""
+
+    def __init__(self, out: Path, *, overwrite: bool) -> None:
+        super().__init__(out, overwrite=overwrite, say=lambda line: None)
+        #: By its folder, what would become of a stage.
+        self.found: dict[str, str] = {}
+
+    def run(
+        self,
+        name: str,
+        inputs: Mapping[str, Any],
+        outputs: Iterable[str],
+        make: Callable[[Path], Mapping[str, Any] | None],
+    ) -> Stage:
+        """Say whether a stage is done; of one that is not nobody knows what will come out."""
+        folder, inputs = self.out / name, json.loads(json.dumps(inputs))
+        if _UNKNOWN in json.dumps(inputs):
+            self.found[name] = "to do"
+            return Stage(folder, {}, _UNKNOWN, resumed=True)
+        told, difference = _look(folder, inputs)
+        if told is not None and difference is not None:
+            self.found[name] = "made anew" if self.overwrite else f"refused: {difference}"
+        elif told is not None and told.get("done"):
+            self.found[name] = "done"
+            return Stage(folder, told["told"], _identity(told["files"]), resumed=True)
+        else:
+            self.found[name] = "to do" if told is None else "goes on"
+        return Stage(folder, {}, _UNKNOWN, resumed=True)
+
+
+def _look(folder: Path, inputs: Mapping[str, Any]) -> tuple[dict[str, Any] | None, str | None]:
+    """Return what a folder says of an earlier run, and what is otherwise now, if something is."""
+    if not folder.exists() or not any(folder.iterdir()):
+        return None, None
+    try:
+        told = json.loads((folder / _MANIFEST).read_text("utf-8"))
+    except (OSError, ValueError):
+        told = None
+    if not isinstance(told, dict) or told.get("format") != _FORMAT:
+        raise FileExistsError(f"{folder}: not a stage of polyalign: move it away, or name another folder")
+    return told, differing(told.get("inputs"), inputs) or _lost(folder, told)
 
 
 def _lost(folder: Path, told: Mapping[str, Any]) -> str | None:

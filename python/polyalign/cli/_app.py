@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from polyalign.cli import _options as options
+from polyalign.cli._align import align
 from polyalign.cli._bucket import bucket
 from polyalign.cli._count import count
 from polyalign.cli._critic import critic
@@ -41,6 +42,7 @@ Start here:
   polyalign hdpo --config hdpo.yaml                             train towards the humans of every bucket
   polyalign evaluate samples.jsonl --join bucketed/             how human answers are, and where they are not
   polyalign rounds bucketed/ --model out/sft -o rounds/         answers, critic, pairs, hdpo; and again
+  polyalign align align.yaml                                    all of it by one file, with baselines and a report
   polyalign judge score samples.jsonl --join bucketed/ --base-url URL --model M -o scores.jsonl
   polyalign human-eval build samples.jsonl --join bucketed/ -o page.html   ask people, blindly
 
@@ -115,6 +117,7 @@ for _command in (
     sft,
     hdpo,
     rounds,
+    align,
     human_eval,
     evaluate,
     judge,

@@ -223,8 +223,6 @@ def _plan(
     threads: int | None,
 ) -> Plan:
     """Return what all rounds are made with; refuse what can't be."""
-    from polyalign.critics._train import KINDS
-
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ValueError("rounds run in one process: start them without a launcher, and name it (launch)")
     records = Path(bucketed)
@@ -234,6 +232,36 @@ def _plan(
     for name, value in (("rounds", rounds), ("evaluate", evaluate)):
         if value < 1:
             raise ValueError(f"{name} is {value}: it must be 1 or more")
+    check_critics(kinds, critic_samples, held_out_critic)
+    if held_out_critic is not None:
+        made.check_fits(_saved.read(held_out_critic))
+    sampling = sampling or Sampling(samples=4)
+    if select.select in ("furthest", "divpo") and sampling.samples < 2:
+        raise ValueError(f"select {select.select!r} chooses among several answers: draw 2 or more to each prompt")
+    split: Literal["test", "train"] = "test" if _evaluate.has_split(records, "test") else "train"
+    return Plan(
+        records=records,
+        model=os.fspath(model),
+        sampling=sampling,
+        selection=Selection(limit=prompts, max_prompt_tokens=max_prompt_tokens),
+        looked_at=Selection(split=split, limit=evaluate, max_prompt_tokens=max_prompt_tokens),
+        select=select,
+        critic=kinds[0],
+        critic_samples=critic_samples,
+        held_out=kinds[1],
+        held_out_critic=None if held_out_critic is None else Path(held_out_critic),
+        encoder=encoder or base_of(os.fspath(model)),
+        hdpo=_settings(hdpo),
+        launch=None if launch is None else shlex.split(launch),
+        engine=engine or {},
+        threads=threads,
+    )
+
+
+def check_critics(kinds: tuple[Kind, Kind], critic_samples: str, held_out_critic: Path_ | None) -> None:
+    """Refuse a critic that trains, and one that judges, of which one can't be or is a part of the other."""
+    from polyalign.critics._train import KINDS
+
     for name, kind in zip(("critic", "held_out"), kinds, strict=True):
         if kind not in KINDS:
             raise ValueError(f"{name} is {kind!r}: it must be one of {', '.join(KINDS)}")
@@ -249,29 +277,6 @@ def _plan(
             f"held_out is {judges!r}, which learns from samples: give one that exists (held_out_critic), or take "
             "support, lexical or embedding"
         )
-    if held_out_critic is not None:
-        made.check_fits(_saved.read(held_out_critic))
-    sampling = sampling or Sampling(samples=4)
-    if select.select in ("furthest", "divpo") and sampling.samples < 2:
-        raise ValueError(f"select {select.select!r} chooses among several answers: draw 2 or more to each prompt")
-    split: Literal["test", "train"] = "test" if _evaluate.has_split(records, "test") else "train"
-    return Plan(
-        records=records,
-        model=os.fspath(model),
-        sampling=sampling,
-        selection=Selection(limit=prompts, max_prompt_tokens=max_prompt_tokens),
-        looked_at=Selection(split=split, limit=evaluate, max_prompt_tokens=max_prompt_tokens),
-        select=select,
-        critic=trains,
-        critic_samples=critic_samples,
-        held_out=judges,
-        held_out_critic=None if held_out_critic is None else Path(held_out_critic),
-        encoder=encoder or base_of(os.fspath(model)),
-        hdpo=_settings(hdpo),
-        launch=None if launch is None else shlex.split(launch),
-        engine=engine or {},
-        threads=threads,
-    )
 
 
 def base_of(model: str) -> str:
@@ -310,16 +315,23 @@ def _check_hdpo(plan: Plan, given: Any) -> None:
 
 def check_settings(
     command: Literal["sft", "hdpo"], settings: Mapping[str, Any], model: str, records: Path, file: str | None = None
-) -> None:
-    """Refuse settings that a command does not know, or values that they can't have; `file`: where they are from."""
+) -> Any:
+    """Return settings as the trainer takes them; `file`: where they are from.
+
+    Raises
+    ------
+    ValueError
+        One that the command does not know, or a value that it can't have.
+    """
     import click
 
     training = training_module("polyalign.cli._training")
     flags = _flags(settings) if file is None else ["--config", file]
     try:
-        training.parse(command, [*flags, "--model_name_or_path", model, "--dataset_name", str(records)])
+        parsed = training.parse(command, [*flags, "--model_name_or_path", model, "--dataset_name", str(records)])
     except click.UsageError as error:
         raise ValueError(f"{command}: {error.format_message()}") from None
+    return parsed[1]
 
 
 def _flags(settings: Mapping[str, Any]) -> list[str]:

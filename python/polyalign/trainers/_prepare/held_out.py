@@ -10,7 +10,7 @@ from datasets import Dataset, IterableDataset
 
 from polyalign._text.words import counted
 
-__all__ = ["count_held_out", "hold_out"]
+__all__ = ["count_held_out", "hold_out", "key_of"]
 
 _COLUMNS = ("group", "prompt", "messages", "completion", "chosen")
 _ROWS = 1000
@@ -38,7 +38,7 @@ def hold_out(dataset: Any, share: float) -> tuple[Dataset, Dataset, str]:
     for batch in dataset.select_columns(columns).iter(_ROWS):
         for values in zip(*batch.values(), strict=True):
             row = dict(zip(batch, values, strict=True))
-            key = _key(row)
+            key = key_of(row)
             parts[key < below].append(at)
             groups[key < below].add(key)
             ungrouped += row.get("group") is None
@@ -69,7 +69,7 @@ def count_held_out(dataset: Dataset) -> str:
     return f"{rows}, {counted(len(groups), 'group')}{lack}"
 
 
-def _key(row: Mapping[str, Any]) -> int:
+def key_of(row: Mapping[str, Any]) -> int:
     """Hash what a row has in common with others."""
     if row.get("group") is not None:
         return xxhash.xxh3_64_intdigest(str(row["group"]).encode())
