@@ -201,6 +201,15 @@ def test_other_settings_are_refused_or_made_anew(
         run(given, copy, select="all", rounds=1)
 
 
+def test_without_samples_in_training_the_held_out_critic_judges_answers_alone(
+    given: Path, made: tuple[Path, Report, list[str]], tmp_path: Path
+) -> None:
+    shutil.copytree(made[0], tmp_path / "out")
+    report, _ = run(given, tmp_path / "out", rounds=1, hdpo={**HDPO, "lambda_online": 0.0}, overwrite=True)
+    assert "held_out_critic" not in json.loads((tmp_path / "out/round-1/hdpo/hdpo.yaml").read_text())
+    assert report.rounds[-1].held_out_percentile is not None
+
+
 def test_a_critic_learns_from_all_answers_or_the_last(given: Path, tmp_path: Path) -> None:
     settings = {"critic": "discriminative", "select": "all", "prompts": 200}
     out = tmp_path / "out"

@@ -553,7 +553,10 @@ class Work:
         def make(folder: Path) -> None:
             data = folder / "pairs.parquet"
             _without_scores(pairs.folder / "pairs" / "data", data)
-            asked = {"critic": critic.folder / "critic", "held_out_critic": judge.folder / "critic"}
+            asked = {"critic": critic.folder / "critic"}
+            args = check_settings("hdpo", given, model.name, data)
+            if args.samples or args.eval_online_prompts:  # it scores samples alone
+                asked["held_out_critic"] = judge.folder / "critic"
             self.trained("hdpo", folder, model.name, {**given, "dataset_name": str(data)}, asked)
 
         stage = self.stages.run(name, inputs, MODEL_FILES, make)
