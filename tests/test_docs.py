@@ -19,6 +19,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 import zstandard
 
 import polyalign
@@ -28,7 +29,7 @@ from ready import Ready
 
 NAME = attrgetter("name")
 #: Of which commands and code go on from one another.
-IN_TURN = ("training.md", "rounds.md")
+IN_TURN = ("training.md", "rounds.md", "align.md")
 PAGES = [page for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))) if page.is_file()]
 
 
@@ -142,10 +143,13 @@ def run(command: str, workplace: Path, ready: Ready) -> None:
     if re.match("polyalign (sft|hdpo) ", command):
         assert cli.run([*shlex.split(command)[1:], "--max_steps", "2", "--save_steps", "2"]) == 0, command
         return
-    if command.startswith("polyalign rounds "):
-        with Path("hdpo-rounds.yaml").open("a", encoding="utf-8") as file:
-            file.write("max_steps: 2\n")
+    if re.match("polyalign (rounds|align) ", command):
+        if command.startswith("polyalign rounds "):
+            with Path("hdpo-rounds.yaml").open("a", encoding="utf-8") as file:
+                file.write("max_steps: 2\n")
         assert cli.run(shlex.split(command)[1:]) == 0, command
+        if "--init" in command:
+            shrink(Path("align.yaml"))
         return
     if command.startswith("polyalign detect "):
         assert cli.run(shlex.split(command)[1:]) == 0, command
@@ -172,6 +176,15 @@ def run(command: str, workplace: Path, ready: Ready) -> None:
         ["bash", "-c", command], cwd=workplace, env=environment, capture_output=True, text=True, check=False
     )
     check(command, result)
+
+
+def shrink(settings: Path) -> None:
+    """Leave of a file for `polyalign align` what takes seconds."""
+    told = yaml.safe_load(settings.read_text("utf-8"))
+    told |= {"critic": "support", "held_out": "lexical", "models": {"base": None, "bucket_sft": None, "hdpo": None}}
+    told["bucket"]["validation_share"] = 0  # there are too few prompts for three parts
+    told["generate"]["prompts"], told["evaluate"] = 16, {"prompts": 24, "draws": 20, "min_count": 5}
+    settings.write_text(json.dumps(told), "utf-8")
 
 
 def judgement() -> str:
