@@ -175,7 +175,8 @@ def _critics(given: Any) -> dict[str, Critic]:
         several = [given] if isinstance(given, (str, os.PathLike)) or not isinstance(given, Sequence) else given
         named = {}
         for each in several:
-            name = Path(each).name if isinstance(each, (str, os.PathLike)) else type(each).__name__
+            is_path = isinstance(each, (str, os.PathLike))
+            name = Path(each).name.removesuffix(".safetensors") if is_path else type(each).__name__
             known = name
             for number in range(2, len(named) + 2):
                 if known not in named:

@@ -294,7 +294,7 @@ def _humans(
         named,
         prompts,
         texts,
-        _numbered(groups),
+        _numbered(groups, ids),
         chosen.answered,
         np.array([row not in unfit for row in range(len(ids))], dtype=bool),
         dict(Counter(bucket for bucket in buckets if bucket)),
@@ -314,13 +314,14 @@ def _taken(opened: Sequence[bucketed.Rows], chosen: Sequence[int]) -> Iterator[A
         start += len(batch)
 
 
-def _numbered(groups: Sequence[Any]) -> _Indices:
-    """Return a number a group; a row without one is its own."""
-    known: dict[Any, int] = {}
-    return np.array(
-        [known.setdefault(("row", at) if group is None else group, len(known)) for at, group in enumerate(groups)],
-        dtype=np.int64,
-    )
+def _numbered(groups: Sequence[Any], ids: Sequence[str | None]) -> _Indices:
+    """Return a number a group, the same whatever the order of rows; a row without one is its own."""
+    keys = [
+        ("row", identity or str(at)) if group is None else ("group", str(group))
+        for at, (group, identity) in enumerate(zip(groups, ids, strict=True))
+    ]
+    number = {key: at for at, key in enumerate(sorted(set(keys), key=lambda key: (rank(*key), key)))}
+    return np.array([number[key] for key in keys], dtype=np.int64)
 
 
 @dataclass(frozen=True)
