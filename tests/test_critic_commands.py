@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow
@@ -147,6 +148,28 @@ def test_kinds_with_an_encoder(folder: Path, kind: str) -> None:
         train(kind, folder / "bucketed", samples=folder / "samples.jsonl")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="has no encoder"):
         train("lexical", folder / "bucketed", encoder=Letters())
+
+
+@pytest.mark.parametrize("kind", ["discriminative", "ensemble"])
+def test_a_classifier_with_a_language_model(kind: str, folder: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    """It is asked by its name about each of the classifier's texts with its prompt, and saved by its name."""
+    asked = []
+
+    def measured(self: Any, texts: Any, prompts: Any) -> np.ndarray:
+        assert len(prompts) == len(texts)
+        asked.extend(texts)
+        return np.array([[len(text)] * 7 for text in texts], dtype=np.float64)
+
+    monkeypatch.setattr("polyalign.critics._likelihood.Likelihood._measured", measured)
+    given = [folder / "bucketed", "--samples", folder / "samples.jsonl", "--max-humans", 70, "--lm", "some/model"]
+    arguments = [*given, "--kind", kind, "--out", tmp_path / "critic"]
+    assert cli.run(["critic", "train", *map(str, arguments)]) == 0
+    critic: Any = pa.critics.load(tmp_path / "critic")
+    classifier = critic.critics["discriminative"] if kind == "ensemble" else critic
+    assert classifier.likelihood.told["name"] == "some/model" and classifier._fits and len(asked) > 500
+    texts = ["Well, the train is late again.", machine(np.random.default_rng(0), EN)]
+    human_score, machine_score = pa.critics.ask(critic, texts, [EN, EN], ["What about 7?"] * 2)
+    assert human_score < machine_score
 
 
 def test_what_is_wrong_is_one_line(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
