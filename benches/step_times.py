@@ -1,4 +1,5 @@
-"""Step times of the trainers beside TRL's that they extend: BucketSFT and SFTTrainer, HDPO (offline) and DPOTrainer.
+"""Step times of the trainers beside TRL's that they extend: BucketSFT and SFTTrainer, HDPO (offline) and DPOTrainer;
+and of HDPO's distributional term beside its critic's.
 
 In one process, on the same batches, in turns: each trainer makes one optimizer step, in an order that is drawn anew for
 every step, while the others wait. A second trainer of TRL's shows what the same code differs by from itself. The ratio
@@ -85,6 +86,16 @@ def rows(count: int, longest: int, *, pairs: bool) -> Any:
     return Dataset.from_list([row() for _ in range(count)])
 
 
+def people(dataset: Any) -> Any:
+    """A reference of what is preferred."""
+    import pyarrow as pa
+
+    import polyalign
+
+    table = pa.table({"bucket": dataset["bucket"], "prompt": dataset["prompt"], "completion": dataset["chosen"]})
+    return polyalign.Reference.from_arrow(table)
+
+
 def trainers(what: str, folder: Path, steps: int, on_gpu: bool) -> dict[str, Any]:
     """The three that are compared, of one kind."""
     from transformers import PrinterCallback
@@ -94,16 +105,27 @@ def trainers(what: str, folder: Path, steps: int, on_gpu: bool) -> dict[str, Any
 
     given = settings(on_gpu)
     count = steps * given["per_device_train_batch_size"] * given["gradient_accumulation_steps"]
-    dataset = rows(count, 400 if on_gpu else 80, pairs=what == "hdpo")
-    if what == "sft":
+    dataset = rows(count, 400 if on_gpu else 80, pairs=what != "sft")
+    if what == "online":
+        online = {"online_every": 1, "max_new_tokens": 40}
+        reference = people(dataset)
+        critic, distribution = ({"reference": reference, **online, "online": by} for by in ("critic", "distribution"))
+        classes = {TRL: (HDPO, HDPOConfig, critic), OURS: (HDPO, HDPOConfig, distribution)}
+    elif what == "sft":
         classes = {TRL: (SFTTrainer, SFTConfig, {}), OURS: (BucketSFT, BucketSFTConfig, {})}
     else:
         classes = {TRL: (DPOTrainer, DPOConfig, {}), OURS: (HDPO, HDPOConfig, {"lambda_online": 0.0})}
     classes[SAME] = classes[TRL]
     made = {}
     for name, (trainer_class, config_class, more) in classes.items():
-        args = config_class(output_dir=str(folder / "out"), max_steps=steps, **given, **more)
-        made[name] = trainer_class(str(folder), args=args, train_dataset=dataset)
+        own = {key: more[key] for key in more if key == "reference"}
+        args = config_class(
+            output_dir=str(folder / "out"),
+            max_steps=steps,
+            **given,
+            **{key: more[key] for key in more if key not in own},
+        )
+        made[name] = trainer_class(str(folder), args=args, train_dataset=dataset, **own)
         made[name].remove_callback(PrinterCallback)
     return made
 
@@ -216,7 +238,7 @@ def measure(options: Options) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         found["weights"] = save_model(folder, on_gpu)
-        for what in ("sft", "hdpo"):
+        for what in ("sft", "hdpo", "online"):
             turns = interleaved(trainers(what, folder, steps, on_gpu), steps)
             found[what] = {
                 "seconds": statistics.median(turns[TRL].seconds[WARM_UP:]),
@@ -228,16 +250,24 @@ def measure(options: Options) -> dict[str, Any]:
 
 
 def render(results: dict[str, Any]) -> str:
-    cells = {"sft": ("SFTTrainer", "BucketSFT"), "hdpo": ("DPOTrainer", "HDPO, offline")}
     device = results["device"] if results["device"] != "CPU" else f"CPU, {results['threads']} threads"
-    has_memory = "memory" in results["sft"]
     header = [f"{device}, {results['weights'] / 1e6:.0f} M weights", "TRL, a step", "TRL ÷ itself", "polyalign ÷ TRL"]
+    cells = {"sft": "BucketSFT beside SFTTrainer", "hdpo": "HDPO, offline beside DPOTrainer"}
+    online = ["HDPO, both online", "critic's term, a step", "critic's ÷ itself", "distributional ÷ critic's"]
+    tables = [_table(header, results, cells)]
+    if "online" in results:
+        tables.append(_table(online, results, {"online": "the distributional term beside the critic's"}))
+    return "\n\n".join(tables)
+
+
+def _table(header: list[str], results: dict[str, Any], cells: dict[str, str]) -> str:
+    has_memory = "memory" in results["sft"]
     if has_memory:
-        header += ["TRL, peak of a step", "polyalign ÷ TRL"]
+        header = [*header, "peak of its step", header[-1]]
     rows = []
-    for what, (trl, ours) in cells.items():
+    for what, label in cells.items():
         of = results[what]
-        row = [f"{ours} beside {trl}", f"{of['seconds'] * 1e3:.0f} ms"]
+        row = [label, f"{of['seconds'] * 1e3:.0f} ms"]
         row += [f"{of[name]['ratio']:.3f} ({of[name]['low']:.3f}–{of[name]['high']:.3f})" for name in (SAME, OURS)]
         if has_memory:
             row += [f"{of['memory'] / 2**30:.2f} GiB", f"{of[OURS]['memory']:.3f}"]
