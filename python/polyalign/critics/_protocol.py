@@ -122,11 +122,9 @@ def ask_both(
     scores = ask(critic, responses, buckets, prompts)
     if not is_calibrated(critic):
         return scores, None
-    from polyalign.critics._calibration import Calibration
-
-    calibration = getattr(critic, "calibration", None)
-    if isinstance(calibration, Calibration):
-        return scores, calibration.percentile(scores, buckets)
+    of_scores = getattr(getattr(critic, "calibration", None), "percentile", None)
+    if callable(of_scores):
+        return scores, of_scores(scores, buckets)
     return scores, ask_percentiles(critic, responses, buckets, prompts)
 
 
