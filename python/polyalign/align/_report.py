@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Outcome", "PlannedStage", "plan_table", "verdict"]
 
+#: So many models that are alike are named.
+_NAMED = 3
+
 
 @dataclass(frozen=True)
 class PlannedStage:
@@ -89,5 +92,18 @@ def verdict(evaluation: Evaluation, contenders: Sequence[str]) -> str:
             best = min(range(len(models)), key=off)
             number: Any = numbers[best]
             humans = "" if number.floor is None else f", humans {measure.say(number.floor)}"
-            return f"most human: {models[best].name} ({measure.title} {measure.say(number.value)}{humans})"
+            said = f"most human: {models[best].name} ({measure.title} {measure.say(number.value)}{humans})"
+            return said + _alike(evaluation, metric, models[best].name, contenders)
     return "which is the most human can't be said: too few answers in every bucket"
+
+
+def _alike(evaluation: Evaluation, metric: str, best: str, contenders: Sequence[str]) -> str:
+    """Name the models that are not told apart from the best."""
+    found = [
+        each.one if each.two == best else each.two
+        for each in evaluation.differences
+        if each.metric == metric and each.bucket is None and best in (each.one, each.two) and each.better is None
+    ]
+    named = [name for name in found if name in contenders]
+    more = f" and {len(named) - _NAMED:,} more" if len(named) > _NAMED else ""
+    return f", not told apart from {', '.join(named[:_NAMED])}{more}" if named else ""
