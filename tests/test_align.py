@@ -144,7 +144,7 @@ def test_the_whole_method(made: tuple[Path, Outcome]) -> None:
     told = json.loads((out / "evaluation/test/evaluation.json").read_text())
     assert [model["name"] for model in told["models"]] == ["base", "oracle (leak control)", "bucket_sft", "hdpo"]
     assert (out / "evaluation/test/report.md").read_text().count("###") == 4
-    assert str(outcome).endswith(f"report: {Path('out/evaluation/test/report.md')}")
+    assert str(outcome).endswith(f"report: {Path('out/evaluation/test/report.html')}")
     settings = json.loads((out / "models/bucket_sft/sft.yaml").read_text())
     assert settings["dataset_name"] == str(Path("out/parts/train"))
     assert json.loads((out / "models/hdpo/hdpo.yaml").read_text())["model_name_or_path"] == str(
@@ -248,7 +248,7 @@ def test_interrupted_it_ends_with_the_same(
     assert outcome == made[1]
     assert said[at] == f"{after}: goes on …"
     assert [line for line in said if line.endswith("…")] == [f"{after}: goes on …"], "it came out as it was"
-    for file in ("report.md", "evaluation.json"):
+    for file in ("report.html", "report.md", "evaluation.json"):
         name = Path("evaluation", "test", file)
         assert Path("out", name).read_bytes() == (made[0] / name).read_bytes()
 
@@ -324,7 +324,7 @@ def test_the_command(place: Path, made: tuple[Path, Outcome], capsys: pytest.Cap
     assert command_line.run(["align", "align.yaml"]) == 0
     *_, last = capsys.readouterr().out.splitlines()
     assert last.startswith("most human: base (")
-    assert last.endswith(f"; report: {Path('out/evaluation/test/report.md')}")
+    assert last.endswith(f"; report: {Path('out/evaluation/test/report.html')}")
     assert command_line.run(["align", "align.yaml", "--dry-run", "--json"]) == 0
     assert {stage["state"] for stage in json.loads(capsys.readouterr().out)} == {"done"}
     assert command_line.run(["align", "align.yaml", "--json"]) == 0

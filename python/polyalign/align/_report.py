@@ -43,7 +43,7 @@ class Outcome:
     verdict: str
     """Which model is the most human, by what."""
     report: str
-    """The report's file, Markdown."""
+    """The report, one HTML file; beside it is `report.md`."""
     evaluation: str
     """All numbers, JSON, as ``polyalign evaluate --json`` prints them."""
     models: dict[str, str]

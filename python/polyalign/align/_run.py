@@ -565,9 +565,11 @@ class _Align:
                 str(parts.folder / split),
                 reference=reference.folder / "human.safetensors",
                 critics={name: stage.folder / "critic" for name, stage in critics.items()},
+                page=True,
                 threads=config.threads,
                 **settings,
             )
+            found.to_html(folder / "report.html")
             (folder / "evaluation.json").write_text(f"{found.to_json()}\n", "utf-8", newline="\n")
             (folder / "report.md").write_text(found.to_markdown(), "utf-8", newline="\n")
             said = verdicts(found)[: len(found.models)]
@@ -578,7 +580,7 @@ class _Align:
         # With one model more or less there is another report: nothing else goes on from it.
         kept, self.stages.overwrite = self.stages.overwrite, True
         try:
-            stage = self.stages.run(name, inputs, ["evaluation.json", "report.md"], make)
+            stage = self.stages.run(name, inputs, ["evaluation.json", "report.md", "report.html"], make)
         finally:
             self.stages.overwrite = kept
         if not stage.told:
@@ -588,7 +590,7 @@ class _Align:
             split=split,
             verdicts=tuple(stage.told["verdicts"]),
             verdict=stage.told["verdict"],
-            report=str(stage.folder / "report.md"),
+            report=str(stage.folder / "report.html"),
             evaluation=str(stage.folder / "evaluation.json"),
             models=where,
         )
