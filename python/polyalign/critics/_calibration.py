@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from polyalign.buckets import BucketSchema
-    from polyalign.critics._saved import Saved
 
 #: At the most so many order statistics are kept of a level.
 _KEPT = 1024
@@ -164,8 +163,8 @@ class Calibration:
         return cls(humans, axes)
 
     @classmethod
-    def of_saved(cls, saved: Saved) -> Calibration | None:
-        """Take what a saved critic holds; ``None``: it is not calibrated; ``ValueError``: it is damaged."""
+    def of_saved(cls, saved: Any) -> Calibration | None:
+        """Take what a saved critic (`_saved.Saved`) holds; ``None``: not calibrated; ``ValueError``: it is damaged."""
         found = cls.from_tensors(saved.tensors, axis_names(saved.schema), str(saved.folder))
         return found if len(found) else None
 
