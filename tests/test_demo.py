@@ -278,7 +278,7 @@ def test_demo_shows_what_it_measured(trained: Told) -> None:
     (made,) = trained.made
     assert [stage.name for stage in made.stages] == ["Tiny", "BucketSFT", "HDPO", "people"]
     assert made.stages[-1].answers == [row["completion"][-1]["content"] for row in made.rows]
-    for path in ("bucket-sft", "hdpo", "critic", "held-out-critic", "pairs.parquet", "answers.jsonl"):
+    for path in ("bucket-sft", "hdpo", "critic", "held-out-critic", "pairs.parquet", "answers.jsonl", "report.html"):
         assert (trained.folder / path).exists()
 
     # What is written is what was measured, by the critics that were saved.
@@ -296,6 +296,10 @@ def test_demo_shows_what_it_measured(trained: Told) -> None:
         shares = (f"{100 * number:.0f}" for number in (measure.value, measure.low, measure.high))
         assert "{}% ({}–{})".format(*shares) in row
         assert len(re.findall(r"\(-?[\d.]+(?:–| to )-?[\d.]+\)", row)) == len(_measure.MEASURES)
+    assert [model.name for model in made.evaluation.models] == ["Tiny", "BucketSFT", "HDPO"]
+    for model in made.evaluation.models:
+        assert re.search(rf"^{model.name}: ", trained.out, re.MULTILINE), "its verdict"
+    assert (trained.folder / "report.html").resolve().as_uri() in trained.out.splitlines()[-2]
     for other in ("Tiny", "BucketSFT"):
         assert re.search(rf"HDPO against {other}, by the held-out critic [+-]\d+% \(.*\): [a-z]", trained.out)
     assert "None that they are true or of use" in trained.out.replace("\n", " ")

@@ -145,7 +145,8 @@ def _train(folder: Path, model: str | Path | None, recipe: Recipe | None) -> Non
     print(
         f"\nScore them:    polyalign score {trained.paths['answers']} --reference {trained.paths['reference']} "
         f"--critic {trained.paths['critic']} --out scores.jsonl\n"
-        "Your own:      polyalign sft, generate, critic train, pairs and hdpo --help"
+        "Your own:      polyalign align --help does all of it; sft, generate, critic train, pairs, hdpo and evaluate\n"
+        f"The report, in a browser: {trained.paths['report'].resolve().as_uri()}"
     )
 
 

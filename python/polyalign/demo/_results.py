@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from polyalign._text.words import shortened
 from polyalign.demo._measure import MEASURES, Measure, Stage, difference
+from polyalign.evaluation._verdict import verdicts
 
 if TYPE_CHECKING:
     from polyalign.demo._training import Trained
@@ -35,8 +36,10 @@ def print_results(trained: Trained) -> None:
         f"{_change(after, before)}\n{_change(after, trained.stages[-3])}\n"
         f"Evidence of how these {len(after.answers)} answers of one model moved, by judges that saw none of them, with "
         "one seed and one corpus of chats,\nafter minutes of training. None that they are true or of use, nor for "
-        "another model or another corpus."
+        "another model or another corpus.\n\nBucket by bucket, as polyalign evaluate tells it:"
     )
+    for line in verdicts(trained.evaluation):
+        console.print(line, highlight=False, markup=False)
 
 
 def _examples(trained: Trained, stages: list[Stage]) -> Any:

@@ -28,6 +28,7 @@ from polyalign.demo import _chats
 from polyalign.demo._corpus import EDGES, write_lines
 from polyalign.demo._measure import Judges, Stage
 from polyalign.demo._recipe import Recipe
+from polyalign.evaluation import Evaluation, evaluate
 from polyalign.trainers import HDPO, BucketSFT, BucketSFTConfig, HDPOConfig
 from polyalign.trainers._logs import printing
 from polyalign.trainers._trl import ignore_old_names
@@ -49,6 +50,8 @@ class Trained:
     """What the critic of HDPO is."""
     held_out: str
     """What the one is that nothing trains against."""
+    evaluation: Evaluation
+    """The stages beside people, as `polyalign evaluate` tells it."""
     paths: dict[str, Path]
 
 
@@ -123,8 +126,10 @@ class _Lab:
         judges = Judges(critic, judge, self.encoder, list(map(_reply, others)))
         stages = [judges.measured(name, self.held_out, texts) for name, texts in answers.items()]
         write_lines(self.folder / "answers.jsonl", self._lines(stages))
+        evaluation = self._evaluation(stages[:-1], critic)
         return Trained(
             self.held_out, stages, ", ".join(critic.critics), "distance in the space of the untrained model",
+            evaluation,
             {
                 "adapters": self.folder / "{bucket-sft,hdpo}",
                 "reference": self.folder / "human.safetensors",
@@ -132,6 +137,7 @@ class _Lab:
                 "held out": self.folder / "held-out-critic",
                 "pairs": self.folder / "pairs.parquet",
                 "answers": self.folder / "answers.jsonl",
+                "report": self.folder / "report.html",
             },
         )  # fmt: skip
 
@@ -149,6 +155,16 @@ class _Lab:
         engine = generation.TransformersEngine(self.model, self.tokenizer)
         made = generation.generate(pa.Table.from_pylist(rows), engine, sampling, progress=True)
         return {line["id"]: line["response"] for line in made.rows}
+
+    def _evaluation(self, stages: Sequence[Stage], critic: Any) -> Evaluation:
+        """Hold the model's answers against people's, and write the report."""
+        ids = [row["id"] for row in self.held_out]
+        found = evaluate(
+            {stage.name: pa.table({"id": ids, "response": stage.answers}) for stage in stages}, self.parts["test"],
+            reference=self.folder / "human.safetensors", critics={"ensemble": critic}, seed=self.recipe.seed,
+        )  # fmt: skip
+        found.to_html(self.folder / "report.html", title=f"{self.name}, trained on people's replies")
+        return found
 
     # ------------------------------------------------------------------------------------------------ training
 
