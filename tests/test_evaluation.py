@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -17,9 +19,11 @@ import pytest
 from conftest import write_jsonl
 from polyalign.cli import run
 from polyalign.evaluation import Condition, Evaluation, check, evaluate, junit, metrics
-from polyalign.evaluation._cells import Columns, Side, _Bucket, _discrepancies, _gaps, _Ngrams, cells
+from polyalign.evaluation._cells import Cell, Columns, Side, _Bucket, _discrepancies, _gaps, _Ngrams, cells
+from polyalign.evaluation._evaluate import _difference, _pooled
 from polyalign.evaluation._measures import MEASURES
 from polyalign.evaluation._statistics import Draws, p_value
+from polyalign.evaluation._verdict import difference_lines
 
 BUCKETS = ("en|single|qa|short", "en|single|dialogue|short", "zh|single|qa|short")
 EN = "we they it you people did not see some of the old town and sea then went home late or stayed for long".split()
@@ -186,6 +190,35 @@ def test_the_worse_of_two_models_is_told(humans: pa.Table) -> None:
     assert "half is more human than shouts" in str(found)
     of_bucket = {each.bucket: each.better for each in found.differences if each.metric == "mmd"}
     assert of_bucket == {None: "half", BUCKETS[0]: None, BUCKETS[1]: "half", BUCKETS[2]: None}
+
+
+def test_a_comparison_reads_the_same_from_either_side(humans: pa.Table) -> None:
+    other, spoilt = answers(humans), answers(humans, spoil=FAULTS["shouting"][0], share=1.0)
+    first, second = told({"a": other, "b": spoilt}, humans), told({"b": spoilt, "a": other}, humans)
+    (line,), (turned,) = difference_lines(first), difference_lines(second)
+    assert line.split(";")[0] == turned.split(";")[0]
+    assert line.startswith("a is more human than b (MMD² -")
+    (same,) = difference_lines(told({"a": other, "b": other}, humans))
+    assert same.startswith("neither a nor b is more human (MMD² of b +0.000, corrected p = 1.000); ")
+
+
+def test_an_effect_has_the_sign_of_its_difference() -> None:
+    """Over all buckets each counts alike, however many prompts it has."""
+    (em,) = [measure for measure in MEASURES if measure.name == "em"]
+    few, many = np.array([-1.0, -0.8]), np.array([0.1] * 9 + [0.2])
+
+    def side(*rows: np.ndarray) -> Cell | None:
+        buckets = {
+            str(at): {"em": Cell(of.mean(), math.nan, np.full(9, of.mean()), 0.0, math.nan, np.zeros(0), of)}
+            for at, of in enumerate(rows)
+        }
+        return _pooled(em, buckets)
+
+    found = _difference(("a", "b"), em, None, side(0 * few, 0 * many), side(few, many))
+    assert found is not None
+    assert found.difference == pytest.approx((-0.9 + 0.11) / 2)
+    assert found.effect is not None
+    assert found.effect < 0
 
 
 def test_a_model_is_no_better_than_itself(humans: pa.Table) -> None:
@@ -439,6 +472,18 @@ def test_what_can_not_be_told_fails_the_gate(humans: pa.Table, half: Evaluation)
     with pytest.raises(ValueError, match="no bucket 'xx'"):
         check(half, [Condition.parse("mmd['xx'] > 1")])
     assert b"\\x00" not in junit([finding])
+
+
+def test_a_file_that_is_cut_off_is_told(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole = gzip.compress((files / "half.jsonl").read_bytes(), mtime=0)
+    (files / "torn.jsonl.gz").write_bytes(whole[: -len(whole) // 8])
+    torn = ["evaluate", "torn.jsonl.gz", "half.jsonl", *COMMAND, "--json"]
+    assert run(torn) == 3
+    captured = capsys.readouterr()
+    assert "torn.jsonl.gz: unreadable from byte" in captured.err
+    assert [len(model["unreadable"]) for model in json.loads(captured.out)["models"]] == [1, 0]
+    assert run([*torn, "--fail-if", "f1 > 0"]) == 5
+    assert "torn.jsonl.gz: unreadable from byte" in capsys.readouterr().err
 
 
 def test_too_many_answers_that_fit_nothing_are_told(files: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from polyalign.cli import _options as options
-from polyalign.cli._exit import complain, tally_exit_code
+from polyalign.cli._exit import UNREADABLE, complain, tally_exit_code
 from polyalign.cli._help import OUTPUT, REFERENCE, SCORES, command, option
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ Examples:
   polyalign evaluate samples.jsonl --join bucketed/ --json > baseline.json
   polyalign evaluate samples.jsonl --join bucketed/ --fail-if 'mmd.macro > 0.02' --fail-if 'worse_than baseline.json'
 
-Exit codes: 0 fine, 1 error, 2 usage, 4 too many answers can't be used, 5 a condition of --fail-if came true,
-130 interrupted.
+Exit codes: 0 fine, 1 error, 2 usage, 3 part of a file could not be read, 4 too many answers can't be used,
+5 a condition of --fail-if came true, 130 interrupted.
 """
 
 
@@ -204,11 +204,10 @@ def _exit_code(evaluation: Evaluation, findings: Sequence[Finding], junit: Path 
         _write(junit, as_junit(findings))
     for finding in findings:
         complain(f"{'failed' if finding.failed else 'passed'}: {finding.line}")
-    if any(finding.failed for finding in findings):
-        return _FAILED
+    codes = [_FAILED] if any(finding.failed for finding in findings) else []
     for model in evaluation.models:
         left_out = model.counts["answers"] - model.counts["compared"]
-        tally = {"rows": model.counts["answers"], "rejected": left_out, "unreadable": ()}
-        if code := tally_exit_code(tally, max_rejects):
-            return code
-    return 0
+        tally = {"rows": model.counts["answers"], "rejected": left_out, "unreadable": model.unreadable}
+        codes.append(tally_exit_code(tally, max_rejects))
+    # A failed condition says the most; then a file that is not whole.
+    return next((code for code in (_FAILED, UNREADABLE) if code in codes), max(codes))

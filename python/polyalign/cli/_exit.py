@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from polyalign.buckets import Report
 
 ERROR, USAGE, INTERRUPTED = 1, 2, 130
-_UNREADABLE, _TOO_MANY_REJECTS = 3, 4
+UNREADABLE, _TOO_MANY_REJECTS = 3, 4
 
 
 def exit_code(report: Report, max_rejects: float) -> int:
@@ -35,7 +35,7 @@ def _exit_code(
     for file in unreadable:
         why = file["reason"].removeprefix("the rest of the file can't be read: ")
         complain(f"{file['file']}: unreadable from byte or row {file['offset']:,} on: {why}")
-        code = _UNREADABLE
+        code = UNREADABLE
     share = rejected / rows if rows else 0.0
     if code == 0 and share > max_rejects:
         complain(

@@ -354,7 +354,7 @@ def _effect(a: Cell, b: Cell, apart: float) -> float | None:
     if len(a.rows) == len(b.rows) > 1:
         rows = b.rows - a.rows
         spread = float(np.nanstd(rows, ddof=1)) if (~np.isnan(rows)).sum() > 1 else 0.0
-        return float(np.nanmean(rows)) / spread if spread > 0 else None
+        return apart / spread if spread > 0 else None
     noise = math.sqrt((a.noise**2 + b.noise**2) / 2)
     return apart / noise if math.isfinite(noise) and noise > 0 else None
 

@@ -10,7 +10,7 @@ const TEXTS = {
     unlike: (n, of) => n === of ? `not like humans, in ${of === 1 ? "the one bucket" : `any of ${of} buckets`}` : `not like humans in ${n} of ${of} buckets`,
     nothing: "nothing can be said: no bucket has enough answers", related: (n) => `in ${n} ${n === 1 ? "bucket" : "buckets"} answers relate to what was asked otherwise than humans' do`,
     few: (n) => `${n} ${n === 1 ? "bucket" : "buckets"} not judged`, alert: (metric, value, floor, noise, p) => `${metric} ${value}, humans ${floor}${noise} (p ${p})`, also: "also",
-    better: (a, b, word, told) => `${a} is ${word} than ${b} (${told})`, neither: (a, b, word, told) => `neither ${a} nor ${b} is ${word} (${told})`, human: "more human", useful: "more useful", effect: "effect",
+    better: (a, b, word, told) => `${a} is ${word} than ${b} (${told})`, neither: (a, b, word, told) => `neither ${a} nor ${b} is ${word} (${told})`, human: "more human", useful: "more useful", of: (metric, model) => `${metric} of ${model}`, corrected: "corrected p", effect: "effect",
     axes: "By axis", frontier: "Utility and naturalness", frontierNote: "A point a bucket: F1 across, 1/(1+BNG) up; the line is each model's frontier. Up and to the right is better.",
     map: "Map of answers", mapNote: (axes) => `Where answers lie on the two main axes of humans' features (principal components), as densities. Across: ${axes[0]}; up: ${axes[1]}.`,
     find: "Find a feature", findBucket: "Find buckets", none: "Nothing matches.", noHumans: "No humans with this feature.", data: "Data (CSV)", json: "All data (JSON)",
@@ -34,7 +34,7 @@ const TEXTS = {
     unlike: (n, of) => n === of ? `在全部 ${of} 个桶中都与人类不同` : `在 ${of} 个桶中的 ${n} 个与人类不同`,
     nothing: "无法判断：没有桶具备足够的回答", related: (n) => `在 ${n} 个桶中，回答与提问的关系和人类不同`,
     few: (n) => `${n} 个桶未作判断`, alert: (metric, value, floor, noise, p) => `${metric} ${value}，人类 ${floor}${noise}（p ${p}）`, also: "此外",
-    better: (a, b, word, told) => `${a} 比 ${b} ${word}（${told}）`, neither: (a, b, word, told) => `${a} 与 ${b} 之间分不出哪个${word}（${told}）`, human: "更像人类", useful: "更有用", effect: "效应量",
+    better: (a, b, word, told) => `${a} 比 ${b} ${word}（${told}）`, neither: (a, b, word, told) => `${a} 与 ${b} 之间分不出哪个${word}（${told}）`, human: "更像人类", useful: "更有用", of: (metric, model) => `${model} 的 ${metric}`, corrected: "校正后 p", effect: "效应量",
     axes: "按维度", frontier: "效用与自然度", frontierNote: "每点一个桶：横轴 F1，纵轴 1/(1+BNG)；折线为各模型的前沿。越靠右上越好。",
     map: "回答的分布图", mapNote: (axes) => `回答在人类特征的两条主轴（主成分）上的密度。横轴：${axes[0]}；纵轴：${axes[1]}。`,
     find: "查找特征", findBucket: "查找桶", none: "没有匹配项。", noHumans: "没有具备此特征的人类样本。", data: "数据（CSV）", json: "全部数据（JSON）",
@@ -168,8 +168,9 @@ function comparisons() {
     const of = overall.filter((each) => `${each.one}\n${each.two}` === pair);
     const first = (names) => names.map((name) => of.find((each) => each.metric === name)).find(Boolean);
     const said = [[first(["mmd", "bng", "hcr"]), "human"], [first(["f1"]), "useful"]].filter(([each]) => each).map(([each, word]) => {
-      const details = `${titleOf(measureOf(each.metric))} ${each.difference > 0 ? "+" : ""}${each.difference.toFixed(3)}${each.effect === null ? "" : `, ${text("effect")} ${each.effect.toFixed(2)}`}, p ${sayP(each.p)}`;
-      const other = each.better === each.two ? each.one : each.two;
+      const [other, apart] = each.better === each.one ? [each.two, -each.difference] : [each.one, each.difference];
+      const title = titleOf(measureOf(each.metric)), of = each.better ? title : text("of")(title, each.two);
+      const details = `${of} ${apart > 0 ? "+" : ""}${apart.toFixed(3)}, ${text("corrected")} ${sayP(each.p)}`;
       return each.better ? text("better")(each.better, other, text(word), details) : text("neither")(each.one, each.two, text(word), details);
     });
     return h("li", {}, said.join("; "));

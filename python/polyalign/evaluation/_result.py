@@ -153,6 +153,8 @@ class ModelResult:
     notices: Sequence[str]
     settings: Mapping[str, Any] | None
     """What `polyalign generate` recorded of the decoding."""
+    unreadable: Sequence[Mapping[str, Any]] = ()
+    """The files that could not be read to their end: file, offset, reason."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain data."""
@@ -177,6 +179,7 @@ class ModelResult:
             "per_prompt": {str(many): count for many, count in self.per_prompt.items()},
             "skipped": [dict(skip) for skip in self.skipped],
             "notices": list(self.notices),
+            "unreadable": [dict(file) for file in self.unreadable],
             "settings": self.settings,
         }
 

@@ -109,13 +109,13 @@ def _first(of: Sequence[Difference], names: Sequence[str]) -> Difference | None:
 
 def _compared(evaluation: Numbers, each: Difference, word: str) -> str:
     measure = evaluation.measure(each.metric)
-    effect = "" if each.effect is None else f", effect {each.effect:+.2f}"
-    p = "" if each.p is None else f", p {_p(each.p)}"
-    told = f"{measure.title} {each.difference:+.3f}{effect}{p}"
+    p = "" if each.p is None else f", corrected p {_p(each.p)}"
     if each.better is None:
+        told = f"{measure.title} of {each.two} {each.difference:+.3f}{p}"
         return f"neither {each.one} nor {each.two} is {word} ({told})"
-    other = each.one if each.better == each.two else each.two
-    return f"{each.better} is {word} than {other} ({told})"
+    # The better model's against the other's.
+    other, sign = (each.one, 1) if each.better == each.two else (each.two, -1)
+    return f"{each.better} is {word} than {other} ({measure.title} {sign * each.difference:+.3f}{p})"
 
 
 def _p(p: float) -> str:

@@ -290,6 +290,7 @@ class Work:
             skipped=model.skips.to_list(),
             notices=self._notices(found),
             settings=model.settings,
+            unreadable=model.unreadable,
         )
 
     def _notices(self, found: Measured) -> list[str]:
