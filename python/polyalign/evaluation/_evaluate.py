@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     Floats = npt.NDArray[np.float64]
 
-__all__ = ["evaluate"]
+__all__ = ["evaluate", "named_critics"]
 
 _ALPHA = 0.05
 #: The p, uncorrected, that what is wrong with a bucket is told by; and how far off it must be to be the headline.
@@ -119,7 +119,7 @@ def evaluate(
     say("reading")
     reading = bucketed.Reading(shape, fields or {}, roles or {}, threads)
     humans, models = read(predictions, records, pool=pool, reading=reading)
-    asked = _critics(critics)
+    asked = named_critics(critics)
     drawn = Draws(_groups(humans), draws, seed)
     work = Work(humans, _reference(reference, humans), asked, drawn, min_count=min_count, threads=threads)
     found = []
@@ -165,7 +165,7 @@ def _groups(humans: Humans) -> int:
     return int(humans.groups.max(initial=-1)) + 1
 
 
-def _critics(given: Any) -> dict[str, Critic]:
+def named_critics(given: Any) -> dict[str, Critic]:
     """Return critics by the names of their metrics."""
     if given is None:
         return {}

@@ -193,7 +193,8 @@ class TransformersEngine:
             pad_token_id=pad,
         )
         device = model.get_input_embeddings().weight.device
-        with torch.inference_mode(), generating_by(model, config):
+        # Not in inference mode: what a model keeps of a call, such as gathered shards, may be trained on afterwards.
+        with torch.no_grad(), generating_by(model, config):
             output = model.generate(
                 input_ids=ids.to(device),
                 attention_mask=mask.to(device),

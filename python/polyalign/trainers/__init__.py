@@ -16,6 +16,7 @@ from polyalign._io.extras import training_module
 if TYPE_CHECKING:
     from polyalign.trainers.bucket_sft import BucketSFT as BucketSFT
     from polyalign.trainers.bucket_sft_config import BucketSFTConfig as BucketSFTConfig
+    from polyalign.trainers.evaluation_callback import EvaluationCallback as EvaluationCallback
     from polyalign.trainers.hdpo import HDPO as HDPO
     from polyalign.trainers.hdpo_config import HDPOConfig as HDPOConfig
 
@@ -23,10 +24,11 @@ _MODULE_OF = {
     "HDPO": "hdpo",
     "BucketSFT": "bucket_sft",
     "BucketSFTConfig": "bucket_sft_config",
+    "EvaluationCallback": "evaluation_callback",
     "HDPOConfig": "hdpo_config",
 }
 
-__all__ = ["HDPO", "BucketSFT", "BucketSFTConfig", "HDPOConfig"]
+__all__ = ["HDPO", "BucketSFT", "BucketSFTConfig", "EvaluationCallback", "HDPOConfig"]
 
 
 def __getattr__(name: str) -> object:
