@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import pickle
 import tempfile
 import time
 from pathlib import Path
@@ -46,7 +45,6 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=300, help="of which it is trained then; 0: it is not")
     parser.add_argument("--test-rows", type=int, default=200, help="of which the table is then")
     parser.add_argument("--dtype", default="bfloat16", help="of that model")
-    parser.add_argument("--kept", type=Path, help="a file that keeps what that model said, for the next time")
     parser.add_argument("--speed", type=int, default=0, metavar="N", help="how fast critics score so many responses")
     parser.add_argument("--json", type=Path, help="write all numbers")
     given = parser.parse_args()
@@ -123,8 +121,6 @@ def _with_likelihood(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
         "the model's": (unseen.responses, told),
         "the model's, at equal length": (cut_humans, cut_samples),
     }
-    if given.kept and given.kept.exists():
-        model._model._known = pickle.loads(given.kept.read_bytes())
     texts = [text or "" for sides in tests.values() for side in sides for text in side]
     model(texts, unseen.prompts * (len(texts) // len(unseen)))  # once, so that it reads each prompt once
     score: dict[str, Any] = {
@@ -132,8 +128,6 @@ def _with_likelihood(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
         for name, of, sign in (("gain", "gain_per_token", -1), ("surprisal", "conditional_nll_mean", 1))
     }
     classifiers = _trained(folder, given, samples, model)
-    if given.kept:
-        given.kept.write_bytes(pickle.dumps(model._model._known))
     for name, critic in classifiers.items():
         score[name] = lambda texts, critic=critic: critic.score(texts, unseen.buckets, unseen.prompts)
     found: dict[str, Any] = {}
