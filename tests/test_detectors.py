@@ -139,6 +139,14 @@ def test_models_of_different_tokenizers_are_refused(two: list[LanguageModel]) ->
 # ------------------------------------------------------------------------------------------------------ classifiers
 
 
+def test_a_model_without_a_classifiers_head_is_none(tmp_path: Path) -> None:
+    """Its head would be drawn at random, and what it says look like a finding."""
+    classifier(["human", "machine"]).bert.save_pretrained(tmp_path)
+    tiny.tokenizer().save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"no classifier: it has no weights .*classifier\.weight"):
+        ClassifierDetector(tmp_path, label=1).score(TEXTS)
+
+
 def classifier(labels: list[str], seed: int = 0) -> Any:
     from transformers import BertConfig, BertForSequenceClassification
 

@@ -46,7 +46,7 @@ class ClassifierDetector:
     Raises
     ------
     ValueError
-        There is no such label.
+        There is no such label, or the model has no classifier's weights.
     """
 
     def __init__(
@@ -74,7 +74,12 @@ class ClassifierDetector:
         from transformers import AutoModelForSequenceClassification
 
         with quiet_off_terminal():
-            return AutoModelForSequenceClassification.from_pretrained(self._given)
+            model, loaded = AutoModelForSequenceClassification.from_pretrained(self._given, output_loading_info=True)
+        # What is missing was drawn at random, a whole head where it is no classifier.
+        if loaded["missing_keys"]:
+            missing = ", ".join(sorted(loaded["missing_keys"]))
+            raise ValueError(f"model {self._given}: no classifier: it has no weights {missing}")
+        return model
 
     @cached_property
     def _words(self) -> Any:
