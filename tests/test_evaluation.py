@@ -456,6 +456,13 @@ def test_a_baseline_that_this_one_may_not_be_worse_than(files: Path, capsys: pyt
     assert "baseline.json: not what polyalign evaluate --json prints" in capsys.readouterr().err
 
 
+def test_a_baseline_that_is_none_is_told_before_anything_is_read(
+    files: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["evaluate", "absent.jsonl", *COMMAND, "--fail-if", "worse_than none.json"]) == 1
+    assert capsys.readouterr().err == "polyalign: none.json: No such file or directory\n"
+
+
 @pytest.mark.parametrize("text", ["mmd", "mmd >", "mmd = 3", "mmd.mean > 1", "worse_than", "mmd > 1 2", "mmd > ."])
 def test_conditions_that_are_none(text: str) -> None:
     with pytest.raises(ValueError, match="is no condition"):

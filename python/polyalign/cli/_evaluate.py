@@ -121,11 +121,15 @@ def evaluate(
     a table; every number has an interval, and what as many humans get.
     """
     from polyalign.evaluation import Condition, check, evaluate
+    from polyalign.evaluation._gate import baseline
 
     started = time.perf_counter()
     wanted = [_condition(text, Condition.parse) for text in conditions]
     if junit is not None and not wanted:
         raise click.UsageError("--junit says what the conditions of --fail-if came to: give one")
+    for condition in wanted:
+        if condition.baseline is not None:  # what is wrong with it is said before the work, not after
+            baseline(condition.baseline)
     evaluation = evaluate(
         _named(predictions),
         list(join) if len(join) > 1 else join[0],

@@ -163,7 +163,7 @@ def _number(model: ModelResult, condition: Condition, measure: Measure) -> tuple
 
 def _worse(evaluation: Numbers, condition: Condition, file: str) -> Iterator[Finding]:
     """Compare with an earlier evaluation: what is worse beyond both intervals, corrected for the number of numbers."""
-    earlier = {model["name"]: model for model in _baseline(file)}
+    earlier = {model["name"]: model for model in baseline(file)}
     for model in evaluation.models:
         before = earlier.get(model.name)
         if before is None and len(earlier) == len(evaluation.models) == 1:
@@ -185,7 +185,8 @@ def _worse(evaluation: Numbers, condition: Condition, file: str) -> Iterator[Fin
         yield Finding(condition.text, model.name, bool(worse), f"{model.name}: {said}")
 
 
-def _baseline(file: str) -> list[Mapping[str, Any]]:
+def baseline(file: str) -> list[Mapping[str, Any]]:
+    """Return the models of an earlier evaluation's JSON; ValueError: it is none; OSError: it can't be read."""
     try:
         told = json.loads(Path(file).read_text("utf-8"))
         models = told["models"]
