@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 import encoders
 import kinds
 import test_bucket_sft as sft
+import test_evaluation_callback
 import test_hdpo as hdpo
 import test_hdpo_distribution as distribution
 import test_neural_critic
@@ -81,7 +82,31 @@ def work(folder: Path) -> None:
     _hdpo(folder)
     _noise(folder)
     _resume(folder)
+    _watched(folder)
     _critics(folder / f"critics{os.environ['RANK']}", folder)
+
+
+def _watched(folder: Path) -> None:
+    """Train both, with and without answers to held-out prompts; then the main process alone comes upon an error."""
+    rank, told = int(os.environ["RANK"]), {}
+    for kind in (BUCKET_SFT, HUMAN_DPO):
+        plain, seen = (kind.make(folder / "model", folder / "out") for _ in range(2))
+        callback = test_evaluation_callback.watched(seen)
+        for trainer in (plain, seen):
+            trainer.train()
+        same = not kinds.changed(kinds.weights(plain.model), kinds.weights(seen.model))
+        told[kind.prefix] = [same, test_evaluation_callback.told(seen), list(callback.evaluations)]
+    callback = test_evaluation_callback.watched(seen, critics={"broken": BrokenCritic()})
+    with pytest.raises(ValueError, match="the critic is broken"):
+        callback.on_step_end(seen.args, seen.state, seen.control)
+    (folder / f"watched{rank}.json").write_text(json.dumps(told))
+
+
+class BrokenCritic:
+    """Scores nothing."""
+
+    def score(self, responses: Any, buckets: Any) -> Any:
+        raise ValueError("the critic is broken")
 
 
 def _critics(folder: Path, scratch: Path) -> None:
@@ -187,6 +212,7 @@ def test_two_ranks(tmp_path: Path) -> None:
     _check_errors(tmp_path)
     _check_noise(tmp_path)
     _check_resumptions(tmp_path)
+    _check_watched(tmp_path)
     _check_collectives(told["collectives"])
     _check_losses(told["losses"], model, tmp_path)
     _check_command(tmp_path)
@@ -220,6 +246,15 @@ def _check_errors(tmp_path: Path) -> None:
     errors = [json.loads((tmp_path / f"errors{rank}.json").read_text()) for rank in range(2)]
     for name, (_, line) in ALONE.items():
         assert [each[name] for each in errors] == [line, line]
+
+
+def _check_watched(tmp_path: Path) -> None:
+    """Both log what the main process found, and train as without."""
+    main, other = (json.loads((tmp_path / f"watched{rank}.json").read_text()) for rank in range(2))
+    for kind in (BUCKET_SFT, HUMAN_DPO):
+        same, logged, steps = main[kind.prefix]
+        assert same and [*logged] == ["0", "2"] and steps == [0, 2]
+        assert other[kind.prefix] == [True, logged, []]
 
 
 def _check_noise(tmp_path: Path) -> None:
