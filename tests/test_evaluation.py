@@ -202,6 +202,27 @@ def test_a_comparison_reads_the_same_from_either_side(humans: pa.Table) -> None:
     assert same.startswith("neither a nor b is more human (MMD² of b +0.000, corrected p = 1.000); ")
 
 
+class Length:
+    """A critic."""
+
+    def score(self, responses: list[str], buckets: list[str]) -> np.ndarray:
+        return np.array([len(text) for text in responses], dtype=np.float32)
+
+
+def test_what_is_looked_at_beside_does_not_weaken_the_verdict(humans: pa.Table) -> None:
+    """What is more human is one question for two models, three for three, however many metrics there are."""
+    models = {"a": answers(humans), "b": answers(humans, spoil=FAULTS["shouting"][0], share=0.4)}
+
+    def p(critics: dict[str, Any], models: dict[str, pa.Table] = models) -> float:
+        found = told(models, humans, critics=critics).differences
+        return next(each.p for each in found if (each.metric, each.bucket) == ("mmd", None))
+
+    alone = p({})
+    assert 0 < alone < 0.5
+    assert p({name: Length() for name in "abcdef"}) == alone
+    assert alone < p({}, {**models, "c": answers(humans, seed=7)}) <= 3 * alone + 1e-9
+
+
 def test_an_effect_has_the_sign_of_its_difference() -> None:
     """Over all buckets each counts alike, however many prompts it has."""
     (em,) = [measure for measure in MEASURES if measure.name == "em"]

@@ -25,6 +25,7 @@ from polyalign.evaluation._statistics import (
     holm,
     two_sided_p,
 )
+from polyalign.evaluation._verdict import DECIDING, USEFUL, first_of
 from polyalign.evaluation._work import Measured, Work, as_messages
 
 if TYPE_CHECKING:
@@ -287,25 +288,41 @@ def _rank(alert: Alert, measures: Sequence[Measure]) -> tuple[bool, float, str, 
 
 def _differences(work: Work, found: Sequence[Measured], measures: Sequence[Measure]) -> Iterator[Difference]:
     """Give every two models compared, on the prompts that both answer: over all buckets, then bucket by bucket."""
+    compared = []
     for one, two in combinations(found, 2):
         models, sides = (one.model.name, two.model.name), _common(work, one, two)
-        if not sides[0]:
-            continue
-        overall = [
-            _difference(models, measure, None, *(_pooled(measure, side) for side in sides)) for measure in measures
-        ]
-        yield from _corrected([each for each in overall if each is not None])
-        by_bucket = [
-            _difference(models, measure, bucket, sides[0][bucket].get(measure.name), sides[1][bucket].get(measure.name))
-            for bucket in sides[0]
-            for measure in measures
-        ]
-        yield from _corrected([each for each in by_bucket if each is not None])
+        if sides[0]:
+            compared.append((_overall(models, sides, measures), _by_bucket(models, sides, measures)))
+    # What the verdict rests on is not corrected for all else that is looked at.
+    verdict = [[first_of(overall, DECIDING), first_of(overall, USEFUL)] for overall, _ in compared]
+    deciding = [each for of in verdict for each in of if each is not None]
+    corrected = dict(zip(map(id, deciding), _corrected(deciding), strict=True))
+    for overall, by_bucket in compared:
+        others = iter(_corrected([each for each in overall if id(each) not in corrected]))
+        yield from (corrected[id(each)] if id(each) in corrected else next(others) for each in overall)
+        yield from _corrected(by_bucket)
 
 
-def _common(work: Work, one: Measured, two: Measured) -> tuple[dict[str, dict[str, Cell]], dict[str, dict[str, Cell]]]:
+_Sides = tuple[dict[str, dict[str, Cell]], dict[str, dict[str, Cell]]]
+
+
+def _overall(models: tuple[str, str], sides: _Sides, measures: Sequence[Measure]) -> list[Difference]:
+    found = [_difference(models, measure, None, *(_pooled(measure, side) for side in sides)) for measure in measures]
+    return [each for each in found if each is not None]
+
+
+def _by_bucket(models: tuple[str, str], sides: _Sides, measures: Sequence[Measure]) -> list[Difference]:
+    found = [
+        _difference(models, measure, bucket, sides[0][bucket].get(measure.name), sides[1][bucket].get(measure.name))
+        for bucket in sides[0]
+        for measure in measures
+    ]
+    return [each for each in found if each is not None]
+
+
+def _common(work: Work, one: Measured, two: Measured) -> _Sides:
     """Return the numbers of both over the prompts that both answer."""
-    found: tuple[dict[str, dict[str, Cell]], dict[str, dict[str, Cell]]] = ({}, {})
+    found: _Sides = ({}, {})
     for bucket in one.places:
         if bucket not in two.places:
             continue

@@ -123,7 +123,8 @@ class Difference:
     """The difference over its unit: the standard deviation of answers' own differences (Cohen's d, paired) where each
     answer has a value, else that of sets of humans."""
     p: float | None
-    """Corrected for the number of metrics, or of buckets and metrics (Holm)."""
+    """Corrected (Holm): those of the verdict, a metric each for human and useful, for their number among all pairs of
+    models; the others of two models for the number of metrics, or of buckets and metrics."""
     better: str | None
     """The model that is better, where p < .05."""
 

@@ -18,6 +18,8 @@ SHOWN = ("f1", "rouge_l", "em", "mmd", "bng", "hcr", "coverage", "precision", "d
 _ALERTS, _BUCKETS, _ALSO, _FEW = 8, 12, 4, 3
 #: By which metrics, the first first, it is said which of two models is more human.
 DECIDING = ("mmd", "bng", "hcr")
+#: By which, more useful.
+USEFUL = ("f1",)
 
 
 def shown(evaluation: Numbers) -> list[Measure]:
@@ -94,8 +96,8 @@ def difference_lines(evaluation: Numbers) -> list[str]:
     pairs = dict.fromkeys((each.one, each.two) for each in evaluation.differences)
     for pair in pairs:
         of = [each for each in evaluation.differences if (each.one, each.two) == pair and each.bucket is None]
-        human = _first(of, DECIDING)
-        useful = _first(of, ("f1",))
+        human = first_of(of, DECIDING)
+        useful = first_of(of, USEFUL)
         said = [_compared(evaluation, each, word) for each, word in ((human, "more human"), (useful, "more useful"))
                 if each is not None]  # fmt: skip
         if said:
@@ -103,7 +105,8 @@ def difference_lines(evaluation: Numbers) -> list[str]:
     return found
 
 
-def _first(of: Sequence[Difference], names: Sequence[str]) -> Difference | None:
+def first_of(of: Sequence[Difference], names: Sequence[str]) -> Difference | None:
+    """Return the difference by the first of these metrics that there is."""
     return next((each for name in names for each in of if each.metric == name), None)
 
 
