@@ -23,7 +23,7 @@ from polyalign.evaluation._cells import Cell, Columns, Side, _Bucket, _discrepan
 from polyalign.evaluation._evaluate import _difference, _pooled
 from polyalign.evaluation._measures import MEASURES
 from polyalign.evaluation._statistics import Draws, p_value
-from polyalign.evaluation._verdict import difference_lines
+from polyalign.evaluation._verdict import difference_lines, lines
 
 BUCKETS = ("en|single|qa|short", "en|single|dialogue|short", "zh|single|qa|short")
 EN = "we they it you people did not see some of the old town and sea then went home late or stayed for long".split()
@@ -174,6 +174,14 @@ def test_answers_to_other_prompts_are_told_from_answers_unlike_humans() -> None:
     assert [alert.metric for alert in found.alerts] == ["interaction"]
     assert "like humans in the one bucket" in str(found)
     assert "answers relate to what was asked otherwise than humans' do" in str(found)
+
+
+def test_a_narrow_table_says_what_it_leaves_out(half: Evaluation) -> None:
+    def captions(width: int) -> list[str]:
+        return [str(table.caption) for table in lines(half, width) if getattr(table, "caption", None)]
+
+    assert captions(400) == []
+    assert [caption.split(",")[0] for caption in captions(80)] == ["no room for coverage", "no room for HCR"]
 
 
 # ----------------------------------------------------------------------------------------------- comparisons
@@ -475,6 +483,17 @@ def test_a_baseline_that_this_one_may_not_be_worse_than(files: Path, capsys: pyt
     (files / "baseline.json").write_text("{}")
     assert run(["evaluate", "half.jsonl", *COMMAND, "--fail-if", "worse_than baseline.json"]) == 1
     assert "baseline.json: not what polyalign evaluate --json prints" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--html", "--markdown", "--junit"])
+def test_what_cannot_be_written_is_told_before_anything_is_read(
+    option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = ["evaluate", "absent.jsonl", *COMMAND, option, "none/found.html", "--fail-if", "f1 > 0"]
+    assert run(given) == 1
+    assert capsys.readouterr().err == "polyalign: none/found.html: No such file or directory\n"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_baseline_that_is_none_is_told_before_anything_is_read(

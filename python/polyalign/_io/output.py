@@ -37,6 +37,15 @@ def publishing(
         output.release()
 
 
+def check_file(path: str | os.PathLike[str]) -> None:
+    """Raise ``OSError`` where no file can be written, or replaced; nothing is left there."""
+    path = os.fspath(path)
+    try:
+        _core.Output(path, "file", True).release()
+    except OSError as error:
+        raise _named(error, path) from None
+
+
 def _named(error: OSError, path: str) -> OSError:
     """Name the output in an error of the disk that names no file."""
     if error.errno is None or error.filename is not None:

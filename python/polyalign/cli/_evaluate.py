@@ -76,7 +76,12 @@ Exit codes: 0 fine, 1 error, 2 usage, 3 part of a file could not be read, 4 too 
 @option("--seed", panel=SCORES, metavar="N", type=int, default=0, help="Of what is drawn. Default: 0.")
 @options.html("Write the report: one file, no network, in English and Chinese.")
 @option(
-    "--markdown", panel=OUTPUT, metavar="FILE", type=click.Path(dir_okay=False, path_type=Path), help="Write tables."
+    "--markdown",
+    panel=OUTPUT,
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    callback=options.output_file,
+    help="Write tables.",
 )
 @option(
     "--fail-if",
@@ -92,6 +97,7 @@ Exit codes: 0 fine, 1 error, 2 usage, 3 part of a file could not be read, 4 too 
     panel=OUTPUT,
     metavar="FILE",
     type=click.Path(dir_okay=False, path_type=Path),
+    callback=options.output_file,
     help="Write what the conditions came to as JUnit XML.",
 )
 @options.records

@@ -61,10 +61,19 @@ config = option(
 debug = option("--debug", is_flag=True, expose_value=False, help="Show a traceback on errors.")
 
 
+def output_file(context: click.Context, parameter: click.Parameter, value: Path | None) -> Path | None:
+    """Say that a file can't be written before the work that it is of."""
+    if value is not None:
+        from polyalign._io.output import check_file
+
+        check_file(value)
+    return value
+
+
 def _page_path(context: click.Context, parameter: click.Parameter, value: Path | None) -> Path | None:
     if value is not None and value.suffix not in (".html", ".htm"):
         raise click.BadParameter(f"{str(value)!r} is not an .html file", context, parameter)
-    return value
+    return output_file(context, parameter, value)
 
 
 def html(what: str) -> Callable[[_F], _F]:

@@ -194,7 +194,8 @@ def lines(evaluation: Numbers, width: int) -> list[Any]:
         table = _table(bucket_columns(evaluation, model, _BUCKETS), width, "bucket")
         hidden = len(model.buckets) - _BUCKETS
         if hidden > 0:
-            table.caption = Text(f"and {hidden:,} more; --html and --json have all")
+            more = f"and {hidden:,} more; --html and --json have all"
+            table.caption = f"{more}; {table.caption}" if table.caption else more
         found.append(table)
     found += [Text(line) for line in told(evaluation)]
     return found
@@ -206,7 +207,11 @@ def _table(columns: dict[str, list[str]], width: int, first: str) -> Any:
     names = [name for name in columns if name not in (first, "prompts")]
     # Utility and what decides stay longest.
     tables.fit(columns, [(name,) for name in reversed(names)], width)
-    return tables.columns_table(columns, (first,))
+    table = tables.columns_table(columns, (first,))
+    hidden = [name for name in names if name not in columns]
+    if hidden:
+        table.caption = f"no room for {', '.join(hidden)}"
+    return table
 
 
 def told(evaluation: Numbers) -> list[str]:
