@@ -107,7 +107,7 @@ def evaluate(
     >>> from polyalign.reference import example_table
     >>> people = pa.table(example_table())
     >>> ids = pa.array([str(at) for at in range(len(people))])
-    >>> people = people.append_column("id", ids)
+    >>> people = people.append_column("id", ids).append_column("prompt", ids)
     >>> answers = pa.table({"id": ids, "response": ["I am happy to help."] * len(ids)})
     >>> found = evaluate({"helpful": answers}, people, draws=40)
     >>> found.models[0].overall["coverage"].value < found.models[0].overall["coverage"].floor
