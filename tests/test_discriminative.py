@@ -73,6 +73,25 @@ def test_it_tells_them_apart(critic: DiscriminativeCritic) -> None:
         assert auroc(own, critic.score([text or "" for text in made], buckets)).value > least, name
 
 
+def test_an_end_in_mid_sentence_is_no_sign_of_the_machine() -> None:
+    """To equal length now a human's text is cut, now the model's: both are learnt."""
+
+    def both(seed: int) -> tuple[list[str], list[str], list[str]]:
+        humans, buckets, samples = rows(240, seed)
+        long = [at // 2 % 2 == 0 for at in range(240)]
+        samples = [text[: len(text) // 4].rstrip(" ,，") + text[-1] if of else text for text, of in zip(samples, long)]
+        return [text * 3 if of else text for text, of in zip(humans, long)], buckets, samples
+
+    critic = DiscriminativeCritic.train(*both(0), seed=0, threads=1)
+    humans, buckets, samples = both(1)
+    cut, _ = attacks.equal_length(humans, samples, buckets)
+    at = [at for at, (whole, part) in enumerate(zip(humans, cut, strict=True)) if part != whole]
+    assert len(at) > 80
+    of = [buckets[row] for row in at]
+    told = auroc(critic.score([humans[row] for row in at], of), critic.score([cut[row] for row in at], of))
+    assert told.value < 0.8
+
+
 def test_percentiles_are_of_humans_that_it_has_not_seen(critic: DiscriminativeCritic) -> None:
     humans, buckets, samples = rows(200, 2)
     shares = critic.percentile(humans, buckets)
