@@ -492,7 +492,7 @@ def test_what_cannot_be_written_is_told_before_anything_is_read(
     monkeypatch.chdir(tmp_path)
     given = ["evaluate", "absent.jsonl", *COMMAND, option, "none/found.html", "--fail-if", "f1 > 0"]
     assert run(given) == 1
-    assert capsys.readouterr().err == "polyalign: none/found.html: No such file or directory\n"
+    assert capsys.readouterr().err == "polyalign: none/found.html: there is no folder none to write it to\n"
     assert list(tmp_path.iterdir()) == []
 
 

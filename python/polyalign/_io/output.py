@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Literal
 
 from polyalign import _core
@@ -37,8 +38,16 @@ def publishing(
         output.release()
 
 
+def check_folder(path: str | os.PathLike[str]) -> None:
+    """Refuse an output whose folder is not there, before work starts."""
+    folder = Path(path).parent
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{os.fspath(path)}: there is no folder {folder} to write it to")
+
+
 def check_file(path: str | os.PathLike[str]) -> None:
     """Raise ``OSError`` where no file can be written, or replaced; nothing is left there."""
+    check_folder(path)
     path = os.fspath(path)
     try:
         _core.Output(path, "file", True).release()

@@ -7,7 +7,6 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain, islice
-from pathlib import Path
 from typing import Any, Literal
 
 from polyalign._io import json_text
@@ -152,13 +151,6 @@ def count_tables(
 def check_used(tally: Mapping[str, Any], what: str = "a reference") -> None:
     if not tally.get("used"):
         raise ValueError(f"no humans to build {what} of: " + ("; ".join(_rejects(tally)) or "the input is empty"))
-
-
-def check_folder(path: str | os.PathLike[str]) -> None:
-    """Refuse an output whose folder is not there, before work starts."""
-    folder = Path(path).parent
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{os.fspath(path)}: there is no folder {folder} to write it to")
 
 
 def warn_of_rejects(tally: Mapping[str, Any], stacklevel: int) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from polyalign import _core
 from polyalign._io import json_text, responses
+from polyalign._io.output import check_folder
 from polyalign._text.words import counted
 from polyalign.buckets import BucketSchema
 from polyalign.buckets._fields import OnProgress, Shape, field_spec
@@ -23,7 +24,6 @@ from polyalign.reference._inputs import (
     as_paths,
     as_query,
     at_least_0,
-    check_folder,
     check_used,
     count_tables,
     counted_under,
