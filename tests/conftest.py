@@ -120,8 +120,8 @@ def clean_environment(**more: str) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Chromium, driven by selenium."""
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Chromium, driven by selenium; what it downloads is in ``browser.downloads``."""
     webdriver = pytest.importorskip("selenium.webdriver", reason="no selenium (pip install selenium)")
     program, driver = shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")
     if not program or not driver:
@@ -132,6 +132,9 @@ def browser() -> Iterator[Any]:
         options.add_argument(argument)
     options.add_argument("--window-size=1280,900")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    downloads = tmp_path_factory.mktemp("downloads")
+    options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
     running = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    running.downloads = downloads
     yield running
     running.quit()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["check_size", "load", "named"]
+__all__ = ["check_size", "load", "members", "named"]
 
 # What no file of settings needs, and a hostile one has: depth, and nodes with aliases written out.
 _DEPTH, _NODES = 16, 100_000
@@ -34,6 +35,16 @@ def load(path: Path) -> Any:
         raise ValueError(f"{path}: nested too deep") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise named(error, path) from None
+
+
+def members(value: Any, known: tuple[str, ...], where: str) -> Mapping[str, Any]:
+    """Return a mapping with none but known members; ``ValueError`` says where another stands."""
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{where}: must have members: {', '.join(known)}")
+    for key in value:
+        if key not in known:
+            raise ValueError(f"{where}: unknown member {key!r}; known are {', '.join(known)}")
+    return value
 
 
 def check_size(path: Path, text: str) -> None:

@@ -296,10 +296,10 @@ def _differences(work: Work, found: Sequence[Measured], measures: Sequence[Measu
     # What the verdict rests on is not corrected for all else that is looked at.
     verdict = [[first_of(overall, DECIDING), first_of(overall, USEFUL)] for overall, _ in compared]
     deciding = [each for of in verdict for each in of if each is not None]
-    corrected = dict(zip(map(id, deciding), _corrected(deciding), strict=True))
+    corrected = dict(zip(deciding, _corrected(deciding), strict=True))
     for overall, by_bucket in compared:
-        others = iter(_corrected([each for each in overall if id(each) not in corrected]))
-        yield from (corrected[id(each)] if id(each) in corrected else next(others) for each in overall)
+        others = iter(_corrected([each for each in overall if each not in corrected]))
+        yield from (corrected[each] if each in corrected else next(others) for each in overall)
         yield from _corrected(by_bucket)
 
 

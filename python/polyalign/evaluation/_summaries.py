@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from polyalign.evaluation._statistics import not_enough
+
 if TYPE_CHECKING:
     import numpy.typing as npt
 
@@ -60,7 +62,7 @@ def _few(values: Mapping[str, Sequence[float]], min_count: int) -> dict[str, Any
     if values and len(values) >= min_count:
         return None
     counts = {"prompts": len(values), "judgements": sum(map(len, values.values()))}
-    reason = f"not enough (n={len(values)}, need {max(1, min_count)})"
+    reason = not_enough(len(values), max(1, min_count))
     return {"mean": None, "low": None, "high": None, **counts, "reason": reason}
 
 

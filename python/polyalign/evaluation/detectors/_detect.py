@@ -10,6 +10,7 @@ import numpy as np
 
 from polyalign.critics._auroc import auroc
 from polyalign.critics.attacks import equal_length
+from polyalign.evaluation._statistics import not_enough
 from polyalign.evaluation._summaries import rounded
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def detection(
     told["unscored"] = sum(map(len, sides)) - len(ours) - len(theirs)
     least = min(len(ours), len(theirs))
     if least < max(1, min_count):
-        reason = f"not enough (n={least}, need {max(1, min_count)})"
+        reason = not_enough(least, max(1, min_count))
         nothing = {"value": None, "low": None, "high": None, "reason": reason}
         return {"auroc": nothing, "tpr": {f"{rate:g}": nothing for rate in rates}, "detected": None, **told}
     area = auroc(ours, theirs)
@@ -104,7 +105,7 @@ def _tpr(ours: Floats, theirs: Floats, rate: float, drawn: Sequence[tuple[Floats
     most = math.floor(rate * len(ours) + 1e-9)
     if most < 1:
         need = math.ceil(1 / rate - 1e-9)
-        return {"value": None, "low": None, "high": None, "reason": f"not enough (n={len(ours)}, need {need})"}
+        return {"value": None, "low": None, "high": None, "reason": not_enough(len(ours), need)}
 
     def share(humans: Floats, machines: Floats) -> float:
         return float((machines > humans[len(humans) - 1 - most]).mean())

@@ -58,8 +58,8 @@ def read_questions(path: Path | None = None) -> Questions:
     ValueError
         It is not of the form of our own: the error says where.
     """
-    ours = _members(yaml_text.load(DEFAULT), _PARTS, str(DEFAULT))
-    given = {} if path is None else _members(yaml_text.load(path), _PARTS, str(path))
+    ours = yaml_text.members(yaml_text.load(DEFAULT), _PARTS, str(DEFAULT))
+    given = {} if path is None else yaml_text.members(yaml_text.load(path), _PARTS, str(path))
     told, name = {**ours, **given}, str(path or DEFAULT)
     listed = told["questions"]
     if not isinstance(listed, list) or not 1 <= len(listed) <= _MOST:
@@ -74,17 +74,8 @@ def read_questions(path: Path | None = None) -> Questions:
     return Questions(title, instructions, questions, choice)
 
 
-def _members(value: Any, known: tuple[str, ...], where: str) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise ValueError(f"{where}: must have members: {', '.join(known)}")
-    for key in value:
-        if key not in known:
-            raise ValueError(f"{where}: unknown member {key!r}; known are {', '.join(known)}")
-    return value
-
-
 def _question(value: Any, where: str) -> Question:
-    told = _members(value, _QUESTION, where)
+    told = yaml_text.members(value, _QUESTION, where)
     for part in _QUESTION:
         if part not in told:
             raise ValueError(f"{where} has no {part}")

@@ -15,6 +15,7 @@ import numpy as np
 
 from polyalign._io import json_text
 from polyalign.evaluation._beside import HUMAN, Beside
+from polyalign.evaluation._statistics import not_enough
 from polyalign.evaluation._summaries import draws, mean_of, rate_of, rounded
 from polyalign.evaluation.human._agreement import alphas, coincidences
 from polyalign.evaluation.judges._ask import Choice, Scores, pair_messages, read_choice, read_scores, score_messages
@@ -170,7 +171,7 @@ def _length(lines: Sequence[Mapping[str, Any]], source: str, min_count: int, see
     )
     told: dict[str, Any] = {"spearman": None, "low": None, "high": None, "answers": len(of)}
     if len(of) < max(3, min_count):
-        return {**told, "reason": f"not enough (n={len(of)}, need {max(3, min_count)})"}
+        return {**told, "reason": not_enough(len(of), max(3, min_count))}
     lengths, totals = (np.array(column, dtype=np.float64) for column in list(zip(*of, strict=True))[1:])
     value = spearman(lengths, totals)
     if math.isnan(value):
@@ -421,7 +422,7 @@ def _two(one: str, two: str, tables: Mapping[str, Mapping[Any, Mapping[str, Any]
     keys = sorted(tables[one].keys() & tables[two].keys())
     told: dict[str, Any] = {"judges": [one, two], "answers": len(keys), "spearman": None, "difference": None}
     if len(keys) < 3:
-        return {**told, "reason": f"not enough (n={len(keys)}, need 3)"}
+        return {**told, "reason": not_enough(len(keys), 3)}
     totals = [np.array([tables[name][key]["totals"][OVERALL] for key in keys]) for name in (one, two)]
     value = spearman(totals[0], totals[1])
     difference = rounded((totals[0] - totals[1]).mean())

@@ -99,7 +99,7 @@ def read_rubric(path: str | Path | None = None) -> Rubric:
         It is not there, or not of the form of our own: the error says where.
     """
     path = Path(path or DEFAULT)
-    told = _members(yaml_text.load(path), _PARTS, str(path))
+    told = yaml_text.members(yaml_text.load(path), _PARTS, str(path))
     dimensions = tuple(
         _dimension(each, f"{path}: dimensions[{at}]")
         for at, each in enumerate(_listed(told.get("dimensions"), f"{path}: dimensions", least=1))
@@ -121,15 +121,6 @@ def read_rubric(path: str | Path | None = None) -> Rubric:
     return Rubric(dimensions, composites, caps)
 
 
-def _members(value: Any, known: tuple[str, ...], where: str) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise ValueError(f"{where}: must have members: {', '.join(known)}")
-    for key in value:
-        if key not in known:
-            raise ValueError(f"{where}: unknown member {key!r}; known are {', '.join(known)}")
-    return value
-
-
 def _listed(value: Any, where: str, least: int = 0) -> list[Any]:
     if not isinstance(value, list) or not least <= len(value) <= _MOST:
         raise ValueError(f"{where} must be a list of {least} to {_MOST}")
@@ -137,7 +128,7 @@ def _listed(value: Any, where: str, least: int = 0) -> list[Any]:
 
 
 def _dimension(value: Any, where: str) -> Dimension:
-    told = _members(value, ("id", "text", "anchors", "weight"), where)
+    told = yaml_text.members(value, ("id", "text", "anchors", "weight"), where)
     anchors = told.get("anchors") or {}
     if not isinstance(anchors, Mapping):
         raise ValueError(f"{where}.anchors must say what scores mean, as 1: …")
@@ -153,7 +144,7 @@ def _dimension(value: Any, where: str) -> Dimension:
 
 
 def _cap(value: Any, where: str) -> Cap:
-    told = _members(value, ("id", "text", "most"), where)
+    told = yaml_text.members(value, ("id", "text", "most"), where)
     most = _number(told.get("most"), f"{where}.most", 100)
     return Cap(_name(told.get("id"), where), _text(told.get("text"), f"{where}.text"), most)
 
