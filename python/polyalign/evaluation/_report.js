@@ -469,25 +469,8 @@ function showTip(event) {
   tip.replaceChildren(h("strong", {}, featureName(feature.name)), h("div", {}, `${text("median")} (q10–q90)`),
     h("dl", {}, row(text("floor"), one.people), one.own.map((cell, at) => row(told.models[at].name, cell))));
   tip.hidden = false;
-  tip.style.left = `${Math.max(8, Math.min(event.clientX + 16, innerWidth - tip.offsetWidth - 12))}px`;
-  tip.style.top = `${event.clientY + 18 + tip.offsetHeight < innerHeight ? event.clientY + 18 : Math.max(8, event.clientY - tip.offsetHeight - 14)}px`;
+  placeTip(event.clientX + 16, event.clientY + 18, event.clientY - 14);
 }
-document.addEventListener("pointermove", showTip);
-document.addEventListener("pointerdown", showTip);
-document.addEventListener("scroll", () => { tip.hidden = true; }, true);
-document.addEventListener("keydown", (event) => {
-  if (event.key === "Escape") tip.hidden = true;
-  if (event.ctrlKey || event.metaKey || event.altKey || /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName)) return;
-  const view = VIEWS[Number(event.key) - 1];
-  if (view) go({ view });
-  if (event.key === "/") {
-    event.preventDefault();
-    const details = page.querySelector(".picker");
-    if (details) details.open = true;
-    page.querySelector("input[type=search]")?.focus();
-  }
-});
-
 // --- Drawing the page anew, in the place it was.
 
 const VIEW = { overview, table: bucketsView, bucket: bucketView, features: featuresView, phrases: phrasesView, answers: answersView, method: methodView };
@@ -512,14 +495,6 @@ function moveTab(event) {
   const view = VIEWS[(VIEWS.indexOf(state.view) + step + VIEWS.length) % VIEWS.length];
   go({ view });
   document.getElementById(`tab-${view}`).focus();
-}
-function focusPath() {
-  const element = document.activeElement;
-  if (!element || !page.contains(element)) return null;
-  if (element.id) return () => document.getElementById(element.id);
-  if (element.dataset.key) return () => page.querySelector(`select[data-key="${element.dataset.key}"]`);
-  if (element.dataset.sort) return () => page.querySelector(`button[data-sort="${element.dataset.sort}"]`);
-  return element.closest(".choices") ? () => page.querySelector(".choices [aria-current=true]") : null;
 }
 function draw() {
   readState();

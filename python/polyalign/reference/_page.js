@@ -549,9 +549,7 @@ function showTip(event) {
   const box = target.getBoundingClientRect();
   tip.replaceChildren(...tipFor(target, inside((event.clientX - box.left) / box.width)));
   tip.hidden = false;
-  const { offsetWidth: width, offsetHeight: height } = tip;
-  tip.style.left = `${Math.max(8, Math.min(event.clientX + 16, innerWidth - width - 12))}px`;
-  tip.style.top = `${event.clientY + 18 + height < innerHeight ? event.clientY + 18 : Math.max(8, event.clientY - height - 14)}px`;
+  placeTip(event.clientX + 16, event.clientY + 18, event.clientY - 14);
 }
 
 /** The same for what has the keyboard's focus. */
@@ -561,40 +559,14 @@ function showTipOfFocus(event) {
   tip.replaceChildren(...tipFor(near, null));
   tip.hidden = false;
   const box = near.getBoundingClientRect();
-  tip.style.left = `${Math.max(8, Math.min(box.left, innerWidth - tip.offsetWidth - 12))}px`;
-  tip.style.top = `${box.bottom + 24 + tip.offsetHeight < innerHeight ? box.bottom + 24 : Math.max(8, box.top - tip.offsetHeight - 8)}px`;
+  placeTip(box.left, box.bottom + 24, box.top - 8);
 }
 
 document.addEventListener("focusin", showTipOfFocus);
-document.addEventListener("pointermove", showTip);
-document.addEventListener("pointerdown", showTip);
-document.addEventListener("scroll", () => { tip.hidden = true; }, true);
-document.addEventListener("keydown", (event) => {
-  if (event.key === "Escape") tip.hidden = true;
-  if (event.ctrlKey || event.metaKey || event.altKey || /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName)) return;
-  const view = VIEWS[Number(event.key) - 1];
-  if (view) go({ view });
-  if (event.key === "/") {
-    event.preventDefault();
-    const details = page.querySelector(".picker");
-    if (details) details.open = true;
-    page.querySelector("input[type=search]")?.focus();
-  }
-});
-
 // --- Drawing the page anew, in the place it was.
 
 const VIEW = { buckets: sides ? differencesView : bucketsView, feature: featureView, bucket: bucketView, compare: compareView };
 let drawn = "";
-
-function focusPath() {
-  const element = document.activeElement;
-  if (!element || !page.contains(element)) return null;
-  if (element.id) return () => document.getElementById(element.id);
-  if (element.dataset.key) return () => page.querySelector(`select[data-key="${element.dataset.key}"]`);
-  if (element.dataset.sort) return () => page.querySelector(`button[data-sort="${element.dataset.sort}"]`);
-  return element.closest(".choices") ? () => page.querySelector(".choices [aria-current=true]") : null;
-}
 
 function draw() {
   const places = readState();

@@ -255,3 +255,38 @@ function labelsOf(feature, width) {
   known.set(width, labels);
   return labels;
 }
+
+// --- What the pointer and the keys do: of the page are its `page`, `tip`, `VIEWS`, `go` and `showTip`.
+
+/** Put the tip where there is room: its left edge, its upper edge below what it tells of, else its lower one above. */
+function placeTip(left, below, above) {
+  const { offsetWidth: width, offsetHeight: height } = tip;
+  tip.style.left = `${Math.max(8, Math.min(left, innerWidth - width - 12))}px`;
+  tip.style.top = `${below + height < innerHeight ? below : Math.max(8, above - height)}px`;
+}
+
+document.addEventListener("pointermove", showTip);
+document.addEventListener("pointerdown", showTip);
+document.addEventListener("scroll", () => { tip.hidden = true; }, true);
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape") tip.hidden = true;
+  if (event.ctrlKey || event.metaKey || event.altKey || /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName)) return;
+  const view = VIEWS[Number(event.key) - 1];
+  if (view) go({ view });
+  if (event.key === "/") {
+    event.preventDefault();
+    const details = page.querySelector(".picker");
+    if (details) details.open = true;
+    page.querySelector("input[type=search]")?.focus();
+  }
+});
+
+/** How to find what has the focus again, when the page is drawn anew. */
+function focusPath() {
+  const element = document.activeElement;
+  if (!element || !page.contains(element)) return null;
+  if (element.id) return () => document.getElementById(element.id);
+  if (element.dataset.key) return () => page.querySelector(`select[data-key="${element.dataset.key}"]`);
+  if (element.dataset.sort) return () => page.querySelector(`button[data-sort="${element.dataset.sort}"]`);
+  return element.closest(".choices") ? () => page.querySelector(".choices [aria-current=true]") : null;
+}
