@@ -1,10 +1,30 @@
-"""Modules that need packages beyond the required ones."""
+"""Modules that are imported when they are used, and those that need packages beyond the required ones."""
 
 from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Callable, Mapping
 from types import ModuleType
+
+
+def handing_out(
+    package: str, module_of: Mapping[str, str], load: Callable[[str], ModuleType] = importlib.import_module
+) -> Callable[[str], object]:
+    """Return a package's ``__getattr__``, which takes names from their modules when they are first used.
+
+    A name that is its module's own is the module.
+    """
+
+    def take(name: str) -> object:
+        if name not in module_of:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        module = load(f"{package}.{module_of[name]}")
+        value = module if module_of[name] == name else getattr(module, name)
+        setattr(sys.modules[package], name, value)
+        return value
+
+    return take
 
 
 def training_module(name: str, what: str = "training") -> ModuleType:

@@ -5,8 +5,9 @@ Needs torch and TRL: ``pip install 'polyalign[train]'``.
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
+
+from polyalign._io.extras import handing_out
 
 if TYPE_CHECKING:
     from polyalign.align._config import Config as Config
@@ -28,12 +29,7 @@ _MODULE_OF = {
 __all__ = ["Config", "Outcome", "PlannedStage", "align", "example", "plan"]
 
 
-def __getattr__(name: str) -> object:
-    if name not in _MODULE_OF:
-        raise AttributeError(f"module 'polyalign.align' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"polyalign.align.{_MODULE_OF[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = handing_out(__name__, _MODULE_OF)
 
 
 def __dir__() -> list[str]:

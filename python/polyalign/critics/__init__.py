@@ -14,9 +14,9 @@ Examples
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
 
+from polyalign._io.extras import handing_out
 from polyalign.critics._diagnosis import BucketScores, Diagnosis, check_scores
 from polyalign.critics._floor import ask_floored
 from polyalign.critics._protocol import FURTHEST, Critic, ask, ask_percentiles, is_calibrated
@@ -49,6 +49,7 @@ _MODULE_OF = {
     "Likelihood": "_likelihood",
     "NeuralCritic": "_neural",
     "SupportSample": "_sample",
+    "attacks": "attacks",
     "compare": "_compare",
 }
 
@@ -79,14 +80,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    if name == "attacks":
-        return importlib.import_module("polyalign.critics.attacks")
-    if name not in _MODULE_OF:
-        raise AttributeError(f"module 'polyalign.critics' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"polyalign.critics.{_MODULE_OF[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = handing_out(__name__, _MODULE_OF)
 
 
 def __dir__() -> list[str]:

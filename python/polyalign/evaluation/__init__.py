@@ -7,8 +7,9 @@ machine text, :mod:`polyalign.evaluation.judges` asks language models, :mod:`pol
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
+
+from polyalign._io.extras import handing_out
 
 if TYPE_CHECKING:
     from polyalign.evaluation import detectors as detectors
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
     from polyalign.evaluation._result import ModelResult as ModelResult
     from polyalign.evaluation._result import Number as Number
 
-_MODULES = {"detectors", "human", "judges", "metrics"}
 _MODULE_OF = {
+    **{name: name for name in ("detectors", "human", "judges", "metrics")},
     "Alert": "_result",
     "Condition": "_gate",
     "Difference": "_result",
@@ -61,14 +62,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    if name in _MODULES:
-        return importlib.import_module(f"polyalign.evaluation.{name}")
-    if name not in _MODULE_OF:
-        raise AttributeError(f"module 'polyalign.evaluation' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"polyalign.evaluation.{_MODULE_OF[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = handing_out(__name__, _MODULE_OF)
 
 
 def __dir__() -> list[str]:

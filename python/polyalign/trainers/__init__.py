@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from polyalign._io.extras import training_module
+from polyalign._io.extras import handing_out, training_module
 
 if TYPE_CHECKING:
     from polyalign.trainers.bucket_sft import BucketSFT as BucketSFT
@@ -31,10 +31,4 @@ _MODULE_OF = {
 __all__ = ["HDPO", "BucketSFT", "BucketSFTConfig", "EvaluationCallback", "HDPOConfig"]
 
 
-def __getattr__(name: str) -> object:
-    if name not in _MODULE_OF:
-        raise AttributeError(f"module 'polyalign.trainers' has no attribute {name!r}")
-    module = training_module(f"polyalign.trainers.{_MODULE_OF[name]}")
-    value = getattr(module, name)
-    globals()[name] = value
-    return value
+__getattr__ = handing_out(__name__, _MODULE_OF, training_module)

@@ -9,8 +9,9 @@ Examples
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
+
+from polyalign._io.extras import handing_out
 
 if TYPE_CHECKING:
     from polyalign.evaluation.human._agreement import krippendorff_alpha as krippendorff_alpha
@@ -48,12 +49,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    if name not in _MODULE_OF:
-        raise AttributeError(f"module 'polyalign.evaluation.human' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"polyalign.evaluation.human.{_MODULE_OF[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = handing_out(__name__, _MODULE_OF)
 
 
 def __dir__() -> list[str]:

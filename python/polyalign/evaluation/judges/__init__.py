@@ -9,8 +9,9 @@ Examples
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
+
+from polyalign._io.extras import handing_out
 
 if TYPE_CHECKING:
     from polyalign.evaluation.judges._asking import sampling_of as sampling_of
@@ -54,12 +55,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    if name not in _MODULE_OF:
-        raise AttributeError(f"module 'polyalign.evaluation.judges' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"polyalign.evaluation.judges.{_MODULE_OF[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = handing_out(__name__, _MODULE_OF)
 
 
 def __dir__() -> list[str]:

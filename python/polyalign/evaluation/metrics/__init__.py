@@ -33,8 +33,9 @@ Examples
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
+
+from polyalign._io.extras import handing_out
 
 if TYPE_CHECKING:
     from polyalign.evaluation.metrics._coverage import Coverage as Coverage
@@ -156,12 +157,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    if name not in _MODULE_OF:
-        raise AttributeError(f"module 'polyalign.evaluation.metrics' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"polyalign.evaluation.metrics.{_MODULE_OF[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = handing_out(__name__, _MODULE_OF)
 
 
 def __dir__() -> list[str]:
