@@ -13,7 +13,7 @@ import numpy as np
 from polyalign.evaluation._statistics import mean_draws
 from polyalign.evaluation.metrics import self_bleu_of_each
 from polyalign.evaluation.metrics._faithfulness import hcr
-from polyalign.evaluation.metrics._rows import squared_distances
+from polyalign.evaluation.metrics._rows import reach, squared_distances
 from polyalign.evaluation.metrics._tokens import answer_tokens
 
 if TYPE_CHECKING:
@@ -513,9 +513,7 @@ def _shares(squared: Floats, model: Indices, humans: Indices) -> tuple[float, fl
     if len(humans) <= _NEAREST:
         return math.nan, math.nan
     own = squared[np.ix_(humans, humans)]
-    np.fill_diagonal(own, -1.0)
-    reach = np.partition(own, _NEAREST, axis=1)[:, _NEAREST] * (1 + 1e-9) + 1e-12
-    near = squared[np.ix_(model, humans)] <= reach[None, :]
+    near = squared[np.ix_(model, humans)] <= reach(own, _NEAREST)[None, :]
     return float(near.any(axis=1).mean()), float(near.any(axis=0).mean())
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from polyalign._io.arrays import doubles
-from polyalign.evaluation.metrics._rows import Doubles, drawn, ordered, squared_distances, standardised
+from polyalign.evaluation.metrics._rows import Doubles, drawn, ordered, reach, squared_distances, standardised
 
 __all__ = ["Coverage", "Tails", "coverage", "tails"]
 
@@ -102,7 +102,7 @@ def coverage(
 
 def _shares(rows: Doubles, humans: Doubles, k: int) -> Shares:
     across = squared_distances(rows, humans)
-    reach_of_humans, reach_of_rows = (_reach(side, k) for side in (humans, rows))
+    reach_of_humans, reach_of_rows = (reach(squared_distances(side, side), k) for side in (humans, rows))
     near = across <= reach_of_humans[None, :]
     return Shares(
         float(near.any(axis=1).mean()),
@@ -110,14 +110,6 @@ def _shares(rows: Doubles, humans: Doubles, k: int) -> Shares:
         float(near.sum(axis=1).mean()) / k,
         float(near.any(axis=0).mean()),
     )
-
-
-def _reach(rows: Doubles, k: int) -> Doubles:
-    """Return the squared distance from each row to its k-th neighbour; a hair more, for what is as near."""
-    squared = squared_distances(rows, rows)
-    np.fill_diagonal(squared, -1.0)
-    reach: Doubles = np.partition(squared, k, axis=1)[:, k] * (1 + 1e-9) + 1e-12
-    return reach
 
 
 class Tails(NamedTuple):

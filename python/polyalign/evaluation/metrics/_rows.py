@@ -116,3 +116,11 @@ def squared_distances(x: Doubles, y: Doubles) -> Doubles:
     squared = (x**2).sum(axis=1)[:, None] + (y**2).sum(axis=1)[None, :] - 2.0 * (x @ y.T)
     found: Doubles = np.maximum(squared, 0.0, out=squared)
     return found
+
+
+def reach(squared: Doubles, k: int) -> Doubles:
+    """Return of rows' squared distances, which lose their diagonal, that to each row's k-th neighbour; a hair more."""
+    np.fill_diagonal(squared, -1.0)
+    # What is as near as that is within reach.
+    found: Doubles = np.partition(squared, k, axis=1)[:, k] * (1 + 1e-9) + 1e-12
+    return found
