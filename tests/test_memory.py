@@ -58,8 +58,8 @@ def test_millions_of_empty_records(tmp_path: Path) -> None:
         def run():
             assert bucketer.bucket_files(path, None).rejected == 4_000_000
     """
-    # How many blocks are under way depends on what else runs; kept rejects would take a gigabyte.
-    assert grown(tmp_path, script) < 300
+    # How many blocks are under way depends on what else runs: 93 to 152 were seen on a busy machine.
+    assert grown(tmp_path, script) < 200
 
 
 def test_texts_in_the_place_of_labels(tmp_path: Path) -> None:
