@@ -38,11 +38,18 @@ def publishing(
         output.release()
 
 
-def check_folder(path: str | os.PathLike[str]) -> None:
+def check_folder(path: str | os.PathLike[str], what: str = "to write it to") -> None:
     """Refuse an output whose folder is not there, before work starts."""
     folder = Path(path).parent
     if not folder.is_dir():
-        raise FileNotFoundError(f"{os.fspath(path)}: there is no folder {folder} to write it to")
+        raise FileNotFoundError(f"{os.fspath(path)}: there is no folder {folder} {what}")
+
+
+def check_run(path: Path) -> None:
+    """Refuse a folder for the stages of a run that can't be one."""
+    check_folder(path, "to make it in")
+    if path.exists() and not path.is_dir():
+        raise NotADirectoryError(f"{path}: a file; name a folder")
 
 
 def check_file(path: str | os.PathLike[str]) -> None:

@@ -14,12 +14,13 @@ from typing import Any, get_args
 
 from polyalign._io import manifests
 from polyalign._io.extras import training_module
+from polyalign._io.output import check_run
 from polyalign._io.stages import Planned, Stage, Stages
 from polyalign._text.words import counted
 from polyalign.align._config import PREFERRED, SHARES, TRAINED, Config, Model
 from polyalign.align._parts import ANSWER, part_files
 from polyalign.align._report import Outcome, PlannedStage, verdict
-from polyalign.buckets import Bucketer, BucketSchema
+from polyalign.buckets import Bucketer, BucketSchema, Report
 from polyalign.buckets._schema import axis_names
 from polyalign.cli import _early
 from polyalign.critics import _saved
@@ -97,7 +98,8 @@ def align(
     """
     told = _as_config(config, out)
     checked = _check(told)
-    _folder(told.out)
+    check_run(told.out)
+    told.out.mkdir(exist_ok=True)
     work = _Align(told, checked, Stages(told.out, overwrite=overwrite, say=say), engine=engine, progress=progress)
     outcome = work.run()
     if outcome is None:
@@ -127,14 +129,6 @@ def _as_config(config: Config | Path_, out: Path_ | None) -> Config:
     if isinstance(config, Config):
         return config if out is None else dataclasses.replace(config, out=Path(out))
     return Config.read(config, out=out)
-
-
-def _folder(out: Path) -> None:
-    if not out.absolute().parent.is_dir():
-        raise FileNotFoundError(f"{out}: there is no folder {out.absolute().parent} to make it in")
-    if out.exists() and not out.is_dir():
-        raise NotADirectoryError(f"{out}: a file; name a folder")
-    out.mkdir(exist_ok=True)
 
 
 # ------------------------------------------------------------------------------------------- what can't be
@@ -291,6 +285,12 @@ def _evaluated_sampling(config: Config, sampling: Sampling) -> Sampling:
     return dataclasses.replace(sampling, **own)
 
 
+def _told(report: Report) -> dict[str, Any]:
+    """Return what a bucketing says of its rows."""
+    held = report.held_out.rows if report.held_out else 0
+    return {"rows": report.rows, "bucketed": report.bucketed, "rejected": report.rejected, "held_out": held}
+
+
 def _steps(args: Any) -> Callable[[int], int]:
     """Return how many steps a training has, by its rows; on one device."""
     if args.max_steps > 0:
@@ -382,15 +382,12 @@ class _Align:
             report = bucketer.bucket_files(
                 self.checked.inputs, output, overwrite=output.exists(), progress=self.progress, **how
             )
-            held = report.held_out.rows if report.held_out else 0
-            return {"rows": report.rows, "bucketed": report.bucketed, "rejected": report.rejected, "held_out": held}
+            return _told(report)
 
         stage = self.stages.run("bucket", inputs, ["bucketed/manifest.json"], make)
         told = stage.told
         if not told:  # planned alone
-            report = bucketer.bucket_files(self.checked.inputs, None, **how)
-            held = report.held_out.rows if report.held_out else 0
-            told = {"rows": report.rows, "bucketed": report.bucketed, "rejected": report.rejected, "held_out": held}
+            told = _told(bucketer.bucket_files(self.checked.inputs, None, **how))
         size = f"{counted(told['rows'], 'row')}, {told['rejected']:,} rejected"
         self.sizes["bucket"] = size
         if not stage.resumed:

@@ -126,12 +126,11 @@ def generate_file(
     OSError, ValueError
         As in :func:`generate`; an unfinished run of other settings; another process writes the same file.
     """
-    from polyalign._io.output import publishing
+    from polyalign._io.output import check_folder, publishing
     from polyalign._io.sources import local_output
 
     target = Path(local_output(os.fspath(output)))
-    if not target.parent.is_dir():
-        raise FileNotFoundError(f"{target}: there is no folder {target.parent} to make it in")
+    check_folder(target, "to make it in")
     with publishing(target, overwrite=overwrite) as made, publishing(sidecar(target), overwrite=True) as about:
         job = _Job(records, engine, sampling, prompting, selection, progress=progress)
         for note in job.engine.notes():

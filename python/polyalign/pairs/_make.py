@@ -190,7 +190,7 @@ def pair_files(
     OSError, ValueError
         As in :func:`from_samples`; another process writes the same folder.
     """
-    from polyalign._io.output import publishing
+    from polyalign._io.output import check_folder, publishing
     from polyalign._io.sources import local_output
 
     target = Path(local_output(os.fspath(output)))
@@ -199,8 +199,7 @@ def pair_files(
     )
     if samples is None and (shape or fields or roles):
         raise ValueError("the shape, fields and roles say how samples are read, and there are none: give samples")
-    if not target.parent.is_dir():
-        raise FileNotFoundError(f"{target}: there is no folder {target.parent} to make it in")
+    check_folder(target, "to make it in")
     with publishing(target, "pairs", overwrite=overwrite) as made:
         folder = Path(made.work)
         folder.mkdir()

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from polyalign._io import json_text, manifests
 from polyalign._io.extras import training_module
 from polyalign._io.models import is_adapter
-from polyalign._io.output import publishing
+from polyalign._io.output import check_run, publishing
 from polyalign._io.stages import Stage, Stages
 from polyalign._text.words import counted
 from polyalign.critics import _saved, load
@@ -190,10 +190,7 @@ def rounds(
         threads=threads,
     )
     folder = Path(out)
-    if not folder.absolute().parent.is_dir():
-        raise FileNotFoundError(f"{folder}: there is no folder {folder.absolute().parent} to make it in")
-    if folder.exists() and not folder.is_dir():
-        raise NotADirectoryError(f"{folder}: a file; name a folder")
+    check_run(folder)
     _check_hdpo(plan, hdpo)
     folder.mkdir(exist_ok=True)
     with publishing(folder / "rounds.json", overwrite=True) as made:
