@@ -6,6 +6,7 @@ import gzip
 import json
 import math
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -208,6 +209,13 @@ def test_a_comparison_reads_the_same_from_either_side(humans: pa.Table) -> None:
     assert line.startswith("a is more human than b (MMD² -")
     (same,) = difference_lines(told({"a": other, "b": other}, humans))
     assert same.startswith("neither a nor b is more human (MMD² of b +0.000, corrected p = 1.000); ")
+
+
+def test_a_missing_package_is_asked_for_by_name(humans: pa.Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = answers(humans)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(ImportError, match=r"holding answers against humans' needs pyarrow: pip install 'polyalign\["):
+        told({"half": model}, humans)
 
 
 class Length:

@@ -37,12 +37,12 @@ _NOT_READ = "polyalign.not-read"
 Place = Mapping[str, Any]
 
 
-def arrow() -> Any:
-    """Return pyarrow, or say how it is had."""
+def arrow(what: str = "pairs need") -> Any:
+    """Return pyarrow, or say what needs it and how it is had."""
     try:
         import pyarrow
     except ImportError:
-        raise ImportError("pairs need pyarrow: pip install 'polyalign[pairs]'") from None
+        raise ImportError(f"{what} pyarrow: pip install 'polyalign[pairs]'") from None
     return pyarrow
 
 

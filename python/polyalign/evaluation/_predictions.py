@@ -140,9 +140,12 @@ def read(
 
     Raises
     ------
+    ImportError
+        pyarrow is missing.
     ValueError
         Nothing fits, or two models have one name.
     """
+    bucketed.arrow("holding answers against humans' needs")
     given = _named(predictions)
     opened = _opened(records)
     ids, buckets = _ids_of(opened)
