@@ -36,6 +36,8 @@ from polyalign.trainers._trl import ignore_old_names
 __all__ = ["Trained", "quiet", "train"]
 
 _MICRO_BATCH = 4
+#: Fewer answers than usual say something of a bucket: there are 72 in all.
+_MIN_COUNT = 10
 
 
 @dataclass(frozen=True)
@@ -162,6 +164,7 @@ class _Lab:
         found = evaluate(
             {stage.name: pa.table({"id": ids, "response": stage.answers}) for stage in stages}, self.parts["test"],
             reference=self.folder / "human.safetensors", critics={"ensemble": critic}, seed=self.recipe.seed,
+            min_count=_MIN_COUNT,
         )  # fmt: skip
         found.to_html(self.folder / "report.html", title=f"{self.name}, trained on people's replies")
         return found
