@@ -172,12 +172,14 @@ def _named(predictions: Sequence[str]) -> Any:
     """Return files by the names that they are given; ``NAME=FILE`` is one unless there is such a file."""
     if not any("=" in given and not Path(given).exists() for given in predictions):
         return list(predictions)
+    from polyalign.evaluation._predictions import named_file
+
     found: dict[str, str] = {}
     for given in predictions:
-        name, _, path = given.partition("=") if "=" in given and not Path(given).exists() else (given, "", given)
+        name, path = named_file(given)
         if name in found:
             raise click.UsageError(f"two models are called {name!r}")
-        found[Path(name).name.split(".")[0] if name == path else name] = path
+        found[name] = path
     return found
 
 

@@ -8,7 +8,6 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 from polyalign._io import bucketed
@@ -21,7 +20,6 @@ __all__ = ["HUMAN", "Beside", "Per", "Rows", "draw", "drawn", "named", "rank", "
 #: Whose answer the human's is, in results.
 HUMAN = "human"
 Per = Literal["bucket", "length"]
-_ENDINGS = {".jsonl", ".json", ".ndjson", ".parquet", ".zst", ".gz"}
 
 
 @dataclass(frozen=True)
@@ -71,11 +69,7 @@ def named(predictions: Sequence[str | os.PathLike[str]]) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for given in (os.fspath(each) for each in predictions):
-        name, _, path = given.rpartition("=") if not Path(given).exists() else ("", "", given)
-        stem = Path(path)
-        while stem.suffix in _ENDINGS:
-            stem = stem.with_suffix("")
-        name = name or stem.name
+        name, path = _predictions.named_file(given)
         if name in found or name == HUMAN:
             why = "the humans are called so" if name == HUMAN else "two models are"
             raise ValueError(f"{path}: {why} {name!r}: name it, as in NAME={path}")

@@ -196,6 +196,18 @@ def _named(predictions: Any) -> dict[str, Any]:
     return found
 
 
+def named_file(given: str) -> tuple[str, str]:
+    """Return what a model is called, and its file: of ``NAME=FILE``, or of a file, which names it after itself.
+
+    Examples
+    --------
+    >>> named_file("ours=run=2/samples.jsonl"), named_file("out/sft.v2.jsonl.zst")
+    (('ours', 'run=2/samples.jsonl'), ('sft.v2', 'out/sft.v2.jsonl.zst'))
+    """
+    name, _, path = given.partition("=") if not Path(given).exists() else (given, "", "")
+    return (name or _name_of(path), path) if path else (_name_of(given), given)
+
+
 def _name_of(path: str) -> str:
     name = Path(path).name
     while Path(name).suffix in {".jsonl", ".json", ".ndjson", ".parquet", ".zst", ".gz"}:
