@@ -225,6 +225,19 @@ class Length:
         return np.array([len(text) for text in responses], dtype=np.float32)
 
 
+def test_critics_are_asked_about_no_more_than_answers_and_what_they_are_held_against(humans: pa.Table) -> None:
+    asked: list[str] = []
+
+    class Keeps(Length):
+        def score(self, responses: list[str], buckets: list[str]) -> np.ndarray:
+            asked.extend(responses)
+            return super().score(responses, buckets)
+
+    model = answers(humans)
+    told({"half": model}, humans, critics={"keeps": Keeps()})
+    assert len(asked) == 2 * len(model) < len(humans) + len(model)
+
+
 def test_what_is_looked_at_beside_does_not_weaken_the_verdict(humans: pa.Table) -> None:
     """What is more human is one question for two models, three for three, however many metrics there are."""
     models = {"a": answers(humans), "b": answers(humans, spoil=FAULTS["shouting"][0], share=0.4)}

@@ -97,7 +97,8 @@ class Work:
         )
         self.languages = known_languages(languages_of(humans.buckets))
         self.side = Side(humans.texts, self._features(humans.texts, self.languages, humans.prompts), humans.groups)
-        self.rows = self._rows(humans.texts, np.arange(len(humans)))
+        #: What humans' answers have by themselves; NaN where nobody answered the prompt: nothing is held against them.
+        self.rows = self._humans_rows()
         self.more = self._more()
         #: What can't be told, by metric, and why.
         self.without: dict[str, str] = {}
@@ -124,6 +125,14 @@ class Work:
             return rank("humans", self.humans.ids[row] or str(row)), str(self.humans.ids[row])
 
         return np.array(sorted(rows, key=place), dtype=np.int64)
+
+    def _humans_rows(self) -> dict[str, Floats]:
+        answered = np.flatnonzero(self.humans.answered)
+        found = {}
+        for name, values in self._rows([self.humans.texts[row] for row in answered.tolist()], answered).items():
+            found[name] = np.full(len(self.humans), np.nan)
+            found[name][answered] = values
+        return found
 
     def _rows(self, texts: Sequence[str], of: npt.NDArray[np.int64]) -> dict[str, Floats]:
         """Return what each text has by itself, for models and humans alike."""
