@@ -53,6 +53,17 @@ def test_it_tells_them_apart(critic: NeuralCritic) -> None:
     assert not critic.uses_prompts
 
 
+def test_both_sides_weigh_the_same_in_every_bucket() -> None:
+    """An encoder that sees nothing leaves the balance of sides alone to be learnt: as likely the one as the other."""
+    humans, buckets, samples = rows(240, 0)
+    some = [
+        text if bucket == EN or at % 20 == 0 else None
+        for at, (bucket, text) in enumerate(zip(buckets, samples, strict=True))
+    ]
+    blind = NeuralCritic.train(humans, buckets, some, lambda texts: np.full((len(texts), 4), 0.5, np.float32), epochs=8)
+    assert blind.score(["So.", "好。"], [EN, ZH]).tolist() == pytest.approx([np.log(2)] * 2, abs=0.05)
+
+
 def test_saying_nothing_is_the_furthest(critic: NeuralCritic) -> None:
     assert critic.score(["", " \n", ""], [EN, EN, "nonsense"]).tolist() == pytest.approx([50, 50, np.nan], nan_ok=True)
     assert (critic.percentile(["", " \n"], [EN, EN]) > 0.95).all()
