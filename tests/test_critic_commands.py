@@ -252,7 +252,7 @@ def test_a_group_is_for_one_thing(dense: bool) -> None:
     """One row of a group has a sample, and stands before or after the others."""
     groups = [f"g{at}" for at in range(300)]
     for order in ((False, True), (True, False)):
-        parts = _Parts(100, whole=False, dense=dense)
+        parts = _Parts(100, whole=False, dense={EN} if dense else ())
         for sampled in order:
             for group in groups:
                 row = {"response": "So.", "bucket": EN, "prompt": None, "group": group, "id": f"{group} {sampled}"}
@@ -275,6 +275,17 @@ def test_every_row_may_have_a_sample(folder: Path, tmp_path: Path) -> None:
     assert list(critic.critics) == ["support", "lexical", "discriminative"]
     assert min(told["rows"][name] for name in ("with samples", "calibration", "lexical")) > 40
     assert critic.score(["Well, the train is late again."], [EN]) < critic.score([machine(rng, EN)], [EN])
+
+
+def test_every_row_of_one_bucket_may_have_a_sample(folder: Path, tmp_path: Path) -> None:
+    """The lexical critic keeps people of it: with nobody, all of them are strangers."""
+    rng = np.random.default_rng(1)
+    samples = [{"id": f"r{at}", "response": machine(rng, EN)} for at in range(1, 900, 2)]
+    write_jsonl(tmp_path / "samples.jsonl", samples)
+    critic, told = train("ensemble", folder / "bucketed", samples=tmp_path / "samples.jsonl")
+    assert told["rows"]["with samples"] < 0.5 * len(samples)
+    people = [human(rng, EN) for _ in range(200)]
+    assert critic.critics["lexical"].percentile(people, [EN] * 200).mean() < 0.6
 
 
 def test_what_gives_no_percentiles_is_said_before_the_work(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -409,6 +409,24 @@ def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
     assert 0.92 <= inside / 400 <= 0.98
 
 
+def test_humans_that_a_critic_takes_for_others_are_told() -> None:
+    """Calibrated with people of one language, whose scores are others than those of the next."""
+
+    class Lengths:
+        uses_prompts = False
+
+        def score(self, responses: list[str], buckets: list[str], prompts: Any = None) -> np.ndarray:
+            return np.array([len(text) for text in responses], np.float32)
+
+        def percentile(self, responses: list[str], buckets: list[str], prompts: Any = None) -> np.ndarray:
+            return np.array([len(text) / 101 for text in responses], np.float32)
+
+    texts = ["a" * (1 + at) for at in range(100)] + ["好" * (1 + at // 4) for at in range(100)]
+    found = compare({"lengths": Lengths()}, texts, [EN] * 100 + [ZH] * 100)
+    assert found.to_dict()["critics"]["lengths"]["strangers"] == [ZH]
+    assert any(f"takes humans for others than they are in 1 bucket: in {ZH}" in line for line in found.faults())
+
+
 def test_critics_are_compared(critic: DiscriminativeCritic, tmp_path: Path) -> None:
     humans, buckets, samples = rows(100, 6)
     found = compare({"classifier": critic, "constant": Constant()}, humans, buckets, samples, steps=20)
@@ -420,7 +438,7 @@ def test_critics_are_compared(critic: DiscriminativeCritic, tmp_path: Path) -> N
     assert set(classifier["tests"]["samples"]) == {"all", EN, ZH}
     assert classifier["tests"]["samples"]["all"]["value"] > 0.99
     assert constant["tests"]["samples"]["all"]["value"] == 0.5
-    assert classifier["kolmogorov_smirnov"]["all"] < 0.3
+    assert classifier["kolmogorov_smirnov"]["all"] < 0.3 and classifier["strangers"] == []
     assert "collapsed" in constant["collapsed"] and classifier["collapsed"] is None
     assert set(classifier["climbed_past_humans"]) == {"all", EN, ZH}
     assert any("constant has collapsed" in line for line in found.faults())

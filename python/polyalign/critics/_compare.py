@@ -34,6 +34,8 @@ _ONE_LENGTH = ("letters_at_random", "words_shuffled", "random_words", "cut_short
 #: Buckets where fewer than this stand on either side are not shown alone.
 _SHOWN = MIN_COUNT
 _CLIMBERS = 8
+#: Of two samples' Kolmogorov–Smirnov distance, p = .01, by the root of 1/n + 1/m.
+_SURELY_APART = 1.63
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,8 @@ class CriticReport:
     """By test and bucket (``"all"``: over pairs of the same bucket), how often a human response is the closer one."""
     kolmogorov_smirnov: dict[str, float] = field(default_factory=dict)
     """By bucket with so many humans, how far their percentiles are from uniform; nothing where it isn't calibrated."""
+    strangers: list[str] = field(default_factory=list)
+    """Buckets where they are further from it than chance puts them (p < .01) if only 20 humans calibrated it there."""
     spearman: dict[str, float] = field(default_factory=dict)
     """By bucket, the rank correlation of its scores with the support distance, over humans and samples."""
     per_second: float = math.nan
@@ -261,7 +265,7 @@ def _judged(name: str, critic: Critic, trial: _Trial, update: Callable[[int], ob
     return CriticReport(
         name,
         found,
-        _uniform(critic, humans),
+        *_uniform(critic, humans),
         {} if critic is trial.support else _spearman(trial, scores, sides.get(SAMPLES)),
         per_second,
         int(np.isnan(scores).sum()),
@@ -290,15 +294,17 @@ def _places(buckets: Sequence[str]) -> dict[str, list[int]]:
     return found
 
 
-def _uniform(critic: Critic, humans: _Humans) -> dict[str, float]:
+def _uniform(critic: Critic, humans: _Humans) -> tuple[dict[str, float], list[str]]:
     if not is_calibrated(critic):
-        return {}
+        return {}, []
     shares = ask_percentiles(critic, humans.texts, humans.buckets, humans.prompts)
-    found = {ALL: _from_uniform(shares)}
+    found, strangers = {ALL: _from_uniform(shares)}, []
     for bucket, rows in _places(humans.buckets).items():
         if len(rows) >= _SHOWN:
             found[bucket] = _from_uniform(shares[rows])
-    return found
+            if found[bucket] > _SURELY_APART * (1 / len(rows) + 1 / MIN_COUNT) ** 0.5:
+                strangers.append(bucket)
+    return found, strangers
 
 
 def _from_uniform(shares: npt.NDArray[np.float32]) -> float:
@@ -390,6 +396,7 @@ def _report(report: CriticReport) -> dict[str, Any]:
             for test, buckets in report.tests.items()
         },
         "kolmogorov_smirnov": _known(report.kolmogorov_smirnov),
+        "strangers": report.strangers,
         "spearman": _known(report.spearman),
         "responses_per_second": round(report.per_second, 1),
         "unscored": report.unscored,
@@ -421,6 +428,12 @@ def _faults(report: CriticReport, rows: int) -> Iterator[str]:
         yield (
             f"{name} is worse than chance {where}{others}: {test} is closer than humans ({_cell(found[worst])}); don't "
             "train on it there"
+        )
+    if report.strangers:
+        worst = max(report.strangers, key=lambda bucket: report.kolmogorov_smirnov[bucket])
+        yield (
+            f"{name} takes humans for others than they are in {counted(len(report.strangers), 'bucket')}: in {worst} "
+            f"their percentiles are {report.kolmogorov_smirnov[worst]:.2f} from uniform; calibrate it with people of it"
         )
     constant = report.tests.get("constant", {}).get(ALL)
     if constant is not None and constant.high < 0.5:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -27,8 +28,8 @@ KINDS: tuple[Kind, ...] = ("support", "lexical", "discriminative", "embedding", 
 _LEARNT_OF_SAMPLES, _OF_HUMANS = ("discriminative", "neural"), ("support", "lexical", "embedding")
 #: Those that can ask a language model.
 _WITH_LM = ("support", "discriminative", "ensemble")
-#: Groups whose hash is below the first calibrate the ensemble. Below the second the classifier learns by them, below
-#: the third where most rows have samples, which are for other things as well then.
+#: Groups whose hash is below the first calibrate the ensemble; below the second the classifier learns by them, below
+#: the third by their rows with samples in buckets where most rows have one; above it these are the lexical critic's.
 _CALIBRATED, _LEARNT, _LEARNT_DENSE = 0.1, 0.2, 0.6
 #: At most so many of them.
 _WITHOUT, _HELD = 5_000, 20_000
@@ -211,8 +212,9 @@ def train(
 
     Rows are parted by the hash of their group, so that nothing is calibrated on what it was trained on: a tenth
     calibrates the ensemble; the classifier learns by those with a sample, and by a tenth without; all the rest is the
-    lexical critic's. Where most rows have samples the classifier has half of all, and the lexical critic four tenths. A
-    reference, where none is given, is of all but those that calibrate: it knows no row by itself.
+    lexical critic's. Of a bucket where most rows have samples the classifier has half, and the lexical critic the rest,
+    since one that knows nobody of a bucket can't judge there. A reference, where none is given, is of all but those
+    that calibrate: it knows no row by itself.
 
     Parameters
     ----------
@@ -279,8 +281,7 @@ def train(
     skipped, sampled = Skipped(), Sampled()
     if samples is not None:
         sampled = read_samples(samples, reading or bucketed.Reading(threads=threads), skipped)
-    dense = rows.count is not None and 2 * len(sampled) > rows.count
-    parts = _Parts(max_humans, whole=kind == "lexical", dense=dense)
+    parts = _Parts(max_humans, whole=kind == "lexical", dense=_dense(rows, sampled))
     met = read_humans(rows, sampled, parts.keep, skipped, progress)
     if samples is not None:
         _check_met(sampled, met, skipped, notes)
@@ -369,47 +370,55 @@ def _check_met(sampled: Sampled, met: set[str], skipped: Skipped, notes: list[st
         )
 
 
+def _dense(rows: bucketed.Rows, sampled: Sampled) -> set[str]:
+    """Return the buckets where more than half of the rows have a sample."""
+    every: Counter[str] = Counter()
+    of_samples: Counter[str] = Counter()
+    if sampled:
+        for _, _, batch in rows.batches(("id", "bucket")):
+            buckets = batch["bucket"].to_pylist()
+            every.update(filter(None, buckets))
+            identities = bucketed.ids("records", batch["id"]).to_pylist()
+            of_samples.update(
+                bucket for bucket, identity in zip(buckets, identities, strict=True) if bucket and identity in sampled
+            )
+    return {bucket for bucket, count in of_samples.items() if 2 * count > every[bucket]}
+
+
 class _Parts:
     """Which row is for what, by the hash of its group; of each part no more than twice what is wanted is held."""
 
-    def __init__(self, most: int, *, whole: bool, dense: bool) -> None:
-        self.most, self.whole, self.dense = (
-            {"samples": most, "without": min(_WITHOUT, most), "held": _HELD},
-            whole,
-            dense,
-        )
+    def __init__(self, most: int, *, whole: bool, dense: Collection[str]) -> None:
+        self.most = {"samples": most, "without": min(_WITHOUT, most), "held": _HELD}
+        self.whole, self.dense = whole, dense
         self._parts = {name: Humans() for name in self.most}
         self._sampled: set[str] = set()
         self.seen = 0
 
     def keep(self, row: dict[str, Any], sampled: bool) -> Humans | None:
         self.seen += 1
-        name = None if self.whole else self._part(row["group"], sampled)
+        name = None if self.whole else self._part(row, sampled)
         if name is None:
             return None
         if len(self._parts[name]) == 2 * self.most[name]:
             self._parts[name] = self[name]
         return self._parts[name]
 
-    def _part(self, group: str, sampled: bool) -> str | None:
-        place = share_of(group)
+    def _part(self, row: dict[str, Any], sampled: bool) -> str | None:
+        place = share_of(row["group"])
         if place < _CALIBRATED:
             return "held"
-        if sampled and (not self.dense or place < _LEARNT_DENSE):
-            self._sampled.add(group)
+        if sampled and (row["bucket"] not in self.dense or place < _LEARNT_DENSE):
+            self._sampled.add(row["group"])
             return "samples"
-        return "without" if place < self._learnt else None
+        return "without" if place < _LEARNT else None
 
     def __getitem__(self, name: str) -> Humans:
         return self._parts[name].lowest(self.most[name])
 
-    @property
-    def _learnt(self) -> float:
-        return _LEARNT_DENSE if self.dense else _LEARNT
-
     def is_rest(self, group: str) -> bool:
         """Whether no row of a group is for the classifier or the calibration."""
-        return self.whole or (share_of(group) >= self._learnt and group not in self._sampled)
+        return self.whole or (share_of(group) >= _LEARNT and group not in self._sampled)
 
     @staticmethod
     def is_not_held(group: str) -> bool:
