@@ -6,7 +6,7 @@ use crate::tokens_common::families::{SAMPLE, families};
 use crate::tokens_common::{Pair, bpe, byte_level_step, cases, tokenizer};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Characters of every class that a pre-tokenizer tells apart, and those at the edges.
 fn characters() -> impl Strategy<Value = String> {
@@ -138,10 +138,37 @@ fn deepseek() {
     check_family("deepseek", 3000);
 }
 
-/// Random merge lists, well formed or not: parts made after they are used, several ways to one token.
+#[test]
+fn gpt2_without_some_bytes() {
+    check_family("gpt2 without some bytes", 1500);
+}
+
+#[test]
+fn cl100k_with_unknown_tokens() {
+    check_family("cl100k with unknown tokens", 1000);
+    check_family("cl100k with fused unknown tokens", 1000);
+}
+
+#[test]
+fn qwen2_with_bytes_to_fall_back_to() {
+    check_family("qwen2 with bytes to fall back to", 1500);
+}
+
+#[test]
+fn cl100k_with_every_split() {
+    check_family("cl100k with every split", 1500);
+}
+
+#[test]
+fn deepseek_with_every_split() {
+    check_family("deepseek with every split", 1500);
+}
+
+/// Random merge lists, well formed or not: parts made after they are used, several ways to one token, bytes without a
+/// token and what stands for them.
 #[test]
 fn any_list_of_merges() {
-    let alphabet = ["a", "b", "c", "Ġ"];
+    let alphabet = ["a", "b", "c", "Ġ", "<unk>", "<0x62>", "<0xC4>", "<0xA0>"];
     let mut runner =
         TestRunner::new(Config { cases: cases(300), failure_persistence: None, ..Config::default() });
     let picks = proptest::collection::vec(
@@ -150,12 +177,14 @@ fn any_list_of_merges() {
     );
     let words = proptest::collection::vec("[abc ]{0,80}", 1..8);
     runner
-        .run(&(picks, any::<u64>(), any::<bool>(), words), |(picks, seed, ignore_merges, words)| {
-            let mut tokens: Vec<String> = alphabet.iter().map(|s| s.to_string()).collect();
+        .run(&(picks, any::<u64>(), any::<u8>(), words), |(picks, seed, flags, words)| {
+            let flag = |i: u8| flags >> i & 1 == 1;
+            let bytes = if flag(0) { &alphabet[..4] } else { &alphabet };
+            let mut tokens: Vec<String> = bytes.iter().map(|s| s.to_string()).collect();
             let mut merges = Vec::new();
             for (i, j) in picks {
                 let (a, b) = (i.get(&tokens).clone(), j.get(&tokens).clone());
-                if a.len() + b.len() <= 12 && !merges.contains(&(a.clone(), b.clone())) {
+                if a.len() + b.len() <= 30 && !merges.contains(&(a.clone(), b.clone())) {
                     tokens.push(format!("{a}{b}"));
                     merges.push((a, b));
                 }
@@ -165,8 +194,21 @@ fn any_list_of_merges() {
                 let n = merges.len().max(1);
                 merges.rotate_left(seed as usize / 2 % n);
             }
+            // With unknown tokens and bytes to fall back to: without tokens for some of the bytes.
+            let gone = |token: &str| token == "b" && flag(1) || token == "Ġ" && flag(2);
             let mut model = bpe(&merges);
-            model["ignore_merges"] = json!(ignore_merges);
+            merges.retain(|(a, b)| !gone(a) && !gone(b));
+            model["merges"] = json!(merges);
+            let vocab = model["vocab"].as_object_mut().unwrap();
+            for token in &alphabet[4..] {
+                vocab
+                    .entry(*token)
+                    .or_insert((100_000 + token.len() * 9 + token.as_bytes()[3] as usize).into());
+            }
+            vocab.retain(|token, _| !gone(token));
+            let names = ["ignore_merges", "fuse_unk", "byte_fallback"];
+            names.iter().zip(3..).for_each(|(name, i)| model[*name] = json!(flag(i)));
+            model["unk_token"] = if flag(6) { json!("<unk>") } else { Value::Null };
             let mut pair = Pair::fast(&tokenizer(model, byte_level_step(true)), "gpt2");
             for word in words {
                 let (expected, found) = pair.counts(&word);

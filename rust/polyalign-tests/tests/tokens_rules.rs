@@ -107,8 +107,6 @@ fn other_tokenizers_go_through_the_crate() {
     twice["post_processor"] = json!({"type": "TemplateProcessing", "special_tokens": {},
         "single": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
         "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}]});
-    let mut missing = small();
-    missing["model"]["vocab"].as_object_mut().unwrap().shift_remove("z");
     let cases = [
         (tokenizer(word_piece, blanks.clone()), "model WordPiece"),
         (
@@ -121,7 +119,6 @@ fn other_tokenizers_go_through_the_crate() {
         (tokenizer(word_level, blanks), "model WordLevel"),
         (lower, "normalizer Lowercase"),
         (twice, "a template that does not hold the text once"),
-        (missing, "no token for the byte 0x7a"),
         (
             tokenizer(small()["model"].clone(), splits(&[r"\w+|\W"])),
             "pre-tokenizer Split + ByteLevel is not one of the fast ones",
@@ -135,6 +132,20 @@ fn other_tokenizers_go_through_the_crate() {
             pair.check(text);
         }
     }
+}
+
+/// A byte without a token, where the unknown token has none either: then a text with that byte is an error.
+#[test]
+fn an_unknown_token_that_is_unknown_is_an_error_of_the_text() {
+    let mut json = small();
+    json["model"]["vocab"].as_object_mut().unwrap().shift_remove("z");
+    json["model"]["unk_token"] = json!("[UNK]");
+    let counter = TokenCounter::from_json(json.to_string().as_bytes()).unwrap();
+    let reason = "no token for the byte 0x7a, nor the unknown token \"[UNK]\"";
+    assert_eq!(counter.engine(), &Engine::Tokenizers { reason: reason.into() });
+    let mut scratch = counter.scratch();
+    assert!(counter.count("the cat", &mut scratch).is_ok());
+    assert!(counter.count("the zoo", &mut scratch).unwrap_err().to_string().contains("[UNK]"));
 }
 
 #[test]

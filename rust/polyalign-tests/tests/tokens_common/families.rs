@@ -1,6 +1,6 @@
 //! Small tokenizers of every family, shared by the property tests and the fuzzer.
 
-use super::{added, bpe, byte_level_step, learn_merges, splits, tokenizer};
+use super::{added, bpe, byte_level, byte_level_step, learn_merges, splits, tokenizer};
 use serde_json::{Value, json};
 
 /// Text of many scripts, to learn merges from.
@@ -35,7 +35,79 @@ pub fn families() -> Vec<(&'static str, &'static str, Value)> {
         ),
         ("tekken", "tekken", tokenizer(model(), splits(&[&cased("", r"\p{N}")]))),
         ("deepseek", "deepseek", deepseek()),
+        ("gpt2 without some bytes", "gpt2", tokenizer(without(model(), SOME), byte_level_step(true))),
+        ("cl100k with unknown tokens", "cl100k", with_unknown(false)),
+        ("cl100k with fused unknown tokens", "cl100k", with_unknown(true)),
+        ("qwen2 with bytes to fall back to", "qwen2", with_fallback()),
+        ("cl100k with every split", "cl100k", with_every_split(cl100k_with_ignore_merges())),
+        ("deepseek with every split", "deepseek", with_every_split(deepseek())),
     ]
+}
+
+/// Bytes of controls, letters, Han and emoji.
+const SOME: &[u8] = &[0x01, 0x0b, b'q', b'7', 0xbd, 0x98, 0xf0, 0xcc];
+
+/// A model without tokens for some bytes, nor merges of them.
+fn without(mut model: Value, bytes: &[u8]) -> Value {
+    let gone: Vec<char> = byte_level(bytes).chars().collect();
+    let merges = model["merges"].as_array_mut().unwrap();
+    merges.retain(|merge| [0, 1].iter().all(|i| !merge[*i].as_str().unwrap().contains(&gone[..])));
+    let vocab = model["vocab"].as_object_mut().unwrap();
+    gone.iter().for_each(|c| drop(vocab.shift_remove(&c.to_string())));
+    model
+}
+
+/// Unknown tokens, which merges take, too.
+fn with_unknown(fuse: bool) -> Value {
+    let mut json = cl100k();
+    let mut model = without(model(), SOME);
+    for token in ["<unk>", "<unk>s", "<unk><unk>", "e<unk>"] {
+        let id = 10_000 + model["vocab"].as_object().unwrap().len();
+        model["vocab"].as_object_mut().unwrap().insert(token.into(), id.into());
+    }
+    let merges = model["merges"].as_array_mut().unwrap();
+    merges.insert(3, json!(["<unk>", "s"]));
+    merges.insert(40, json!(["<unk>", "<unk>"]));
+    merges.insert(90, json!(["e", "<unk>"]));
+    (model["unk_token"], model["fuse_unk"]) = (json!("<unk>"), json!(fuse));
+    json["model"] = model;
+    json
+}
+
+/// Some bytes fall back to one or two tokens, others to an unknown one, as one of their two is missing.
+fn with_fallback() -> Value {
+    let mut json = qwen2_with_nfc();
+    let mut model = without(model(), SOME);
+    let tokens =
+        ["<0x71>", "<0xC2>", "<0xBD>", "<0xC3>", "<0xB0>", "<0xC4>", "<0x81>", "?", "<0x71>u", "<0xB0>s"];
+    for token in tokens {
+        let id = 10_000 + model["vocab"].as_object().unwrap().len();
+        model["vocab"].as_object_mut().unwrap().entry(token).or_insert(id.into());
+    }
+    let merges = model["merges"].as_array_mut().unwrap();
+    merges.insert(5, json!(["<0x71>", "u"]));
+    merges.insert(6, json!(["<0xB0>", "s"]));
+    (model["unk_token"], model["byte_fallback"]) = (json!("?"), json!(true));
+    json["model"] = model;
+    json
+}
+
+/// The merges that conversions from ranks write: every split of every token in two others, by the ranks of the three.
+fn with_every_split(mut json: Value) -> Value {
+    let vocab = json["model"]["vocab"].as_object().unwrap().clone();
+    let rank = |token: &str| vocab.get(token).and_then(Value::as_u64);
+    let mut merges = Vec::new();
+    for (token, id) in &vocab {
+        for (at, _) in token.char_indices().skip(1) {
+            let (left, right) = token.split_at(at);
+            if let (Some(a), Some(b)) = (rank(left), rank(right)) {
+                merges.push((id.as_u64(), a, b, json!([left, right])));
+            }
+        }
+    }
+    merges.sort_by_key(|(id, a, b, _)| (*id, *a, *b));
+    json["model"]["merges"] = merges.into_iter().map(|(.., merge)| merge).collect();
+    json
 }
 
 fn gpt2_with_prefix_space() -> Value {

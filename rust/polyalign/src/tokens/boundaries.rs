@@ -7,6 +7,7 @@
 //! are joined with `你`. `的好` (E5 A5 BD) is cut.
 
 use super::codes::code;
+use super::lacking::Bytes;
 use super::unicode::{decode, is_continuation};
 
 /// A hashed bit for each pair of neighbouring characters that some token spans: a collision only joins two
@@ -21,6 +22,8 @@ pub(super) struct Boundaries {
     /// The pairs of which both characters have a [`code`], as one number, with whether a token that is not of whole
     /// characters spans them.
     coded: Vec<(u32, bool)>,
+    /// Characters that hold one of these are joined with what is on both sides.
+    joining: Option<Bytes>,
 }
 
 /// Most pairs that are kept so: no real vocabulary has a hundredth.
@@ -35,7 +38,22 @@ impl Boundaries {
             pairs: zeros(1 << (PAIR_BITS - 6)).try_into().expect("made with this length"),
             partial: Partial::new(),
             coded: Vec::new(),
+            joining: None,
         }
+    }
+
+    /// Has characters that hold one of these bytes joined with what is on both sides.
+    pub(super) fn join_all_with(&mut self, bytes: Bytes) {
+        self.joining = Some(bytes);
+    }
+
+    /// Whether a character is joined with what is on both sides, whatever that is.
+    pub(super) fn joins_all(&self, c: u32) -> bool {
+        let joins = |bytes: &Bytes| match char::from_u32(c) {
+            Some(c) => c.encode_utf8(&mut [0; 4]).bytes().any(|byte| bytes.contains(byte)),
+            None => false,
+        };
+        self.joining.as_ref().is_some_and(joins)
     }
 
     /// Enters a token.
@@ -115,7 +133,8 @@ impl Boundaries {
         let bit = pair_bit(left, right);
         let paired = self.pairs[bit >> 6] >> (bit & 63);
         // Without branches, but for what is rare: which boundaries are cut is hard to predict.
-        (paired & 1 != 0) | (left < 0x80) | self.partial.joins(left, right)
+        let paired = (paired & 1 != 0) | (left < 0x80) | self.partial.joins(left, right);
+        paired || self.joining.is_some() && (self.joins_all(left) || self.joins_all(right))
     }
 }
 

@@ -538,7 +538,6 @@ mod tests {
             .prop_map(|v| v.into_iter().map(|(c, n)| c.repeat(n)).collect::<String>());
         let cases = std::env::var("POLYALIGN_LONG").ok().and_then(|n| n.parse().ok()).unwrap_or(300);
         let config = Config { cases, failure_persistence: None, ..Config::default() };
-        let ordered = std::cell::Cell::new(0);
         let agree = |(merges, texts, ignore_merges): (Vec<[Vec<u8>; 2]>, Vec<String>, bool)| {
             let json = model_of(&merges);
             let file = File::parse(json.as_bytes()).unwrap();
@@ -550,7 +549,6 @@ mod tests {
                     .find_map(|size| model.merges.count_in_windows(piece, size, &mut scratch.merging))
                     .unwrap()
             };
-            ordered.set(ordered.get() + model.merges.ordered as u32);
             let counting = Counting { family: Family::Qwen2, model: &model };
             let (mut here, mut portable) = (CountScratch::default(), CountScratch::default());
             for text in texts {
@@ -573,8 +571,6 @@ mod tests {
         };
         let cases_of = (merges(), proptest::collection::vec(text, 1..20), any::<bool>());
         TestRunner::new(config).run(&cases_of, agree).unwrap();
-        // Both kinds of model have been met.
-        assert!((1..cases).contains(&ordered.get()));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::unicode;
 pub(super) struct Han {
     /// Flags, and the tokens of a character that is cut off from its neighbours.
     of: Box<[u8; CODES]>,
-    /// The token that a character is, or [`NONE`].
+    /// The token that a character is before any merge takes it, or [`NONE`].
     places: Box<[u32; CODES]>,
     pub(super) pairs: Pairs,
     /// Whether there are tokens that [`Boundaries::lead_joined`] is about.
@@ -20,7 +20,7 @@ pub(super) struct Han {
 impl Han {
     /// Joined with some characters because tokens begin within them.
     pub(super) const JOINED: u8 = 0x80;
-    /// One token alone, but several beside others: not for tables.
+    /// One token alone, but several beside others, or of bytes without tokens: not for tables.
     pub(super) const ODD: u8 = 0x40;
     /// The tokens of the character where it is cut off from its neighbours.
     pub(super) const COUNT: u8 = 0x03;
@@ -41,18 +41,29 @@ impl Han {
     /// `pairs` are all that some token spans, each with whether a token does that is not of whole characters.
     pub(super) fn build(merges: &Merges, boundaries: &Boundaries, pairs: Vec<(u32, bool)>) -> Option<Self> {
         let mut han = Self::empty();
+        let first_uses = merges.first_uses();
+        let mut late = Vec::new();
         for (c, code) in coded() {
             let (bytes, at) = (utf8(c), code as usize);
-            let (count, place) = merges.encode_short(&bytes);
-            let odd = if count > 1 && merges.is_whole(&bytes) { Self::ODD } else { 0 };
+            let (mut symbols, mut highest) = (merges.symbols(&bytes), 0);
+            let count = merges.merge_each(&mut symbols, |rank| highest = rank.max(highest));
+            let place = symbols.ids[0];
+            let odd = count > 1 && merges.is_whole(&bytes) || boundaries.joins_all(c);
+            let odd = if odd { Self::ODD } else { 0 };
             let joined = if boundaries.joined(c as u16) { Self::JOINED } else { 0 };
             han.of[at] = count as u8 | odd | joined;
             if han.of[at] & !Self::JOINED == Self::SIMPLE {
                 han.places[at] = place;
+                if first_uses.get(&place).is_some_and(|&first| first < highest) {
+                    late.push(at);
+                }
             }
         }
         han.leads = boundaries.has_leads();
         han.pairs = Pairs::build(&han.with_ranks(merges, boundaries, pairs))?;
+        for at in late {
+            han.places[at] = NONE;
+        }
         Some(han)
     }
 
@@ -70,7 +81,7 @@ impl Han {
             let codes = [key >> 15, key & 0x7fff];
             let [left, right] = codes.map(|code| self.places[code as usize]);
             let partial = partial || boundaries.begins_within(codes[0], decode(codes[1]));
-            if !merges.ordered || partial || left == NONE || right == NONE {
+            if partial || left == NONE || right == NONE {
                 return (key << 2 | Pairs::ODD, NONE);
             }
             let rank = merges.rank(left, right);
@@ -94,8 +105,9 @@ impl Han {
     /// The characters of a piece as tokens, or where parts of them may be merged their bytes; false if those are more
     /// than `symbols` can hold.
     ///
-    /// If merges are ordered and no token that spans a character's two ends holds only a part of it, its bytes are merged
-    /// with one another before any of them is merged with others: merging may begin with the character.
+    /// If no token that spans a character's two ends holds only a part of it, its bytes are merged with one another and
+    /// with nothing else until they are one token; and if no merge that takes this one comes before those that make it,
+    /// merging may begin with the character.
     pub(super) fn symbols(
         &self,
         merges: &Merges,

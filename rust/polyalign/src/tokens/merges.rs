@@ -8,6 +8,7 @@
 
 use super::config::ModelConfig;
 use super::hash::{hash_bytes, prefetch};
+use super::lacking::Lacking;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
@@ -19,9 +20,8 @@ pub(super) struct Merges {
     ranks: Ranks,
     /// With `ignore_merges`, the byte strings that are one token whatever the merges say.
     whole: Option<ByteSet>,
-    /// Whether what a merge makes is never merged by an earlier one: then merges by rank and merges as they come are
-    /// the same, and those of one character don't depend on what surrounds it.
-    pub(super) ordered: bool,
+    /// Bytes without a token, if there are such.
+    pub(super) lacking: Option<Lacking>,
 }
 
 /// Working memory for long pre-tokens.
@@ -32,6 +32,8 @@ pub(super) struct MergeScratch {
     heap: BinaryHeap<Reverse<u64>>,
     /// Where the tokens of the last window begin.
     starts: Vec<usize>,
+    /// The first tokens of a piece with bytes that have none.
+    spelled: Vec<u32>,
     /// Set when counting is to stop.
     pub(super) stop: Option<Arc<AtomicBool>>,
 }
@@ -69,40 +71,28 @@ impl Merges {
         }
         let alphabet = Alphabet::new();
         let mut bytes = [NONE; 256];
-        for byte in 0..=255u8 {
-            // These never occur in UTF-8.
-            if matches!(byte, 0xc0 | 0xc1 | 0xf5..) {
-                continue;
-            }
-            let c = alphabet.char_of[byte as usize];
-            let place = vocab.get(c.encode_utf8(&mut [0; 4]));
-            bytes[byte as usize] = place.ok_or_else(|| format!("no token for the byte {byte:#04x}"))?;
+        for (byte, c) in alphabet.spelled() {
+            bytes[byte as usize] = vocab.get(c.encode_utf8(&mut [0; 4])).unwrap_or(NONE);
         }
-        let mut ranks = Ranks::with_capacity(model.merges.len());
-        let mut ids = Ids::new(&bytes, model);
-        let (mut joined, mut decoded) = (String::new(), Vec::new());
-        let (mut merged, mut ordered) = (vec![false; model.vocab.len()], true);
-        for (rank, (a, b)) in model.merges.iter().enumerate() {
-            let place = |t: &str| {
-                vocab.get(t).ok_or_else(|| format!("the merge token {t:?} is not in the vocabulary"))
-            };
-            joined.clear();
-            joined.push_str(&a.0);
-            joined.push_str(&b.0);
-            let (a, b, new) = (place(&a.0)?, place(&b.0)?, place(&joined)?);
-            ordered &= !merged[new as usize];
-            merged[a as usize] = true;
-            merged[b as usize] = true;
-            let (a, b) = (ids.operand(a), ids.operand(b));
-            ranks.made.push(ids.made(new, rank));
-            // Other tokens can't come of bytes.
-            if alphabet.decode(&joined, &mut decoded) {
-                each(&decoded);
-                ranks.insert(a, b, rank as u32);
-            }
+        let (mut list, foreign) = read(model, vocab, &alphabet)?;
+        let (ranks, mut ids) = number(&list, &bytes, model.vocab.len());
+        let lacking = Lacking::new(model, vocab, alphabet.spelled(), |place| ids.operand(place))?;
+        let vanish = lacking.as_ref().is_none_or(Lacking::vanish);
+        if foreign && !vanish {
+            return Err("merges of what stands for bytes without a token".into());
         }
-        ranks.index_bytes();
-        let whole = ignore_merges.then(|| {
+        let mut merges = Self { ranks, whole: None, lacking };
+        // A list in order holds one merge a token, of tokens made before: little in it could be left out.
+        if vanish && !merges.ranks.in_order {
+            list = merges.effective(list, model, &alphabet);
+            merges.ranks = number(&list, &bytes, model.vocab.len()).0;
+        }
+        let mut decoded = Vec::new();
+        for merge in &list {
+            alphabet.decode(&model.vocab[merge.made as usize].0.0, &mut decoded);
+            each(&decoded);
+        }
+        if ignore_merges {
             let mut whole = ByteSet::with_capacity(model.vocab.len());
             for (token, _) in &model.vocab {
                 if alphabet.decode(&token.0, &mut decoded) {
@@ -110,9 +100,9 @@ impl Merges {
                     whole.insert(&decoded);
                 }
             }
-            whole
-        });
-        Ok(Self { ranks, whole, ordered })
+            merges.whole = Some(whole);
+        }
+        Ok(merges)
     }
 
     /// Whether the pre-token is one token whatever the merges say.
@@ -121,22 +111,77 @@ impl Merges {
         self.whole.as_ref().is_some_and(|w| w.contains(piece))
     }
 
+    /// Of a list of merges those that ever come about; without the others everything is merged as before.
+    ///
+    /// What becomes a token is merged, up to then, with nothing around it: as it would be alone. So of all merges that
+    /// make a token one at most comes about, the last when the token's bytes are merged alone.
+    fn effective(&self, list: Vec<Merge>, model: &ModelConfig, alphabet: &Alphabet) -> Vec<Merge> {
+        let mut keep = vec![false; list.len()];
+        let mut seen = vec![false; model.vocab.len()];
+        let (mut token, mut scratch) = (Vec::new(), MergeScratch::default());
+        for merge in &list {
+            if std::mem::replace(&mut seen[merge.made as usize], true) {
+                continue;
+            }
+            alphabet.decode(&model.vocab[merge.made as usize].0.0, &mut token);
+            let mut last = 0;
+            if self.derive(&token, &mut scratch, |rank| last = rank) == 1 {
+                keep[last as usize] = true;
+            }
+        }
+        let mut keep = keep.into_iter();
+        list.into_iter().filter(|_| keep.next() == Some(true)).collect()
+    }
+
+    /// The number of tokens of a piece whose bytes all have tokens. `each` is given the ranks of its merges, in order.
+    pub(super) fn derive(&self, piece: &[u8], scratch: &mut MergeScratch, each: impl FnMut(u32)) -> u32 {
+        if piece.len() > SHORT {
+            return self.merge_all(piece, scratch, each);
+        }
+        self.merge_each(&mut self.symbols(piece), each)
+    }
+
     /// The number of tokens of a pre-token, or of a part of it that no token crosses. `is_whole` comes first.
     pub(super) fn count(&self, piece: &[u8], scratch: &mut MergeScratch) -> u32 {
+        if let Some(lacking) = self.lacking_in(piece) {
+            let mut spelled = std::mem::take(&mut scratch.spelled);
+            lacking.spell(piece, &mut spelled);
+            let count = self.count_long(&spelled, scratch);
+            scratch.spelled = spelled;
+            return count;
+        }
         if piece.len() > SHORT {
             return self.count_long(piece, scratch);
         }
-        self.encode_short(piece).0
+        self.merge(&mut self.symbols(piece))
     }
 
-    /// The number of tokens of a piece of at most [`SHORT`] bytes, and the first of them.
-    pub(super) fn encode_short(&self, piece: &[u8]) -> (u32, u32) {
+    /// What stands for bytes without a token, if the piece holds such.
+    #[inline]
+    pub(super) fn lacking_in(&self, piece: &[u8]) -> Option<&Lacking> {
+        self.lacking.as_ref().filter(|lacking| lacking.occur_in(piece))
+    }
+
+    /// A piece of at most [`SHORT`] bytes before anything is merged.
+    pub(super) fn symbols(&self, piece: &[u8]) -> Symbols {
         let mut symbols = Symbols { n: piece.len(), ..Symbols::default() };
         for (i, &byte) in piece.iter().enumerate() {
             symbols.ids[i] = byte as u32;
             symbols.ranks[i] = piece.get(i + 1).map_or(NONE, |&next| self.ranks.rank_of_bytes(byte, next));
         }
-        (self.merge(&mut symbols), symbols.ids[0])
+        symbols
+    }
+
+    /// By token, the lowest rank of the merges that take it, or [`NONE`].
+    pub(super) fn first_uses(&self) -> FirstUses {
+        let mut lowest = HashMap::with_capacity(self.ranks.made.len());
+        for &slot in self.ranks.slots.iter().filter(|slot| **slot != EMPTY) {
+            let (pair, rank) = (slot >> RANK_BITS, slot as u32 & ((1 << RANK_BITS) - 1));
+            for id in [pair >> ID_BITS, pair & ((1 << ID_BITS) - 1)] {
+                lowest.entry(id as u32).and_modify(|first| *first = rank.min(*first)).or_insert(rank);
+            }
+        }
+        lowest
     }
 
     /// The rank of the merge of two tokens, or [`NONE`].
@@ -150,7 +195,17 @@ impl Merges {
     }
 
     /// Merges until nothing can be merged, and returns how many tokens are left.
-    pub(super) fn merge(&self, Symbols { ids, ranks, n }: &mut Symbols) -> u32 {
+    pub(super) fn merge(&self, symbols: &mut Symbols) -> u32 {
+        self.merge_each(symbols, |_| ())
+    }
+
+    /// The same; `each` is given the ranks of the merges, in order.
+    #[inline(always)]
+    pub(super) fn merge_each(
+        &self,
+        Symbols { ids, ranks, n }: &mut Symbols,
+        mut each: impl FnMut(u32),
+    ) -> u32 {
         let mut n = *n;
         while n > 1 {
             let (mut best, mut lowest) = (0, ranks[0]);
@@ -162,6 +217,7 @@ impl Merges {
             if lowest == NONE {
                 break;
             }
+            each(lowest);
             n -= 1;
             ids[best] = self.ranks.made(lowest);
             for i in best + 1..n {
@@ -179,10 +235,10 @@ impl Merges {
         n as u32
     }
 
-    /// The number of tokens of a piece of any length, in memory of a window's size.
-    fn count_long(&self, piece: &[u8], scratch: &mut MergeScratch) -> u32 {
+    /// The number of tokens of a piece of any length, in memory of a window's size. A byte is its token, see [`Ids`].
+    fn count_long(&self, piece: &[impl Copy + Into<u32>], scratch: &mut MergeScratch) -> u32 {
         if piece.len() <= WINDOW {
-            return self.merge_all(piece, scratch);
+            return self.merge_all(piece, scratch, |_| ());
         }
         let mut window = WINDOW;
         loop {
@@ -201,7 +257,7 @@ impl Merges {
     /// are merged again with what follows, and the rest stays if its last token and the first new one are apart.
     pub(super) fn count_in_windows(
         &self,
-        piece: &[u8],
+        piece: &[impl Copy + Into<u32>],
         window: usize,
         scratch: &mut MergeScratch,
     ) -> Option<u32> {
@@ -216,7 +272,7 @@ impl Merges {
                     return None;
                 }
                 let from = scratch.starts.get(kept).copied().unwrap_or(to);
-                self.merge_all(&piece[from..next], scratch);
+                self.merge_all(&piece[from..next], scratch, |_| ());
                 if kept == 0 || self.is_apart(piece, scratch.starts[kept - 1], from, scratch) {
                     before += kept;
                     break from;
@@ -235,10 +291,16 @@ impl Merges {
     }
 
     /// Whether the token from `left` on and the first of those just merged, from `right` on, are what their text gives.
-    fn is_apart(&self, piece: &[u8], left: usize, right: usize, scratch: &mut MergeScratch) -> bool {
+    fn is_apart(
+        &self,
+        piece: &[impl Copy + Into<u32>],
+        left: usize,
+        right: usize,
+        scratch: &mut MergeScratch,
+    ) -> bool {
         let end = right + scratch.symbols[0].next as usize;
         let merged = std::mem::take(&mut scratch.symbols);
-        self.merge_all(&piece[left..end], scratch);
+        self.merge_all(&piece[left..end], scratch, |_| ());
         let first = scratch.symbols[0].next as usize;
         let apart = first == right - left && scratch.symbols[first].next as usize == end - left;
         scratch.symbols = merged;
@@ -246,13 +308,19 @@ impl Merges {
     }
 
     /// Merges until nothing can be merged. Tokens are the symbols that are left, from the first on; returns how many.
-    fn merge_all(&self, piece: &[u8], scratch: &mut MergeScratch) -> u32 {
+    /// `each` is given the ranks of the merges, in order.
+    fn merge_all(
+        &self,
+        piece: &[impl Copy + Into<u32>],
+        scratch: &mut MergeScratch,
+        mut each: impl FnMut(u32),
+    ) -> u32 {
         let MergeScratch { symbols, heap, stop, .. } = scratch;
         let len = piece.len() as u32;
         symbols.clear();
         heap.clear();
-        symbols.extend(piece.iter().enumerate().map(|(i, &byte)| Symbol {
-            id: byte as u32,
+        symbols.extend(piece.iter().enumerate().map(|(i, &token)| Symbol {
+            id: token.into(),
             prev: (i as u32).wrapping_sub(1),
             next: i as u32 + 1,
         }));
@@ -285,6 +353,7 @@ impl Merges {
             if self.ranks.rank(symbol.id, right.id) != rank {
                 continue;
             }
+            each(rank);
             let new = self.ranks.made(rank);
             symbols[symbol.next as usize].id = NONE;
             symbols[at as usize] = Symbol { id: new, next: right.next, ..symbol };
@@ -335,6 +404,49 @@ impl Default for Symbols {
     }
 }
 
+/// By token, the lowest rank of the merges that take it.
+pub(super) type FirstUses = HashMap<u32, u32>;
+
+/// A merge, by places in the vocabulary.
+struct Merge {
+    left: u32,
+    right: u32,
+    made: u32,
+}
+
+/// The merges of a model that bytes could come to, and whether there are others.
+fn read(model: &ModelConfig, vocab: &Vocab, alphabet: &Alphabet) -> Result<(Vec<Merge>, bool), String> {
+    let place =
+        |t: &str| vocab.get(t).ok_or_else(|| format!("the merge token {t:?} is not in the vocabulary"));
+    let (mut list, mut foreign) = (Vec::with_capacity(model.merges.len()), false);
+    let (mut joined, mut decoded) = (String::new(), Vec::new());
+    for (left, right) in &model.merges {
+        joined.clear();
+        joined.push_str(&left.0);
+        joined.push_str(&right.0);
+        let merge = Merge { left: place(&left.0)?, right: place(&right.0)?, made: place(&joined)? };
+        if alphabet.decode(&joined, &mut decoded) {
+            list.push(merge);
+        } else {
+            foreign = true;
+        }
+    }
+    Ok((list, foreign))
+}
+
+/// The ranks of a list of merges, and the numbers of tokens in it.
+fn number(list: &[Merge], bytes: &[u32; 256], places: usize) -> (Ranks, Ids) {
+    let mut ranks = Ranks::with_capacity(list.len());
+    let mut ids = Ids::new(bytes, places, list.len());
+    for (rank, merge) in list.iter().enumerate() {
+        let (left, right) = (ids.operand(merge.left), ids.operand(merge.right));
+        ranks.made.push(ids.made(merge.made, rank));
+        ranks.insert(left, right, rank as u32);
+    }
+    ranks.index_bytes();
+    (ranks, ids)
+}
+
 /// Numbers tokens so that what a merge makes need not be looked up: a byte's own token is the byte, and what a
 /// merge makes for the first time is 256 and the rank of the merge.
 struct Ids {
@@ -344,12 +456,12 @@ struct Ids {
 }
 
 impl Ids {
-    fn new(bytes: &[u32; 256], model: &ModelConfig) -> Self {
-        let mut by_place = vec![NONE; model.vocab.len()];
+    fn new(bytes: &[u32; 256], places: usize, merges: usize) -> Self {
+        let mut by_place = vec![NONE; places];
         for (byte, &place) in bytes.iter().enumerate().filter(|(_, place)| **place != NONE) {
             by_place[place as usize] = byte as u32;
         }
-        Self { by_place, merges: model.merges.len(), others: 0 }
+        Self { by_place, merges, others: 0 }
     }
 
     /// The token at a place of the vocabulary, made by a merge or not.
@@ -556,6 +668,11 @@ impl Alphabet {
             byte_of[c as usize] = byte as u16;
         }
         Self { char_of, byte_of }
+    }
+
+    /// Every byte that occurs in UTF-8, and its character.
+    fn spelled(&self) -> impl Iterator<Item = (u8, char)> {
+        (0..=0xf4).filter(|byte| !matches!(byte, 0xc0 | 0xc1)).map(|byte| (byte, self.char_of[byte as usize]))
     }
 
     /// The bytes a token stands for; false if it holds other characters.

@@ -14,6 +14,7 @@ mod fallback;
 mod han;
 mod hash;
 mod identity;
+mod lacking;
 mod merges;
 mod model;
 mod normalise;

@@ -20,6 +20,9 @@ impl Model {
     pub(super) fn build(model: &ModelConfig, vocab: &Vocab, ignore_merges: bool) -> Result<Self, String> {
         let mut boundaries = Boundaries::new();
         let merges = Merges::build(model, vocab, ignore_merges, |token| boundaries.add(token))?;
+        if let Some(lacking) = &merges.lacking {
+            boundaries.join_all_with(lacking.bytes());
+        }
         let pairs = boundaries.take_pairs();
         let han = pairs.and_then(|pairs| Han::build(&merges, &boundaries, pairs));
         Ok(Self { merges, boundaries, han })
@@ -34,7 +37,8 @@ impl Model {
     /// The number of tokens of a pre-token, or of a part of it that no token crosses. `is_whole` comes first.
     pub(super) fn count(&self, piece: &[u8], scratch: &mut MergeScratch) -> u32 {
         let ascii = piece.last().is_none_or(u8::is_ascii);
-        if let Some(han) = self.han.as_ref().filter(|_| !ascii && piece.len() <= 3 * SHORT) {
+        let by_characters = !ascii && piece.len() <= 3 * SHORT && self.merges.lacking_in(piece).is_none();
+        if let Some(han) = self.han.as_ref().filter(|_| by_characters) {
             let mut symbols = Symbols::default();
             if han.symbols(&self.merges, &self.boundaries, piece, &mut symbols) {
                 return self.merges.merge(&mut symbols);

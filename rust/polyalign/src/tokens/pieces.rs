@@ -132,11 +132,14 @@ impl CountScratch {
             return kept;
         }
         let count = model.count(piece, merging);
-        if count > 1 && model.is_whole(piece) {
-            // One token as a whole pre-token, several as a part of one: not for the cache.
+        if count != 1 && model.is_whole(piece) {
+            // One token as a whole pre-token, others as a part of one: not for the cache.
             return if whole { 1 } else { count };
         }
-        cache.insert(key, count);
+        // None, where all bytes are without a token: what is not kept.
+        if count > 0 {
+            cache.insert(key, count);
+        }
         count
     }
 }
