@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
 
 from polyalign._io import json_text
+from polyalign.cli import _lines
 from polyalign.cli import _options as options
 from polyalign.cli._exit import complain, tally_exit_code
-from polyalign.cli._help import MODEL, READING, command, option
+from polyalign.cli._help import MODEL, OUTPUT, READING, command, option
 
 _EXAMPLES = """
 Examples:
@@ -33,6 +35,16 @@ Exit codes: 0 fine, 1 error, 2 usage, 3 part of the answers could not be read, 1
     multiple=True,
     help="fast-detectgpt=MODEL[,OBSERVER], binoculars=OBSERVER,PERFORMER or classifier=MODEL[,LABEL]. Repeatable.",
 )
+@option(
+    "--out",
+    "-o",
+    "output",
+    panel=OUTPUT,
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="JSON lines, a score an answer: evaluate --judged takes them.",
+)
+@options.overwrite("file")
 @option("--max-length", panel=MODEL, metavar="N", type=click.IntRange(min=2), help="Tokens of a text looked at.")
 @option(
     "--join",
@@ -63,6 +75,8 @@ Exit codes: 0 fine, 1 error, 2 usage, 3 part of the answers could not be read, 1
 def detect(
     predictions: tuple[str, ...],
     specs: tuple[str, ...],
+    output: Path | None,
+    overwrite: bool,
     max_length: int | None,
     join: tuple[str, ...],
     count: int,
@@ -81,6 +95,7 @@ def detect(
     from polyalign._io.bucketed import Reading
     from polyalign._io.extras import training_module
 
+    _lines.refuse_existing(output, overwrite=overwrite)
     files = training_module("polyalign.evaluation.detectors", "a detector")
     told = files.detect_files(
         {spec: files.open_detector(spec, max_length=max_length) for spec in specs},
@@ -92,11 +107,15 @@ def detect(
         seed=seed,
         reading=Reading(threads=threads, **options.reading(rest)),
     )
-    lines, unreadable = told.pop("lines"), told.pop("unreadable")
+    lines, unreadable, scores = (told.pop(name) for name in ("lines", "unreadable", "scores"))
+    if output is not None:
+        _lines.write(output, scores, overwrite=overwrite)
     if json:
         click.echo(json_text.indented(told))
     else:
         _print(told)
+        if output is not None:
+            click.echo(f"written to {output}")
     for line in lines:
         complain(f"not used: {line}")
     return tally_exit_code({"unreadable": unreadable, "rejected": 0, "rows": 1}, 1.0)

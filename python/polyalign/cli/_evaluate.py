@@ -24,6 +24,7 @@ Examples:
   polyalign evaluate samples.jsonl --join bucketed/
   polyalign evaluate sft.jsonl hdpo.jsonl --join bucketed/ --reference human.safetensors --html report.html
   polyalign evaluate sft=a/samples.jsonl hdpo=b/samples.jsonl --join bucketed/ --critic held-out/ --json
+  polyalign evaluate sft.jsonl hdpo.jsonl --join bucketed/ --judged scores.jsonl --judged detected.jsonl --html r.html
   polyalign evaluate samples.jsonl --join bucketed/ --json > baseline.json
   polyalign evaluate samples.jsonl --join bucketed/ --fail-if 'mmd.macro > 0.02' --fail-if 'worse_than baseline.json'
 
@@ -56,6 +57,14 @@ Exit codes: 0 fine, 1 error, 2 usage, 3 part of a file could not be read, 4 too 
     metavar="DIR",
     multiple=True,
     help="Ask this critic too: the folder that polyalign critic train made, or a reference. Repeatable.",
+)
+@option(
+    "--judged",
+    panel=SCORES,
+    metavar="FILE",
+    multiple=True,
+    help="What judge score, judge pairs, detect --out or human-eval analyse --out wrote of these answers: beside the "
+    "metrics, and in the joint score. Repeatable.",
 )
 @option(
     "--min-count",
@@ -108,6 +117,7 @@ def evaluate(
     join: tuple[str, ...],
     reference: str | None,
     critic: tuple[str, ...],
+    judged: tuple[str, ...],
     min_count: int,
     draws: int,
     seed: int,
@@ -141,6 +151,7 @@ def evaluate(
         list(join) if len(join) > 1 else join[0],
         reference=reference,
         critics=list(critic),
+        judged=list(judged),
         draws=draws,
         min_count=min_count,
         seed=seed,

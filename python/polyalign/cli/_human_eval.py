@@ -10,6 +10,7 @@ import click
 from polyalign._io import json_text
 from polyalign._io.output import publishing
 from polyalign._text.words import counted
+from polyalign.cli import _lines
 from polyalign.cli import _options as options
 from polyalign.cli._exit import complain, tally_exit_code
 from polyalign.cli._help import OUTPUT, READING, SETTINGS, command, option
@@ -92,8 +93,7 @@ def build(
         raise click.BadParameter(f"{str(output)!r} is not an .html file", param_hint="'--out'")
     key = key or output.with_suffix(".key.json")
     for path in (output, key):
-        if path.exists() and not overwrite:
-            raise FileExistsError(f"{path}: exists already; --overwrite replaces it")
+        _lines.refuse_existing(path, overwrite=overwrite)
     study = build_study(
         predictions,
         list(join),
@@ -138,23 +138,33 @@ def _print_built(told: dict[str, Any], per: str, count: int) -> None:
 @command(_ANALYSE)
 @click.argument("ratings", nargs=-1, required=True, metavar="RATINGS...")
 @option("--key", metavar="FILE", required=True, help="The key that build wrote.")
+@option("--out", "-o", "output", panel=OUTPUT, metavar="FILE", type=click.Path(path_type=Path),
+        help="JSON lines, a value of a rater each: evaluate --judged takes them.")  # fmt: skip
+@options.overwrite("file")
 @option("--min-count", metavar="N", type=click.IntRange(min=1), default=5,
         help="With fewer prompts their number is given in place of a mean. Default: 5.")  # fmt: skip
 @option("--seed", metavar="N", type=click.IntRange(min=0), default=0, help="Of the intervals' draws. Default: 0.")
 @options.json_
 @options.debug
-def analyse(ratings: tuple[str, ...], key: str, min_count: int, seed: int, json: bool) -> int:
+def analyse(
+    ratings: tuple[str, ...], key: str, output: Path | None, overwrite: bool, min_count: int, seed: int, json: bool
+) -> int:
     """Say what people found: means, how often a model's answer was taken for a person's, and agreement.
 
     RATINGS are files that the page exported, one a rater.
     """
     from polyalign.evaluation.human import analyse_files
 
+    _lines.refuse_existing(output, overwrite=overwrite)
     found = analyse_files(ratings, key, min_count=min_count, seed=seed)
+    if output is not None:
+        _lines.write(output, found.lines, overwrite=overwrite)
     if json:
         click.echo(found.to_json())
     else:
         _print_analysis(found)
+        if output is not None:
+            click.echo(f"written to {output}")
     for problem in found.problems:
         complain(f"not used: {problem}")
     return 0

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from polyalign._io import json_text
-from polyalign._io.output import publishing
 from polyalign._text.words import counted
+from polyalign.cli import _lines
 from polyalign.cli import _options as options
 from polyalign.cli._exit import complain, tally_exit_code
 from polyalign.cli._help import MODEL, OUTPUT, READING, SAMPLING, SETTINGS, command, flag, option
@@ -53,7 +53,7 @@ def judge() -> None:
 _asked = options.together(
     click.argument("predictions", nargs=-1, required=True, metavar="PREDICTIONS..."),
     option("--out", "-o", "output", panel=OUTPUT, metavar="FILE", required=True, type=click.Path(path_type=Path),
-           help="JSON lines, a judgement each."),
+           help="JSON lines, a judgement each: evaluate --judged takes them."),
     options.overwrite("file"),
     option("--cache", panel=OUTPUT, metavar="FILE",
            help="Where replies are kept: the same run goes on from there. Default: FILE with .replies.jsonl."),
@@ -124,8 +124,7 @@ def _run(
     output: Path = given["output"]
     if given["base_url"] is None:
         raise click.UsageError("a judge needs the server's --base-url")
-    if output.exists() and not given["overwrite"]:
-        raise FileExistsError(f"{output}: exists already; --overwrite replaces it")
+    _lines.refuse_existing(output, overwrite=given["overwrite"])
     taken = {name: given[name] for name in _SERVER if given[name] is not None}
     engine = OpenAIEngine(given["model"], body=given["extra"], **taken)
     judged = judge_files(
@@ -142,8 +141,7 @@ def _run(
         progress=True,
         **settings,
     )
-    with publishing(output, overwrite=given["overwrite"]) as made, Path(made.work).open("w", encoding="utf-8") as file:
-        file.writelines(json_text.one_line(line) + "\n" for line in judged.lines)
+    _lines.write(output, judged.lines, overwrite=given["overwrite"])
     told = judged.summary
     lines, unreadable = told.pop("lines"), told.pop("unreadable")
     if given["json"]:

@@ -15,7 +15,7 @@ from polyalign._text.words import place
 from polyalign.buckets import _ids
 from polyalign.evaluation import _predictions
 
-__all__ = ["HUMAN", "Beside", "Per", "Rows", "draw", "drawn", "named", "rank", "read"]
+__all__ = ["HUMAN", "Beside", "Per", "Rows", "digest", "draw", "drawn", "named", "rank", "read"]
 
 #: Whose answer the human's is, in results.
 HUMAN = "human"
@@ -181,6 +181,17 @@ def drawn(found: Rows, count: int, seed: int) -> list[Beside]:
         return list(found.rows)
     groups, _ = draw(found.rows, found.axes, "bucket", count, seed)
     return [row for rows in groups.values() for row in rows]
+
+
+def digest(text: str) -> str:
+    """Return what an answer is known by where its text is not: so that no other answer takes its judgement.
+
+    Examples
+    --------
+    >>> digest(" So it is. ") == digest("So it is."), len(digest(""))
+    (True, 16)
+    """
+    return hashlib.blake2b(text.strip().encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
 def rank(seed: int, *names: str) -> bytes:

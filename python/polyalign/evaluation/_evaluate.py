@@ -17,6 +17,7 @@ from polyalign._io import bucketed
 from polyalign.critics._given import as_critic
 from polyalign.evaluation._cells import Cell
 from polyalign.evaluation._evaluation import Evaluation
+from polyalign.evaluation._judged import in_both, read_judged
 from polyalign.evaluation._predictions import Humans, read
 from polyalign.evaluation._result import Alert, Difference, Measure, ModelResult
 from polyalign.evaluation._statistics import (
@@ -49,6 +50,7 @@ def evaluate(
     *,
     reference: Reference | str | os.PathLike[str] | None = None,
     critics: Any = (),
+    judged: Any = (),
     draws: int = 200,
     min_count: int = 20,
     pool: int = 500,
@@ -73,6 +75,10 @@ def evaluate(
         What `support` and the reasons of single answers are told by. Default: one of the humans that are read.
     critics : Critic, str, PathLike, or sequence or mapping of them
         Each is asked too; folders that ``polyalign critic train`` made, by their names.
+    judged : str, PathLike, or sequence of them or of lines
+        What judges, detectors and people said of these answers: files that ``polyalign judge score`` and ``pairs``,
+        ``detect --out`` and ``human-eval analyse --out`` wrote, or lines of them as mappings. Each judge is a metric
+        of its own, over the prompts that it judged; judgements of other answers, ids and models are counted.
     draws : int, default 200
         Bootstrap resamples, permutations, and sets of humans.
     min_count : int, default 20
@@ -99,7 +105,8 @@ def evaluate(
     OSError
         A file can't be read.
     ValueError
-        No answer fits a human one, or the reference or a critic has other buckets than the records.
+        No answer fits a human one, the reference or a critic has other buckets than the records, or a line of `judged`
+        is of no form that we know.
 
     Examples
     --------
@@ -117,12 +124,14 @@ def evaluate(
         if value < least:
             raise ValueError(f"{name} is {value}: at least {least} are needed")
     say = progress or (lambda what: None)
+    judgements = read_judged(judged)
     say("reading")
     reading = bucketed.Reading(shape, fields or {}, roles or {}, threads)
     humans, models = read(predictions, records, pool=pool, reading=reading)
     asked = named_critics(critics)
     drawn = Draws(_groups(humans), draws, seed)
-    work = Work(humans, _reference(reference, humans), asked, drawn, min_count=min_count, threads=threads)
+    given: dict[str, Any] = {"min_count": min_count, "threads": threads, "judged": judgements}
+    work = Work(humans, _reference(reference, humans), asked, drawn, **given)
     found = []
     for model in models:
         say(f"measuring {model.name}")
@@ -134,9 +143,10 @@ def evaluate(
         "seed": seed,
         "reference": "built of the humans" if reference is None else _said(reference),
         "critics": list(asked),
+        **({"judged": judgements.files} if judgements is not None else {}),
     }
     results = tuple(work.result(one) for one in found)
-    measures = work.measures(results)
+    measures = work.measures()
     say("comparing")
     alerts = tuple(sorted(_alerts(found, results, measures), key=lambda alert: _rank(alert, measures)))
     evaluation = Evaluation(
@@ -307,8 +317,15 @@ _Sides = tuple[dict[str, dict[str, Cell]], dict[str, dict[str, Cell]]]
 
 
 def _overall(models: tuple[str, str], sides: _Sides, measures: Sequence[Measure]) -> list[Difference]:
-    found = [_difference(models, measure, None, *(_pooled(measure, side) for side in sides)) for measure in measures]
+    found = [_difference(models, measure, None, *_both(measure, sides)) for measure in measures]
     return [each for each in found if each is not None]
+
+
+def _both(measure: Measure, sides: _Sides) -> list[Cell | None]:
+    """Return the macro means of both, over the buckets in which both have a number."""
+    there = [{name for name, of in side.items() if measure.name in of and math.isfinite(of[measure.name].value)}
+             for side in sides]  # fmt: skip
+    return [_pooled(measure, {name: of for name, of in side.items() if name in there[0] & there[1]}) for side in sides]
 
 
 def _by_bucket(models: tuple[str, str], sides: _Sides, measures: Sequence[Measure]) -> list[Difference]:
@@ -335,6 +352,12 @@ def _common(work: Work, one: Measured, two: Measured) -> _Sides:
                 kept[bucket] = side.cells[bucket]
             else:
                 kept[bucket] = work.bucket(side, bucket, side.places[bucket][np.isin(rows, both)])
+        if work.judged is not None:  # those are of the prompts that are judged of both
+            at = [side.places[bucket][np.isin(rows, both)] for side, rows in zip((one, two), of, strict=True)]
+            columns = in_both((one.judged, two.judged), at)
+            for side, kept, rows, own in zip((one, two), found, at, columns, strict=True):
+                others = {name: cell for name, cell in kept[bucket].items() if name not in work.judged.names()}
+                kept[bucket] = others | work.judgements(own, rows, side.side)
     return found
 
 

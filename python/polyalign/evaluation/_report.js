@@ -19,10 +19,10 @@ const TEXTS = {
     phrase: "phrase", rateModel: "model", rateHumans: "humans", odds: "log-odds", example: "where", language: "language", phrasesNote: "Words and phrases that a model says in more of its answers than humans do, by log-odds with a prior; p is corrected for their number.", noPhrases: "Nothing is over-used beyond chance.",
     worst: "furthest from humans", middle: "in the middle", question: "asked", answer: "model's answer", humanAnswer: "human's answer", empty: "(empty)", further: (share) => `further out than ${share} of humans`, why: "why", within: "humans",
     decoding: "Decoding settings", noSettings: "not recorded: polyalign generate keeps them beside its output", formulas: "Formulas", formula: "Formula", source: "source", told: "Left out, and to be known", settings: "Evaluation", counts: "Answers", perPrompt: "answers a prompt",
-    notEnough: "Not judged", compare: "Two models compared", one: "first", two: "second", apart: "second − first", betterModel: "better",
+    notEnough: "Not judged", judged: (n) => `n=${n} prompts`, compare: "Two models compared", one: "first", two: "second", apart: "second − first", betterModel: "better",
     bucketsCompared: "on the prompts that both answer; p by Holm's correction", theme: "Colours: light or dark", dark: "Dark", light: "Light",
     floorNote: "humans: what as many humans get; p: how often a model whose answers are humans' would be as far off, before any correction. Alerts are corrected for all buckets and metrics.",
-    kinds: { utility: "Utility", faithfulness: "Faithfulness", diversity: "Diversity", fault: "Faults", critic: "Critics", summary: "In one number" },
+    kinds: { utility: "Utility", faithfulness: "Faithfulness", diversity: "Diversity", fault: "Faults", critic: "Critics", judged: "Judges, detectors and people", summary: "In one number" },
     share: "share of humans", keys: (n) => `Keys: / finds, ↑ ↓ move in lists, 1–${n} change the view.`, old: "This page needs a browser of 2023 or later.", broken: "The numbers of this page are damaged.", beyond: "beyond the axis",
   },
   zh: {
@@ -43,10 +43,10 @@ const TEXTS = {
     phrase: "短语", rateModel: "模型", rateHumans: "人类", odds: "对数优势比", example: "出处", language: "语言", phrasesNote: "模型比人类在更多回答中使用的词与短语，以带先验的对数优势比衡量；p 已按数量校正。", noPhrases: "没有超出偶然的过度使用。",
     worst: "离人类最远", middle: "居中", question: "提问", answer: "模型的回答", humanAnswer: "人类的回答", empty: "（空）", further: (share) => `比 ${share} 的人类更远`, why: "原因", within: "人类",
     decoding: "解码设置", noSettings: "未记录：polyalign generate 会把设置写在输出旁", formulas: "公式", formula: "公式", source: "来源", told: "未计入及须知", settings: "评测设置", counts: "回答", perPrompt: "每个提示的回答数",
-    notEnough: "未作判断", compare: "两模型比较", one: "前者", two: "后者", apart: "后者 − 前者", betterModel: "更好",
+    notEnough: "未作判断", judged: (n) => `n=${n} 个提示`, compare: "两模型比较", one: "前者", two: "后者", apart: "后者 − 前者", betterModel: "更好",
     bucketsCompared: "限于两者都回答的提示；p 经 Holm 校正", theme: "配色：浅色或深色", dark: "深色", light: "浅色",
     floorNote: "人类：同样数量的人类所得的值；p：若回答出自人类，差距达到如此程度的频率（未校正）。警示已按全部桶与指标校正。",
-    kinds: { utility: "效用", faithfulness: "忠实度", diversity: "多样性", fault: "缺陷", critic: "评判器", summary: "综合" },
+    kinds: { utility: "效用", faithfulness: "忠实度", diversity: "多样性", fault: "缺陷", critic: "评判器", judged: "评委、检测器与人评", summary: "综合" },
     share: "人类占比", keys: (n) => `快捷键：/ 查找，↑ ↓ 在列表中移动，1–${n} 切换视图。`, old: "本页需要 2023 年以后的浏览器。", broken: "本页的数据已损坏。", beyond: "超出坐标轴",
   },
 };
@@ -192,7 +192,7 @@ function alertList(alerts) {
 const SMALL = ["f1", "rouge_l", "mmd", "bng", "hcr", "coverage", "precision", "distinct_2", "length_w1", "wrong_language", "looping", "empty"];
 function overview() {
   const over = state.over === "weighted" ? "weighted" : "overall";
-  const kept = measures().filter((measure) => SMALL.includes(measure.name) || measure.kind === "critic");
+  const kept = measures().filter((measure) => SMALL.includes(measure.name) || measure.kind === "critic" || measure.main);
   kept.sort((a, b) => (SMALL.indexOf(a.name) + 99) % 99 - (SMALL.indexOf(b.name) + 99) % 99);
   const head = [[text("model"), "bucket"], [text("prompts"), "end number"], ...kept.map((measure) => [metricHead(measure), "end number"])];
   const rows = told.models.map((model, at) => [[dot(at), h("bdi", {}, model.name)], number(model.counts.prompts), ...kept.map((measure) => cellFor(measure, model[over]))]);
@@ -328,8 +328,10 @@ function bucketView() {
   const head = () => [[text("metric"), "bucket"], ...told.models.map((model, at) => [[dot(at), h("bdi", {}, model.name)], "end number"])];
   const cell = (measure, model) => {
     const found = model.buckets[name]?.[measure.name];
-    if (!found) return "–";
-    return [cellFor(measure, model.buckets[name]), h("span", { class: "interval" }, found[1] === null ? "" : `[${sayOf(measure, found[1])}, ${sayOf(measure, found[2])}]`, found[4] === null ? "" : ` p ${sayP(found[4])}`)];
+    const judged = model.judged[measure.name]?.[name];
+    const count = judged === undefined ? null : h("span", { class: "interval" }, text("judged")(judged));
+    if (!found) return ["–", count];
+    return [cellFor(measure, model.buckets[name]), count, h("span", { class: "interval" }, found[1] === null ? "" : `[${sayOf(measure, found[1])}, ${sayOf(measure, found[2])}]`, found[4] === null ? "" : ` p ${sayP(found[4])}`)];
   };
   const b = places.get(name);
   return h("div", { class: "split" }, bucketPicker(), h("section", {},

@@ -94,6 +94,7 @@ def _numbers(evaluation: Numbers) -> dict[str, Any]:
                 "counts": dict(model.counts),
                 "per_prompt": {str(many): count for many, count in model.per_prompt.items()},
                 "settings": _flat(model.settings or {}),
+                "judged": {metric: dict(buckets) for metric, buckets in model.judged.items()},
             }
             for model in evaluation.models
         ],

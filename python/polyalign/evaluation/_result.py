@@ -27,7 +27,7 @@ class Measure:
     title: str
     chinese: str
     kind: str
-    """``utility``, ``faithfulness``, ``diversity``, ``fault`` or ``critic``."""
+    """``utility``, ``faithfulness``, ``diversity``, ``fault``, ``critic``, ``judged`` or ``summary``."""
     better: Better
     """What humans have: the least, the most, or what lies between."""
     formula: str
@@ -38,6 +38,8 @@ class Measure:
     alerts: int = 0
     """How plainly it names a fault: of a bucket's alerts the highest is the headline. 1: of how answers relate to what
     was asked, whatever they are like; 0: it is no alert."""
+    main: bool = False
+    """Whether small tables have it, beside those that all evaluations have."""
 
     def say(self, value: float | None) -> str:
         """Return a value for people."""
@@ -156,6 +158,8 @@ class ModelResult:
     """What `polyalign generate` recorded of the decoding."""
     unreadable: Sequence[Mapping[str, Any]] = ()
     """The files that could not be read to their end: file, offset, reason."""
+    judged: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """By metric of a judge, a detector or people and by bucket, how many prompts it judged."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain data."""
@@ -181,6 +185,7 @@ class ModelResult:
             "skipped": [dict(skip) for skip in self.skipped],
             "notices": list(self.notices),
             "unreadable": [dict(file) for file in self.unreadable],
+            "judged": {metric: dict(buckets) for metric, buckets in self.judged.items()},
             "settings": self.settings,
         }
 

@@ -24,8 +24,8 @@ USEFUL = ("f1",)
 
 def shown(evaluation: Numbers) -> list[Measure]:
     """Return the metrics of small tables: those that some model has."""
-    critics = [measure.name for measure in evaluation.measures if measure.kind == "critic"]
-    names = [*SHOWN[:-2], *critics, *SHOWN[-2:]]
+    more = [measure.name for measure in evaluation.measures if measure.kind == "critic" or measure.main]
+    names = [*SHOWN[:-2], *more, *SHOWN[-2:]]
     known = {measure.name: measure for measure in evaluation.measures}
     return [
         known[name]

@@ -15,6 +15,7 @@ from polyalign.buckets import _ids
 from polyalign.critics._protocol import ask_both, is_calibrated
 from polyalign.critics.attacks import known_languages, languages_of
 from polyalign.evaluation._cells import Cell, Columns, Side, cells
+from polyalign.evaluation._judged import Column, Judgements, joint_measures, judged_cells, widened
 from polyalign.evaluation._measures import MEASURES, critic_measure
 from polyalign.evaluation._predictions import Humans, Model
 from polyalign.evaluation._result import Measure, ModelResult, Number
@@ -25,6 +26,7 @@ from polyalign.evaluation._statistics import (
     p_value,
     weighted,
 )
+from polyalign.evaluation._texts import said
 from polyalign.evaluation.metrics import (
     aggregate,
     faults,
@@ -72,6 +74,9 @@ class Measured:
     cells: dict[str, dict[str, Cell]] = field(default_factory=dict)
     prompts: dict[str, int] = field(default_factory=dict)
     not_enough: dict[str, str] = field(default_factory=dict)
+    judged: dict[str, Column] = field(default_factory=dict)
+    """By metric, what judges, detectors and people said."""
+    notices: list[str] = field(default_factory=list)
 
 
 class Work:
@@ -86,7 +91,9 @@ class Work:
         *,
         min_count: int,
         threads: int | None,
+        judged: Judgements | None = None,
     ) -> None:
+        self.judged = judged
         self.humans, self.reference, self.critics, self.draws = humans, reference, critics, draws
         self.min_count, self.threads = min_count, threads
         self.features = registry()
@@ -189,6 +196,8 @@ class Work:
             for bucket, rows_ in sorted(firsts.items())
         }
         found = Measured(model, side, rows, places)
+        if self.judged is not None:
+            found.judged, found.notices = self.judged.of(model, self.humans)
         for bucket, at in places.items():
             found.prompts[bucket] = len(at)
             if len(at) < self.min_count:
@@ -208,7 +217,12 @@ class Work:
         rows = {name: (values[at], None if own is None else own[at]) for name, (values, own) in found.rows.items()}
         sides = found.side.take(at), self.side.take(of), self.side.take(self.more.get(bucket, of[:0]))
         language = self.languages[int(of[0])]
-        return dict(cells(sides, rows, language, self.columns, self.draws))
+        told = dict(cells(sides, rows, language, self.columns, self.draws))
+        return told | self.judgements(found.judged, at, found.side)
+
+    def judgements(self, columns: Mapping[str, Column], at: npt.NDArray[np.int64], side: Side) -> dict[str, Cell]:
+        """Return what was said of some first answers of a bucket."""
+        return judged_cells(columns.values(), at, side.groups[at], self.draws, self.min_count)
 
     def _turns(self, found: Measured) -> None:
         """Add the turn dynamics of buckets of several turns; nothing without scikit-learn."""
@@ -254,14 +268,17 @@ class Work:
 
     # ---------------------------------------------------------------------------------------------- results
 
-    def measures(self, results: Sequence[ModelResult]) -> tuple[Measure, ...]:
-        """Return the metrics, each critic's among them."""
+    def measures(self) -> tuple[Measure, ...]:
+        """Return the metrics, each critic's, judge's and detector's among them."""
         critics = tuple(critic_measure(name, calibrated=is_calibrated(critic)) for name, critic in self.critics.items())
-        return (*MEASURES, *critics)
+        if self.judged is None:
+            return (*MEASURES, *critics)
+        metrics = self.judged.metrics.values()
+        return (*MEASURES, *critics, *(metric.measure for metric in metrics), *joint_measures(metrics))
 
     def result(self, found: Measured) -> ModelResult:
         """Return a model's numbers."""
-        measures = {measure.name: measure for measure in self.measures(())}
+        measures = {measure.name: measure for measure in self.measures()}
         model, humans = found.model, self.humans
         names = list(measures)
         weights = {bucket: float(humans.rows[bucket]) for bucket in found.cells}
@@ -300,14 +317,20 @@ class Work:
             notices=self._notices(found),
             settings=model.settings,
             unreadable=model.unreadable,
+            judged={
+                name: {bucket: int(column.known(at).sum()) for bucket, at in found.places.items()}
+                for name, column in found.judged.items()
+            },
         )
 
     def _notices(self, found: Measured) -> list[str]:
-        model, notices = found.model, list(found.model.notices)
+        model, notices = found.model, [*found.model.notices, *found.notices]
         for name in self.critics:
             missing = int(np.isnan(found.rows[name][0][model.turn == 0]).sum())
             if missing:
                 notices.append(f"{counted(missing, 'prompt')} without a score of {name.removeprefix('critic_')}")
+        for who, (most, need) in self._few(found).items():
+            notices.append(said("judged_few", who=who, need=need, most=most))
         empty, cut = int(found.side.empty.sum()), int(model.cut.sum())
         if empty:
             notices.append(f"{counted(empty, 'answer')} of {len(model.of):,} are empty")
@@ -315,6 +338,16 @@ class Work:
             share = cut / len(model.of)
             notices.append(f"{cut:,} of {len(model.of):,} answers ({share:.1%}) end where a limit of tokens did")
         return notices
+
+    def _few(self, found: Measured) -> dict[Any, tuple[int, int]]:
+        """Return who judged too few prompts of every bucket: how many at most, and how many are needed."""
+        most: dict[Any, tuple[int, int]] = {}
+        for column in found.judged.values():
+            counts = [int(column.known(at).sum()) for at in found.places.values()]
+            if any(counts):
+                who = column.metric.called
+                most[who] = max(most.get(who, (0, 0)), (max(counts), column.least(self.min_count)))
+        return {who: counts for who, counts in most.items() if counts[0] < counts[1]}
 
     def warnings(self, found: Sequence[Measured]) -> list[str]:
         """Say what a reader of all numbers should know."""
@@ -326,6 +359,8 @@ class Work:
                 "the models answer different prompts: each is judged on its own, and two are compared on those that "
                 f"both answer ({common:,} for all)"
             )
+        if self.judged is not None:
+            warnings += self.judged.warnings([one.model for one in found], self.humans)
         warnings += self.without.values()
         if not any(one.cells for one in found):
             warnings.append(f"no bucket has {self.min_count:,} answered prompts: there are no numbers")
@@ -356,17 +391,21 @@ def _prompt_means(values: Floats, model: Model) -> Floats:
 # --------------------------------------------------------------------------------------------------- numbers
 
 
-def _number(measure: Measure, cell: Cell | None) -> Number:
+def _number(measure: Measure, cell: Cell | None, worth: float | None = None) -> Number:
+    """Return a cell as a number; `worth`: how many answers its mean is worth, where rows don't say it."""
     if cell is None or not math.isfinite(cell.value):
         return Number(None)
     low, high = centred_interval(cell.value, cell.draws)
-    return Number(
+    found = Number(
         cell.value,
         _within_range(low, measure),
         _within_range(high, measure),
         cell.floor if math.isfinite(cell.floor) else None,
         p_value(cell.test, cell.null, measure.better),
     )
+    if measure.kind == "judged" and measure.share:
+        return widened(found, float((~np.isnan(cell.rows)).sum()) if worth is None else worth)
+    return found
 
 
 def _within_range(end: float | None, measure: Measure) -> float | None:
@@ -384,6 +423,7 @@ def _together(measure: Measure, buckets: Mapping[str, Mapping[str, Cell]], weigh
     if not kept:
         return Number(None)
     of, share = [cell for cell, _ in kept], [weight for _, weight in kept]
+    each = [weight**2 / max(1, int((~np.isnan(cell.rows)).sum())) for cell, weight in kept]
     return _number(
         measure,
         Cell(
@@ -395,6 +435,7 @@ def _together(measure: Measure, buckets: Mapping[str, Mapping[str, Cell]], weigh
             null=weighted([cell.null for cell in of], share),
             rows=np.zeros(0),
         ),
+        worth=math.fsum(share) ** 2 / math.fsum(each),
     )
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     Floats = npt.NDArray[np.float64]
 
-__all__ = ["Detector", "detect", "detection", "joint_score"]
+__all__ = ["Detector", "Scored", "detect", "detection", "joint_score", "said_of", "scored"]
 
 _DRAWS = 500
 RATES = (0.01, 0.05, 0.10)
@@ -162,25 +163,64 @@ def detect(
     >>> found["length"]["m"]["whole"]["auroc"]["value"], found["length"]["m"]["equal_length"]["auroc"]["value"]
     (1.0, 0.5)
     """
+    told = scored(detectors, humans, answers, buckets, prompts)
+    return said_of(told, detectors, min_count=min_count, seed=seed)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a detector says of a model's answers and of the humans' to the same prompts."""
+
+    detector: str
+    model: str
+    whole: tuple[Floats, Floats]
+    """The humans', and the model's."""
+    equal_length: tuple[Floats, Floats]
+
+
+def scored(
+    detectors: Mapping[str, Detector],
+    humans: Sequence[str],
+    answers: Mapping[str, Sequence[str]],
+    buckets: Sequence[str],
+    prompts: Sequence[Any] | None = None,
+) -> list[Scored]:
+    """Let detectors score texts; arguments and errors are those of :func:`detect`."""
     lengths = {"humans": len(humans), "buckets": len(buckets), **{name: len(of) for name, of in answers.items()}}
     if prompts is not None:
         lengths["prompts"] = len(prompts)
     if len(set(lengths.values())) > 1:
         told = ", ".join(f"{name} {length:,}" for name, length in lengths.items())
         raise ValueError(f"lengths differ ({told}): give one for each prompt")
-    found: dict[str, Any] = {}
+    return list(_scores(detectors, list(humans), answers, buckets, prompts))
+
+
+def _scores(
+    detectors: Mapping[str, Detector],
+    humans: list[str],
+    answers: Mapping[str, Sequence[str]],
+    buckets: Sequence[str],
+    prompts: Sequence[Any] | None,
+) -> Iterator[Scored]:
     for name, detector in detectors.items():
-        whole = detector.score(list(humans), prompts)
-        found[name] = {}
+        whole = detector.score(humans, prompts)
         for model, texts in answers.items():
-            cut_humans, cut_texts = equal_length(list(humans), list(texts), buckets)
-            given: dict[str, Any] = {"threshold": detector.threshold, "min_count": min_count, "seed": seed}
-            found[name][model] = {
-                "whole": detection(whole, detector.score(list(texts), prompts), **given),
-                "equal_length": detection(
-                    detector.score(cut_humans, prompts), detector.score(cut_texts, prompts), **given
-                ),
-            }
+            cut_humans, cut_texts = equal_length(humans, list(texts), buckets)
+            cut = detector.score(cut_humans, prompts), detector.score(cut_texts, prompts)
+            yield Scored(name, model, (whole, detector.score(list(texts), prompts)), cut)
+
+
+def said_of(
+    told: Sequence[Scored], detectors: Mapping[str, Detector], *, min_count: int = 20, seed: int = 0
+) -> dict[str, Any]:
+    """Say how well detectors tell, of what they scored, as :func:`detect` does."""
+    found: dict[str, Any] = {name: {} for name in detectors}
+    for each in told:
+        given: dict[str, Any] = {"threshold": detectors[each.detector].threshold, "min_count": min_count, "seed": seed}
+        found[each.detector][each.model] = {
+            "whole": detection(*each.whole, **given),
+            "equal_length": detection(*each.equal_length, **given),
+        }
     return found
 
 

@@ -6,9 +6,11 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from polyalign.evaluation._beside import drawn, named, read
+import numpy as np
+
+from polyalign.evaluation._beside import Beside, digest, drawn, named, read
 from polyalign.evaluation.detectors._classifier import ClassifierDetector
-from polyalign.evaluation.detectors._detect import Detector, detect
+from polyalign.evaluation.detectors._detect import Detector, Scored, said_of, scored
 from polyalign.evaluation.detectors._likelihood import Binoculars, FastDetectGPT
 
 if TYPE_CHECKING:
@@ -91,7 +93,8 @@ def detect_files(
     Returns
     -------
     dict
-        ``detectors``, as :func:`detect` says; ``prompts``, how many there are; ``left_out`` by kind; ``lines``, which
+        ``detectors``, as :func:`detect` says; ``scores``, a line an answer, which :func:`polyalign.evaluation.evaluate`
+        takes; ``prompts``, how many there are; ``left_out`` by kind; ``lines``, which
         say it; ``unreadable`` files.
 
     Raises
@@ -101,19 +104,40 @@ def detect_files(
     """
     found = read(predictions if isinstance(predictions, Mapping) else named(predictions), records, reading)
     rows = drawn(found, count, seed)
-    told = detect(
+    told = scored(
         detectors,
         [row.human for row in rows],
         {model: [row.answers[model] for row in rows] for model in found.models},
         [row.bucket for row in rows],
-        prompts=[row.prompt for row in rows] if with_prompts else None,
-        min_count=min_count,
-        seed=seed,
+        [row.prompt for row in rows] if with_prompts else None,
     )
     return {
-        "detectors": told,
+        "detectors": said_of(told, detectors, min_count=min_count, seed=seed),
+        "scores": [line for each in told for line in _lines(each, rows)],
         "prompts": len(rows),
         "left_out": dict(found.left),
         "lines": found.lines(),
         "unreadable": found.unreadable,
     }
+
+
+def _lines(each: Scored, rows: Sequence[Beside]) -> list[dict[str, Any]]:
+    """Return what a detector says of each answer, and of the human's to the same prompt."""
+    columns = [[_plain(value) for value in side] for side in (*each.whole, *each.equal_length)]
+    return [
+        {
+            "id": row.id,
+            "bucket": row.bucket,
+            "model": each.model,
+            "detector": each.detector,
+            "answer": digest(row.answers[each.model]),
+            "score": score,
+            "human": human,
+            "equal_length": {"score": cut, "human": cut_human},
+        }
+        for row, human, score, cut_human, cut in zip(rows, *columns, strict=True)
+    ]
+
+
+def _plain(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

@@ -6,7 +6,7 @@ import json
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,10 +56,12 @@ class Analysis:
     groups: dict[str, Any]
     agreement: dict[str, Any]
     problems: list[str]
+    lines: list[dict[str, Any]] = field(default_factory=list, repr=False)
+    """Each value by itself, which :func:`polyalign.evaluation.evaluate` takes: id, bucket, source, rater, question."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain data; what is not known is ``None``, with a reason where there is one to give."""
-        return dict(vars(self))
+        return {name: value for name, value in vars(self).items() if name != "lines"}
 
     def to_json(self) -> str:
         """Return it as JSON."""
@@ -149,7 +151,20 @@ def analyse(
         groups={name: _Part(of, min_count, seed).models(models, key) for name, of in groups.items()},
         agreement=_agreement(said, [*key["questions"], _CHOICE], list(ratings), seed),
         problems=problems,
+        lines=[_line(each, key["tasks"][each.task]) for each in said],
     )
+
+
+def _line(each: _Said, about: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "id": each.record,
+        "bucket": about["bucket"],
+        "source": each.source,
+        "rater": each.rater,
+        "question": each.question,
+        "value": each.value,
+        **({"answer": about["answer"]} if "answer" in about else {}),
+    }
 
 
 def _said(ratings: Mapping[str, Mapping[str, Any]], key: Mapping[str, Any]) -> tuple[list[_Said], list[str]]:

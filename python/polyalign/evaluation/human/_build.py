@@ -12,7 +12,7 @@ from typing import Any, Literal
 from polyalign._io import bucketed, json_text
 from polyalign._text import pages
 from polyalign.buckets import _ids
-from polyalign.evaluation._beside import HUMAN, Beside, Per, Rows, draw, named, rank, read
+from polyalign.evaluation._beside import HUMAN, Beside, Per, Rows, digest, draw, named, rank, read
 from polyalign.evaluation.human._questions import LOW_HIGH, Questions, read_questions
 
 __all__ = ["KEY", "RATINGS", "Study", "Tasks", "build"]
@@ -156,7 +156,9 @@ def _tasks(drawn: Mapping[str, Sequence[Beside]], models: Sequence[str], tasks: 
             about = {"record": row.id, "bucket": row.bucket, "group": group}
             for source in (HUMAN, *models) if tasks != "choices" else ():
                 text = row.human if source == HUMAN else row.answers[source]
-                task = _Task({"prompt": row.prompt, "answer": text}, {**about, "source": source})
+                task = _Task(
+                    {"prompt": row.prompt, "answer": text}, {**about, "source": source, "answer": digest(text)}
+                )
                 ratings.append((rank(seed, "rating", row.id, source), task))
             for model in models if tasks != "ratings" else ():
                 if row.human.split() == row.answers[model].split():
@@ -164,9 +166,8 @@ def _tasks(drawn: Mapping[str, Sequence[Beside]], models: Sequence[str], tasks: 
                 hashed = rank(seed, "choice", row.id, model)
                 first = hashed[0] % 2 == 0
                 texts = [row.human, row.answers[model]] if first else [row.answers[model], row.human]
-                task = _Task(
-                    {"prompt": row.prompt, "answers": texts}, {**about, "model": model, "human": "ab"[not first]}
-                )
+                hidden = {**about, "model": model, "human": "ab"[not first], "answer": digest(row.answers[model])}
+                task = _Task({"prompt": row.prompt, "answers": texts}, hidden)
                 choices.append((rank(seed, "order", row.id, model), task))
     return [task for kind in (ratings, choices) for _, task in sorted(kind, key=lambda each: each[0])]
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from polyalign._io import json_text
-from polyalign.evaluation._beside import HUMAN, Beside
+from polyalign.evaluation._beside import HUMAN, Beside, digest
 from polyalign.evaluation._statistics import not_enough
 from polyalign.evaluation._summaries import draws, mean_of, rate_of, rounded
 from polyalign.evaluation.human._agreement import alphas, coincidences
@@ -42,9 +42,10 @@ class Judged:
     Attributes
     ----------
     lines : list of dict
-        In the order of the prompts. Scores: ``id``, ``bucket``, ``source``, ``judge``, ``scores``, ``flags``,
-        ``totals``, ``reason``; pairs: ``id``, ``bucket``, ``model``, ``against``, ``judge``, ``chosen`` in both orders,
-        ``value``. One that could not be had has ``unjudged`` with its kind and reason, and no number.
+        In the order of the prompts. Scores: ``id``, ``bucket``, ``source``, ``judge``, ``answer`` (a hash of it),
+        ``scores``, ``flags``, ``totals``, ``reason``; pairs: ``id``, ``bucket``, ``model``, ``against``, ``judge``,
+        ``answer``, ``chosen`` in both orders, ``value``. One that could not be had has ``unjudged`` with its kind and
+        reason, and no number.
     summary : dict
         By source or model what they come to; biases; what could not be judged; what was spent.
     """
@@ -104,6 +105,7 @@ def judge_scores(
     for (row, source, answer), ask in zip(tasks, asked, strict=True):
         scores = next(told) if ask else None
         line: dict[str, Any] = {"id": row.id, "bucket": row.bucket, "source": source, "judge": judge}
+        line["answer"] = digest(answer)
         if scores is None:  # nothing to ask about: the cap says what it comes to
             best = {dimension.id: float(HIGH) for dimension in rubric.dimensions}
             flags = {cap.id: cap.id == "empty" for cap in rubric.caps}
@@ -277,6 +279,7 @@ def _pair(task: tuple[Beside, str, str, str], one: Any, two: Any, against: str, 
     """Return a pair as a line; its value is a number only where both orders have a verdict."""
     row, model, ours, theirs = task
     line: dict[str, Any] = {"id": row.id, "bucket": row.bucket, "model": model, "against": against, "judge": judge}
+    line["answer"] = digest(ours)
     missing = next((told for told in (one, two) if not isinstance(told, Choice)), None)
     if missing is not None:
         return {**line, "unjudged": _unjudged(missing)}
