@@ -45,8 +45,8 @@ PATTERNS = {
         "| ?[\\p{P}\\p{S}]+[\r\n]*|\\s*[\r\n]+|\\s+(?!\\S)|\\s+",
     ],
 }
-FAST = ["gpt2", *PATTERNS]
-SLOW = ["unknown_split", "wordpiece", "unigram", "sentencepiece"]
+FAST = ["gpt2", *PATTERNS, "sentencepiece"]
+SLOW = ["unknown_split", "wordpiece", "unigram"]
 
 
 @functools.cache

@@ -568,6 +568,7 @@ def test_one_long_word_is_interrupted(tokenizer_file: Path) -> None:
 def test_fast_tokenizers_say_so(counter: TokenCounter, caplog: pytest.LogCaptureFixture) -> None:
     assert counter.is_fast
     assert counter.engine == "byte-level BPE (qwen2)"
+    assert TokenCounter(small_tokenizers.build("sentencepiece")).engine == "SentencePiece BPE"
     assert not caplog.records
 
 

@@ -26,8 +26,9 @@ class TokenCounter:
     A count is ``len(tokenizer.encode(text, add_special_tokens=False).ids)`` of the ``tokenizers`` library with
     truncation and padding off, for every string; special tokens that stand in a text are counted as text where the
     tokenizer is set so (``encode_special_tokens``, ``split_special_tokens``). Byte-level BPE (GPT-2, Llama-3, Qwen,
-    o200k, DeepSeek and their like) is counted by polyalign's own code; any other tokenizer by ``tokenizers`` itself,
-    which is slower and logged once, with the reason, under the logger ``polyalign``.
+    o200k, DeepSeek and their like) and SentencePiece's BPE (Llama-2, Mistral, Gemma and theirs) are counted by
+    polyalign's own code; any other tokenizer by ``tokenizers`` itself, which is slower and logged once, with the
+    reason, under the logger ``polyalign``.
 
     Parameters
     ----------
@@ -45,7 +46,7 @@ class TokenCounter:
     is_fast : bool
         Whether polyalign's own code counts.
     engine : str
-        ``"byte-level BPE (qwen2)"`` or the like, or ``"tokenizers: <why>"``.
+        ``"byte-level BPE (qwen2)"`` or the like, ``"SentencePiece BPE"``, or ``"tokenizers: <why>"``.
     sha256 : str
         Hash of the tokenizer's canonical JSON: the same for a path, an object and a hub name.
 
@@ -125,8 +126,10 @@ class TokenCounter:
 
     @property
     def engine(self) -> str:
-        """What counts: ``"byte-level BPE (<family>)"``, or ``"tokenizers: <why>"``."""
+        """What counts: ``"byte-level BPE (<family>)"``, ``"SentencePiece BPE"``, or ``"tokenizers: <why>"``."""
         if self._core.slow_reason is None:
+            if self._core.pre_tokenizer == "sentencepiece":
+                return "SentencePiece BPE"
             return f"byte-level BPE ({self._core.pre_tokenizer})"
         return f"tokenizers: {self._core.slow_reason}"
 

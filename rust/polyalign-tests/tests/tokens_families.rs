@@ -52,6 +52,12 @@ fn characters() -> impl Strategy<Value = String> {
         "😀😀",
         "e\u{301}",
         "ﬁ",
+        "▁",
+        "▁▁",
+        "      ",
+        "zz",
+        "<unk>",
+        "今天的天气真的很好",
         "aaaaaaaa",
         "<|im_start|>",
         "[X]",
@@ -67,7 +73,7 @@ fn texts() -> impl Strategy<Value = String> {
     prop_oneof![5 => mixed, 2 => runs, 1 => any::<String>()]
 }
 
-fn check(mut pair: Pair, short: u32) {
+pub fn check(mut pair: Pair, short: u32) {
     pair.check(SAMPLE);
     let mut runner =
         TestRunner::new(Config { cases: cases(short), failure_persistence: None, ..Config::default() });
@@ -82,7 +88,7 @@ fn check(mut pair: Pair, short: u32) {
 }
 
 /// Checks `short` random texts, or as many as `POLYALIGN_LONG` says, under the family called `name`.
-fn check_family(name: &str, short: u32) {
+pub fn check_family(name: &str, short: u32) {
     let found = families().into_iter().find(|(called, ..)| *called == name);
     let (_, pre_tokenizer, json) = found.expect("a family of that name");
     check(Pair::fast(&json, pre_tokenizer), short);

@@ -1,6 +1,9 @@
 //! Small tokenizers of every family, shared by the property tests and the fuzzer.
 
-use super::{added, bpe, byte_level, byte_level_step, learn_merges, splits, tokenizer};
+use super::{
+    added, blanks_replaced, bpe, byte_level, byte_level_step, char_bpe, learn_char_merges, learn_merges,
+    metaspace, splits, tokenizer,
+};
 use serde_json::{Value, json};
 
 /// Text of many scripts, to learn merges from.
@@ -41,6 +44,12 @@ pub fn families() -> Vec<(&'static str, &'static str, Value)> {
         ("qwen2 with bytes to fall back to", "qwen2", with_fallback()),
         ("cl100k with every split", "cl100k", with_every_split(cl100k_with_ignore_merges())),
         ("deepseek with every split", "deepseek", with_every_split(deepseek())),
+        ("llama2", "sentencepiece", sentencepiece(blanks_replaced(true), Value::Null)),
+        ("gemma", "sentencepiece", gemma()),
+        ("mistral", "sentencepiece", sentencepiece(Value::Null, metaspace("first", false))),
+        ("metaspace that splits", "sentencepiece", sentencepiece(Value::Null, metaspace("always", true))),
+        ("sentencepiece without bytes", "sentencepiece", without_bytes(true)),
+        ("sentencepiece without fusing", "sentencepiece", without_bytes(false)),
     ]
 }
 
@@ -107,6 +116,44 @@ fn with_every_split(mut json: Value) -> Value {
     }
     merges.sort_by_key(|(id, a, b, _)| (*id, *a, *b));
     json["model"]["merges"] = merges.into_iter().map(|(.., merge)| merge).collect();
+    json
+}
+
+/// Characters of [`SAMPLE`] that are in no vocabulary here.
+const MISSING: &str = "zλ😃好7";
+
+fn char_model(fallback: bool) -> Value {
+    let text = SAMPLE.replace('\n', " \n ") + "    two     blanks      more";
+    let merges = learn_char_merges(&text.replace(|c| MISSING.contains(c), ""), 300);
+    let mut known: Vec<char> = text.replace(' ', "▁").chars().filter(|&c| !MISSING.contains(c)).collect();
+    known.sort_unstable();
+    known.dedup();
+    char_bpe(&String::from_iter(known), &merges, fallback)
+}
+
+fn sentencepiece(normalizer: Value, pre_tokenizer: Value) -> Value {
+    let mut json = tokenizer(char_model(true), pre_tokenizer);
+    json["normalizer"] = normalizer;
+    json["added_tokens"] = json!([added(0, "<unk>", "special"), added(900, "<|im_start|>", "special")]);
+    json
+}
+
+/// With newlines as added tokens.
+fn gemma() -> Value {
+    let mut json = sentencepiece(
+        blanks_replaced(false),
+        json!({"type": "Split", "pattern": {"String": " "}, "behavior": "MergedWithPrevious", "invert": false}),
+    );
+    for (i, token) in ["\n", "\n\n", "\n\n\n", "\t", "▁▁", "[X]"].iter().enumerate() {
+        json["added_tokens"].as_array_mut().unwrap().push(added(1000 + i as u32, token, ""));
+    }
+    json
+}
+
+fn without_bytes(fuse: bool) -> Value {
+    let mut json = sentencepiece(blanks_replaced(true), metaspace("never", false));
+    json["model"] = char_model(false);
+    json["model"]["fuse_unk"] = json!(fuse);
     json
 }
 

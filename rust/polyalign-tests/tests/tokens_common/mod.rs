@@ -103,10 +103,25 @@ pub fn bpe(merges: &[(String, String)]) -> Value {
 /// Merges learned from `text` by joining the most frequent neighbours within words cut at spaces, so that they
 /// look like those of a real vocabulary. Deterministic.
 pub fn learn_merges(text: &str, n: usize) -> Vec<(String, String)> {
-    let mut words: Vec<Vec<String>> = text
-        .split_inclusive(' ')
-        .map(|w| byte_level(w.as_bytes()).chars().map(String::from).collect())
-        .collect();
+    let words =
+        text.split_inclusive(' ').map(|w| byte_level(w.as_bytes()).chars().map(String::from).collect());
+    learn(words.collect(), n)
+}
+
+/// The same over the characters of words that begin with `▁`.
+pub fn learn_char_merges(text: &str, n: usize) -> Vec<(String, String)> {
+    let text = text.replace(' ', "▁");
+    let mut words: Vec<Vec<String>> = vec![Vec::new()];
+    for c in text.chars() {
+        if c == '▁' && words.last().is_some_and(|word| word.iter().any(|c| c != "▁")) {
+            words.push(Vec::new());
+        }
+        words.last_mut().expect("there is one").push(c.to_string());
+    }
+    learn(words, n)
+}
+
+fn learn(mut words: Vec<Vec<String>>, n: usize) -> Vec<(String, String)> {
     let mut merges = Vec::new();
     while merges.len() < n {
         let mut counts = std::collections::BTreeMap::<(&str, &str), usize>::new();
@@ -133,6 +148,48 @@ pub fn learn_merges(text: &str, n: usize) -> Vec<(String, String)> {
         merges.push(pair);
     }
     merges
+}
+
+/// A BPE model over characters: the unknown token, with `fallback` one for every byte, the characters of `known`, and
+/// every split of what `merges` make, as in a file of the hub.
+pub fn char_bpe(known: &str, merges: &[(String, String)], fallback: bool) -> Value {
+    let mut tokens = vec!["<unk>".to_owned()];
+    if fallback {
+        tokens.extend((0..=255u8).map(|byte| format!("<{byte:#04X}>")));
+    }
+    tokens.extend(known.chars().map(String::from));
+    tokens.extend(merges.iter().map(|(a, b)| format!("{a}{b}")));
+    let mut vocab = serde_json::Map::new();
+    for token in tokens {
+        let id = vocab.len();
+        vocab.entry(token).or_insert(id.into());
+    }
+    let mut splits = Vec::new();
+    for (a, b) in merges {
+        let token = format!("{a}{b}");
+        for (at, _) in token.char_indices().skip(1) {
+            let (a, b) = token.split_at(at);
+            if vocab.contains_key(a)
+                && vocab.contains_key(b)
+                && !splits.contains(&(a.to_owned(), b.to_owned()))
+            {
+                splits.push((a.to_owned(), b.to_owned()));
+            }
+        }
+    }
+    json!({"type": "BPE", "unk_token": "<unk>", "fuse_unk": true, "byte_fallback": fallback, "vocab": vocab,
+           "merges": splits})
+}
+
+/// A normaliser that puts `▁` for blanks, and one before the text if `prepend`.
+pub fn blanks_replaced(prepend: bool) -> Value {
+    let replace = json!({"type": "Replace", "pattern": {"String": " "}, "content": "▁"});
+    let prefix = json!({"type": "Prepend", "prepend": "▁"});
+    if prepend { json!({"type": "Sequence", "normalizers": [prefix, replace]}) } else { replace }
+}
+
+pub fn metaspace(scheme: &str, split: bool) -> Value {
+    json!({"type": "Metaspace", "replacement": "▁", "prepend_scheme": scheme, "split": split})
 }
 
 pub fn split(regex: &str) -> Value {

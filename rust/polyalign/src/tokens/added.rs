@@ -65,6 +65,11 @@ impl Matcher {
         Ok(Self { tokens, automaton: Some(automaton), skipped, first, second })
     }
 
+    /// Whether there are no tokens.
+    pub(super) fn is_empty(&self) -> bool {
+        self.tokens.is_empty()
+    }
+
     /// Where the first token could start; `None` if there is none in the text.
     fn first_candidate(&self, text: &[u8]) -> Option<usize> {
         let plausible = |&at: &usize| text.get(at + 1).is_none_or(|&b| self.second[b as usize]);

@@ -90,6 +90,18 @@ impl Boundaries {
         }
     }
 
+    /// Enters that two characters stand in a token, whatever the left one is: where merging begins with characters.
+    pub(super) fn join_chars(&mut self, left: char, right: char) {
+        self.join_pair(left as u32, right as u32, false);
+    }
+
+    /// Whether two characters may stand in a token, if all were entered by [`Self::join_chars`].
+    #[inline(always)]
+    pub(super) fn chars_joined(&self, left: u32, right: u32) -> bool {
+        let bit = pair_bit(left, right);
+        self.pairs[bit >> 6] >> (bit & 63) & 1 != 0
+    }
+
     fn join_pair(&mut self, left: u32, right: u32, partial: bool) {
         if let (Some(left), Some(right)) = (code(left), code(right))
             && self.coded.len() < MAX_CODED

@@ -96,7 +96,7 @@ fn is_nfc_normalizer(normalizer: Option<&Value>) -> Result<bool, String> {
 }
 
 /// A post-processor must leave the number of tokens alone when special tokens are not added.
-fn check_post_processor(processor: Option<&Value>) -> Result<(), String> {
+pub(super) fn check_post_processor(processor: Option<&Value>) -> Result<(), String> {
     let Some(value) = processor.filter(|v| !v.is_null()) else { return Ok(()) };
     let kind = value["type"].as_str().unwrap_or("without a type");
     match kind {
@@ -117,7 +117,7 @@ fn check_post_processor(processor: Option<&Value>) -> Result<(), String> {
 }
 
 /// Members of a BPE model that change what it does.
-fn check_model(rest: &serde_json::Map<String, Value>) -> Result<(), String> {
+pub(super) fn check_model(rest: &serde_json::Map<String, Value>) -> Result<(), String> {
     let kind = rest.get("type").and_then(Value::as_str).unwrap_or("without a type");
     if kind != "BPE" {
         return Err(format!("model {kind}"));

@@ -61,8 +61,8 @@ struct Step {
 }
 
 /// Where the pieces of a block begin, and what is known of characters and pairs of three bytes.
-struct Cuts {
-    all: u64,
+pub(super) struct Cuts {
+    pub(super) all: u64,
     /// The second characters of pairs of which it is known that the two alone are one token, or two.
     one: u64,
     two: u64,
@@ -138,7 +138,7 @@ impl Counting<'_> {
 
     /// One copy of the look-ups for each machine.
     #[inline(never)]
-    fn drain<M: Machine>(self, machine: M, text: &[u8], scratch: &mut CountScratch) -> u32 {
+    pub(super) fn drain<M: Machine>(self, machine: M, text: &[u8], scratch: &mut CountScratch) -> u32 {
         machine.run(
             #[inline(always)]
             || scratch.count_pieces(self.model, text),
@@ -226,7 +226,7 @@ impl Counting<'_> {
     /// Where no token spans; `None` if a character is not for tables. `left` comes before the block.
     #[inline(always)]
     #[allow(clippy::too_many_arguments)]
-    fn cuts(
+    pub(super) fn cuts(
         self,
         machine: impl Machine,
         han: &Han,
@@ -328,7 +328,7 @@ impl Counting<'_> {
 /// Counts lone characters and pairs between `ends`; other pieces wait.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
-fn wide_pieces(
+pub(super) fn wide_pieces(
     han: &Han,
     wide: &Wide,
     cuts: &Cuts,

@@ -67,6 +67,13 @@ impl Han {
         Some(han)
     }
 
+    /// Has characters be none for tables.
+    pub(super) fn leave_out(&mut self, is_left_out: impl Fn(u32) -> bool) {
+        for (_, code) in coded().filter(|&(c, _)| is_left_out(c)) {
+            self.of[code as usize] |= Self::ODD;
+        }
+    }
+
     /// The pairs, each once, with what is known of a piece that is only the two, and the rank of their merge.
     fn with_ranks(
         &self,

@@ -103,9 +103,8 @@ impl Lacking {
         piece.iter().any(|&byte| self.is_without(byte))
     }
 
-    /// The tokens that merging begins with.
+    /// Adds the tokens that merging begins with.
     pub(super) fn spell(&self, piece: &[u8], out: &mut Vec<u32>) {
-        out.clear();
         // The unknown token waits for a byte that has one, or an unknown byte: tokens of a fallback overtake it.
         let mut waiting = false;
         for &byte in piece {

@@ -6,6 +6,7 @@
 //! Up to [`SHORT`] bytes the lowest rank is found by looking at all of them, beyond that by a heap, and beyond
 //! [`WINDOW`] bytes a window at a time.
 
+use super::chars::Chars;
 use super::config::ModelConfig;
 use super::hash::{hash_bytes, prefetch};
 use super::lacking::Lacking;
@@ -22,6 +23,8 @@ pub(super) struct Merges {
     whole: Option<ByteSet>,
     /// Bytes without a token, if there are such.
     pub(super) lacking: Option<Lacking>,
+    /// What characters begin as, where merging begins with them and not with bytes.
+    chars: Option<Box<Chars>>,
 }
 
 /// Working memory for long pre-tokens.
@@ -74,20 +77,20 @@ impl Merges {
         for (byte, c) in alphabet.spelled() {
             bytes[byte as usize] = vocab.get(c.encode_utf8(&mut [0; 4])).unwrap_or(NONE);
         }
-        let (mut list, foreign) = read(model, vocab, &alphabet)?;
+        let mut decoded = Vec::new();
+        let (mut list, foreign) = read(model, vocab, |token| alphabet.decode(token, &mut decoded))?;
         let (ranks, mut ids) = number(&list, &bytes, model.vocab.len());
         let lacking = Lacking::new(model, vocab, alphabet.spelled(), |place| ids.operand(place))?;
         let vanish = lacking.as_ref().is_none_or(Lacking::vanish);
         if foreign && !vanish {
             return Err("merges of what stands for bytes without a token".into());
         }
-        let mut merges = Self { ranks, whole: None, lacking };
+        let mut merges = Self { ranks, whole: None, lacking, chars: None };
         // A list in order holds one merge a token, of tokens made before: little in it could be left out.
         if vanish && !merges.ranks.in_order {
             list = merges.effective(list, model, &alphabet);
             merges.ranks = number(&list, &bytes, model.vocab.len()).0;
         }
-        let mut decoded = Vec::new();
         for merge in &list {
             alphabet.decode(&model.vocab[merge.made as usize].0.0, &mut decoded);
             each(&decoded);
@@ -103,6 +106,42 @@ impl Merges {
             merges.whole = Some(whole);
         }
         Ok(merges)
+    }
+
+    /// The same where merging begins with characters; `chars` gets them.
+    pub(super) fn of_chars(
+        model: &ModelConfig,
+        vocab: &Vocab,
+        mut chars: Chars,
+        mut each: impl FnMut(&str),
+    ) -> Result<Self, String> {
+        if model.vocab.len() + model.merges.len() + 256 > 1 << ID_BITS {
+            return Err("more than two million tokens and merges".into());
+        }
+        let (list, _) = read(model, vocab, |token| {
+            each(token);
+            true
+        })?;
+        let (ranks, mut ids) = number(&list, &[NONE; 256], model.vocab.len());
+        for (token, _) in &model.vocab {
+            let mut characters = token.0.chars();
+            if let (Some(c), None) = (characters.next(), characters.next()) {
+                // A repeated token counts where it is last.
+                chars.insert(c, ids.operand(vocab.get(&token.0).expect("it is in the vocabulary")));
+            }
+        }
+        Ok(Self { ranks, whole: None, lacking: None, chars: Some(Box::new(chars)) })
+    }
+
+    /// Whether merging begins with characters.
+    pub(super) fn is_of_chars(&self) -> bool {
+        self.chars.is_some()
+    }
+
+    /// Whether an unknown character becomes one token with others beside it.
+    #[inline]
+    pub(super) fn fuses(&self, c: u32) -> bool {
+        self.chars.as_ref().is_some_and(|chars| chars.fuses(c))
     }
 
     /// Whether the pre-token is one token whatever the merges say.
@@ -144,16 +183,27 @@ impl Merges {
     /// The number of tokens of a pre-token, or of a part of it that no token crosses. `is_whole` comes first.
     pub(super) fn count(&self, piece: &[u8], scratch: &mut MergeScratch) -> u32 {
         if let Some(lacking) = self.lacking_in(piece) {
-            let mut spelled = std::mem::take(&mut scratch.spelled);
-            lacking.spell(piece, &mut spelled);
-            let count = self.count_long(&spelled, scratch);
+            return self.count_spelled(scratch, |out| lacking.spell(piece, out));
+        }
+        if piece.len() <= SHORT {
+            return self.merge(&mut self.symbols(piece));
+        }
+        match &self.chars {
+            Some(chars) => self.count_spelled(scratch, |out| chars.spell(piece, |id| out.push(id))),
+            None => self.count_long(piece, scratch),
+        }
+    }
+
+    /// The number of tokens of a piece that does not begin as its bytes.
+    fn count_spelled(&self, scratch: &mut MergeScratch, spell: impl FnOnce(&mut Vec<u32>)) -> u32 {
+        let mut spelled = std::mem::take(&mut scratch.spelled);
+        spelled.clear();
+        spell(&mut spelled);
+        let count = self.count_long(&spelled, scratch);
+        if spelled.capacity() <= 4 * WINDOW {
             scratch.spelled = spelled;
-            return count;
         }
-        if piece.len() > SHORT {
-            return self.count_long(piece, scratch);
-        }
-        self.merge(&mut self.symbols(piece))
+        count
     }
 
     /// What stands for bytes without a token, if the piece holds such.
@@ -165,6 +215,17 @@ impl Merges {
     /// A piece of at most [`SHORT`] bytes before anything is merged.
     pub(super) fn symbols(&self, piece: &[u8]) -> Symbols {
         let mut symbols = Symbols { n: piece.len(), ..Symbols::default() };
+        if let Some(chars) = &self.chars {
+            symbols.n = 0;
+            chars.spell(piece, |id| {
+                symbols.ids[symbols.n] = id;
+                symbols.n += 1;
+            });
+            for i in 1..symbols.n {
+                symbols.ranks[i - 1] = self.ranks.rank(symbols.ids[i - 1], symbols.ids[i]);
+            }
+            return symbols;
+        }
         for (i, &byte) in piece.iter().enumerate() {
             symbols.ids[i] = byte as u32;
             symbols.ranks[i] = piece.get(i + 1).map_or(NONE, |&next| self.ranks.rank_of_bytes(byte, next));
@@ -174,6 +235,10 @@ impl Merges {
 
     /// By token, the lowest rank of the merges that take it, or [`NONE`].
     pub(super) fn first_uses(&self) -> FirstUses {
+        if self.is_of_chars() {
+            // No character is made by merges.
+            return FirstUses::new();
+        }
         let mut lowest = HashMap::with_capacity(self.ranks.made.len());
         for &slot in self.ranks.slots.iter().filter(|slot| **slot != EMPTY) {
             let (pair, rank) = (slot >> RANK_BITS, slot as u32 & ((1 << RANK_BITS) - 1));
@@ -414,18 +479,22 @@ struct Merge {
     made: u32,
 }
 
-/// The merges of a model that bytes could come to, and whether there are others.
-fn read(model: &ModelConfig, vocab: &Vocab, alphabet: &Alphabet) -> Result<(Vec<Merge>, bool), String> {
+/// The merges of a model whose tokens a text could come to, as `is_of_text` says, and whether there are others.
+fn read(
+    model: &ModelConfig,
+    vocab: &Vocab,
+    mut is_of_text: impl FnMut(&str) -> bool,
+) -> Result<(Vec<Merge>, bool), String> {
     let place =
         |t: &str| vocab.get(t).ok_or_else(|| format!("the merge token {t:?} is not in the vocabulary"));
     let (mut list, mut foreign) = (Vec::with_capacity(model.merges.len()), false);
-    let (mut joined, mut decoded) = (String::new(), Vec::new());
+    let mut joined = String::new();
     for (left, right) in &model.merges {
         joined.clear();
         joined.push_str(&left.0);
         joined.push_str(&right.0);
         let merge = Merge { left: place(&left.0)?, right: place(&right.0)?, made: place(&joined)? };
-        if alphabet.decode(&joined, &mut decoded) {
+        if is_of_text(&joined) {
             list.push(merge);
         } else {
             foreign = true;

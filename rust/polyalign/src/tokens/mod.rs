@@ -1,12 +1,13 @@
 //! Counting tokens exactly as `tokenizers` 0.23 does, without building ids.
 //!
-//! Byte-level BPE behind a known pre-tokenizer is counted by [`fast`]; every other tokenizer by the `tokenizers`
-//! crate itself ([`fallback`]).
+//! Byte-level BPE behind a known pre-tokenizer is counted by [`byte_level`], BPE over characters with `▁` for blanks by
+//! [`sentencepiece`]; every other tokenizer by the `tokenizers` crate itself ([`fallback`]).
 
 mod added;
 mod boundaries;
 mod byte_level;
 mod cache;
+mod chars;
 mod codes;
 mod config;
 mod count;
@@ -20,6 +21,7 @@ mod model;
 mod normalise;
 mod pieces;
 mod pretokens;
+mod sentencepiece;
 mod unicode;
 mod unicode_table;
 
@@ -28,6 +30,7 @@ use byte_level::ByteLevel;
 use config::File;
 use pieces::CountScratch;
 use rayon::prelude::*;
+use sentencepiece::SentencePiece;
 use serde_json::Value;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -59,6 +62,7 @@ struct Inner {
 
 enum CountingPath {
     Fast(Box<ByteLevel>),
+    SentencePiece(Box<SentencePiece>),
     Tokenizers(Box<tokenizers::Tokenizer>),
 }
 
@@ -83,9 +87,10 @@ const MAX_TEXT: usize = 512 << 20;
 /// Which code counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Engine {
-    /// Byte-level BPE, counted by our own code.
+    /// BPE, counted by our own code.
     Fast {
-        /// The pre-tokenizer family: `gpt2`, `cl100k` (also Llama 3), `qwen2`, `o200k`, `tekken` or `deepseek`.
+        /// The pre-tokenizer family: `gpt2`, `cl100k` (also Llama 3), `qwen2`, `o200k`, `tekken` or `deepseek`; or
+        /// `sentencepiece`, which has none.
         pre_tokenizer: String,
     },
     /// The `tokenizers` crate, and why.
@@ -112,6 +117,12 @@ impl TokenCounter {
             Ok(file) => {
                 refuse_dropout(file.model.rest.get("dropout"))?;
                 let sha256 = identity::hash(&file);
+                if SentencePiece::is_meant(&file) {
+                    return match SentencePiece::build(file) {
+                        Ok(counter) => Ok(Self::sentencepiece(counter, sha256)),
+                        Err(reason) => Self::slow(json, reason, sha256),
+                    };
+                }
                 match ByteLevel::build(file) {
                     Ok(fast) => Ok(Self::fast(fast, sha256)),
                     Err(reason) => Self::slow(json, reason, sha256),
@@ -147,6 +158,11 @@ impl TokenCounter {
         Self::new(engine, CountingPath::Fast(Box::new(fast)), sha256)
     }
 
+    fn sentencepiece(counter: SentencePiece, sha256: String) -> Self {
+        let engine = Engine::Fast { pre_tokenizer: "sentencepiece".into() };
+        Self::new(engine, CountingPath::SentencePiece(Box::new(counter)), sha256)
+    }
+
     fn slow(json: &[u8], reason: String, sha256: String) -> Result<Self> {
         let tokenizer = fallback::load(json)?;
         Ok(Self::new(Engine::Tokenizers { reason }, CountingPath::Tokenizers(Box::new(tokenizer)), sha256))
@@ -174,7 +190,7 @@ impl TokenCounter {
     /// Fresh working memory for one thread.
     pub fn scratch(&self) -> TokenScratch {
         let fast = match &self.0.path {
-            CountingPath::Fast(_) => Some(Box::new(CountScratch::default())),
+            CountingPath::Fast(_) | CountingPath::SentencePiece(_) => Some(Box::new(CountScratch::default())),
             CountingPath::Tokenizers(_) => None,
         };
         TokenScratch { serial: self.0.serial, fast }
@@ -198,14 +214,18 @@ impl TokenCounter {
             *scratch = self.scratch();
             scratch.stop_when(stop);
         }
-        match (&self.0.path, &mut scratch.fast) {
-            (CountingPath::Fast(fast), Some(scratch)) => {
-                let count = fast.count(text, scratch);
-                if scratch.merging.is_stopped() { Err(Error::Interrupted) } else { Ok(count) }
-            }
-            (CountingPath::Tokenizers(tokenizer), _) => fallback::count(tokenizer, text),
-            (CountingPath::Fast(_), None) => unreachable!("working memory has its counter's path"),
-        }
+        let Some(scratch) = &mut scratch.fast else {
+            let CountingPath::Tokenizers(tokenizer) = &self.0.path else {
+                unreachable!("working memory has its counter's path")
+            };
+            return fallback::count(tokenizer, text);
+        };
+        let count = match &self.0.path {
+            CountingPath::Fast(fast) => fast.count(text, scratch),
+            CountingPath::SentencePiece(counter) => counter.count(text, scratch),
+            CountingPath::Tokenizers(_) => unreachable!("working memory has its counter's path"),
+        };
+        if scratch.merging.is_stopped() { Err(Error::Interrupted) } else { Ok(count) }
     }
 
     /// Counts many texts in parallel on the current rayon pool.

@@ -36,8 +36,8 @@ impl Model {
 
     /// The number of tokens of a pre-token, or of a part of it that no token crosses. `is_whole` comes first.
     pub(super) fn count(&self, piece: &[u8], scratch: &mut MergeScratch) -> u32 {
-        let ascii = piece.last().is_none_or(u8::is_ascii);
-        let by_characters = !ascii && piece.len() <= 3 * SHORT && self.merges.lacking_in(piece).is_none();
+        let bytes = piece.last().is_none_or(u8::is_ascii) || self.merges.is_of_chars();
+        let by_characters = !bytes && piece.len() <= 3 * SHORT && self.merges.lacking_in(piece).is_none();
         if let Some(han) = self.han.as_ref().filter(|_| by_characters) {
             let mut symbols = Symbols::default();
             if han.symbols(&self.merges, &self.boundaries, piece, &mut symbols) {

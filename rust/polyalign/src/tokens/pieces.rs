@@ -77,9 +77,18 @@ pub(super) struct CountScratch {
     cache: Cache,
     pub(super) merging: MergeScratch,
     pub(super) pieces: Pieces,
+    /// For a text with something put before it.
+    pub(super) buffer: String,
 }
 
 impl CountScratch {
+    /// Keeps a buffer for the next text, unless it is large.
+    pub(super) fn keep(&mut self, buffer: String) {
+        if buffer.capacity() <= 1 << 20 {
+            self.buffer = buffer;
+        }
+    }
+
     /// Counts the pieces that wait, and makes room for others.
     #[inline(always)]
     pub(super) fn count_pieces(&mut self, model: &Model, text: &[u8]) -> u32 {
@@ -116,7 +125,7 @@ impl CountScratch {
     /// A piece in neither table.
     #[inline(never)]
     fn rare(&mut self, model: &Model, text: &[u8], i: usize) -> u32 {
-        let Self { cache, pieces, merging } = self;
+        let Self { cache, pieces, merging, .. } = self;
         let (at, len, whole) = (pieces.at[i] as usize, pieces.len[i] & !WHOLE, pieces.len[i] & WHOLE != 0);
         let piece = &text[at..at + len as usize];
         if piece.len() > MAX_KEY {
