@@ -20,11 +20,14 @@ import pytest
 from conftest import write_jsonl
 from polyalign.cli import run
 from polyalign.evaluation import Condition, Evaluation, check, evaluate, junit, metrics
-from polyalign.evaluation._cells import Cell, Columns, Side, _Bucket, _discrepancies, _gaps, _Ngrams, cells
+from polyalign.evaluation._cells import Cell, _Bucket, cells
 from polyalign.evaluation._evaluate import _difference, _pooled
 from polyalign.evaluation._measures import MEASURES
+from polyalign.evaluation._people import Columns, People, Side
 from polyalign.evaluation._statistics import Draws, p_value
 from polyalign.evaluation._verdict import difference_lines, lines
+from polyalign.evaluation.metrics._diversity import Ngrams
+from polyalign.evaluation.metrics._weighted import discrepancies, w1
 
 BUCKETS = ("en|single|qa|short", "en|single|dialogue|short", "zh|single|qa|short")
 EN = "we they it you people did not see some of the old town and sea then went home late or stayed for long".split()
@@ -115,7 +118,8 @@ def test_p_values_are_uniform_for_humans() -> None:
             for size, start in ((30, 0), (30, 0), (60, 30))
         )
         rows = {"support": (sides[0].features[:, 1], sides[1].features[:, 1])}
-        for name, cell in cells(sides, rows, "en", columns, Draws(90, 60, repeat)):
+        humans = People(sides[1], sides[2], "en", columns, Draws(90, 60, repeat))
+        for name, cell in cells(sides[0], humans, rows):
             p = p_value(cell.test, cell.null, better[name])
             assert p is not None
             found.setdefault(name, []).append(p)
@@ -175,6 +179,42 @@ def test_answers_to_other_prompts_are_told_from_answers_unlike_humans() -> None:
     assert [alert.metric for alert in found.alerts] == ["interaction"]
     assert "like humans in the one bucket" in str(found)
     assert "answers relate to what was asked otherwise than humans' do" in str(found)
+
+
+def test_turns_that_answer_something_else_are_told() -> None:
+    random = np.random.default_rng(1)
+    words = [f"w{number}" for number in range(60)]
+    asked = [" ".join(random.choice(words, 8)) for _ in range(60)]
+
+    def takes_up(text: str) -> str:
+        return " ".join([*text.split()[:3], *random.choice(words, 4)])
+
+    earlier = [{"role": "user", "content": "Well?"}, {"role": "assistant", "content": "Ask me."}]
+    bucket = "en|multi|qa|short"
+    table = [
+        {
+            "id": str(at),
+            "bucket": bucket,
+            "prompt": [*earlier, {"role": "user", "content": text}],
+            "completion": [{"role": "assistant", "content": takes_up(text)}],
+        }
+        for at, text in enumerate(asked)
+    ]
+    said_by = [takes_up(text) for text in asked]
+    models = {"listens": said_by, "strays": said_by[1:] + said_by[:1]}
+    rows = {
+        name: pa.Table.from_pylist([{"id": str(at), "response": text} for at, text in enumerate(texts)])
+        for name, texts in models.items()
+    }
+    found = told(rows, pa.Table.from_pylist(table))
+    listens, strays = (model.overall["tdm"] for model in found.models)
+    people = [row["completion"][0]["content"] for row in table]
+    for texts, number in ((said_by, listens), (models["strays"], strays)):
+        alone = metrics.tdm(asked, texts, people, [bucket] * 60, "en")[bucket].value
+        assert number.value == pytest.approx(alone, abs=1e-5)
+    assert strays.high < listens.low <= listens.value <= listens.high
+    assert strays.value < strays.floor
+    assert (strays.p < 0.01, listens.p > 0.05) == (True, True)
 
 
 def test_a_narrow_table_says_what_it_leaves_out(half: Evaluation) -> None:
@@ -374,22 +414,30 @@ def bucket() -> _Bucket:
         Side([said(random, "en") for _ in range(size)], random.normal(shift, 1, (size, 5)), np.arange(size) // 2)
         for size, shift in ((24, 0.4), (24, 0.0), (30, 0.0))
     )
-    return _Bucket(sides, "en", Columns(np.full(5, 0.1), np.zeros(5, bool), 0), Draws(15, 20, 0))
+    columns = Columns(np.full(5, 0.1), np.zeros(5, bool), 0)
+    return _Bucket(sides[0], People(sides[1], sides[2], "en", columns, Draws(15, 20, 0)))
 
 
 def test_distances_are_those_of_the_metrics(bucket: _Bucket) -> None:
-    given = bucket.scale.centre, bucket.scale.spread
-    rows, humans = bucket.model.features, bucket.humans.features
-    slow = metrics.mmd(rows, humans, standardise=given, bandwidth=bucket.width)
+    scale = bucket.people.scale
+    given = scale.centre, scale.spread
+    rows, humans = bucket.model.features, bucket.people.humans.features
+    slow = metrics.mmd(rows, humans, standardise=given, bandwidth=bucket.people.width)
     assert bucket.mmd().value == pytest.approx(slow.value, abs=1e-6)
     standard = [(side - given[0]) / given[1] for side in (rows, humans)]
     shares = metrics.coverage(*standard, standardise=False).model
+    beyond = metrics.tails(rows, bucket.people.all.features)
+    means = {name: cell.value for name, cell in bucket.means(bucket.rows())}
+    for name, of in beyond._asdict().items():
+        assert means[name] == pytest.approx(np.mean(of))
+    assert means["hcr"] == pytest.approx(metrics.hcr(rows, bucket.people.all.features).value)
+    assert means["self_bleu"] == pytest.approx(metrics.self_bleu(bucket.model.texts, "en"))
     near = dict(bucket.near())
     assert (near["precision"].value, near["coverage"].value) == (shares.precision, shares.coverage)
     # The spread is that of all humans that are known, not of those compared alone.
     gaps = [metrics.length_gap(a, b).w1 for a, b in zip(rows.T, humans.T, strict=True)]
     both = np.concatenate([rows, humans]).std(axis=0)
-    assert bucket.bng().value == pytest.approx(np.mean(gaps / np.maximum(bucket.scale.spread, both)), rel=1e-5)
+    assert bucket.bng().value == pytest.approx(np.mean(gaps / np.maximum(scale.spread, both)), rel=1e-5)
 
 
 def test_resampled_distances_are_those_of_rows_repeated(bucket: _Bucket) -> None:
@@ -399,30 +447,32 @@ def test_resampled_distances_are_those_of_rows_repeated(bucket: _Bucket) -> None
     values[random.random(values.shape) < 0.1] = np.nan
     one, two = random.poisson(1.0, (2, len(union), 4)).astype(np.float32)
     spread = np.array([1.0, 2.0, 0.5, 1.0, 1.0])
-    fast = _gaps(values, np.arange(5), spread, one, two)
-    kernel = np.exp(-bucket.squared(union) / 9)
+    fast = w1(values, one, two) / spread[:, None]
+    kernel = np.exp(-bucket.people.squared(union) / 9)
     np.fill_diagonal(kernel, 0.0)
-    discrepancies = _discrepancies(kernel.astype(np.float32), one, two)
+    found = discrepancies(kernel.astype(np.float32), one, two)
     for draw in range(4):
         a, b = (np.repeat(np.arange(len(union)), side[:, draw].astype(int)) for side in (one, two))
         gaps = [metrics.length_gap(values[a, at], values[b, at]).w1 / spread[at] for at in range(5)]
-        assert fast[draw] == pytest.approx(np.mean(gaps), rel=1e-4)
+        assert fast[:, draw] == pytest.approx(gaps, rel=1e-4)
 
         def mean(x: Any, y: Any) -> float:
             pairs = [(i, j) for i in x for j in y if i != j]
             return float(np.mean([kernel[i, j] for i, j in pairs]))
 
         slow = mean(a, a) + mean(b, b) - 2 * mean(a, b)
-        assert discrepancies[draw] == pytest.approx(slow, abs=1e-5)
+        assert found[draw] == pytest.approx(slow, abs=1e-5)
 
 
 def test_distinct_is_that_of_the_metrics() -> None:
-    texts = ["so it is so it is", "it is so", "no", "so it went on and on"]
-    grams = _Ngrams([text.split() for text in texts], 2)
-    some = np.array([True, True, False, True])
+    texts = ["so it is so it is", "it is so", "no", "", "so it went on and on"]
+    some = np.array([True, True, False, True, True])
     kept = [text for text, one in zip(texts, some, strict=True) if one]
-    for at in (3, 7, grams.total(some)):
-        assert grams.distinct(some, at) == pytest.approx(metrics.distinct(kept, "und", 2, at=at))
+    for n in (1, 2, 3, 4):
+        grams = Ngrams(texts, "und", n)
+        for at in (3, grams.total(some)):
+            assert grams.distinct(some, at) == pytest.approx(metrics.distinct(kept, "und", n, at=at))
+    assert math.isnan(Ngrams(["", "no"], "und", 2).distinct(np.ones(2, bool), 1))
 
 
 # ------------------------------------------------------------------------------------------------ what it says

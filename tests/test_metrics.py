@@ -293,6 +293,15 @@ def test_coverage_sees_what_precision_does_not():
     assert metrics.hcr(stuck, human).value > 0.95
 
 
+def test_tails_turned_round_are_the_same():
+    random = np.random.default_rng(0)
+    human = random.integers(0, 9, 10).astype(float)
+    model = np.concatenate([human, human + 0.5, [-99.0, 99.0]])
+    found, turned = metrics.tails(model, human), metrics.tails(-model, -human)
+    assert (found.below, found.above) == pytest.approx((turned.above, turned.below))
+    assert found.middle == pytest.approx(turned.middle)
+
+
 def test_gaps_are_their_definition():
     scipy = pytest.importorskip("scipy.stats")
     model, human = humans(80, 1) * 1.5, humans(90, 2)

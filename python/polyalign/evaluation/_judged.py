@@ -16,10 +16,9 @@ import numpy as np
 
 from polyalign._text.words import place
 from polyalign.evaluation._beside import HUMAN, digest
-from polyalign.evaluation._cells import Cell
+from polyalign.evaluation._cells import Cell, mean_cells
 from polyalign.evaluation._predictions import Humans, Model, Skips
 from polyalign.evaluation._result import Measure, Number
-from polyalign.evaluation._statistics import mean_draws
 from polyalign.evaluation._summaries import wilson
 from polyalign.evaluation._texts import Said, said
 
@@ -461,16 +460,9 @@ def in_both(columns: Sequence[Mapping[str, Column]], at: Sequence[Indices]) -> l
 
 
 def _mean(model: Floats, humans: Floats, groups: Indices, draws: Draws) -> Cell:
-    times = draws.times(groups)
-    apart = model - humans
-    both = ~np.isnan(apart)
-    value, floor = float(np.nanmean(model)), float(humans[both].mean()) if both.any() else math.nan
-    test, null, noise = math.nan, np.full(draws.count, np.nan), math.nan
-    if both.any():
-        signs = np.where(draws.swapped(groups)[both], -1.0, 1.0)
-        test, null = float(apart[both].mean()), (apart[both] @ signs) / int(both.sum())
-        noise = float(np.nanstd(mean_draws(humans, times)))
-    return Cell(value, floor, mean_draws(model, times), noise, test, null, model)
+    beside = np.where(np.isnan(model), np.nan, humans)
+    (found,) = mean_cells(model[:, None], beside[:, None], groups, draws)
+    return found
 
 
 def _apart(model: Floats, humans: Floats, groups: Indices, draws: Draws) -> Cell:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import heapq
 import os
 from collections import Counter, defaultdict
@@ -18,7 +19,6 @@ from polyalign._io import bucketed
 from polyalign._text.words import counted
 from polyalign.buckets import _ids
 from polyalign.generation import settings_of
-from polyalign.generation._rows import rank
 from polyalign.pairs._match import REASONS, Match
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     _Indices = npt.NDArray[np.int64]
 
-__all__ = ["Humans", "Model", "Skips", "read"]
+__all__ = ["Humans", "Model", "Skips", "hashed", "read"]
 
 SPLITS = ("test", "train")
 _COLUMNS = ("id", "bucket", "prompt", "completion", "group")
@@ -260,16 +260,21 @@ class _Chosen:
     answered: npt.NDArray[np.bool_]
 
 
+def hashed(name: str) -> bytes:
+    """Return what rows are put in order by, whatever order they came in."""
+    return hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+
+
 def _chosen(ids: Any, buckets: Sequence[str | None], matches: Any, pool: int) -> _Chosen:
     answered = np.zeros(len(buckets), dtype=bool)
     for match in matches:
         answered |= (match.sample_count > 0)[match.records] & (match.record_count == 1)[match.records]
-    more: dict[str | None, list[tuple[int, int]]] = defaultdict(list)
+    more: dict[str | None, list[tuple[bytes, int]]] = defaultdict(list)
     wanted = {buckets[at] for at in np.flatnonzero(answered).tolist()}
     names = ids.to_pylist()
     for at in np.flatnonzero(~answered).tolist():
         if buckets[at] in wanted:
-            more[buckets[at]].append((rank("humans", names[at] or str(at)), at))
+            more[buckets[at]].append((hashed(names[at] or str(at)), at))
     drawn = [at for rows in more.values() for _, at in heapq.nsmallest(pool, rows)]
     chosen = sorted([*np.flatnonzero(answered).tolist(), *drawn])
     return _Chosen(chosen, answered[chosen])
@@ -335,7 +340,7 @@ def _numbered(groups: Sequence[Any], ids: Sequence[str | None]) -> _Indices:
         ("row", identity or str(at)) if group is None else ("group", str(group))
         for at, (group, identity) in enumerate(zip(groups, ids, strict=True))
     ]
-    number = {key: at for at, key in enumerate(sorted(set(keys), key=lambda key: (rank(*key), key)))}
+    number = {key: at for at, key in enumerate(sorted(set(keys), key=lambda key: (hashed(key[1]), key)))}
     return np.array([number[key] for key in keys], dtype=np.int64)
 
 

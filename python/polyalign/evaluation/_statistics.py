@@ -20,7 +20,17 @@ if TYPE_CHECKING:
 
     Indices = npt.NDArray[np.int64]
 
-__all__ = ["Draws", "centred_interval", "holm", "mean_draws", "not_enough", "p_value", "two_sided_p", "weighted"]
+__all__ = [
+    "Draws",
+    "centred_interval",
+    "holm",
+    "mean_draws",
+    "mean_swaps",
+    "not_enough",
+    "p_value",
+    "two_sided_p",
+    "weighted",
+]
 
 #: The part of draws that the tail is fitted to.
 _TAIL = 0.1
@@ -71,13 +81,32 @@ class Draws:
         return one, two
 
 
-def mean_draws(values: Floats, times: npt.NDArray[np.float32]) -> Floats:
-    """Return the mean of rows' values in each resample; rows without a value don't count. NaN where none has one."""
+def mean_draws(values: Floats, times: npt.NDArray[Any]) -> Floats:
+    """Return the means of rows' values in each resample, [columns, resamples]; NaN doesn't count, NaN of nothing.
+
+    Parameters
+    ----------
+    values : array, shape (rows, columns)
+    times : array, shape (rows, resamples)
+    """
+    return _weighed(values, times.astype(np.float64), times.astype(np.float64))
+
+
+def mean_swaps(apart: Floats, swapped: npt.NDArray[np.bool_]) -> Floats:
+    """Return the means of differences where some change sides, [columns, permutations].
+
+    Parameters
+    ----------
+    apart : array, shape (rows, columns)
+    swapped : array, shape (rows, permutations)
+    """
+    return _weighed(apart, np.where(swapped, -1.0, 1.0), np.ones((len(apart), 1)))
+
+
+def _weighed(values: Floats, weights: Floats, counts: Floats) -> Floats:
     known = ~np.isnan(values)
-    weights = times[known].astype(np.float64)
-    total = weights.sum(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray((values[known] @ weights) / total)
+        return np.asarray((np.where(known, values, 0.0).T @ weights) / (known.T.astype(np.float64) @ counts))
 
 
 def centred_interval(value: float, draws: Floats, level: float = 0.95) -> tuple[float | None, float | None]:

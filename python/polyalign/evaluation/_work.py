@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +14,11 @@ from polyalign._text.words import counted
 from polyalign.buckets import _ids
 from polyalign.critics._protocol import ask_both, is_calibrated
 from polyalign.critics.attacks import known_languages, languages_of
-from polyalign.evaluation._cells import Cell, Columns, Side, cells
+from polyalign.evaluation._cells import Cell, cells
 from polyalign.evaluation._judged import Column, Judgements, joint_measures, judged_cells, widened
 from polyalign.evaluation._measures import MEASURES, critic_measure
-from polyalign.evaluation._predictions import Humans, Model
+from polyalign.evaluation._people import Columns, People, Side
+from polyalign.evaluation._predictions import Humans, Model, hashed
 from polyalign.evaluation._result import Measure, ModelResult, Number
 from polyalign.evaluation._statistics import (
     Draws,
@@ -33,12 +34,11 @@ from polyalign.evaluation.metrics import (
     language_faults,
     naturalness,
     nuf,
-    tdm,
     utility,
     within_prompts,
 )
+from polyalign.evaluation.metrics._turns import Turns, measured_turns
 from polyalign.features import extract, registry
-from polyalign.generation._rows import rank
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -71,6 +71,8 @@ class Measured:
     """By metric, what each answer has, and what the human answer to the same prompt has."""
     places: dict[str, npt.NDArray[np.int64]]
     """By bucket, the first answers to its prompts, in an order of their own."""
+    turns: dict[str, tuple[Turns, Turns]]
+    """By bucket of several turns, those of these answers, and of all humans."""
     cells: dict[str, dict[str, Cell]] = field(default_factory=dict)
     prompts: dict[str, int] = field(default_factory=dict)
     not_enough: dict[str, str] = field(default_factory=dict)
@@ -107,6 +109,13 @@ class Work:
         #: What humans' answers have by themselves; NaN where nobody answered the prompt: nothing is held against them.
         self.rows = self._humans_rows()
         self.more = self._more()
+        #: The buckets where some prompt has an earlier turn.
+        self.dialogues = {
+            bucket
+            for bucket, prompt in zip(humans.buckets, humans.prompts, strict=True)
+            if not isinstance(prompt, str) and any(message["role"] == "assistant" for message in prompt or ())
+        }
+        self._met: dict[tuple[str, bytes], People] = {}
         #: What can't be told, by metric, and why.
         self.without: dict[str, str] = {}
 
@@ -128,8 +137,8 @@ class Work:
         return {bucket: self._ordered(rows) for bucket, rows in found.items()}
 
     def _ordered(self, rows: Iterable[int]) -> npt.NDArray[np.int64]:
-        def place(row: int) -> tuple[int, str]:
-            return rank("humans", self.humans.ids[row] or str(row)), str(self.humans.ids[row])
+        def place(row: int) -> tuple[bytes, str]:
+            return hashed(self.humans.ids[row] or str(row)), str(self.humans.ids[row])
 
         return np.array(sorted(rows, key=place), dtype=np.int64)
 
@@ -195,7 +204,7 @@ class Work:
             bucket: np.array([by_human[row] for row in self._ordered(rows_).tolist()], dtype=np.int64)
             for bucket, rows_ in sorted(firsts.items())
         }
-        found = Measured(model, side, rows, places)
+        found = Measured(model, side, rows, places, self._turns(model, places))
         if self.judged is not None:
             found.judged, found.notices = self.judged.of(model, self.humans)
         for bucket, at in places.items():
@@ -204,7 +213,6 @@ class Work:
                 found.not_enough[bucket] = not_enough(len(at), self.min_count)
             else:
                 found.cells[bucket] = self.bucket(found, bucket, at)
-        self._turns(found)
         for bucket in self.humans.rows:
             if bucket not in found.prompts:
                 found.prompts[bucket] = 0
@@ -215,40 +223,64 @@ class Work:
         """Return the numbers of a bucket over some first answers to its prompts."""
         of = found.model.of[at]
         rows = {name: (values[at], None if own is None else own[at]) for name, (values, own) in found.rows.items()}
-        sides = found.side.take(at), self.side.take(of), self.side.take(self.more.get(bucket, of[:0]))
-        language = self.languages[int(of[0])]
-        told = dict(cells(sides, rows, language, self.columns, self.draws))
+        more = self.more.get(bucket, of[:0])
+        turns = found.turns.get(bucket)
+        if turns is not None and len(at) < len(found.places[bucket]):
+            kept = np.flatnonzero(np.isin(found.places[bucket], at))
+            others = np.arange(len(found.places[bucket]), len(turns[1].gauges))
+            turns = turns[0].take(kept), turns[1].take(np.concatenate([kept, others]))
+        told = dict(cells(found.side.take(at), self._people(bucket, of, more), rows, turns))
         return told | self.judgements(found.judged, at, found.side)
 
     def judgements(self, columns: Mapping[str, Column], at: npt.NDArray[np.int64], side: Side) -> dict[str, Cell]:
         """Return what was said of some first answers of a bucket."""
         return judged_cells(columns.values(), at, side.groups[at], self.draws, self.min_count)
 
-    def _turns(self, found: Measured) -> None:
-        """Add the turn dynamics of buckets of several turns; nothing without scikit-learn."""
-        buckets = [bucket for bucket in found.cells if any(self._earlier(found, bucket))]
-        if not buckets:
-            return
-        rows = [(bucket, at) for bucket in buckets for at in found.places[bucket].tolist()]
-        of = [int(found.model.of[at]) for _, at in rows]
-        asked = [_last_turn(self.humans.prompts[row]) for row in of]
-        named, languages = [bucket for bucket, _ in rows], [self.languages[row] for row in of]
-        people = [self.humans.texts[row] for row in of]
-        try:
-            told = tdm(asked, [found.side.texts[at] for _, at in rows], people, named, languages)
-        except ModuleNotFoundError:
-            self.without["tdm"] = "TDM needs scikit-learn: pip install 'polyalign[eval]'"
-            return
-        nothing = np.full(self.draws.count, np.nan)
-        for bucket in buckets:
-            value = told[bucket].value
-            found.cells[bucket]["tdm"] = Cell(value, math.nan, nothing, math.nan, math.nan, nothing, np.zeros(0))
+    def _people(self, bucket: str, of: npt.NDArray[np.int64], more: npt.NDArray[np.int64]) -> People:
+        """Return the humans of a bucket: the same ones for all models that answer the same prompts."""
+        key = bucket, of.tobytes()
+        if key not in self._met:
+            language = self.languages[int(of[0])]
+            self._met[key] = People(self.side.take(of), self.side.take(more), language, self.columns, self.draws)
+        return self._met[key]
 
-    def _earlier(self, found: Measured, bucket: str) -> Iterator[bool]:
-        """Give whether each prompt of a bucket has an earlier turn."""
-        for at in found.places[bucket].tolist():
-            prompt = self.humans.prompts[int(found.model.of[at])]
-            yield not isinstance(prompt, str) and any(message["role"] == "assistant" for message in prompt)
+    def _turns(self, model: Model, places: Mapping[str, npt.NDArray[np.int64]]) -> dict[str, tuple[Turns, Turns]]:
+        """Return the turns of a model, and of all humans, of the buckets that have several; nothing without scipy."""
+        by_language: dict[str, list[str]] = defaultdict(list)
+        for bucket, at in places.items():
+            if bucket in self.dialogues and len(at) >= self.min_count:
+                by_language[self.languages[int(model.of[at[0]])]].append(bucket)
+        found: dict[str, tuple[Turns, Turns]] = {}
+        try:
+            for language, buckets in by_language.items():
+                found |= self._turns_of(model, {bucket: places[bucket] for bucket in buckets}, language)
+        except ModuleNotFoundError as error:
+            self.without["tdm"] = str(error)
+        return found
+
+    def _turns_of(
+        self, model: Model, places: Mapping[str, npt.NDArray[np.int64]], language: str
+    ) -> dict[str, tuple[Turns, Turns]]:
+        """Return the same of the buckets of one language."""
+        texts: tuple[list[str], list[str], list[str]] = ([], [], [])
+        asked_by: list[int] = []
+        ends = []
+        for bucket, at in places.items():
+            people = np.concatenate([model.of[at], self.more.get(bucket, at[:0])])
+            asked_by += (len(texts[0]) + np.arange(len(at))).tolist()
+            texts[0].extend(_last_turn(self.humans.prompts[row]) for row in people.tolist())
+            texts[1].extend(model.texts[row] for row in at.tolist())
+            texts[2].extend(self.humans.texts[row] for row in people.tolist())
+            ends.append((len(texts[1]), len(texts[2])))
+        sides = [(texts[1], np.array(asked_by)), (texts[2], np.arange(len(texts[2])))]
+        told = measured_turns(texts[0], sides, language)
+        if told is None:
+            return {}
+        starts = [(0, 0), *ends]
+        return {
+            bucket: (told[0].take(np.arange(start[0], end[0])), told[1].take(np.arange(start[1], end[1])))
+            for bucket, start, end in zip(places, starts, ends, strict=False)
+        }
 
     def _within(self, model: Model, languages: Sequence[str]) -> dict[str, Floats]:
         """Return how varied the answers to each prompt are, at its first answer; of prompts with several."""

@@ -166,19 +166,27 @@ def tails(model: Any, human: Any, share: float = 0.1) -> Tails:
     return Tails(*found)
 
 
-def _tails(model: Doubles, human: Doubles, share: float) -> tuple[float, float, float]:
-    model, human = (np.sort(side[~np.isnan(side)]) for side in (model, human))
-    if not len(model) or not len(human):
-        return (math.nan,) * 3
-    # The places that a value takes among humans: from what is less to what is no greater.
-    low, high = (np.searchsorted(human, model, side) / len(human) for side in ("left", "right"))
-    width = high - low
+def _tails(model: Doubles, human: Doubles, share: float) -> tuple[float, ...]:
+    found = tail_shares(model, human, share)
+    found = found[:, ~np.isnan(found[0])]
+    count = found.shape[1]
+    return tuple(math.fsum(np.sort(of)) / count for of in found) if count else (math.nan,) * 3
 
-    def within(start: float, end: float) -> float:
-        part = np.clip(np.minimum(high, end) - np.maximum(low, start), 0, None) / np.where(width > 0, width, 1)
-        # What no human has stands at one place; at a border, half on either side.
+
+def tail_shares(model: Doubles, human: Doubles, share: float = 0.1) -> Doubles:
+    """Return how much of each value lies below, above and in the middle half of the humans', 0 to 1: [3, rows]."""
+    found = np.full((3, len(model)), np.nan)
+    known, ordered = np.flatnonzero(~np.isnan(model)), np.sort(human[~np.isnan(human)])
+    if not len(ordered):
+        return found
+    # The places that a value takes among humans: from what is less to what is no greater.
+    low, high = (np.searchsorted(ordered, model[known], side) / len(ordered) for side in ("left", "right"))
+    width = high - low
+    said, wide = width > 0, np.where(width > 0, width, 1.0)
+    for of, (start, end) in zip(found, ((0.0, share), (1.0 - share, 1.0), (0.25, 0.75)), strict=True):
+        part = np.clip(np.minimum(high, end) - np.maximum(low, start), 0.0, None) / wide
+        # What no human has stands at one place; at a border, half on either side, so that below is above turned round.
         after = 1.0 if start == 0 else ((low > start) + (low >= start) * 1.0) / 2
         before = 1.0 if end == 1 else ((low < end) + (low <= end) * 1.0) / 2
-        return math.fsum(np.where(width > 0, part, after * before)) / len(model)
-
-    return within(0, share), within(1 - share, 1), within(0.25, 0.75)
+        of[known] = np.where(said, part, after * before)
+    return found

@@ -70,7 +70,7 @@ def distinct(
         return 0.0 if paper and at is None else math.nan
     if at is None:
         return sum(of for _, of in said) / total
-    return math.fsum(of * (1 - _none_of(count, total, at)) for count, of in said) / at
+    return _expected(said, total, at)
 
 
 def self_bleu(
@@ -254,12 +254,48 @@ def _same(keys: npt.NDArray[Any], compared: list[list[int]]) -> list[float]:
     return found
 
 
+def _expected(said: Iterable[tuple[int, int]], total: int, at: int) -> float:
+    """Return the expected share of different ones among `at` of all, `of` of which are there `count` times each."""
+    return math.fsum(of * (1 - _none_of(count, total, at)) for count, of in said) / at
+
+
 def _none_of(count: int, total: int, drawn: int) -> float:
     """Return how likely none of `count` is among `drawn` of `total`."""
     if total - count < drawn:
         return 0.0
     log = math.lgamma
     return math.exp(log(total - count + 1) - log(total - count - drawn + 1) - log(total + 1) + log(total - drawn + 1))
+
+
+class Ngrams:
+    """The n-grams of texts in one language, numbered: for how different those of any of the texts are."""
+
+    def __init__(self, texts: Sequence[str], language: str, n: int) -> None:
+        ids, ends = _core.answer_ids(list(texts), language, None)
+        tokens = np.unique(ids, return_inverse=True)[1].astype(np.int64)
+        rows = np.repeat(np.arange(len(texts)), np.diff(ends))
+        numbers, last = tokens, rows
+        for at in range(1, n):
+            # That of an n-gram is of its first part and its last token.
+            inside = last[: len(rows) - at] == rows[at:]
+            pairs = numbers[: len(rows) - at] * (1 + int(tokens.max(initial=0))) + tokens[at:]
+            numbers = np.unique(pairs, return_inverse=True)[1].astype(np.int64)
+            last = np.where(inside, rows[at:], -1)
+        there = last >= 0
+        self._numbers, self._rows = numbers[there], last[there]
+        self._kinds = int(self._numbers.max(initial=-1)) + 1
+
+    def total(self, texts: npt.NDArray[np.bool_]) -> int:
+        """Return how many n-grams some texts have."""
+        return int(texts[self._rows].sum())
+
+    def distinct(self, texts: npt.NDArray[np.bool_], at: int) -> float:
+        """Return the expected share of different ones among `at` of some texts' n-grams, as :func:`distinct` does."""
+        counts = np.bincount(self._numbers[texts[self._rows]], minlength=self._kinds)
+        total, times = int(counts.sum()), np.bincount(counts)
+        if not at or at > total:
+            return math.nan
+        return _expected(((size, int(times[size])) for size in np.flatnonzero(times).tolist() if size), total, at)
 
 
 def _mean(values: Iterable[float]) -> float:

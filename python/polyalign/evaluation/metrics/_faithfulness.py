@@ -207,16 +207,15 @@ def hcr(model: Any, human: Any, *, coverage: float = 0.9, folds: int = 5, min_co
             reason = _nothing((rows, humans))
         return HCR(math.nan, np.full(len(rows), np.nan), coverage, math.nan, reason)
     fold_of = _folds(humans, folds, seed)
-    held_out = np.full(len(humans), np.nan)
-    by_fold = []
-    for fold in range(folds):
-        others = humans[fold_of != fold]
-        if len(others) in (0, len(humans)):  # all humans are alike, or none has fallen into it
-            continue
-        held_out[fold_of == fold] = _oddness(humans[fold_of == fold], others)
-        by_fold.append(_oddness(rows, others))
-    if not by_fold:
+    # All humans may be alike, and a fold empty.
+    kept = [fold for fold in range(folds) if 0 < (fold_of == fold).sum() < len(humans)]
+    if not kept:
         return HCR(math.nan, np.full(len(rows), np.nan), coverage, math.nan, "all humans have the same features")
+    odd = _oddness(rows, humans, [fold_of != fold for fold in kept])
+    held_out = np.full(len(humans), np.nan)
+    for fold, scores in zip(kept, odd, strict=True):
+        held_out[fold_of == fold] = scores[len(rows) :][fold_of == fold]
+    by_fold = [scores[: len(rows)] for scores in odd]
     inside = np.mean([_within(odd, np.sort(held_out[~np.isnan(held_out)]), coverage) for odd in by_fold], axis=0)
     tails = (1 - coverage) / 2
     low, high = np.nanquantile(humans, [tails, 1 - tails], axis=0)
@@ -235,18 +234,27 @@ def _folds(rows: Doubles, folds: int, seed: int) -> npt.NDArray[np.int64]:
     return np.array([number[key] for key in keys])
 
 
-def _oddness(rows: Doubles, humans: Doubles) -> Doubles:
-    """Return how far out rows are: the mean over features of −log of the tail beyond; NaN of a row without any."""
-    total, known = np.zeros(len(rows)), np.zeros(len(rows))
-    for column, theirs in zip(rows.T, humans.T, strict=True):
-        own = np.sort(theirs[~np.isnan(theirs)])
-        if not len(own):
-            continue
-        # One more on either side: beyond all humans is not beyond doubt.
-        share = (np.searchsorted(own, column) + np.searchsorted(own, column, side="right") + 1) / (2 * len(own) + 2)
-        there = ~np.isnan(column)
-        total[there] -= np.log(2 * np.minimum(share, 1 - share))[there]
-        known += there
+def _oddness(rows: Doubles, humans: Doubles, sets: list[npt.NDArray[np.bool_]]) -> Doubles:
+    """Return how far out rows, and humans after them, are among each set of humans: [sets, rows and humans].
+
+    It is the mean over features of −log of the tail beyond; NaN of a row without any.
+    """
+    both = np.concatenate([rows, humans])
+    total, known = np.zeros((2, len(sets), len(both)))
+    for column in both.T:
+        there = np.flatnonzero(~np.isnan(column))
+        # Sorted once; among whom a value stands is then a matter of counting.
+        values, codes = np.unique(column[there], return_inverse=True)
+        is_human = there >= len(rows)
+        for at, among in enumerate(sets):
+            counts = np.bincount(codes[is_human][among[there[is_human] - len(rows)]], minlength=len(values))
+            upto = np.cumsum(counts)
+            if upto[-1] == 0:
+                continue
+            # One more on either side: beyond all humans is not beyond doubt.
+            share = (2 * upto - counts + 1) / (2 * upto[-1] + 2)
+            total[at, there] -= np.log(2 * np.minimum(share, 1 - share))[codes]
+            known[at, there] += 1
     with np.errstate(invalid="ignore"):
         return np.where(known > 0, total / known, np.nan)
 

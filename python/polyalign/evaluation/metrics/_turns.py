@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from polyalign import _core, distances
+from polyalign import _core
 from polyalign.evaluation.metrics._rows import Doubles, pooled_deviation
 from polyalign.evaluation.metrics._tokens import Variant, answer_tokens, checked, of_texts
+from polyalign.evaluation.metrics._weighted import Weights, w1
 
 __all__ = ["TDM", "tdm"]
 
 _NO_SPREAD = 1e-12
 _MIX = 0x9E3779B97F4A7C15
 _RANK = 64
+# How many questions the latent space is made of.
+_MOST = 2_000
 # Up to so many rows all eigenvectors cost less than some.
 _DENSE = 500
+# What is multiplied at once.
+_ROWS = 256
 
 
 class TDM(NamedTuple):
@@ -55,7 +63,8 @@ def tdm(
     Each similarity is 1 / (1 + gap): the Wasserstein-1 distance of the model's from the humans', in units of the
     humans' standard deviation, for length ratios and for both cosines; ‖T_model − T_human‖ / ‖T_human‖ (Frobenius) for
     the covariance T of question and answer in the latent space. That is of rank 64 at most, by a singular value
-    decomposition of the questions' TF-IDF vectors. Needs scikit-learn: ``pip install 'polyalign[eval]'``.
+    decomposition of the questions' TF-IDF vectors. Needs scipy, the paper's scikit-learn:
+    ``pip install 'polyalign[eval]'``.
 
     Parameters
     ----------
@@ -66,7 +75,8 @@ def tdm(
     variant : {"default", "paper"}, default "default"
         ``"paper"``: terms are runs of word characters, so that a Chinese sentence is one; one space for all languages.
         Default: terms are words, in Chinese and Japanese characters, and pairs of these; one space for each language;
-        an exact decomposition; a standard deviation of both sides together where that is greater.
+        an exact decomposition, of 2,000 questions where there are more; a standard deviation of both sides together
+        where that is greater.
     min_count : int, default 20
         A bucket of fewer rows has no number.
 
@@ -77,7 +87,7 @@ def tdm(
     Raises
     ------
     ModuleNotFoundError
-        scikit-learn is not installed.
+        scipy or scikit-learn is not installed.
 
     Examples
     --------
@@ -117,103 +127,197 @@ def _of_space(texts: list[list[str]], buckets: list[str], tag: str, variant: Var
     }
     if not enough:
         return found
-    space = _space(texts, tag, variant)
-    if space is None:
+    own = np.arange(len(buckets))
+    sides = measured_turns(texts[0], [(texts[1], own), (texts[2], own)], tag, variant)
+    if sides is None:
         return found | {
             bucket: TDM(nan, nan, nan, nan, nan, len(rows), "the texts have no words")
             for bucket, rows in enough.items()
         }
-    return found | {bucket: _of_bucket(space, rows, variant) for bucket, rows in enough.items()}
+    return found | {
+        bucket: _of_bucket(sides[0].take(np.array(rows)), sides[1].take(np.array(rows)), variant)
+        for bucket, rows in enough.items()
+    }
 
 
-class _Space(NamedTuple):
-    ratios: tuple[Doubles, Doubles]
-    lexical: tuple[Doubles, Doubles]
-    latent: tuple[Doubles, Doubles, Doubles]
-    """Questions, the model's answers and the humans'."""
+def _of_bucket(model: Turns, human: Turns, variant: Variant) -> TDM:
+    rows = len(model.gauges)
+    one, two = np.zeros((2, 2 * rows, 1))
+    one[:rows], two[rows:] = 1.0, 1.0
+    parts = similarities(Turns.joined(model, human), spreads(model, human, variant), one, two)[:, 0].tolist()
+    return TDM(math.fsum(parts) / 4, parts[0], parts[1], parts[2], parts[3], rows, None)
 
 
-def _space(texts: list[list[str]], tag: str, variant: Variant) -> _Space | None:
-    """Return what rows are measured in; none where no text has a word."""
-    _require_sklearn()
+class Turns(NamedTuple):
+    """Questions with their answers, row by row, as turn dynamics see them."""
+
+    gauges: Doubles
+    """Length ratio, cosine of TF-IDF vectors, and cosine in the latent space: [rows, 3]."""
+    questions: Doubles
+    """In the latent space: [rows, rank]."""
+    answers: Doubles
+    """In the latent space: [rows, rank]."""
+
+    def take(self, rows: npt.NDArray[np.int64]) -> Turns:
+        """Return some rows."""
+        return Turns(*(of[rows] for of in self))
+
+    @classmethod
+    def joined(cls, *sides: Turns) -> Turns:
+        """Return the rows of several, one after the other."""
+        return cls(*(np.concatenate(of) for of in zip(*sides, strict=True)))
+
+
+def spreads(model: Turns, human: Turns, variant: Variant = "default") -> Doubles:
+    """Return what gaps between gauges are measured in: [3]."""
+    scale = human.gauges.std(axis=0)
+    if variant == "default":
+        scale = np.maximum(scale, pooled_deviation(model.gauges, human.gauges))
+    return np.where(scale > _NO_SPREAD, scale, 1.0)
+
+
+def similarities(turns: Turns, scale: Doubles, one: Weights, two: Weights) -> Doubles:
+    """Return the four similarities between weighted sets of turns, [4, sets]; weights are [rows, sets] of either."""
+    gaps = w1(turns.gauges, one, two) / scale[:, None]
+    model, human = _maps(turns, one), _maps(turns, two)
+    norms, apart = np.linalg.norm(human, axis=1), np.linalg.norm(model - human, axis=1)
+    return 1.0 / (1.0 + np.stack([*gaps, apart / np.where(norms > _NO_SPREAD, norms, 1.0)]))
+
+
+def _maps(turns: Turns, weights: Weights) -> Doubles:
+    """Return the covariances of questions and answers in the latent space, [sets, rank · rank]."""
+    shares = (weights / weights.sum(axis=0, dtype=np.float64)).T
+    sides = turns.questions, turns.answers
+    means = [shares @ side for side in sides]
+    found = -_products(*means)
+    for start in range(0, shares.shape[1], _ROWS):
+        part = slice(start, start + _ROWS)
+        found += shares[:, part] @ _products(*(side[part] for side in sides))
+    return found
+
+
+def _products(x: Doubles, y: Doubles) -> Doubles:
+    """Return all products of either row's values."""
+    found: Doubles = (x[:, :, None] * y[:, None, :]).reshape(len(x), -1)
+    return found
+
+
+def measured_turns(
+    questions: Sequence[str],
+    sides: Sequence[tuple[Sequence[str], npt.NDArray[np.int64]]],
+    tag: str,
+    variant: Variant = "default",
+) -> list[Turns] | None:
+    """Measure answers to questions in one space, side by side; none where no text has a word.
+
+    Parameters
+    ----------
+    questions : sequence of str
+    sides : sequence of (answers, numbers)
+        The last are the humans'. Which question each answers.
+    tag : str
+        The language of all.
+    variant : {"default", "paper"}
+    """
+    texts = [list(questions), *(list(answers) for answers, _ in sides)]
     vectors, lengths = _published_vectors(texts) if variant == "paper" else _vectors(texts, tag)
     if vectors is None:
         return None
-    ratios = [lengths[at] / np.maximum(lengths[0], 1) for at in (1, 2)]
-    lexical = [np.asarray(vectors[at].multiply(vectors[0]).sum(axis=1)).ravel() for at in (1, 2)]
-    latent = _latent(vectors, variant)
-    return _Space((ratios[0], ratios[1]), (lexical[0], lexical[1]), latent)
+    latent = _latent(vectors, list(questions), variant)
+    found = []
+    for at, (_, of) in enumerate(sides, 1):
+        ratios = lengths[at] / np.maximum(lengths[0][of], 1)
+        lexical = np.asarray(vectors[at].multiply(vectors[0][of]).sum(axis=1)).ravel()
+        asked = latent[0][of]
+        found.append(Turns(np.stack([ratios, lexical, _cosine(asked, latent[at])], axis=1), asked, latent[at]))
+    return found
 
 
-def _require_sklearn() -> None:
-    try:
-        import sklearn  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError("TDM needs scikit-learn: pip install 'polyalign[eval]'", name=error.name) from error
+def _cosine(x: Doubles, y: Doubles) -> Doubles:
+    norms = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)
+    product: Doubles = (x * y).sum(axis=1)
+    return np.where(norms > _NO_SPREAD, product / np.where(norms > _NO_SPREAD, norms, 1.0), 0.0)
+
+
+# --------------------------------------------------------------------------------------------------- the space
+
+
+def _missing(error: ModuleNotFoundError) -> ModuleNotFoundError:
+    name = {"sklearn": "scikit-learn"}.get(str(error.name).split(".")[0], "scipy")
+    return ModuleNotFoundError(f"TDM needs {name}: pip install 'polyalign[eval]'", name=error.name)
 
 
 def _published_vectors(texts: list[list[str]]) -> tuple[list[Any] | None, list[Doubles]]:
-    """Return the TF-IDF vectors of questions, the model's answers and the humans', and how long they are."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
+    """Return the TF-IDF vectors of questions and of all sides' answers, and how long they are."""
+    try:
+        from sklearn.feature_extraction.text import TfidfVectorizer
+    except ModuleNotFoundError as error:
+        raise _missing(error) from error
     lengths = [np.array([len(row) for row in answer_tokens(of, "und", "paper")], np.float64) for of in texts]
     vectorizer = TfidfVectorizer(token_pattern=r"\b\w+\b")
     try:
-        vectorizer.fit([text for at in (0, 2, 1) for text in texts[at]])
+        # In the paper's order: questions, humans, models.
+        vectorizer.fit([text for of in (texts[0], *texts[:0:-1]) for text in of])
     except ValueError:  # an empty vocabulary
         return None, lengths
     return [vectorizer.transform(of) for of in texts], lengths
 
 
 def _vectors(texts: list[list[str]], tag: str) -> tuple[list[Any] | None, list[Doubles]]:
-    """Return the same, of tokens and pairs of them, as scikit-learn weighs them."""
-    from scipy.sparse import csr_array
-    from sklearn.feature_extraction.text import TfidfTransformer
-
-    terms, rows = [], []
-    lengths = []
-    for at, of in enumerate(texts):
-        ids, ends = _core.answer_ids(of, tag or "und", None)
-        row = np.repeat(np.arange(len(of)), np.diff(ends)) + at * len(of)
+    """Return the same, of tokens and pairs of them, weighed as scikit-learn does, whose import takes a second."""
+    try:
+        from scipy.sparse import csr_array
+    except ModuleNotFoundError as error:
+        raise _missing(error) from error
+    terms, rows, lengths = [], [], []
+    ends = np.cumsum([0, *map(len, texts)])
+    for start, of in zip(ends, texts, strict=False):
+        ids, stops = _core.answer_ids(of, tag or "und", None)
+        row = np.repeat(np.arange(len(of)), np.diff(stops)) + start
         within = row[1:] == row[:-1]
         # A hash of both, in their order.
         pairs = (ids[:-1] * np.uint64(_MIX) ^ (ids[1:] >> np.uint64(7))) * np.uint64(_MIX)
         terms += [ids, pairs[within]]
         rows += [row, row[1:][within]]
-        lengths.append(np.diff(ends).astype(np.float64))
+        lengths.append(np.diff(stops).astype(np.float64))
     known, columns = np.unique(np.concatenate(terms), return_inverse=True)
     if not len(known):
         return None, lengths
-    shape = 3 * len(texts[0]), len(known)
-    counts = csr_array((np.ones(len(columns)), (np.concatenate(rows), columns)), shape=shape)
-    counts.sum_duplicates()
-    weighed = TfidfTransformer().fit_transform(counts)
-    size = len(texts[0])
-    return [weighed[at * size : (at + 1) * size] for at in range(3)], lengths
+    shape = int(ends[-1]), len(known)
+    weighed = csr_array((np.ones(len(columns)), (np.concatenate(rows), columns)), shape=shape)
+    weighed.sum_duplicates()
+    weighed.data *= (np.log((1 + shape[0]) / (1 + np.bincount(weighed.indices, minlength=shape[1]))) + 1)[
+        weighed.indices
+    ]
+    norms = np.sqrt(np.asarray((weighed * weighed).sum(axis=1)).ravel())
+    weighed.data /= np.repeat(norms, np.diff(weighed.indptr))
+    return [weighed[start:stop] for start, stop in pairwise(ends)], lengths
 
 
-def _latent(vectors: list[Any], variant: Variant) -> tuple[Doubles, Doubles, Doubles]:
-    from sklearn.decomposition import TruncatedSVD
-
+def _latent(vectors: list[Any], questions: list[str], variant: Variant) -> list[Doubles]:
     rows, terms = vectors[0].shape
     rank = min(_RANK, rows - 1, terms - 1)
     if rank < 1:
-        none = np.zeros((rows, 1))
-        return none, none, none
+        return [np.zeros((of.shape[0], 1)) for of in vectors]
     if variant == "paper":
+        from sklearn.decomposition import TruncatedSVD
+
         projection = TruncatedSVD(rank, algorithm="randomized", n_iter=5, n_oversamples=10, random_state=0)
         projection.fit(vectors[0])
-        found = [projection.transform(of) for of in vectors]
-    else:
-        found = _exact(vectors, rank)
-    return found[0], found[1], found[2]
+        return [projection.transform(of) for of in vectors]
+    some = sorted(
+        range(rows), key=lambda row: hashlib.blake2b(questions[row].encode("utf-8", "surrogatepass")).digest()
+    )
+    fitted = vectors[0][sorted(some[:_MOST])]
+    there = np.unique(fitted.indices)
+    basis = _leading(fitted[:, there], min(rank, fitted.shape[0] - 1))
+    return [np.asarray(of[:, there] @ basis) for of in vectors]
 
 
-def _exact(vectors: list[Any], rank: int) -> list[Doubles]:
-    """Project on the leading right singular vectors of the first; the same for any order of rows, but for rounding."""
+def _leading(questions: Any, rank: int) -> Doubles:
+    """Return the leading right singular vectors; the same for any order of rows, but for rounding."""
     from scipy.sparse.linalg import LinearOperator, eigsh
 
-    questions = vectors[0]
     # Through the smaller of both products.
     wide = questions.shape[1] > questions.shape[0]
     one, two = (questions, questions.T.tocsr()) if wide else (questions.T.tocsr(), questions)
@@ -226,35 +330,4 @@ def _exact(vectors: list[Any], rank: int) -> list[Doubles]:
         values, basis = eigsh(product, rank, v0=np.ones(size))
     kept = values > 1e-12 * max(float(values.max()), 1e-300)
     basis = basis[:, kept]
-    if wide:
-        basis = two @ basis / np.sqrt(values[kept])
-    return [np.asarray(of @ basis) for of in vectors]
-
-
-def _of_bucket(space: _Space, rows: list[int], variant: Variant) -> TDM:
-    questions, model, human = (of[rows] for of in space.latent)
-    cosines = [_cosine(questions, answers) for answers in (model, human)]
-    gaps = [
-        _gap(space.ratios[0][rows], space.ratios[1][rows], variant),
-        _gap(space.lexical[0][rows], space.lexical[1][rows], variant),
-        _gap(cosines[0], cosines[1], variant),
-    ]
-    questions, model, human = (of - of.mean(axis=0) for of in (questions, model, human))
-    maps = [questions.T @ answers / len(rows) for answers in (model, human)]
-    norm = float(np.linalg.norm(maps[1]))
-    gaps.append(float(np.linalg.norm(maps[0] - maps[1])) / (norm if norm > _NO_SPREAD else 1.0))
-    parts = [1 / (1 + gap) for gap in gaps]
-    return TDM(math.fsum(parts) / 4, parts[0], parts[1], parts[2], parts[3], len(rows), None)
-
-
-def _cosine(x: Doubles, y: Doubles) -> Doubles:
-    norms = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)
-    product: Doubles = (x * y).sum(axis=1)
-    return np.where(norms > _NO_SPREAD, product / np.where(norms > _NO_SPREAD, norms, 1.0), 0.0)
-
-
-def _gap(model: Doubles, human: Doubles, variant: Variant) -> float:
-    gap, scale = float(distances.sample_distance(model, human)), float(human.std())
-    if variant == "default":
-        scale = max(scale, float(pooled_deviation(model[:, None], human[:, None])[0]))
-    return gap / (scale if scale > _NO_SPREAD else 1.0)
+    return np.asarray(two @ basis / np.sqrt(values[kept]) if wide else basis)
