@@ -342,7 +342,7 @@ def test_what_does_not_fit_is_counted_and_explained(humans: pa.Table) -> None:
     assert model.counts == {"answers": 122, "compared": 119, "prompts": 118, "humans": 180, "empty": 1, "cut": 1}
     assert model.per_prompt == {1: 117, 2: 1}
     text = str(found)
-    assert "different numbers of answers: 1 (117 prompts), 2 (1 prompts)" in text
+    assert "different numbers of answers: 1 (117 prompts), 2 (1 prompt)" in text
     assert "answers of several settings in one file: a1 (1), b2 (1)" in text
     assert "1 answer of 119 are empty" in text
     assert "left out: 1 for unknown_id" in text

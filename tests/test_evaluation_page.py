@@ -13,8 +13,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from polyalign.evaluation import Evaluation
+from polyalign.evaluation import Evaluation, _verdict
+from polyalign.evaluation._measures import MEASURES
 from polyalign.evaluation._report import render
+from polyalign.evaluation._texts import FORMULAS, TEXTS, Said
 from test_evaluation import BUCKETS, FAULTS, answers, people, told
 from test_page import Elements
 
@@ -26,8 +28,13 @@ def evaluation() -> Evaluation:
     humans = people()
     rows = answers(humans, spoil=FAULTS["wrong_language"][0]).to_pylist()
     rows[3]["response"] = HOSTILE
-    several = [row for row in rows for _ in range(2)] + [{"id": "nobody", "response": "Hm."}]
-    return told({HOSTILE: pa.Table.from_pylist(several), "half": answers(humans, seed=4)}, humans)
+    several = [row for row in rows for _ in range(2)] + [{"id": "nobody", "response": "Hm."}, rows[0]]
+    judged = [
+        {"id": row["id"], "source": HOSTILE, "judge": HOSTILE, "totals": {"overall": at, "utility": at}, "scores": {}}
+        for at, row in enumerate(rows[:40])
+    ]
+    models = {HOSTILE: pa.Table.from_pylist(several), "half": answers(humans, seed=4).slice(1)}
+    return told(models, humans, judged=[*judged, {**judged[0], "source": "x"}, {**judged[0], "id": "y"}])
 
 
 def test_page_is_whole_and_refers_to_nothing_outside_itself(evaluation: Evaluation) -> None:
@@ -50,6 +57,12 @@ def test_both_languages_have_the_same_texts() -> None:
     script = Path(_report.__file__).with_name("_report.js").read_text("utf-8")
     english, chinese = (re.findall(r"(?:^|[{,] )(\w+):", part, re.MULTILINE)
                         for part in re.split(r"\n  zh: \{", script.split("const about")[0]))  # fmt: skip
+    part = script.split("\n  },\n  zh: {")[0]
+    while (flat := re.sub(r"\{[^{}]*\}", "", part)) != part:
+        part = flat
+    keys = re.findall(r"(?:^ *|, )(\w+):", part.split("en: {")[1], re.MULTILINE)
+    assert len(keys) > 80
+    assert len(set(keys)) == len(keys), "a later text would take the place of an earlier one"
     assert sorted(set(english) - {"en"}) == sorted(set(chinese))
 
 
@@ -74,6 +87,20 @@ def test_page_of_many_buckets_and_models_is_small(evaluation: Evaluation) -> Non
     many = dataclasses.replace(evaluation, models=models, humans=dict.fromkeys(names, 50), details={})
     # Histograms and texts have a budget of their own, whatever the number of buckets: 2 MB of the 3 MB.
     assert len(render(many)) < 1_000_000
+
+
+def test_nothing_is_said_in_one_language_alone(evaluation: Evaluation) -> None:
+    fields, han = re.compile(r"\{(\w+)"), re.compile("[\u4e00-\u9fff]")
+    same = {"detector", "source_judge", "source_detect", "source_people", "source_joint", "count", "line", "judge_part"}
+    for key, (english, chinese) in TEXTS.items():
+        assert set(fields.findall(english)) >= set(fields.findall(chinese)), key
+        assert han.search(re.sub(r"\{\w+\}", "", chinese)) or key in same, key
+        assert not han.search(english), key
+    assert set(FORMULAS) == {measure.name for measure in MEASURES}
+    lines = _verdict.told(evaluation)
+    assert len(lines) >= 4
+    for line in lines:
+        assert isinstance(line, Said) and han.search(line.chinese), line
 
 
 # --- The page in a browser.
@@ -154,6 +181,31 @@ def test_a_formula_is_one_click_away(opened: Any) -> None:
     all_of(opened, "main th button.metric")[2].click()
     assert "marked" in str(all_of(opened, ".method .marked")[0].get_attribute("class"))
     assert "Gaussian kernel" in text_of(opened, ".method .marked")
+
+
+#: What has no Chinese: names of metrics and of files, and the button for English.
+NAMES = {*"""F1 ROUGE-L EM MMD BNG HCR TDM NUF MAUVE BLEU-4 Self-BLEU distinct-1 distinct-2 TF-IDF AUROC CSV JSON Holm
+q10 q25 q75 q90 polyalign generate Markdown VADER ASCII LIX RIX SMOG ARI English Wasserstein-1""".split()}  # fmt: skip
+
+
+def test_nothing_is_left_in_english(opened: Any) -> None:
+    """Whatever is no user's text, name or code is in Chinese, in every view."""
+    opened.find_element("id", "lang").click()
+    for view in ("overview", "table", "bucket", "features", "phrases", "answers", "method"):
+        opened.find_element("id", f"tab-{view}").click()
+        found = opened.execute_script("""
+            const texts = [], kept = "bdi, code, cite";
+            const walk = document.createTreeWalker(document.getElementById("page"), NodeFilter.SHOW_TEXT);
+            while (walk.nextNode()) {
+                if (!walk.currentNode.parentElement.closest(kept)) texts.push(walk.currentNode.data);
+            }
+            for (const each of document.querySelectorAll("#page [title], #page [placeholder], #page [aria-label]"))
+                if (!each.closest(kept)) for (const name of ["title", "placeholder", "aria-label"])
+                    if (each.hasAttribute(name)) texts.push(each.getAttribute(name));
+            return texts""")
+        said = [re.sub("|".join(map(re.escape, (HOSTILE, *BUCKETS, "half"))), "", text) for text in found]
+        left = {text: set(re.findall("[A-Za-z][A-Za-z0-9-]{2,}", text)) - NAMES for text in said}
+        assert not {text: words for text, words in left.items() if words}, view
 
 
 @pytest.mark.parametrize("width", [390, 800, 1440])

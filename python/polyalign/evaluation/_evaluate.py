@@ -26,6 +26,7 @@ from polyalign.evaluation._statistics import (
     holm,
     two_sided_p,
 )
+from polyalign.evaluation._texts import said
 from polyalign.evaluation._verdict import DECIDING, USEFUL, first_of
 from polyalign.evaluation._work import Measured, Work, as_messages
 
@@ -141,7 +142,7 @@ def evaluate(
         "min_count": min_count,
         "pool": pool,
         "seed": seed,
-        "reference": "built of the humans" if reference is None else _said(reference),
+        "reference": said("built_of_humans") if reference is None else _said(reference),
         "critics": list(asked),
         **({"judged": judgements.files} if judgements is not None else {}),
     }

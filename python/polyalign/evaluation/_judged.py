@@ -21,6 +21,7 @@ from polyalign.evaluation._predictions import Humans, Model, Skips
 from polyalign.evaluation._result import Measure, Number
 from polyalign.evaluation._summaries import wilson
 from polyalign.evaluation._texts import Said, said
+from polyalign.evaluation._texts import part as part_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -308,8 +309,8 @@ def _scores(told: Judgements, line: Mapping[str, Any], where: Mapping[str, Any])
 
 def _score_measure(judge: str, part: str, scale: tuple[float, float], name: str) -> tuple[Form, Measure]:
     main = part == _OVERALL
-    title = said("judge", who=judge) if main else said("judge_part", who=judge, part=part.replace("_", " "))
-    formula = said("judge_formula", who=judge, part=part)
+    title = said("judge", who=judge) if main else said("judge_part", who=judge, part=part_of(part))
+    formula = said("judge_formula", who=judge, part=part_of(part))
     return "mean", _measure(name, title, formula, "source_judge", scale, main=main)
 
 
@@ -371,7 +372,8 @@ def _people_measure(question: str, name: str) -> tuple[Form, Measure]:
     if question == _CHOICE:
         told = said("picked"), said("picked_formula")
         return "choice", _measure(name, *told, "source_people", (0.0, 1.0), share=True, main=True)
-    told = said("people", part=question), said("people_formula", part=question)
+    asked = part_of(question)
+    told = said("people", part=asked), said("people_formula", part=asked)
     return "mean", _measure(name, *told, "source_people", _RATED, main=True)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from polyalign.evaluation._result import Measure
+from polyalign.evaluation._texts import said
 
 __all__ = ["MEASURES", "critic_measure"]
 
@@ -355,7 +356,7 @@ def critic_measure(name: str, *, calibrated: bool) -> Measure:
     """Return what a critic's scores are as a metric."""
     title = name.removeprefix("critic_")
     if calibrated:
-        said = "Mean share of humans that the critic finds closer; humans: 50%."
-        return Measure(name, title, title, "critic", "human", said, "polyalign.critics", _UNIT, share=True, alerts=2)
-    said = "Mean score of the critic; lower is closer to human."
-    return Measure(name, title, title, "critic", "low", said, "polyalign.critics", (0.0, None), alerts=2)
+        formula = said("critic_calibrated_formula")
+        return Measure(name, title, title, "critic", "human", formula, "polyalign.critics", _UNIT, share=True, alerts=2)
+    formula = said("critic_formula")
+    return Measure(name, title, title, "critic", "low", formula, "polyalign.critics", (0.0, None), alerts=2)

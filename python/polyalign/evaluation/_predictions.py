@@ -16,10 +16,10 @@ import numpy as np
 
 from polyalign import _core
 from polyalign._io import bucketed
-from polyalign._text.words import counted
 from polyalign.buckets import _ids
+from polyalign.evaluation._texts import joined, said
 from polyalign.generation import settings_of
-from polyalign.pairs._match import REASONS, Match
+from polyalign.pairs._match import Match
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -30,19 +30,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Humans", "Model", "Skips", "hashed", "read"]
 
+_LISTED = (", ", "、")
 SPLITS = ("test", "train")
 _COLUMNS = ("id", "bucket", "prompt", "completion", "group")
-#: Why an answer, or a human one, is not compared. Those of pairs say the rest.
-_REASONS = {
-    **REASONS,
-    "several_messages": "an answer is more than one message: polyalign bucket parts conversations",
-    "prompt_mismatch": "the answer is to another prompt than the record's",
-    "reference_mismatch": "the human answer that the line names is not the record's",
-    "unknown_id": "no record has the answer's id",
-    "duplicate_id": "several records have this id, so whose the answer is can't be told",
-    "empty_human": "the human answer is empty",
-}
-_SHOWN = 1
 
 
 @dataclass
@@ -56,7 +46,7 @@ class Skips:
         """Count some of a kind; the place of one is kept."""
         if count:
             self.kinds[kind] += count
-            self.firsts.setdefault(kind, {"kind": kind, **place, "reason": reason or _REASONS[kind]})
+            self.firsts.setdefault(kind, {"kind": kind, **place, "reason": reason or said(f"reason_{kind}")})
 
     def to_list(self) -> list[dict[str, Any]]:
         """Return a mapping a kind, most first: kind, count, and where the first is."""
@@ -366,7 +356,7 @@ def _model(
     skips = Skips()
     for reject in samples.first_rejects:
         kind = reject["kind"]
-        skips.add(kind, samples.rejected_by_kind[kind], reject, reject["reason"])
+        skips.add(kind, samples.rejected_by_kind[kind], reject, said(f"reason_{kind}", reason=reject["reason"]))
     records = match.record_count[match.samples] if len(samples) else np.zeros(0, dtype=np.int64)
     for kind, mask in (("unknown_id", records == 0), ("duplicate_id", records > 1)):
         at = np.flatnonzero(mask)
@@ -426,15 +416,15 @@ def _prompt_key(prompt: Any) -> bytes | None:
 
 def _notices(samples: bucketed.Samples, turn: _Indices, of: _Indices) -> tuple[str, ...]:
     """Say what a reader of a model's numbers should know."""
-    found = []
+    found: list[str] = []
     if len(samples.settings) > 1:
-        names = ", ".join(f"{name} ({count:,})" for name, count in sorted(samples.settings.items()))
-        found.append(f"answers of several settings in one file: {names}; give each a file of its own")
+        names = (said("count", name=name, n=count) for name, count in sorted(samples.settings.items()))
+        found.append(said("several_settings", names=joined(names, _LISTED)))
     counts = Counter(np.bincount(of).tolist()) if len(of) else Counter()
     counts.pop(0, None)
     if len(counts) > 1:
-        told = ", ".join(f"{many} ({counts[many]:,} prompts)" for many in sorted(counts))
-        found.append(f"prompts have different numbers of answers: {told}; a prompt counts once, whatever their number")
+        told = (said("count_prompts", many=many, n=counts[many]) for many in sorted(counts))
+        found.append(said("unlike_counts", counts=joined(told, _LISTED)))
     if samples.unreadable:
-        found.append(f"part of {counted(len(samples.unreadable), 'file')} could not be read")
+        found.append(said("unreadable", n=len(samples.unreadable)))
     return tuple(found)

@@ -10,7 +10,7 @@ const TEXTS = {
     unlike: (n, of) => n === of ? `not like humans, in ${of === 1 ? "the one bucket" : `any of ${of} buckets`}` : `not like humans in ${n} of ${of} buckets`,
     nothing: "nothing can be said: no bucket has enough answers", related: (n) => `in ${n} ${n === 1 ? "bucket" : "buckets"} answers relate to what was asked otherwise than humans' do`,
     few: (n) => `${n} ${n === 1 ? "bucket" : "buckets"} not judged`, alert: (metric, value, floor, noise, p) => `${metric} ${value}, humans ${floor}${noise} (p ${p})`, also: "also",
-    better: (a, b, word, told) => `${a} is ${word} than ${b} (${told})`, neither: (a, b, word, told) => `neither ${a} nor ${b} is ${word} (${told})`, human: "more human", useful: "more useful", of: (metric, model) => `${metric} of ${model}`, corrected: "corrected p", effect: "effect",
+    better: (a, b, word, told) => `${a} is ${word} than ${b} (${told})`, neither: (a, b, word, told) => `neither ${a} nor ${b} is ${word} (${told})`, human: "more human", useful: "more useful", metricOf: (metric, model) => `${metric} of ${model}`, corrected: "corrected p", effect: "effect",
     axes: "By axis", frontier: "Utility and naturalness", frontierNote: "A point a bucket: F1 across, 1/(1+BNG) up; the line is each model's frontier. Up and to the right is better.",
     map: "Map of answers", mapNote: (axes) => `Where answers lie on the two main axes of humans' features (principal components), as densities. Across: ${axes[0]}; up: ${axes[1]}.`,
     find: "Find a feature", findBucket: "Find buckets", none: "Nothing matches.", noHumans: "No humans with this feature.", data: "Data (CSV)", json: "All data (JSON)",
@@ -19,6 +19,7 @@ const TEXTS = {
     phrase: "phrase", rateModel: "model", rateHumans: "humans", odds: "log-odds", example: "where", language: "language", phrasesNote: "Words and phrases that a model says in more of its answers than humans do, by log-odds with a prior; p is corrected for their number.", noPhrases: "Nothing is over-used beyond chance.",
     worst: "furthest from humans", middle: "in the middle", question: "asked", answer: "model's answer", humanAnswer: "human's answer", empty: "(empty)", further: (share) => `further out than ${share} of humans`, why: "why", within: "humans",
     decoding: "Decoding settings", noSettings: "not recorded: polyalign generate keeps them beside its output", formulas: "Formulas", formula: "Formula", source: "source", told: "Left out, and to be known", settings: "Evaluation", counts: "Answers", perPrompt: "answers a prompt",
+    countNames: { answers: "answers", compared: "compared", prompts: "prompts", humans: "humans", empty: "empty", cut: "cut" }, colon: ": ",
     notEnough: "Not judged", judged: (n) => `n=${n} prompts`, compare: "Two models compared", one: "first", two: "second", apart: "second − first", betterModel: "better",
     bucketsCompared: "on the prompts that both answer; p by Holm's correction", theme: "Colours: light or dark", dark: "Dark", light: "Light",
     floorNote: "humans: what as many humans get; p: how often a model whose answers are humans' would be as far off, before any correction. Alerts are corrected for all buckets and metrics.",
@@ -34,7 +35,7 @@ const TEXTS = {
     unlike: (n, of) => n === of ? `在全部 ${of} 个桶中都与人类不同` : `在 ${of} 个桶中的 ${n} 个与人类不同`,
     nothing: "无法判断：没有桶具备足够的回答", related: (n) => `在 ${n} 个桶中，回答与提问的关系和人类不同`,
     few: (n) => `${n} 个桶未作判断`, alert: (metric, value, floor, noise, p) => `${metric} ${value}，人类 ${floor}${noise}（p ${p}）`, also: "此外",
-    better: (a, b, word, told) => `${a} 比 ${b} ${word}（${told}）`, neither: (a, b, word, told) => `${a} 与 ${b} 之间分不出哪个${word}（${told}）`, human: "更像人类", useful: "更有用", of: (metric, model) => `${model} 的 ${metric}`, corrected: "校正后 p", effect: "效应量",
+    better: (a, b, word, told) => `${a} 比 ${b} ${word}（${told}）`, neither: (a, b, word, told) => `${a} 与 ${b} 之间分不出哪个${word}（${told}）`, human: "更像人类", useful: "更有用", metricOf: (metric, model) => `${model} 的 ${metric}`, corrected: "校正后 p", effect: "效应量",
     axes: "按维度", frontier: "效用与自然度", frontierNote: "每点一个桶：横轴 F1，纵轴 1/(1+BNG)；折线为各模型的前沿。越靠右上越好。",
     map: "回答的分布图", mapNote: (axes) => `回答在人类特征的两条主轴（主成分）上的密度。横轴：${axes[0]}；纵轴：${axes[1]}。`,
     find: "查找特征", findBucket: "查找桶", none: "没有匹配项。", noHumans: "没有具备此特征的人类样本。", data: "数据（CSV）", json: "全部数据（JSON）",
@@ -43,6 +44,7 @@ const TEXTS = {
     phrase: "短语", rateModel: "模型", rateHumans: "人类", odds: "对数优势比", example: "出处", language: "语言", phrasesNote: "模型比人类在更多回答中使用的词与短语，以带先验的对数优势比衡量；p 已按数量校正。", noPhrases: "没有超出偶然的过度使用。",
     worst: "离人类最远", middle: "居中", question: "提问", answer: "模型的回答", humanAnswer: "人类的回答", empty: "（空）", further: (share) => `比 ${share} 的人类更远`, why: "原因", within: "人类",
     decoding: "解码设置", noSettings: "未记录：polyalign generate 会把设置写在输出旁", formulas: "公式", formula: "公式", source: "来源", told: "未计入及须知", settings: "评测设置", counts: "回答", perPrompt: "每个提示的回答数",
+    countNames: { answers: "回答", compared: "参与比较", prompts: "提示", humans: "人类", empty: "空回答", cut: "截断" }, colon: "：",
     notEnough: "未作判断", judged: (n) => `n=${n} 个提示`, compare: "两模型比较", one: "前者", two: "后者", apart: "后者 − 前者", betterModel: "更好",
     bucketsCompared: "限于两者都回答的提示；p 经 Holm 校正", theme: "配色：浅色或深色", dark: "深色", light: "浅色",
     floorNote: "人类：同样数量的人类所得的值；p：若回答出自人类，差距达到如此程度的频率（未校正）。警示已按全部桶与指标校正。",
@@ -63,6 +65,8 @@ const narrow = matchMedia("(max-width: 800px)");
 // --- Words and numbers.
 
 const text = (key) => TEXTS[state.lang][key];
+/** A text that is said in both languages. */
+const either = (both) => both[state.lang === "zh" ? 1 : 0];
 const number = (count) => tally.format(count);
 const inChinese = (kind, name) => (state.lang === "zh" && about.zh[kind][name]) || name;
 const measureOf = (name) => told.measures.find((measure) => measure.name === name);
@@ -139,7 +143,7 @@ function search(redraw) {
     oninput: (event) => { state.find = event.target.value; redraw(); } });
 }
 const bucketButton = (name) => h("button", { title: name, onclick: () => go({ view: "bucket", bucket: name }) }, id({ bucket: name }));
-const metricHead = (measure) => h("button", { class: "metric", title: `${text("formula")}: ${measure.formula}`, onclick: () => go({ view: "method", metric: measure.name }) },
+const metricHead = (measure) => h("button", { class: "metric", title: `${text("formula")}: ${either(measure.formula)}`, onclick: () => go({ view: "method", metric: measure.name }) },
   titleOf(measure), h("span", { class: "formula" }, " ƒ"));
 function table(head, rows) {
   return h("div", { class: "scroll" }, h("table", {}, h("thead", {}, h("tr", {}, head.map(([label, kind]) => h("th", { scope: "col", class: kind || "" }, label)))),
@@ -169,7 +173,7 @@ function comparisons() {
     const first = (names) => names.map((name) => of.find((each) => each.metric === name)).find(Boolean);
     const said = [[first(["mmd", "bng", "hcr"]), "human"], [first(["f1"]), "useful"]].filter(([each]) => each).map(([each, word]) => {
       const [other, apart] = each.better === each.one ? [each.two, -each.difference] : [each.one, each.difference];
-      const title = titleOf(measureOf(each.metric)), of = each.better ? title : text("of")(title, each.two);
+      const title = titleOf(measureOf(each.metric)), of = each.better ? title : text("metricOf")(title, each.two);
       const details = `${of} ${apart > 0 ? "+" : ""}${apart.toFixed(3)}, ${text("corrected")} ${sayP(each.p)}`;
       return each.better ? text("better")(each.better, other, text(word), details) : text("neither")(each.one, each.two, text(word), details);
     });
@@ -270,7 +274,7 @@ function bucketsView() {
       [`p${at}`, "end number wide", [dot(at), text("prompts")], (a, b) => (model.prompts[b] || 0) - (model.prompts[a] || 0), (name) => number(model.prompts[name] || 0)],
       [`u${at}`, "end number wide", [dot(at), "F1"], (a, b) => (model.buckets[b]?.f1?.[0] ?? -1) - (model.buckets[a]?.f1?.[0] ?? -1), (name) => sayOf(measureOf("f1"), model.buckets[name]?.f1?.[0])],
       [`m${at}`, "end number", [dot(at), titleOf(measure)], (a, b) => (model.buckets[b]?.[measure.name]?.[0] ?? -Infinity) - (model.buckets[a]?.[measure.name]?.[0] ?? -Infinity),
-        (name) => model.not_enough[name] ? h("span", { class: "soft small" }, model.not_enough[name]) : cellFor(measure, model.buckets[name])],
+        (name) => model.not_enough[name] ? h("span", { class: "soft small" }, either(model.not_enough[name])) : cellFor(measure, model.buckets[name])],
     ]),
   ];
   const [key, down] = state.sort.split("-"), order = columns.find(([name]) => name === key)?.[3];
@@ -285,7 +289,7 @@ function bucketsView() {
   return [
     h("div", { class: "controls" }, search(show), select("metric", measures().map((one) => [one.name, titleOf(one)]), measure.name, text("metric")),
       dataButton("buckets", () => [["model", "bucket", "metric", ...HEAD], ...told.models.flatMap((model) => Object.entries(model.buckets).flatMap(([name, numbers]) => numberRows(numbers).map((row) => [model.name, name, ...row])))])),
-    h("p", { class: "soft small" }, h("b", {}, titleOf(measure), ": "), measure.formula),
+    h("p", { class: "soft small" }, h("b", {}, titleOf(measure), ": "), either(measure.formula)),
     h("div", { class: "scroll" }, h("table", {}, h("thead", {}, h("tr", {}, columns.map(([name, kind, label]) => h("th", { scope: "col", class: kind.replace("bucket", ""), "aria-sort": name === key ? (down ? "descending" : "ascending") : undefined },
       h("button", { "data-sort": name, onclick: () => go({ sort: name === key && !down ? `${name}-down` : name }) }, label, name === key ? (down ? " ▾" : " ▴") : ""))))), body)),
     h("h3", {}, text("axes")),
@@ -336,7 +340,7 @@ function bucketView() {
   const b = places.get(name);
   return h("div", { class: "split" }, bucketPicker(), h("section", {},
     h("h2", {}, id({ bucket: name })), h("p", { class: "lead" }, `${number(told.humans[name] || 0)} ${text("humans")}`, told.models.map((model) => ` · ${model.name}: ${number(model.prompts[name] || 0)} ${text("prompts")}`)),
-    few.map((model) => h("p", { class: "back" }, h("bdi", {}, model.name), `: ${model.not_enough[name]}`)),
+    few.map((model) => h("p", { class: "back" }, h("bdi", {}, model.name), `${text("colon")}${either(model.not_enough[name])}`)),
     of.length ? alertList(of) : null,
     groups.map(([kind, kept]) => [h("h3", {}, text("kinds")[kind]), table(head(), kept.map((measure) => [metricHead(measure), ...told.models.map((model) => cell(measure, model))]))]),
     dataButton("bucket", () => [["model", "bucket", "metric", ...HEAD], ...told.models.flatMap((model) => numberRows(model.buckets[name] || {}).map((row) => [model.name, name, ...row]))]),
@@ -348,7 +352,8 @@ function bucketView() {
 // --- Distributions.
 
 const featureName = (name) => (state.lang === "zh" && about.zh.features[name]) || name;
-const featureButton = (f) => h("button", { title: features[f].definition, onclick: () => go({ view: "features", feature: features[f].name }) }, code(features[f]), state.lang === "zh" ? ` ${featureName(features[f].name)}` : null);
+const definitionOf = (feature) => (state.lang === "zh" && about.zh.definitions[feature.name]) || feature.definition;
+const featureButton = (f) => h("button", { title: definitionOf(features[f]), onclick: () => go({ view: "features", feature: features[f].name }) }, code(features[f]), state.lang === "zh" ? ` ${featureName(features[f].name)}` : null);
 /** Humans' and the models' cells of a feature in a bucket. */
 function overlaid(f, b) {
   const people = cellOf(f, b);
@@ -365,7 +370,7 @@ function gapOf(one, two) {
 const byGap = (one, two) => two.gap - one.gap;
 function describe(cell) {
   const feature = features[cell.f];
-  return `${feature.name}, ${buckets[cell.b].bucket}: ${text("median")} ${say(feature, cell.q50)}, q10–q90 ${say(feature, cell.q10)}–${say(feature, cell.q90)}`;
+  return `${featureName(feature.name)}, ${buckets[cell.b].bucket}${text("colon")}${text("median")} ${say(feature, cell.q50)}, q10–q90 ${say(feature, cell.q10)}–${say(feature, cell.q90)}`;
 }
 function card(one, name) {
   const feature = features[one.f], { axis } = feature, there = one.own.map((cell, at) => [cell, at]).filter(([cell]) => cell);
@@ -399,7 +404,7 @@ function featuresView() {
   return h("div", { class: "split" },
     picker(h("span", {}, featureName(feature.name)), text("find"), features.map((one, place) => [code(one), state.lang === "zh" ? featureName(one.name) : "", `${one.name} ${about.zh.features[one.name] || ""} ${one.definition}`, place === f, () => go({ feature: one.name })])),
     h("section", {}, h("h2", {}, code(feature), state.lang === "zh" ? ` ${featureName(feature.name)}` : null),
-      h("p", { class: "lead" }, `${(state.lang === "zh" && about.zh.definitions[feature.name]) || feature.definition} ${text("counted")}${inChinese("units", feature.unit)} · ${text(feature.axis.log ? "log" : "linear")}`),
+      h("p", { class: "lead" }, `${definitionOf(feature)} ${text("counted")}${inChinese("units", feature.unit)} · ${text(feature.axis.log ? "log" : "linear")}`),
       features.length < about.all_features ? h("p", { class: "soft small" }, text("of")(features.length, about.all_features)) : null,
       h("div", { class: "controls" }, search(show), select("order", ["byDifference", "byRows", "byName"].map((key) => [key, text(key)]), state.order, text("order")),
         dataButton(feature.name, () => [["feature", "bucket", "side", "low", "high", "share"], ...found.flatMap(bars)])),
@@ -451,13 +456,13 @@ function methodView() {
     names.length ? table([["", "bucket"], ...told.models.map((model, at) => [[dot(at), h("bdi", {}, model.name)], "text"])], names.map((name) => [h("code", {}, name), ...told.models.map((model) => h("bdi", {}, model.settings[name] ?? "–"))]))
       : h("p", { class: "soft" }, text("noSettings")),
     h("h3", {}, text("counts")),
-    table([["", "bucket"], ...told.models.map((model, at) => [[dot(at), h("bdi", {}, model.name)], "end number"])], [...Object.keys(told.models[0].counts).map((name) => [name, ...told.models.map((model) => number(model.counts[name]))]),
+    table([["", "bucket"], ...told.models.map((model, at) => [[dot(at), h("bdi", {}, model.name)], "end number"])], [...Object.keys(told.models[0].counts).map((name) => [text("countNames")[name], ...told.models.map((model) => number(model.counts[name]))]),
       [text("perPrompt"), ...told.models.map((model) => Object.entries(model.per_prompt).map(([many, count]) => `${many} (${number(count)})`).join(", "))]]),
-    told.told.length ? [h("h3", {}, text("told")), h("ul", { class: "told" }, told.told.map((line) => h("li", {}, h("bdi", {}, line))))] : null,
-    h("h3", {}, text("settings")), h("p", { class: "soft" }, Object.entries(told.settings).map(([name, value]) => `${name}: ${value}`).join(" · ")),
+    told.told.length ? [h("h3", {}, text("told")), h("ul", { class: "told" }, told.told.map((line) => h("li", {}, h("bdi", {}, either(line)))))] : null,
+    h("h3", {}, text("settings")), h("p", { class: "soft" }, Object.entries(told.settings).map(([name, value], at) => [at ? " · " : "", h("code", {}, name), " ", h("bdi", {}, either(value))])),
     h("p", {}, h("button", { class: "plain data", onclick: () => save("evaluation.json", JSON.stringify(told), "application/json") }, text("json"))),
     h("h3", {}, text("formulas")), h("p", { class: "soft small" }, text("floorNote")),
-    h("dl", { class: "method" }, told.measures.map((measure) => h("div", { id: `metric-${measure.name}`, class: measure.name === state.metric ? "marked" : "" }, h("dt", {}, titleOf(measure), " ", h("code", {}, measure.name)), h("dd", {}, measure.formula, h("span", { class: "soft" }, ` ${text("source")}: ${measure.source}`)))))];
+    h("dl", { class: "method" }, told.measures.map((measure) => h("div", { id: `metric-${measure.name}`, class: measure.name === state.metric ? "marked" : "" }, h("dt", {}, titleOf(measure), " ", h("code", {}, measure.name)), h("dd", {}, either(measure.formula), h("span", { class: "soft" }, ` ${text("source")}${text("colon")}`, h("cite", {}, either(measure.source)))))))];
 }
 
 // --- What is under the pointer.

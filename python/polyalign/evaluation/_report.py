@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polyalign._text import pages
+from polyalign.evaluation._texts import FORMULAS, SOURCES, in_chinese
 from polyalign.evaluation._verdict import told
 from polyalign.reference._page import chinese_names, encode, script, stylesheet
 
 if TYPE_CHECKING:
-    from polyalign.evaluation._result import Number, Numbers
+    from polyalign.evaluation._result import Measure, Number, Numbers
 
 __all__ = ["render"]
 
@@ -76,7 +77,7 @@ def _numbers(evaluation: Numbers) -> dict[str, Any]:
     told_of = [difference for difference in evaluation.differences if difference.bucket is None]
     told_of += [each for each in evaluation.differences if each.bucket is not None and each.better][:_DIFFERENCES]
     return {
-        "measures": [asdict(measure) for measure in evaluation.measures],
+        "measures": [_measure(measure) for measure in evaluation.measures],
         "alerts": [_short(asdict(alert)) for alert in evaluation.alerts],
         "differences": [_short(asdict(difference)) for difference in told_of],
         "models": [
@@ -90,7 +91,7 @@ def _numbers(evaluation: Numbers) -> dict[str, Any]:
                     for axis, parts in model.axes.items()
                 },
                 "prompts": dict(model.prompts),
-                "not_enough": dict(model.not_enough),
+                "not_enough": {bucket: _both(reason) for bucket, reason in model.not_enough.items()},
                 "counts": dict(model.counts),
                 "per_prompt": {str(many): count for many, count in model.per_prompt.items()},
                 "settings": _flat(model.settings or {}),
@@ -98,12 +99,28 @@ def _numbers(evaluation: Numbers) -> dict[str, Any]:
             }
             for model in evaluation.models
         ],
-        "told": told(evaluation),
+        "told": [_both(line) for line in told(evaluation)],
         "humans": dict(evaluation.humans),
         "axes": list(evaluation.axes),
-        "settings": _flat(evaluation.settings),
+        "settings": {name: _both(value) for name, value in _flat(evaluation.settings).items()},
         **{name: evaluation.details.get(name) for name in ("phrases", "answers", "map")},
     }
+
+
+def _both(text: str) -> list[str]:
+    """Return a text in English and in Chinese."""
+    return [str(text), in_chinese(text)]
+
+
+def _measure(measure: Measure) -> dict[str, Any]:
+    formula, source = (
+        [str(text), table.get(key) or in_chinese(text)]
+        for text, table, key in (
+            (measure.formula, FORMULAS, measure.name),
+            (measure.source, SOURCES, measure.source),
+        )
+    )
+    return {**asdict(measure), "formula": formula, "source": source}
 
 
 def _lists(numbers: Mapping[str, Number]) -> dict[str, Any]:

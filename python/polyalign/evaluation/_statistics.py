@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from polyalign.evaluation._texts import said
+
 if TYPE_CHECKING:
     import numpy.typing as npt
 
@@ -204,7 +206,7 @@ def not_enough(count: int, need: int) -> str:
     >>> not_enough(7, 20)
     'not enough (n=7, need 20)'
     """
-    return f"not enough (n={count:,}, need {need:,})"
+    return said("not_enough", n=count, need=need)
 
 
 def weighted(values: Sequence[Any], weights: Sequence[float]) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from polyalign._text.words import counted, place
+from polyalign.evaluation._texts import joined, said
 
 if TYPE_CHECKING:
     from polyalign.evaluation._result import Alert, Difference, Measure, ModelResult, Number, Numbers
@@ -216,19 +217,27 @@ def _table(columns: dict[str, list[str]], width: int, first: str) -> Any:
 
 def told(evaluation: Numbers) -> list[str]:
     """Say what was left out, and what a reader should know, a line each."""
-    found = [f"warning: {line}" for line in evaluation.warnings]
+    found: list[str] = [said("line", what=said("warning"), said=line) for line in evaluation.warnings]
     for model in evaluation.models:
-        who = f"{model.name}: " if len(evaluation.models) > 1 else ""
+        several = len(evaluation.models) > 1
+        who = said("line", what=model.name, said="") if several else ""
         if model.not_enough:
             few = sorted(model.not_enough, key=lambda bucket: (-model.prompts[bucket], bucket))
-            named = "; ".join(f"{bucket}: {model.not_enough[bucket]}" for bucket in few[:_FEW])
-            more = f"; and {len(few) - _FEW:,} more" if len(few) > _FEW else ""
-            found.append(f"not judged: {who}{named}{more}")
-        found += [f"warning: {who}{line}" for line in model.notices]
+            named: list[str] = [said("line", what=name, said=model.not_enough[name]) for name in few[:_FEW]]
+            if len(few) > _FEW:
+                named.append(said("more", n=len(few) - _FEW))
+            found.append(said("line", what=said("not_judged"), said=_of(model.name, joined(named), several)))
+        found += [said("line", what=said("warning"), said=_of(model.name, line, several)) for line in model.notices]
         for skip in model.skipped:
             where = place(skip) if "file" in skip else "–"
-            found.append(f"left out: {who}{skip['count']:,} for {skip['kind']}, the first at {where}: {skip['reason']}")
+            told = {"n": skip["count"], "kind": skip["kind"], "place": where, "reason": skip["reason"]}
+            found.append(said("left_out", who=who, **told))
     return found
+
+
+def _of(model: str, line: str, several: bool) -> str:
+    """Return a line, with whose it is where there are several models."""
+    return said("line", what=model, said=line) if several else line
 
 
 def markdown(evaluation: Numbers) -> str:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from polyalign._text.words import counted
 from polyalign.buckets import _ids
 from polyalign.critics._protocol import ask_both, is_calibrated
 from polyalign.critics.attacks import known_languages, languages_of
@@ -255,7 +254,8 @@ class Work:
             for language, buckets in by_language.items():
                 found |= self._turns_of(model, {bucket: places[bucket] for bucket in buckets}, language)
         except ModuleNotFoundError as error:
-            self.without["tdm"] = str(error)
+            # Its message is in English alone.
+            self.without["tdm"] = said("no_tdm", package=str(error.name).split(".")[0])
         return found
 
     def _turns_of(
@@ -360,15 +360,15 @@ class Work:
         for name in self.critics:
             missing = int(np.isnan(found.rows[name][0][model.turn == 0]).sum())
             if missing:
-                notices.append(f"{counted(missing, 'prompt')} without a score of {name.removeprefix('critic_')}")
+                notices.append(said("no_critic", n=missing, critic=name.removeprefix("critic_")))
         for who, (most, need) in self._few(found).items():
             notices.append(said("judged_few", who=who, need=need, most=most))
         empty, cut = int(found.side.empty.sum()), int(model.cut.sum())
         if empty:
-            notices.append(f"{counted(empty, 'answer')} of {len(model.of):,} are empty")
+            notices.append(said("empty_answers", n=empty, all=len(model.of)))
         if cut:
-            share = cut / len(model.of)
-            notices.append(f"{cut:,} of {len(model.of):,} answers ({share:.1%}) end where a limit of tokens did")
+            share = f"{cut / len(model.of):.1%}"
+            notices.append(said("cut_answers", n=cut, all=len(model.of), share=share))
         return notices
 
     def _few(self, found: Measured) -> dict[Any, tuple[int, int]]:
@@ -384,18 +384,15 @@ class Work:
     def warnings(self, found: Sequence[Measured]) -> list[str]:
         """Say what a reader of all numbers should know."""
         sets = {frozenset(one.model.of.tolist()) for one in found}
-        warnings = []
+        warnings: list[str] = []
         if len(sets) > 1:
             common = len(frozenset.intersection(*sets))
-            warnings.append(
-                "the models answer different prompts: each is judged on its own, and two are compared on those that "
-                f"both answer ({common:,} for all)"
-            )
+            warnings.append(said("unlike_prompts", n=common))
         if self.judged is not None:
             warnings += self.judged.warnings([one.model for one in found], self.humans)
         warnings += self.without.values()
         if not any(one.cells for one in found):
-            warnings.append(f"no bucket has {self.min_count:,} answered prompts: there are no numbers")
+            warnings.append(said("no_numbers", need=self.min_count))
         return warnings
 
 
