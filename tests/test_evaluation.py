@@ -102,6 +102,8 @@ def test_other_humans_sit_on_the_floor(half: Evaluation) -> None:
             assert number.p > 0.01, measure.name
             assert number.low is None or number.low <= number.value <= number.high, measure.name
     assert model.overall["hcr"].floor == pytest.approx(0.9, abs=0.05)
+    for bucket, numbers in model.buckets.items():
+        assert numbers["hcr"].low <= 0.9 <= numbers["hcr"].high, bucket
     assert model.overall["above"].floor == pytest.approx(0.1, abs=0.02)
 
 
@@ -110,7 +112,7 @@ def test_p_values_are_uniform_for_humans() -> None:
     better = {measure.name: measure.better for measure in MEASURES}
     columns = Columns(np.full(6, 0.05), np.arange(6) == 5, 0)
     found: dict[str, list[float]] = {}
-    for repeat in range(60):
+    for repeat in range(200):
         sides = tuple(
             Side(
                 [said(random, "en") for _ in range(size)], random.lognormal(0, 0.5, (size, 6)), start + np.arange(size)
@@ -118,13 +120,13 @@ def test_p_values_are_uniform_for_humans() -> None:
             for size, start in ((30, 0), (30, 0), (60, 30))
         )
         rows = {"support": (sides[0].features[:, 1], sides[1].features[:, 1])}
-        humans = People(sides[1], sides[2], "en", columns, Draws(90, 60, repeat))
+        humans = People(sides[1], sides[2], "en", columns, Draws(90, 40, repeat))
         for name, cell in cells(sides[0], humans, rows):
             p = p_value(cell.test, cell.null, better[name])
             assert p is not None
             found.setdefault(name, []).append(p)
     # Kolmogorov and Smirnov's bound at p = .001. Shares of few answers take few values, and then p is large.
-    bound, places = 1.95 / np.sqrt(60), np.arange(1, 61) / 60
+    bound, places = 1.95 / np.sqrt(200), np.arange(1, 201) / 200
     for name, ps in found.items():
         assert (places - np.sort(ps)).max() < bound, name
         if name in {"mmd", "bng", "interaction", "length_w1", "support", "self_bleu"}:
@@ -344,7 +346,7 @@ def test_what_does_not_fit_is_counted_and_explained(humans: pa.Table) -> None:
     text = str(found)
     assert "different numbers of answers: 1 (117 prompts), 2 (1 prompt)" in text
     assert "answers of several settings in one file: a1 (1), b2 (1)" in text
-    assert "1 answer of 119 are empty" in text
+    assert "1 of 119 answers (0.8%) are empty" in text
     assert "left out: 1 for unknown_id" in text
 
 
@@ -357,18 +359,23 @@ def test_few_answers_give_no_number(humans: pa.Table) -> None:
     }
     assert set(model.buckets) == {BUCKETS[0]}
     assert f"not judged: {BUCKETS[1]}: not enough (n=7, need 20)" in str(found)
+    assert (model.counts["compared"], model.counts["prompts"]) == (47, 40)
     alone = told({"model": answers(humans).slice(0, 1)}, humans)
     assert alone.models[0].overall["mmd"].value is None
-    assert "nothing can be said" in str(alone)
+    assert str(alone).startswith("model: nothing can be said: not enough (n=1, need 20)")
+    assert "prompts  " not in str(alone)  # no table of nothing
     assert json.loads(alone.to_json())["models"][0]["overall"]["mmd"] is None
 
 
 def test_nothing_that_fits_is_an_error(humans: pa.Table) -> None:
     stranger = pa.table({"id": ["a", "b"], "response": ["Yes.", "No."]})
     with pytest.raises(
-        ValueError, match=r"no answer fits a human one: 2 for unknown_id: no record has the answer's id"
+        ValueError, match=r"model: no answer fits a human one: 2 for unknown_id: no record has the answer's id"
     ):
         told({"model": stranger}, humans)
+    nothing = {"some": answers(humans), "none": answers(humans).slice(0, 0)}
+    with pytest.raises(ValueError, match="none: no answer fits a human one: there are no answers"):
+        told(nothing, humans)
     with pytest.raises(ValueError, match="predictions is empty"):
         told({}, humans)
     twice = pa.concat_tables([humans, humans])
@@ -381,7 +388,7 @@ def test_nothing_that_fits_is_an_error(humans: pa.Table) -> None:
 def test_several_answers_to_a_prompt_count_once(humans: pa.Table) -> None:
     rows = [row | {"response": f"{row['response']} {n}"} for row in answers(humans).to_pylist() for n in range(3)]
     (model,) = told({"three": pa.Table.from_pylist(rows)}, humans).models
-    assert model.counts["compared"], model.counts["prompts"] == (360, 120)
+    assert (model.counts["compared"], model.counts["prompts"]) == (360, 120)
     assert model.per_prompt == {3: 120}
     numbers = model.buckets[BUCKETS[0]]
     assert model.prompts[BUCKETS[0]] == 40

@@ -99,11 +99,6 @@ class Model:
     unreadable: tuple[Mapping[str, Any], ...] = ()
     """The files that could not be read to their end."""
 
-    @property
-    def prompts(self) -> int:
-        """How many prompts have an answer."""
-        return int((self.turn == 0).sum())
-
     def per_prompt(self) -> dict[int, int]:
         """Return how many prompts have how many answers."""
         counts = Counter(np.bincount(self.of).tolist()) if len(self.of) else Counter()
@@ -147,14 +142,10 @@ def read(
         _model((name, _settings(given[name])), met[name], matches[name], chosen.at, _Asked(humans, unfit))
         for name in given
     ]
-    if not any(len(model.of) for model in models):
-        why = "; ".join(_line(skip) for model in models for skip in model.skips.to_list())
-        raise ValueError(f"no answer fits a human one: {why or 'there are no answers'}")
     for model in models:
         if not len(model.of):
-            raise ValueError(
-                f"{model.name}: no answer fits a human one: {'; '.join(map(_line, model.skips.to_list()))}"
-            )
+            why = "; ".join(map(_line, model.skips.to_list())) or "there are no answers"
+            raise ValueError(f"{model.name}: no answer fits a human one: {why}")
     return humans, models
 
 

@@ -148,7 +148,7 @@ class ModelResult:
     not_enough: Mapping[str, str]
     """Which buckets have no numbers, and why."""
     counts: Mapping[str, int]
-    """Answers given, compared, prompts, empty, cut."""
+    """Answers given, compared, empty, cut; prompts and humans: prompts that numbers are of, and humans in all."""
     per_prompt: Mapping[int, int]
     """How many prompts have how many answers."""
     skipped: Sequence[Mapping[str, Any]]

@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from polyalign.evaluation._statistics import not_enough
+from polyalign.evaluation.metrics import resampled_sums
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     Floats = npt.NDArray[np.float64]
 
-__all__ = ["design_effect", "draws", "mean_of", "rate_of", "rounded", "wilson"]
+__all__ = ["DRAWS", "design_effect", "mean_of", "rate_of", "rounded", "wilson"]
 
-_DRAWS = 2000
+#: So many draws make an interval.
+DRAWS = 2000
 _QUANTILE = 1.959963984540054
 
 
@@ -33,8 +35,8 @@ def mean_of(values: Mapping[str, Sequence[float]], min_count: int, seed: int) ->
     if (few := _few(values, min_count)) is not None:
         return few
     sums, counts = _sums(dict(sorted(values.items())))
-    weights = draws(len(sums), seed)
-    low, high = np.quantile((weights @ sums) / (weights @ counts), [0.025, 0.975])
+    drawn = resampled_sums(np.stack([sums, counts], axis=1), draws=DRAWS, seed=seed)
+    low, high = np.quantile(drawn[:, 0] / drawn[:, 1], [0.025, 0.975])
     return _told(sums, counts, float(low), float(high))
 
 
@@ -64,12 +66,6 @@ def _few(values: Mapping[str, Sequence[float]], min_count: int) -> dict[str, Any
     counts = {"prompts": len(values), "judgements": sum(map(len, values.values()))}
     reason = not_enough(len(values), max(1, min_count))
     return {"mean": None, "low": None, "high": None, **counts, "reason": reason}
-
-
-def draws(count: int, seed: int, times: int = _DRAWS) -> Floats:
-    """Return how often each of so many is drawn, [draws, count]."""
-    random = np.random.default_rng(seed)
-    return random.multinomial(count, np.full(count, 1 / count), size=times).astype(np.float64)
 
 
 def design_effect(sums: Floats, counts: Floats) -> float:

@@ -95,7 +95,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     "unreadable": ("part of {n:file} could not be read", "{n} 个文件有部分无法读取"),
     "no_critic": ("{n:prompt} without a score of {critic}", "{n} 个提示没有 {critic} 的分数"),
-    "empty_answers": ("{n:answer} of {all} are empty", "{all} 条回答中有 {n} 条为空"),
+    "empty_answers": ("{n} of {all} answers ({share}) are empty", "{all} 条回答中有 {n} 条（{share}）为空"),
     "cut_answers": (
         "{n} of {all} answers ({share}) end where a limit of tokens did",
         "{all} 条回答中有 {n} 条（{share}）在令牌数上限处结束",

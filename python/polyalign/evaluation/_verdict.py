@@ -147,7 +147,7 @@ def alert_line(evaluation: Numbers, alert: Alert) -> str:
 
 
 def model_columns(evaluation: Numbers) -> dict[str, list[str]]:
-    """Return a table with a row a model, and one for humans: macro means."""
+    """Return a table with a row a model, and one for humans: macro means, and of how many prompts."""
     measures = shown(evaluation)
     columns = {"model": [model.name for model in evaluation.models], "prompts": [
         f"{model.counts['prompts']:,}" for model in evaluation.models
@@ -189,7 +189,15 @@ def lines(evaluation: Numbers, width: int) -> list[Any]:
         found += [Text(f"  {alert_line(evaluation, alert)}") for alert in evaluation.alerts[:_ALERTS]]
         if len(evaluation.alerts) > _ALERTS:
             found.append(Text(f"  … {len(evaluation.alerts) - _ALERTS:,} more"))
-    found.append(_table(model_columns(evaluation), width, "model"))
+    if any(model.buckets for model in evaluation.models):
+        found += _tables(evaluation, width)
+    found += [Text(line) for line in told(evaluation)]
+    return found
+
+
+def _tables(evaluation: Numbers, width: int) -> list[Any]:
+    """Return a table of the models; of one, another of its buckets."""
+    found = [_table(model_columns(evaluation), width, "model")]
     if len(evaluation.models) == 1:
         model = evaluation.models[0]
         table = _table(bucket_columns(evaluation, model, _BUCKETS), width, "bucket")
@@ -198,7 +206,6 @@ def lines(evaluation: Numbers, width: int) -> list[Any]:
             more = f"and {hidden:,} more; --html and --json have all"
             table.caption = f"{more}; {table.caption}" if table.caption else more
         found.append(table)
-    found += [Text(line) for line in told(evaluation)]
     return found
 
 

@@ -339,7 +339,7 @@ class Work:
             counts={
                 "answers": model.answers,
                 "compared": len(model.of),
-                "prompts": model.prompts,
+                "prompts": sum(found.prompts[bucket] for bucket in found.cells),
                 "humans": sum(humans.rows.values()),
                 "empty": int(found.side.empty.sum()),
                 "cut": int(model.cut.sum()),
@@ -365,7 +365,8 @@ class Work:
             notices.append(said("judged_few", who=who, need=need, most=most))
         empty, cut = int(found.side.empty.sum()), int(model.cut.sum())
         if empty:
-            notices.append(said("empty_answers", n=empty, all=len(model.of)))
+            share = f"{empty / len(model.of):.1%}"
+            notices.append(said("empty_answers", n=empty, all=len(model.of), share=share))
         if cut:
             share = f"{cut / len(model.of):.1%}"
             notices.append(said("cut_answers", n=cut, all=len(model.of), share=share))

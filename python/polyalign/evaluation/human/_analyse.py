@@ -15,10 +15,11 @@ import numpy as np
 from polyalign._io import json_text
 from polyalign._text.words import counted
 from polyalign.evaluation._beside import HUMAN
-from polyalign.evaluation._summaries import draws, mean_of, rate_of, rounded
+from polyalign.evaluation._summaries import DRAWS, mean_of, rate_of, rounded
 from polyalign.evaluation.human._agreement import Level, alphas, coincidences
 from polyalign.evaluation.human._build import KEY, RATINGS
 from polyalign.evaluation.human._questions import LOW_HIGH
+from polyalign.evaluation.metrics import resampled_sums
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -295,8 +296,8 @@ def _alpha(table: Floats, level: Level, seed: int) -> dict[str, Any]:
     alpha = alphas(matrices.sum(axis=0)[None], values, level)[0]
     if np.isnan(alpha):
         return {**told, "reason": "all judgements are one value: there is nothing to agree on"}
-    drawn = np.einsum("du,uab->dab", draws(len(matrices), seed), matrices)
-    spread = alphas(drawn, values, level)
+    drawn = resampled_sums(matrices.reshape(len(matrices), -1), draws=DRAWS, seed=seed)
+    spread = alphas(drawn.reshape(-1, *matrices.shape[1:]), values, level)
     spread = spread[~np.isnan(spread)]
     if len(matrices) > 1 and len(spread):
         told["low"], told["high"] = map(rounded, np.quantile(spread, [0.025, 0.975]))

@@ -16,11 +16,12 @@ import numpy as np
 from polyalign._io import json_text
 from polyalign.evaluation._beside import HUMAN, Beside, digest
 from polyalign.evaluation._statistics import not_enough
-from polyalign.evaluation._summaries import draws, mean_of, rate_of, rounded
+from polyalign.evaluation._summaries import mean_of, rate_of, rounded
 from polyalign.evaluation.human._agreement import alphas, coincidences
 from polyalign.evaluation.judges._ask import Choice, Scores, pair_messages, read_choice, read_scores, score_messages
 from polyalign.evaluation.judges._asking import Asker, Unjudged
 from polyalign.evaluation.judges._rubric import HIGH, OVERALL, Rubric
+from polyalign.evaluation.metrics import resampled_sums
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -410,13 +411,9 @@ def _alpha(
     alpha = alphas(matrices.sum(axis=0)[None], levels, "interval")[0]
     if math.isnan(alpha):
         return {**told, "reason": "all scores are one value: there is nothing to agree on"}
-    # 1 − D_o/D_e of draws, by sums over answers: matrices of a hundred values each would not fit.
-    random = draws(both.shape[1], seed, _DRAWS)
-    flat = matrices.reshape(len(matrices), -1)
-    spread = [
-        float(alphas((weights @ flat).reshape(1, len(levels), len(levels)), levels, "interval")[0])
-        for weights in random
-    ]
+    # 1 − D_o/D_e of draws, by sums over answers.
+    drawn = resampled_sums(matrices.reshape(len(matrices), -1), draws=_DRAWS, seed=seed)
+    spread = [float(alphas(sums.reshape(1, len(levels), len(levels)), levels, "interval")[0]) for sums in drawn]
     low, high = np.nanquantile(spread, [0.025, 0.975])
     return {**told, "alpha": rounded(alpha), "low": rounded(low), "high": rounded(high)}
 
