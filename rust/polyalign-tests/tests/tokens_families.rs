@@ -2,8 +2,9 @@
 //!
 //! `POLYALIGN_LONG=1000000` runs that many cases of each.
 
-use crate::tokens_common::families::{SAMPLE, families};
+use crate::tokens_common::families::{SAMPLE, digits, families, model, steps};
 use crate::tokens_common::{Pair, bpe, byte_level_step, cases, tokenizer};
+use polyalign::tokens::Engine;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
@@ -142,6 +143,83 @@ fn tekken() {
 #[test]
 fn deepseek() {
     check_family("deepseek", 3000);
+}
+
+#[test]
+fn starcoder() {
+    check_family("starcoder", 2000);
+}
+
+#[test]
+fn qwen35() {
+    check_family("qwen3.5", 2000);
+}
+
+#[test]
+fn kimi() {
+    check_family("kimi", 1500);
+}
+
+#[test]
+fn bloom() {
+    check_family("bloom", 1000);
+}
+
+#[test]
+fn falcon() {
+    check_family("falcon", 1000);
+}
+
+#[test]
+fn deepseek_coder() {
+    check_family("deepseek-coder", 1000);
+}
+
+#[test]
+fn a_prefix_space_and_no_expression() {
+    check_family("a prefix space and no expression", 500);
+}
+
+/// Some steps before and behind `ByteLevel`, of every kind.
+#[test]
+fn any_sequence_of_steps() {
+    let behaviors = ["Removed", "Isolated", "MergedWithPrevious", "MergedWithNext", "Contiguous"];
+    let patterns = [
+        json!({"String": " "}),
+        json!({"String": "a|b"}),
+        json!({"String": "你"}),
+        json!({"Regex": r"\p{L}+"}),
+        json!({"Regex": r"\s+(?!\S)|\s+"}),
+        json!({"Regex": "['!aä]"}),
+    ];
+    let step = (0..9usize, 0..5usize, any::<bool>()).prop_map(move |(kind, behavior, flag)| match kind {
+        0 => digits(flag),
+        1 => json!({"type": "Punctuation", "behavior": behaviors[behavior]}),
+        2 => json!({"type": "Punctuation"}),
+        kind => json!({"type": "Split", "pattern": patterns[kind - 3], "behavior": behaviors[behavior], "invert": flag}),
+    });
+    let before = proptest::collection::vec(step.clone(), 0..3);
+    let after = proptest::collection::vec(step, 0..3);
+    let texts = proptest::collection::vec(texts(), 1..12);
+    let mut runner =
+        TestRunner::new(Config { cases: cases(150), failure_persistence: None, ..Config::default() });
+    let model = model();
+    runner
+        .run(&(before, after, any::<[bool; 2]>(), texts), |(mut all, after, [prefix, regex], texts)| {
+            let mut byte_level = byte_level_step(regex);
+            byte_level["add_prefix_space"] = json!(prefix);
+            all.push(byte_level);
+            all.extend(after);
+            let mut pair = Pair::new(&tokenizer(model.clone(), steps(&all)).to_string());
+            let fast = matches!(pair.counter.engine(), Engine::Fast { .. });
+            prop_assert!(fast, "{:?}", pair.counter.engine());
+            for text in texts {
+                let (expected, found) = pair.counts(&text);
+                prop_assert_eq!(found, expected, "{:?} {:?}", text, all);
+            }
+            Ok(())
+        })
+        .unwrap();
 }
 
 #[test]

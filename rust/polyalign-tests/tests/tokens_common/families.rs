@@ -2,7 +2,7 @@
 
 use super::{
     added, blanks_replaced, bpe, byte_level, byte_level_step, char_bpe, learn_char_merges, learn_merges,
-    metaspace, splits, tokenizer,
+    metaspace, split, splits, tokenizer,
 };
 use serde_json::{Value, json};
 
@@ -38,6 +38,13 @@ pub fn families() -> Vec<(&'static str, &'static str, Value)> {
         ),
         ("tekken", "tekken", tokenizer(model(), splits(&[&cased("", r"\p{N}")]))),
         ("deepseek", "deepseek", deepseek()),
+        ("starcoder", "gpt2-digits", tokenizer(model(), steps(&[digits(true), byte_level_step(true)]))),
+        ("qwen3.5", "qwen3.5", tokenizer(model(), splits(&[QWEN35]))),
+        ("kimi", "general", tokenizer(model(), splits(&[&kimi()]))),
+        ("bloom", "general", tokenizer(model(), splits(&[r" ?[^(\s|[.,!?…。，、।۔،])]+"]))),
+        ("falcon", "general", falcon()),
+        ("deepseek-coder", "general", deepseek_coder()),
+        ("a prefix space and no expression", "general", prefix_space_alone()),
         ("gpt2 without some bytes", "gpt2", tokenizer(without(model(), SOME), byte_level_step(true))),
         ("cl100k with unknown tokens", "cl100k", with_unknown(false)),
         ("cl100k with fused unknown tokens", "cl100k", with_unknown(true)),
@@ -51,6 +58,47 @@ pub fn families() -> Vec<(&'static str, &'static str, Value)> {
         ("sentencepiece without bytes", "sentencepiece", without_bytes(true)),
         ("sentencepiece without fusing", "sentencepiece", without_bytes(false)),
     ]
+}
+
+const QWEN35: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+
+/// A `pre_tokenizer` of some steps.
+pub fn steps(steps: &[Value]) -> Value {
+    json!({"type": "Sequence", "pretokenizers": steps})
+}
+
+pub fn digits(individual: bool) -> Value {
+    json!({"type": "Digits", "individual_digits": individual})
+}
+
+/// Han apart from what o200k has.
+fn kimi() -> String {
+    let upper = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]";
+    let lower = r"[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]";
+    let (prefix, contraction) = (r"[^\r\n\p{L}\p{N}]?", "(?i:'s|'t|'re|'ve|'m|'ll|'d)?");
+    format!(
+        r"[\p{{Han}}]+|{prefix}{upper}*{lower}+{contraction}|{prefix}{upper}+{lower}*{contraction}|\p{{N}}{{1,3}}|{REST}"
+    )
+}
+
+/// Steps behind `ByteLevel` cut the characters that stand for bytes, some of which are numbers.
+fn falcon() -> Value {
+    let punctuation = json!({"type": "Punctuation", "behavior": "Contiguous"});
+    let pre = steps(&[punctuation, byte_level_step(true), digits(false), split("[0-9][0-9][0-9]")]);
+    tokenizer(model(), pre)
+}
+
+fn deepseek_coder() -> Value {
+    let patterns = ["[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", "[一-龥ࠀ-一가-퟿]+"];
+    let mut all: Vec<Value> = patterns.iter().map(|pattern| split(pattern)).collect();
+    all.extend([digits(true), byte_level_step(false)]);
+    tokenizer(model(), steps(&all))
+}
+
+fn prefix_space_alone() -> Value {
+    let mut step = byte_level_step(false);
+    step["add_prefix_space"] = json!(true);
+    tokenizer(model(), step)
 }
 
 /// Bytes of controls, letters, Han and emoji.

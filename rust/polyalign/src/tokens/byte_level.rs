@@ -8,7 +8,7 @@ use super::merges::Vocab;
 use super::model::Model;
 use super::normalise::{is_nfc, nfc};
 use super::pieces::CountScratch;
-use super::pretokens::{Family, recognise};
+use super::pretokens::{Family, PreTokenizer, recognise};
 use serde_json::Value;
 use std::convert::Infallible;
 
@@ -17,8 +17,7 @@ pub(super) struct ByteLevel {
     raw: Matcher,
     normalised: Matcher,
     nfc: bool,
-    pub(super) family: Family,
-    prefix_space: bool,
+    pre_tokenizer: PreTokenizer,
     model: Model,
 }
 
@@ -31,7 +30,7 @@ impl ByteLevel {
         }
         check_post_processor(rest.get("post_processor"))?;
         let nfc_on = is_nfc_normalizer(rest.get("normalizer"))?;
-        let (family, prefix_space) = recognise(rest.get("pre_tokenizer"))?;
+        let pre_tokenizer = recognise(rest.get("pre_tokenizer"))?;
         check_model(&model.rest)?;
         let flag = |name: &str| model.rest.get(name).and_then(Value::as_bool).unwrap_or(false);
         let vocab = Vocab::new(&model)?;
@@ -40,7 +39,15 @@ impl ByteLevel {
         let normalise = |s: &str| if nfc_on { nfc(s) } else { s.to_owned() };
         let encode_special = encodes_special_tokens(&rest);
         let (raw, normalised) = matchers(added_tokens, id_of, vocab.len(), normalise, encode_special)?;
-        Ok(Self { raw, normalised, nfc: nfc_on, family, prefix_space, model: tables })
+        Ok(Self { raw, normalised, nfc: nfc_on, pre_tokenizer, model: tables })
+    }
+
+    /// The name of the pre-tokenizer's family.
+    pub(super) fn pre_tokenizer(&self) -> &'static str {
+        match &self.pre_tokenizer {
+            PreTokenizer::Known(family, _) => family.name(),
+            PreTokenizer::General(_) => "general",
+        }
     }
 
     /// The number of tokens of a text.
@@ -73,11 +80,23 @@ impl ByteLevel {
 
     /// A normalised stretch without added tokens.
     fn count_plain(&self, text: &str, scratch: &mut CountScratch) -> u32 {
-        let counter = Counting { family: self.family, model: &self.model };
-        if self.prefix_space && !text.starts_with(' ') {
-            counter.count(format!(" {text}").as_bytes(), scratch)
-        } else {
-            counter.count(text.as_bytes(), scratch)
+        match &self.pre_tokenizer {
+            PreTokenizer::Known(family, prefix_space) => {
+                let counter = Counting { family: *family, model: &self.model };
+                if *prefix_space && !text.starts_with(' ') {
+                    counter.count(format!(" {text}").as_bytes(), scratch)
+                } else {
+                    counter.count(text.as_bytes(), scratch)
+                }
+            }
+            PreTokenizer::General(general) => {
+                let counter = Counting { family: Family::Gpt2, model: &self.model };
+                let mut cutting = std::mem::take(&mut scratch.cutting);
+                let (text, found) = general.cut(text, &mut cutting);
+                let count = counter.count_found(text, found, general.cuts_characters(), scratch);
+                scratch.keep_cutting(cutting);
+                count
+            }
         }
     }
 }

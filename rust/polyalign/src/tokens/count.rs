@@ -23,7 +23,9 @@ use super::codes::NO_CODE;
 use super::han::Han;
 use super::model::Model;
 use super::pieces::{CountScratch, Pieces};
-use super::pretokens::{BLOCK, Family, MOST_CODED, Machine, Portable, WINDOW, Wide, below, starts, stops};
+use super::pretokens::{
+    BLOCK, Family, MOST_CODED, Machine, Piece, Portable, WINDOW, Wide, below, starts, stops,
+};
 use super::unicode::{TABLE, decode, is_continuation};
 #[cfg(target_arch = "x86_64")]
 use crate::cpu::{Avx2, Avx512Vbmi2};
@@ -101,13 +103,43 @@ impl Counting<'_> {
         self.each_family(Portable, text, scratch)
     }
 
+    /// The number of tokens of a text's pre-tokens, which are known. If `cuts_characters`, they may begin or end within
+    /// a character.
+    pub(super) fn count_found(
+        self,
+        text: &[u8],
+        found: &[Piece],
+        cuts_characters: bool,
+        scratch: &mut CountScratch,
+    ) -> u32 {
+        let mut count = 0;
+        for &(from, to) in found {
+            let (from, to) = (from as usize, to as usize);
+            if scratch.pieces.is_full() {
+                count += self.drain(Portable, text, scratch);
+            }
+            let piece = &text[from..to];
+            if piece.is_ascii() {
+                scratch.pieces.add_if(true, from, to - from, true);
+            } else if cuts_characters && std::str::from_utf8(piece).is_err() {
+                let whole = self.model.is_whole(piece);
+                count += if whole { 1 } else { self.model.merges.count(piece, &mut scratch.merging) };
+            } else {
+                count += self.pre_token(Portable, text, Open::at(from), from, to, scratch);
+            }
+        }
+        count + self.drain(Portable, text, scratch)
+    }
+
     /// One copy of the loop for each family.
     #[inline(always)]
     fn each_family(self, machine: impl Machine, text: &[u8], scratch: &mut CountScratch) -> u32 {
         match self.family {
             Family::Gpt2 => self.run(Family::Gpt2, machine, text, scratch),
+            Family::Gpt2Digits => self.run(Family::Gpt2Digits, machine, text, scratch),
             Family::Cl100k => self.run(Family::Cl100k, machine, text, scratch),
             Family::Qwen2 => self.run(Family::Qwen2, machine, text, scratch),
+            Family::Qwen35 => self.run(Family::Qwen35, machine, text, scratch),
             Family::O200k => self.run(Family::O200k, machine, text, scratch),
             Family::Tekken => self.run(Family::Tekken, machine, text, scratch),
             Family::DeepSeek => self.run(Family::DeepSeek, machine, text, scratch),
@@ -370,8 +402,16 @@ mod tests {
     use proptest::test_runner::{Config, TestRunner};
     use serde_json::{Value, json};
 
-    const FAMILIES: [Family; 6] =
-        [Family::Gpt2, Family::Cl100k, Family::Qwen2, Family::O200k, Family::Tekken, Family::DeepSeek];
+    const FAMILIES: [Family; 8] = [
+        Family::Gpt2,
+        Family::Gpt2Digits,
+        Family::Cl100k,
+        Family::Qwen2,
+        Family::Qwen35,
+        Family::O200k,
+        Family::Tekken,
+        Family::DeepSeek,
+    ];
 
     /// Bytes as a byte-level vocabulary spells them.
     fn spell(bytes: &[u8]) -> String {

@@ -6,6 +6,7 @@
 //! Up to [`SHORT`] bytes the lowest rank is found by looking at all of them, beyond that by a heap, and beyond
 //! [`WINDOW`] bytes a window at a time.
 
+use super::alphabet::Alphabet;
 use super::chars::Chars;
 use super::config::ModelConfig;
 use super::hash::{hash_bytes, prefetch};
@@ -716,43 +717,5 @@ impl ByteSet {
 
     fn contains(&self, string: &[u8]) -> bool {
         self.slots[self.slot(string)].1 != 0
-    }
-}
-
-/// The characters that stand for bytes in a byte-level vocabulary.
-struct Alphabet {
-    char_of: [char; 256],
-    byte_of: [u16; 512],
-}
-
-impl Alphabet {
-    fn new() -> Self {
-        let (mut char_of, mut byte_of) = (['\0'; 256], [u16::MAX; 512]);
-        let mut spare = 256;
-        for byte in 0..=255u8 {
-            let printable = matches!(byte, b'!'..=b'~' | 0xa1..=0xac | 0xae..);
-            let c = if printable { byte as u32 } else { spare };
-            spare += !printable as u32;
-            char_of[byte as usize] = char::from_u32(c).expect("below 0x200");
-            byte_of[c as usize] = byte as u16;
-        }
-        Self { char_of, byte_of }
-    }
-
-    /// Every byte that occurs in UTF-8, and its character.
-    fn spelled(&self) -> impl Iterator<Item = (u8, char)> {
-        (0..=0xf4).filter(|byte| !matches!(byte, 0xc0 | 0xc1)).map(|byte| (byte, self.char_of[byte as usize]))
-    }
-
-    /// The bytes a token stands for; false if it holds other characters.
-    fn decode(&self, token: &str, out: &mut Vec<u8>) -> bool {
-        out.clear();
-        for c in token.chars() {
-            match self.byte_of.get(c as usize) {
-                Some(&byte) if byte <= 0xff => out.push(byte as u8),
-                _ => return false,
-            }
-        }
-        true
     }
 }

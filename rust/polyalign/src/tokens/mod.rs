@@ -4,6 +4,7 @@
 //! [`sentencepiece`]; every other tokenizer by the `tokenizers` crate itself ([`fallback`]).
 
 mod added;
+mod alphabet;
 mod boundaries;
 mod byte_level;
 mod cache;
@@ -89,8 +90,8 @@ const MAX_TEXT: usize = 512 << 20;
 pub enum Engine {
     /// BPE, counted by our own code.
     Fast {
-        /// The pre-tokenizer family: `gpt2`, `cl100k` (also Llama 3), `qwen2`, `o200k`, `tekken` or `deepseek`; or
-        /// `sentencepiece`, which has none.
+        /// The pre-tokenizer family: `gpt2`, `gpt2-digits` (StarCoder, SmolLM2, Command R), `cl100k` (also Llama 3),
+        /// `qwen2`, `qwen3.5`, `o200k`, `tekken` or `deepseek`, `general` for others; or `sentencepiece`, which has none.
         pre_tokenizer: String,
     },
     /// The `tokenizers` crate, and why.
@@ -154,7 +155,7 @@ impl TokenCounter {
     }
 
     fn fast(fast: ByteLevel, sha256: String) -> Self {
-        let engine = Engine::Fast { pre_tokenizer: fast.family.name().into() };
+        let engine = Engine::Fast { pre_tokenizer: fast.pre_tokenizer().into() };
         Self::new(engine, CountingPath::Fast(Box::new(fast)), sha256)
     }
 

@@ -4,7 +4,7 @@
 use super::cache::{Cache, Key, MAX_KEY};
 use super::merges::MergeScratch;
 use super::model::Model;
-use super::pretokens::{Machine, ROOM};
+use super::pretokens::{Cutting, Machine, ROOM};
 
 /// Pieces that are kept before they are looked up; a block may add [`ROOM`] to them.
 const GROUP: usize = 512;
@@ -79,6 +79,8 @@ pub(super) struct CountScratch {
     pub(super) pieces: Pieces,
     /// For a text with something put before it.
     pub(super) buffer: String,
+    /// What the steps of a pre-tokenizer without an automaton leave.
+    pub(super) cutting: Cutting,
 }
 
 impl CountScratch {
@@ -86,6 +88,13 @@ impl CountScratch {
     pub(super) fn keep(&mut self, buffer: String) {
         if buffer.capacity() <= 1 << 20 {
             self.buffer = buffer;
+        }
+    }
+
+    /// The same.
+    pub(super) fn keep_cutting(&mut self, cutting: Cutting) {
+        if cutting.size() <= 1 << 20 {
+            self.cutting = cutting;
         }
     }
 

@@ -140,9 +140,10 @@ pub(in super::super) fn starts(
     // Within two bytes of here, what an apostrophe begins is not certain.
     let seen = if end && known == len { usize::MAX } else { known };
     let starts = match family {
-        Family::Gpt2 => gpt2(m, block, seen),
+        Family::Gpt2 | Family::Gpt2Digits => gpt2(family, m, block, seen),
         Family::Cl100k => words(family, m, block, seen)? | groups_of_three(m.digit),
-        Family::Qwen2 => words(family, m, block, seen)? | m.digit,
+        // Marks, in which the two differ, are not for masks.
+        Family::Qwen2 | Family::Qwen35 => words(family, m, block, seen)? | m.digit,
         Family::O200k => words(family, m, block, seen)?,
         Family::Tekken => words(family, m, block, seen)? | m.digit,
         Family::DeepSeek => words(family, m, block, seen)? | groups_of_three(m.digit),
@@ -194,14 +195,20 @@ fn groups_of_three(digit: u64) -> u64 {
 }
 
 #[inline(always)]
-fn gpt2(m: &Masks, block: &[u8; BLOCK], seen: usize) -> u64 {
+fn gpt2(family: Family, m: &Masks, block: &[u8; BLOCK], seen: usize) -> u64 {
     let letter = m.upper | m.lower | m.han;
     let white = m.space | m.tab | m.newline;
     let other = punctuation(m);
     let begins = |class: u64| class & !(class << 1) & !(m.space << 1);
     let other_start = begins(other);
-    let last = white & !(white >> 1 | 1 << 63);
-    let mut starts = begins(letter) | begins(m.digit) | other_start | (white & !(white << 1)) | last;
+    let mut last = white & !(white >> 1 | 1 << 63);
+    let mut digits = begins(m.digit);
+    if family == Family::Gpt2Digits {
+        // Digits are cut out first, so that the blanks before them stay whole.
+        digits = m.digit;
+        last &= !(m.digit >> 1);
+    }
+    let mut starts = begins(letter) | digits | other_start | (white & !(white << 1)) | last;
     let mut apostrophes = m.apostrophe & other_start;
     while apostrophes != 0 {
         let at = apostrophes.trailing_zeros() as usize;
@@ -254,7 +261,7 @@ fn words(family: Family, m: &Masks, block: &[u8; BLOCK], seen: usize) -> Option<
         }
     }
     match family {
-        Family::Cl100k | Family::Qwen2 => {
+        Family::Cl100k | Family::Qwen2 | Family::Qwen35 => {
             let mut apostrophes = m.apostrophe & other_start;
             while apostrophes != 0 {
                 let at = apostrophes.trailing_zeros() as usize;

@@ -2,16 +2,20 @@
 //!
 //! The rules of each family are there twice. [`scan`] goes by characters and takes any text. [`blocks`] has them as
 //! operations on masks, 64 bytes at a time: for ASCII, or, where the processor has instructions for it, ASCII mixed with
-//! Han and its punctuation ([`wide`]). Where the masks can't tell, `scan` goes on.
+//! Han and its punctuation ([`wide`]). Where the masks can't tell, `scan` goes on. What is of no known family is cut step
+//! by step ([`general`]), by regular expressions ([`pattern`]).
 
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod blocks;
+mod general;
+mod pattern;
 mod recognise;
 mod scan;
 mod wide;
 
 pub(super) use blocks::{BLOCK, below, starts, stops};
-pub(super) use recognise::recognise;
+pub(super) use general::{Cutting, General, Piece};
+pub(super) use recognise::{PreTokenizer, recognise};
 pub(super) use scan::Family;
 pub(super) use wide::{MOST_CODED, Machine, Portable, ROOM, WINDOW, Wide};

@@ -1,11 +1,21 @@
 //! Which pre-tokenizer a tokenizer.json asks for.
 
+use super::general::General;
 use super::scan::Family;
 use serde_json::Value;
+
+/// How a text is cut.
+pub(in super::super) enum PreTokenizer {
+    /// By a family's own automaton, after a space is put before the text if that is set.
+    Known(Family, bool),
+    /// Step by step.
+    General(Box<General>),
+}
 
 const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
 const CL100K: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const QWEN35: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 const O200K: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 const TEKKEN: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 const DEEPSEEK: [&str; 3] = [
@@ -27,8 +37,8 @@ const SPELLINGS: [(&str, &str); 8] = [
     (r"|\s*[\r\n]|", r"|\s*[\r\n]+|"),
 ];
 
-/// The family of a `pre_tokenizer` member and whether it adds a prefix space, or why there is none.
-pub(in super::super) fn recognise(pre_tokenizer: Option<&Value>) -> Result<(Family, bool), String> {
+/// How a `pre_tokenizer` member has texts cut, or why that is not for us.
+pub(in super::super) fn recognise(pre_tokenizer: Option<&Value>) -> Result<PreTokenizer, String> {
     let Some(value) = pre_tokenizer.filter(|v| !v.is_null()) else {
         return Err("no pre-tokenizer".into());
     };
@@ -36,30 +46,38 @@ pub(in super::super) fn recognise(pre_tokenizer: Option<&Value>) -> Result<(Fami
         "Sequence" => value["pretokenizers"].as_array().map_or(&[][..], Vec::as_slice),
         _ => std::slice::from_ref(value),
     };
-    let unknown = || format!("pre-tokenizer {} is not one of the fast ones", describe(steps));
-    let Some((last, splits)) = steps.split_last() else {
+    if steps.is_empty() {
         return Err("an empty pre-tokenizer sequence".into());
-    };
-    if kind(last) != "ByteLevel" {
-        return Err(unknown());
     }
-    let prefix_space = last["add_prefix_space"].as_bool().ok_or_else(unknown)?;
-    let use_regex = match last.get("use_regex") {
-        None => true,
-        Some(value) => value.as_bool().ok_or_else(unknown)?,
-    };
+    if let Some((family, prefix_space)) = known(steps) {
+        return Ok(PreTokenizer::Known(family, prefix_space));
+    }
+    let general = General::new(steps).map_err(|why| format!("pre-tokenizer {}: {why}", describe(steps)))?;
+    Ok(PreTokenizer::General(Box::new(general)))
+}
+
+/// The family of some steps, and whether it puts a space before a text.
+fn known(steps: &[Value]) -> Option<(Family, bool)> {
+    let (last, splits) = steps.split_last().filter(|(last, _)| kind(last) == "ByteLevel")?;
+    let prefix_space = last["add_prefix_space"].as_bool()?;
+    let use_regex = last.get("use_regex").map_or(Some(true), Value::as_bool)?;
+    if let ([], true) = (splits, use_regex) {
+        return Some((Family::Gpt2, prefix_space));
+    }
+    // A ByteLevel after a split would put its prefix space before every piece.
+    if prefix_space {
+        return None;
+    }
+    if use_regex {
+        let [digits] = splits else { return None };
+        let each = kind(digits) == "Digits" && digits["individual_digits"] == true;
+        return each.then_some((Family::Gpt2Digits, false));
+    }
     let patterns: Option<Vec<(&str, bool)>> = splits.iter().map(split_pattern).collect();
-    let patterns = patterns.ok_or_else(unknown)?;
-    match (patterns.as_slice(), use_regex) {
-        ([], true) => Ok((Family::Gpt2, prefix_space)),
-        // A ByteLevel after a split would put its prefix space before every piece.
-        ([(pattern, _)], false) if !prefix_space => {
-            family_of(&respell(pattern)).map(|f| (f, false)).ok_or_else(unknown)
-        }
-        ([(a, true), (b, true), (c, true)], false) if !prefix_space && [*a, *b, *c] == DEEPSEEK => {
-            Ok((Family::DeepSeek, false))
-        }
-        _ => Err(unknown()),
+    match patterns?.as_slice() {
+        [(pattern, _)] => family_of(&respell(pattern)).map(|family| (family, false)),
+        [(a, true), (b, true), (c, true)] if [*a, *b, *c] == DEEPSEEK => Some((Family::DeepSeek, false)),
+        _ => None,
     }
 }
 
@@ -102,6 +120,7 @@ fn family_of(pattern: &str) -> Option<Family> {
         GPT2 => Family::Gpt2,
         CL100K => Family::Cl100k,
         QWEN2 => Family::Qwen2,
+        QWEN35 => Family::Qwen35,
         O200K => Family::O200k,
         TEKKEN => Family::Tekken,
         _ => return None,

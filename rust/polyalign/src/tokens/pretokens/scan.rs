@@ -9,8 +9,10 @@ use super::super::unicode::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in super::super) enum Family {
     Gpt2,
+    Gpt2Digits,
     Cl100k,
     Qwen2,
+    Qwen35,
     O200k,
     Tekken,
     DeepSeek,
@@ -21,8 +23,10 @@ impl Family {
     pub(in super::super) fn name(self) -> &'static str {
         match self {
             Self::Gpt2 => "gpt2",
+            Self::Gpt2Digits => "gpt2-digits",
             Self::Cl100k => "cl100k",
             Self::Qwen2 => "qwen2",
+            Self::Qwen35 => "qwen3.5",
             Self::O200k => "o200k",
             Self::Tekken => "tekken",
             Self::DeepSeek => "deepseek",
@@ -35,8 +39,10 @@ impl Family {
         let scan = Scan::<ANY> { text, table };
         match self {
             Self::Gpt2 => scan.gpt2(at),
-            Self::Cl100k => scan.cl100k(at, 3),
-            Self::Qwen2 => scan.cl100k(at, 1),
+            Self::Gpt2Digits => scan.gpt2_digits(at),
+            Self::Cl100k => scan.cl100k(at, 3, is_letter),
+            Self::Qwen2 => scan.cl100k(at, 1, is_letter),
+            Self::Qwen35 => scan.cl100k(at, 1, |class| is_letter(class) || class == MARK),
             Self::O200k => scan.o200k(at, true),
             Self::Tekken => scan.o200k(at, false),
             Self::DeepSeek => scan.deepseek(at),
@@ -51,11 +57,12 @@ struct Scan<'a, const FRAGMENT: u8> {
     table: &'a Table,
 }
 
-// The fragments that DeepSeek's first two splits leave.
+// The fragments that DeepSeek's first two splits leave, and digits.
 const ANY: u8 = 0;
 const NUMBERS: u8 = 1;
 const HAN_KANA: u8 = 2;
 const REST: u8 = 3;
+const NO_DIGITS: u8 = 4;
 
 /// Class of no character: the end of the text.
 const END: u8 = 0xff;
@@ -69,6 +76,9 @@ impl<const FRAGMENT: u8> Scan<'_, FRAGMENT> {
         }
         let (c, len) = decode(self.text, at);
         let class = self.table.class(c);
+        if FRAGMENT == NO_DIGITS {
+            return if is_digit(c) { (END, 0) } else { (class, len) };
+        }
         if FRAGMENT != ANY && fragment(c, class) != FRAGMENT {
             return (END, 0);
         }
@@ -182,16 +192,27 @@ impl<const FRAGMENT: u8> Scan<'_, FRAGMENT> {
         }
     }
 
-    /// cl100k with up to `digits` digits in a piece.
+    /// GPT-2's within what is left when every digit is cut out.
     #[inline(always)]
-    fn cl100k(&self, at: usize, digits: usize) -> usize {
+    fn gpt2_digits(&self, at: usize) -> usize {
+        let (c, len) = decode(self.text, at);
+        if is_digit(c) {
+            return at + len;
+        }
+        Scan::<NO_DIGITS> { text: self.text, table: self.table }.gpt2(at)
+    }
+
+    /// cl100k with up to `digits` digits in a piece, and words of what is `letter`.
+    #[inline(always)]
+    fn cl100k(&self, at: usize, digits: usize, letter: impl Fn(u8) -> bool + Copy) -> usize {
         let contraction = self.contraction(at, true);
         if contraction > at {
             return contraction;
         }
         let (class, len) = self.class(at);
-        if is_letter(class) {
-            return self.letters(at + len);
+        let letter = |class: u8| class != END && letter(class);
+        if letter(class) {
+            return self.run(at + len, letter);
         }
         match class {
             NUMBER => return self.numbers(at, digits),
@@ -199,16 +220,24 @@ impl<const FRAGMENT: u8> Scan<'_, FRAGMENT> {
             _ => {}
         }
         let (next, next_len) = self.class(at + len);
-        if next != END && is_letter(next) {
-            return self.letters(at + len + next_len);
+        if letter(next) {
+            return self.run(at + len + next_len, letter);
         }
-        self.punctuation_or_blanks(at, class, len, next, false)
+        self.punctuation_or_blanks(at, class, len, next, false, letter)
     }
 
     /// ` ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`, at a character neither letter nor number.
     #[inline(always)]
-    fn punctuation_or_blanks(&self, at: usize, class: u8, len: usize, next: u8, slash: bool) -> usize {
-        let other = |c: u8| c != END && !is_space(c) && !is_letter(c) && c != NUMBER;
+    fn punctuation_or_blanks(
+        &self,
+        at: usize,
+        class: u8,
+        len: usize,
+        next: u8,
+        slash: bool,
+        letter: impl Fn(u8) -> bool,
+    ) -> usize {
+        let other = |c: u8| c != END && !is_space(c) && !letter(c) && c != NUMBER;
         if other(class) || (self.text[at] == b' ' && other(next)) {
             self.newlines(self.run(at + len, other), slash)
         } else {
@@ -234,7 +263,7 @@ impl<const FRAGMENT: u8> Scan<'_, FRAGMENT> {
             Some(to) => to,
             None => {
                 let (next, _) = self.class(at + len);
-                self.punctuation_or_blanks(at, class, len, next, true)
+                self.punctuation_or_blanks(at, class, len, next, true, is_letter)
             }
         }
     }
@@ -309,6 +338,12 @@ impl<const FRAGMENT: u8> Scan<'_, FRAGMENT> {
         }
         is_space(class).then(|| self.blanks(at, true))
     }
+}
+
+/// `Digits` goes by Rust's own table of numbers.
+#[inline(always)]
+fn is_digit(c: u32) -> bool {
+    char::from_u32(c).is_some_and(char::is_numeric)
 }
 
 /// The fragment that a character belongs to.
