@@ -1,7 +1,7 @@
 //! Added tokens: found in the text before anything else is done to it.
 
 use super::config::AddedToken;
-use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
+use aho_corasick::{AhoCorasick, AhoCorasickKind, Anchored, Input, Match, MatchKind, StartKind};
 use regex::Regex;
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -16,7 +16,10 @@ pub(super) struct Matcher {
     skipped: Vec<bool>,
     /// Which bytes start a token, and which may come second.
     first: Vec<u8>,
+    is_first: Vec<bool>,
     second: Vec<bool>,
+    /// Whether tokens start with what is common in texts, so that looking for their starts gains nothing.
+    common: bool,
 }
 
 /// Bytes of patterns in all, beyond which no table of every state's every move is made: making it is quadratic for a
@@ -47,6 +50,7 @@ impl Matcher {
         let bytes: usize = patterns.iter().map(|(pattern, _)| pattern.len()).sum();
         let automaton = AhoCorasick::builder()
             .match_kind(MatchKind::LeftmostLongest)
+            .start_kind(StartKind::Both)
             .kind((bytes > MOST_IN_TABLE).then_some(AhoCorasickKind::ContiguousNFA))
             .build(patterns.iter().map(|(p, _)| p))
             .map_err(|e| format!("added tokens: {e}"))?;
@@ -60,9 +64,12 @@ impl Matcher {
                 None => second.fill(true),
             }
         }
+        let mut is_first = vec![false; 256];
+        first.iter().for_each(|&byte| is_first[byte as usize] = true);
+        let common = first.iter().any(|byte| matches!(byte, b' ' | b'a'..=b'z' | 0xc0..));
         let tokens: Vec<AddedToken> = patterns.into_iter().map(|(_, token)| token).collect();
         let skipped = tokens.iter().map(|token| skipped.contains(&token.content)).collect();
-        Ok(Self { tokens, automaton: Some(automaton), skipped, first, second })
+        Ok(Self { tokens, automaton: Some(automaton), skipped, first, is_first, second, common })
     }
 
     /// Whether there are no tokens.
@@ -70,21 +77,38 @@ impl Matcher {
         self.tokens.is_empty()
     }
 
-    /// Where the first token could start; `None` if there is none in the text.
-    fn first_candidate(&self, text: &[u8]) -> Option<usize> {
-        let plausible = |&at: &usize| text.get(at + 1).is_none_or(|&b| self.second[b as usize]);
-        match *self.first.as_slice() {
+    /// Where the first token at or after `from` could start; `None` if there is none in the text.
+    fn candidate(&self, text: &[u8], from: usize) -> Option<usize> {
+        let rest = &text[from..];
+        let plausible = |&at: &usize| rest.get(at + 1).is_none_or(|&b| self.second[b as usize]);
+        let found = match *self.first.as_slice() {
             [] => None,
-            [a] => memchr::memchr_iter(a, text).find(plausible),
-            [a, b] => memchr::memchr2_iter(a, b, text).find(plausible),
-            [a, b, c] => memchr::memchr3_iter(a, b, c, text).find(plausible),
-            _ => Some(0),
+            [a] => memchr::memchr_iter(a, rest).find(plausible),
+            [a, b] => memchr::memchr2_iter(a, b, rest).find(plausible),
+            [a, b, c] => memchr::memchr3_iter(a, b, c, rest).find(plausible),
+            _ => (0..rest.len()).filter(|&at| self.is_first[rest[at] as usize]).find(plausible),
+        };
+        found.map(|at| from + at)
+    }
+
+    /// The first token at or after `from`, the longest there.
+    fn find(&self, automaton: &AhoCorasick, text: &str, mut from: usize) -> Option<Match> {
+        if self.common {
+            return automaton.find(Input::new(text).range(from..));
         }
+        while let Some(at) = self.candidate(text.as_bytes(), from) {
+            let found = automaton.find(Input::new(text).range(at..).anchored(Anchored::Yes));
+            if found.is_some() {
+                return found;
+            }
+            from = at + 1;
+        }
+        None
     }
 
     /// Calls `gap` on each stretch of text between tokens, in order, and returns the number of tokens.
     pub(super) fn split<E>(&self, text: &str, mut gap: impl FnMut(&str) -> Result<(), E>) -> Result<u32, E> {
-        let (Some(from), Some(automaton)) = (self.first_candidate(text.as_bytes()), &self.automaton) else {
+        let (Some(mut from), Some(automaton)) = (self.candidate(text.as_bytes(), 0), &self.automaton) else {
             if !text.is_empty() {
                 gap(text)?;
             }
@@ -92,7 +116,8 @@ impl Matcher {
         };
         let mut found = 0;
         let mut done = 0;
-        for m in automaton.find_iter(aho_corasick::Input::new(text).span(from..text.len())) {
+        while let Some(m) = self.find(automaton, text, from) {
+            from = m.end();
             if self.skipped[m.pattern().as_usize()] {
                 continue;
             }

@@ -4,11 +4,11 @@
 use super::added::{Matcher, matchers};
 use super::config::{File, encodes_special_tokens};
 use super::count::Counting;
-use super::merges::Vocab;
 use super::model::Model;
 use super::normalise::{is_nfc, nfc};
 use super::pieces::CountScratch;
 use super::pretokens::{Family, PreTokenizer, recognise};
+use super::vocab::Vocab;
 use serde_json::Value;
 use std::convert::Infallible;
 

@@ -14,6 +14,8 @@ pub(super) struct Chars {
     low: Box<[u32]>,
     high: HashMap<u32, u32>,
     unknown: Unknown,
+    /// Of ASCII characters that stand alone or with their like, how many are one token at most; else 0.
+    runs: [u8; 128],
 }
 
 /// What stands for a character that is not in the vocabulary.
@@ -55,7 +57,9 @@ impl Chars {
             |token: &str| Some(token) == unk || token.starts_with("<0x") && never.iter().any(|b| b == token);
         match model.merges.iter().flat_map(|(a, b)| [&*a.0, &*b.0]).find(|token| is_never(token)) {
             Some(token) => Err(format!("a merge of {token}, which stands for what is unknown")),
-            None => Ok(Self { low: vec![NONE; 1 << 16].into(), high: HashMap::new(), unknown }),
+            None => {
+                Ok(Self { low: vec![NONE; 1 << 16].into(), high: HashMap::new(), unknown, runs: [0; 128] })
+            }
         }
     }
 
@@ -72,6 +76,24 @@ impl Chars {
         if c == META {
             self.low[' ' as usize] = id;
         }
+    }
+
+    /// Has up to `most` of an ASCII character be one token, whatever the merges say: no other token holds it.
+    pub(super) fn insert_run(&mut self, c: u8, most: u8) {
+        self.runs[c as usize] = most;
+    }
+
+    /// Whether a character is one of those.
+    pub(super) fn is_run(&self, c: char) -> bool {
+        self.runs.get(c as usize).is_some_and(|&most| most > 0)
+    }
+
+    /// The first of such characters in a piece: where, how often in a row, and as how many tokens.
+    pub(super) fn find_run(&self, piece: &[u8]) -> Option<(usize, usize, u32)> {
+        let most = |byte: u8| self.runs.get(byte as usize).map_or(0, |&most| most as usize);
+        let at = piece.iter().position(|&byte| most(byte) > 0)?;
+        let len = piece[at..].iter().take_while(|&&byte| byte == piece[at]).count();
+        Some((at, len, len.div_ceil(most(piece[at])) as u32))
     }
 
     fn get(&self, c: u32) -> Option<u32> {

@@ -395,7 +395,7 @@ pub(super) fn wide_pieces(
 #[cfg(test)]
 mod tests {
     use super::super::config::File;
-    use super::super::merges::Vocab;
+    use super::super::vocab::Vocab;
     use super::*;
     use crate::cpu::{Level, at_most};
     use proptest::prelude::*;

@@ -6,7 +6,7 @@
 //! become neighbours.
 
 use super::config::ModelConfig;
-use super::merges::Vocab;
+use super::vocab::Vocab;
 use serde_json::Value;
 
 /// What stands for the bytes without a token.

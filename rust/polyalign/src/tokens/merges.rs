@@ -11,9 +11,9 @@ use super::chars::Chars;
 use super::config::ModelConfig;
 use super::hash::{hash_bytes, prefetch};
 use super::lacking::Lacking;
+use super::vocab::Vocab;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
-use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -183,6 +183,16 @@ impl Merges {
 
     /// The number of tokens of a pre-token, or of a part of it that no token crosses. `is_whole` comes first.
     pub(super) fn count(&self, piece: &[u8], scratch: &mut MergeScratch) -> u32 {
+        let (mut rest, mut count) = (piece, 0);
+        while let Some((at, len, tokens)) = self.chars.as_ref().and_then(|chars| chars.find_run(rest)) {
+            count += tokens + if at > 0 { self.count_merged(&rest[..at], scratch) } else { 0 };
+            rest = &rest[at + len..];
+        }
+        count + if rest.is_empty() { 0 } else { self.count_merged(rest, scratch) }
+    }
+
+    /// The same where merges alone tell.
+    fn count_merged(&self, piece: &[u8], scratch: &mut MergeScratch) -> u32 {
         if let Some(lacking) = self.lacking_in(piece) {
             return self.count_spelled(scratch, |out| lacking.spell(piece, out));
         }
@@ -480,25 +490,42 @@ struct Merge {
     made: u32,
 }
 
+/// Merges that are looked up at a time.
+const AT_ONCE: usize = 16;
+
 /// The merges of a model whose tokens a text could come to, as `is_of_text` says, and whether there are others.
 fn read(
     model: &ModelConfig,
     vocab: &Vocab,
     mut is_of_text: impl FnMut(&str) -> bool,
 ) -> Result<(Vec<Merge>, bool), String> {
-    let place =
-        |t: &str| vocab.get(t).ok_or_else(|| format!("the merge token {t:?} is not in the vocabulary"));
     let (mut list, mut foreign) = (Vec::with_capacity(model.merges.len()), false);
     let mut joined = String::new();
-    for (left, right) in &model.merges {
+    for some in model.merges.chunks(AT_ONCE) {
         joined.clear();
-        joined.push_str(&left.0);
-        joined.push_str(&right.0);
-        let merge = Merge { left: place(&left.0)?, right: place(&right.0)?, made: place(&joined)? };
-        if is_of_text(&joined) {
-            list.push(merge);
-        } else {
-            foreign = true;
+        let mut tokens = [""; 3 * AT_ONCE];
+        for (left, right) in some {
+            joined.push_str(&left.0);
+            joined.push_str(&right.0);
+        }
+        let mut rest = joined.as_str();
+        for ((left, right), tokens) in some.iter().zip(tokens.as_chunks_mut::<3>().0) {
+            let (made, others) = rest.split_at(left.0.len() + right.0.len());
+            (*tokens, rest) = ([&left.0, &right.0, made], others);
+        }
+        let places = vocab.get_many(tokens);
+        for (tokens, places) in
+            tokens.as_chunks::<3>().0.iter().zip(places.as_chunks::<3>().0).take(some.len())
+        {
+            let &[Some(left), Some(right), Some(made)] = places else {
+                let missing = places.iter().position(Option::is_none).expect("not all are there");
+                return Err(format!("the merge token {:?} is not in the vocabulary", tokens[missing]));
+            };
+            if is_of_text(tokens[2]) {
+                list.push(Merge { left, right, made });
+            } else {
+                foreign = true;
+            }
         }
     }
     Ok((list, foreign))
@@ -552,50 +579,6 @@ impl Ids {
         }
         *id
     }
-}
-
-/// The places of tokens in a vocabulary.
-pub(super) struct Vocab<'a>(HashMap<&'a str, u32, BuildHasherDefault<StrHasher>>);
-
-impl<'a> Vocab<'a> {
-    /// The places of a model's tokens, a repeated one at its last; an error if two tokens share an id.
-    pub(super) fn new(model: &'a ModelConfig) -> Result<Self, String> {
-        let mut places = HashMap::with_capacity_and_hasher(model.vocab.len(), BuildHasherDefault::default());
-        for (place, (token, _)) in model.vocab.iter().enumerate() {
-            places.insert(&*token.0, place as u32);
-        }
-        let mut ids: Vec<u32> = places.values().map(|&place| model.vocab[place as usize].1).collect();
-        ids.sort_unstable();
-        match ids.windows(2).find(|pair| pair[0] == pair[1]) {
-            Some(pair) => Err(format!("two tokens of the vocabulary share the id {}", pair[0])),
-            None => Ok(Self(places)),
-        }
-    }
-
-    /// The place of a token.
-    pub(super) fn get(&self, token: &str) -> Option<u32> {
-        self.0.get(token).copied()
-    }
-
-    /// The number of different tokens.
-    pub(super) fn len(&self) -> usize {
-        self.0.len()
-    }
-}
-
-/// Hashes one string.
-#[derive(Default)]
-struct StrHasher(u64);
-
-impl Hasher for StrHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-    fn write(&mut self, bytes: &[u8]) {
-        self.0 ^= hash_bytes(bytes);
-    }
-    // What ends a string: strings are hashed alone.
-    fn write_u8(&mut self, _: u8) {}
 }
 
 const ID_BITS: u32 = 21;

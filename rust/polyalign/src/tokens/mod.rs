@@ -25,6 +25,7 @@ mod pretokens;
 mod sentencepiece;
 mod unicode;
 mod unicode_table;
+mod vocab;
 
 use crate::{Error, Result};
 use byte_level::ByteLevel;

@@ -4,7 +4,8 @@
 use super::boundaries::Boundaries;
 use super::config::ModelConfig;
 use super::han::Han;
-use super::merges::{MergeScratch, Merges, SHORT, Symbols, Vocab};
+use super::merges::{MergeScratch, Merges, SHORT, Symbols};
+use super::vocab::Vocab;
 
 /// A BPE model over bytes.
 pub(super) struct Model {

@@ -12,11 +12,12 @@ use super::added::{Matcher, matchers};
 use super::boundaries::Boundaries;
 use super::byte_level::{check_model, check_post_processor};
 use super::chars::{Chars, META};
-use super::config::{File, ModelConfig, encodes_special_tokens};
+use super::config::{AddedToken, File, ModelConfig, encodes_special_tokens};
 use super::han::Han;
-use super::merges::{Merges, Vocab};
+use super::merges::Merges;
 use super::model::Model;
 use super::pieces::CountScratch;
+use super::vocab::Vocab;
 use ascii::Ascii;
 use spaces::{Prefix, Spaces};
 use std::collections::HashSet;
@@ -41,7 +42,7 @@ impl SentencePiece {
 
     /// The fast path for a tokenizer, or why it has none.
     pub(super) fn build(file: File) -> Result<Self, String> {
-        let File { added_tokens, model, rest } = file;
+        let File { mut added_tokens, model, rest } = file;
         if rest.get("version").is_some_and(|v| v != "1.0") {
             return Err("an unknown version".into());
         }
@@ -53,13 +54,16 @@ impl SentencePiece {
         if whole.is_some() && spaces.split {
             return Err("ignore_merges with a Metaspace that splits".into());
         }
-        let (tables, ascii) = tables(&model, &vocab, spaces.split)?;
         let id_of = |token: &str| vocab.get(token).map(|place| model.vocab[place as usize].1);
         if added_tokens.iter().any(|t| t.normalized && spaces.replaced && (t.lstrip || t.rstrip)) {
             return Err("an added token of normalised text that strips".into());
         }
         let normalise = |s: &str| if spaces.replaced { spaces.normalise(s) } else { s.to_owned() };
         let encode_special = encodes_special_tokens(&rest);
+        let plain = spaces.prefix == Prefix::Never && whole.is_none() && !encode_special;
+        let runs =
+            if plain { take_runs(&mut added_tokens, |token| id_of(token).is_some()) } else { Vec::new() };
+        let (tables, ascii) = tables(&model, &vocab, spaces.split, &runs)?;
         let (raw, normalised) = matchers(added_tokens, id_of, vocab.len(), normalise, encode_special)?;
         if spaces.replaced && spaces.prefix == Prefix::First && !normalised.is_empty() {
             return Err("a Metaspace for the first piece after added tokens of normalised text".into());
@@ -133,14 +137,48 @@ fn ignores_merges(model: &ModelConfig) -> bool {
     model.rest.get("ignore_merges").and_then(serde_json::Value::as_bool).unwrap_or(false)
 }
 
-/// The tables of a model. With `split` nothing is merged across what is before a `▁`.
-fn tables(model: &ModelConfig, vocab: &Vocab, split: bool) -> Result<(Model, Ascii), String> {
-    let chars = Chars::new(model, |token| vocab.get(token).is_some())?;
+/// Takes those added tokens out that are one ASCII character up to so many times, as newlines in Gemma: each of these
+/// characters, and how many of it are one token at most. Where texts are cut for a token, nothing is put before what
+/// follows, and no other token has to do with the character, a run of it is like any piece.
+fn take_runs(added: &mut Vec<AddedToken>, is_known: impl Fn(&str) -> bool) -> Vec<(u8, u8)> {
+    let mut contents: Vec<&str> = added.iter().map(|token| token.content.as_str()).collect();
+    contents.sort_unstable();
+    let repeated = contents.windows(2).any(|pair| pair[0] == pair[1]);
+    if repeated || added.iter().any(|token| token.lstrip || token.rstrip || token.normalized) {
+        return Vec::new();
+    }
+    let is_run = |token: &AddedToken, c: u8| token.content.bytes().all(|byte| byte == c);
+    let most_of = |c: u8| {
+        let with: Vec<&AddedToken> =
+            added.iter().filter(|token| token.content.as_bytes().contains(&c)).collect();
+        let plain = |token: &&AddedToken| is_run(token, c) && !token.single_word && is_known(&token.content);
+        // All differ: as many as the longest is long are all up to it.
+        let most = with.iter().map(|token| token.content.len()).max().unwrap_or(0);
+        (with.iter().all(plain) && most == with.len() && (1..256).contains(&most)).then_some((c, most as u8))
+    };
+    let first: std::collections::BTreeSet<u8> =
+        added.iter().filter_map(|t| t.content.bytes().next()).collect();
+    let runs: Vec<(u8, u8)> =
+        first.into_iter().filter(|&c| c < 128 && c != b' ').filter_map(most_of).collect();
+    added.retain(|token| !runs.iter().any(|&(c, _)| is_run(token, c)));
+    runs
+}
+
+/// The tables of a model. With `split` nothing is merged across what is before a `▁`; `runs` are what [`take_runs`] took.
+fn tables(
+    model: &ModelConfig,
+    vocab: &Vocab,
+    split: bool,
+    runs: &[(u8, u8)],
+) -> Result<(Model, Ascii), String> {
+    let mut chars = Chars::new(model, |token| vocab.get(token).is_some())?;
+    runs.iter().for_each(|&(c, most)| chars.insert_run(c, most));
+    let is_run = |c: char| runs.iter().any(|&(run, _)| run as char == c);
     let mut boundaries = Boundaries::new();
     let mut ascii = Ascii::default();
     let merges = Merges::of_chars(model, vocab, chars, |token| {
         for (left, right) in token.chars().zip(token.chars().skip(1)) {
-            if split && right == META {
+            if split && right == META || is_run(left) || is_run(right) {
                 continue;
             }
             for left in spellings(left) {
@@ -151,7 +189,11 @@ fn tables(model: &ModelConfig, vocab: &Vocab, split: bool) -> Result<(Model, Asc
             }
         }
     })?;
-    ascii.join_all(|c| merges.fuses(c as u32));
+    for &(c, _) in runs {
+        boundaries.join_chars(c as char, c as char);
+        ascii.join(c as char, c as char);
+    }
+    ascii.join_all(|c| merges.fuses(c as u32) && !is_run(c as char));
     ascii.group();
     let pairs = boundaries.take_pairs();
     let mut han = pairs.and_then(|pairs| Han::build(&merges, &boundaries, pairs));
