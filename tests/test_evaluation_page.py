@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,49 @@ def evaluation() -> Evaluation:
         for at, row in enumerate(rows[:40])
     ]
     models = {HOSTILE: pa.Table.from_pylist(several), "half": answers(humans, seed=4).slice(1)}
-    return told(models, humans, judged=[*judged, {**judged[0], "source": "x"}, {**judged[0], "id": "y"}])
+    more = [{**judged[0], "source": "x"}, {**judged[0], "id": "y"}]
+    return told(models, humans, judged=[*judged, *more], maps=["tsne", "umap"], encoder=letters)
+
+
+def letters(texts: list[str]) -> Any:
+    """An encoder that counts letters, and knows Chinese from English by that."""
+    return np.array([[text.count(letter) for letter in "aeiouthsn的我"] for text in texts], np.float32) + 0.01
+
+
+def test_maps_are_the_same_for_any_order_and_tell_what_differs(monkeypatch: pytest.MonkeyPatch) -> None:
+    humans = people()
+    spoilt = answers(humans, spoil=FAULTS["wrong_language"][0], share=1.0)
+    monkeypatch.setitem(sys.modules, "umap", None)
+    one, two = (
+        told({"m": table}, humans, draws=20, maps=["tsne", "umap"], encoder=letters)
+        for table in (spoilt, spoilt.take(np.random.default_rng(0).permutation(len(spoilt))))
+    )
+    assert one.warnings == two.warnings == ("the map by UMAP needs umap-learn: pip install umap-learn",)
+    maps = one.details["maps"]
+    kinds = [("features", "pca"), ("features", "tsne"), ("encoder", "pca"), ("encoder", "tsne")]
+    assert [(each["space"], each["method"]) for each in maps] == kinds
+    for each, again in zip(maps, two.details["maps"], strict=True):
+        if each["method"] == "tsne":
+            assert each["grids"] == again["grids"]
+        assert each.get("points", 240) == 240 and sum(map(sum, each["grids"])) == 240
+        # Two thirds of the answers are like humans', a third in another language.
+        people_, model = (np.array(grid) for grid in each["grids"])
+        assert np.minimum(people_, model).sum() < 120
+    with pytest.raises(ValueError, match="no map 'sne': there are pca, tsne, umap"):
+        told({"m": spoilt}, humans, maps="sne")
+
+
+def test_umap_places_what_is_alike_together() -> None:
+    pytest.importorskip("umap", reason="umap-learn is not installed")
+    from polyalign.evaluation._maps import _umap
+
+    random = np.random.default_rng(0)
+    rows = np.concatenate([random.normal(0, 1, (40, 8)), random.normal(9, 1, (40, 8))])
+    one, two = _umap(rows, 3), _umap(rows, 3)
+    assert (one == two).all()
+    centres = one[:40].mean(axis=0), one[40:].mean(axis=0)
+    within, between = (np.linalg.norm(one[:40] - centre, axis=1).mean() for centre in centres)
+    assert within < between / 2
 
 
 def test_page_is_whole_and_refers_to_nothing_outside_itself(evaluation: Evaluation) -> None:
@@ -84,7 +127,10 @@ def test_page_of_many_buckets_and_models_is_small(evaluation: Evaluation) -> Non
         )
         for at in range(4)
     )
-    many = dataclasses.replace(evaluation, models=models, humans=dict.fromkeys(names, 50), details={})
+    grids = random.integers(0, 4, (5, 28 * 28)).tolist()
+    maps = [{"space": space, "method": method, "size": 28, "grids": grids}
+            for space in ("features", "encoder") for method in ("pca", "tsne", "umap")]  # fmt: skip
+    many = dataclasses.replace(evaluation, models=models, humans=dict.fromkeys(names, 50), details={"maps": maps})
     # Histograms and texts have a budget of their own, whatever the number of buckets: 2 MB of the 3 MB.
     assert len(render(many)) < 1_000_000
 
@@ -185,7 +231,8 @@ def test_a_formula_is_one_click_away(opened: Any) -> None:
 
 #: What has no Chinese: names of metrics and of files, and the button for English.
 NAMES = {*"""F1 ROUGE-L EM MMD BNG HCR TDM NUF MAUVE BLEU-4 Self-BLEU distinct-1 distinct-2 TF-IDF AUROC CSV JSON Holm
-q10 q25 q75 q90 polyalign generate Markdown VADER ASCII LIX RIX SMOG ARI English Wasserstein-1""".split()}  # fmt: skip
+PCA t-SNE SNE UMAP q10 q25 q75 q90 polyalign generate Markdown VADER ASCII LIX RIX SMOG ARI English Wasserstein-1
+""".split()}  # fmt: skip
 
 
 def test_nothing_is_left_in_english(opened: Any) -> None:

@@ -85,6 +85,20 @@ Exit codes: 0 fine, 1 error, 2 usage, 3 part of a file could not be read, 4 too 
 @option("--seed", panel=SCORES, metavar="N", type=int, default=0, help="Of what is drawn. Default: 0.")
 @options.html("Write the report: one file, no network, in English and Chinese.")
 @option(
+    "--map",
+    "maps",
+    panel=OUTPUT,
+    metavar="LIST",
+    default="pca",
+    help="How the report's map places answers: of pca, tsne and umap (which needs umap-learn). Default: pca.",
+)
+@option(
+    "--map-encoder",
+    panel=OUTPUT,
+    metavar="NAME",
+    help="Maps of this encoder's vectors, too: a folder, or a name on the hub.",
+)
+@option(
     "--markdown",
     panel=OUTPUT,
     metavar="FILE",
@@ -122,6 +136,8 @@ def evaluate(
     draws: int,
     seed: int,
     html: Path | None,
+    maps: str,
+    map_encoder: str | None,
     markdown: Path | None,
     conditions: tuple[str, ...],
     junit: Path | None,
@@ -140,6 +156,8 @@ def evaluate(
     from polyalign.evaluation._gate import baseline
 
     started = time.perf_counter()
+    if html is None and map_encoder is not None:
+        raise click.UsageError("--map-encoder is for the report's map: give --html")
     wanted = [_condition(text, Condition.parse) for text in conditions]
     if junit is not None and not wanted:
         raise click.UsageError("--junit says what the conditions of --fail-if came to: give one")
@@ -156,6 +174,8 @@ def evaluate(
         min_count=min_count,
         seed=seed,
         page=html is not None,
+        maps=options.words(maps) or (),
+        encoder=map_encoder,
         **options.reading(rest),
         threads=threads,
         progress=_say,

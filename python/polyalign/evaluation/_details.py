@@ -16,8 +16,6 @@ from polyalign.evaluation.metrics import overused
 from polyalign.reference import Reference
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
     from polyalign.evaluation._result import Numbers
     from polyalign.evaluation._work import Measured, Work
 
@@ -28,7 +26,6 @@ _CELLS, _PHRASES, _PHRASES_OF, _CHARACTERS = 20_000, 40, 30, 1_000_000
 _WORST = 2
 _REASONS = 4
 _LONGEST, _SHORTEST = 700, 160
-_GRID = 28
 
 
 def details(numbers: Numbers, work: Work, found: Sequence[Measured]) -> dict[str, Any]:
@@ -38,7 +35,6 @@ def details(numbers: Numbers, work: Work, found: Sequence[Measured]) -> dict[str
         "histograms": _histograms(order, work, found),
         "phrases": _phrases(order, work, found),
         "answers": _answers(order, work, found),
-        "map": _map(work, found),
     }
 
 
@@ -204,37 +200,3 @@ def _answer(kind: str, at: int, one: Measured, work: Work, longest: int) -> dict
 
 def _plain(value: float) -> float | None:
     return float(f"{value:.5g}") if math.isfinite(value) else None
-
-
-# ------------------------------------------------------------------------------------------------------ map
-
-
-def _map(work: Work, found: Sequence[Measured]) -> dict[str, Any] | None:
-    """Return where humans' and models' answers lie on the two main axes of humans' features: counts on a grid."""
-    kept = np.flatnonzero(work.humans.usable & work.humans.answered)
-    people = work.side.features[kept]
-    used = (~np.isnan(people)).mean(axis=0) > 0.5
-    used &= ~work.columns.related
-    if len(kept) < 20 or used.sum() < 2:
-        return None
-    centre = np.nanmean(people[:, used], axis=0)
-    spread = np.maximum(np.nanstd(people[:, used], axis=0), work.columns.least[used])
-
-    def standardised(rows: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        return np.asarray(np.clip(np.nan_to_num((rows[:, used] - centre) / spread), -5.0, 5.0))
-
-    standard = standardised(people)
-    values, vectors = np.linalg.eigh(np.cov(standard.T))
-    axes = vectors[:, ::-1][:, :2]
-    axes *= np.sign(axes[np.abs(axes).argmax(axis=0), [0, 1]])
-    sides = [standard @ axes]
-    sides += [standardised(one.side.features[(one.model.turn == 0) & ~one.side.empty]) @ axes for one in found]
-    together = np.concatenate(sides)
-    low, high = np.quantile(together, [0.005, 0.995], axis=0)
-    high = np.maximum(high, low + 1e-6)
-    cells = [np.clip(((side - low) / (high - low) * _GRID).astype(int), 0, _GRID - 1) for side in sides]
-    grids = [np.bincount(cell[:, 1] * _GRID + cell[:, 0], minlength=_GRID**2).tolist() for cell in cells]
-    names = [feature.name for feature, one in zip(work.features, used, strict=True) if one]
-    main = [[names[at] for at in np.abs(axis).argsort()[::-1][:3].tolist()] for axis in axes.T]
-    shares = (values[::-1][:2] / max(1e-12, float(values.sum()))).tolist()
-    return {"size": _GRID, "grids": grids, "axes": main, "shares": [round(share, 4) for share in shares]}

@@ -18,6 +18,7 @@ from polyalign.critics._given import as_critic
 from polyalign.evaluation._cells import Cell
 from polyalign.evaluation._evaluation import Evaluation
 from polyalign.evaluation._judged import in_both, read_judged
+from polyalign.evaluation._maps import as_methods
 from polyalign.evaluation._predictions import Humans, read
 from polyalign.evaluation._result import Alert, Difference, Measure, ModelResult
 from polyalign.evaluation._statistics import (
@@ -57,6 +58,8 @@ def evaluate(
     pool: int = 500,
     seed: int = 0,
     page: bool = True,
+    maps: Sequence[str] | str = ("pca",),
+    encoder: Any = None,
     shape: Any = None,
     fields: Mapping[str, str] | None = None,
     roles: Mapping[str, str] | None = None,
@@ -89,6 +92,11 @@ def evaluate(
     seed : int, default 0
     page : bool, default True
         Whether to gather what :meth:`Evaluation.to_html` shows beside the numbers: histograms, phrases, answers.
+    maps : sequence of {"pca", "tsne", "umap"}, default ("pca",)
+        How the page's map places answers; one of them is chosen there. t-SNE needs scikit-learn, UMAP ``umap-learn``:
+        without them a warning says so.
+    encoder : str, PathLike or callable, optional
+        A folder, an encoder on the hub, or a function of texts: maps of its vectors beside those of features.
     shape, fields, roles
         How the predictions are read, as in :class:`polyalign.Bucketer`.
     threads : int, optional
@@ -125,6 +133,7 @@ def evaluate(
         if value < least:
             raise ValueError(f"{name} is {value}: at least {least} are needed")
     say = progress or (lambda what: None)
+    methods, reads = as_methods(maps), _reader(encoder)
     judgements = read_judged(judged)
     say("reading")
     reading = bucketed.Reading(shape, fields or {}, roles or {}, threads)
@@ -162,11 +171,23 @@ def evaluate(
     )
     if page:
         from polyalign.evaluation._details import details
+        from polyalign.evaluation._maps import maps as drawn_maps
 
         say("what the page shows")
-        evaluation = replace(evaluation, details=details(evaluation, work, found))
+        placed, notices = drawn_maps(work, found, methods, reads)
+        shown = {**details(evaluation, work, found), "maps": placed}
+        evaluation = replace(evaluation, details=shown, warnings=(*evaluation.warnings, *notices))
     say("done")
     return evaluation
+
+
+def _reader(encoder: Any) -> Any:
+    """Return what makes vectors of texts, or ``None``."""
+    if encoder is None:
+        return None
+    from polyalign.critics._encoder import as_encoder
+
+    return as_encoder(encoder)
 
 
 def _said(reference: Any) -> str:

@@ -12,7 +12,10 @@ const TEXTS = {
     few: (n) => `${n} ${n === 1 ? "bucket" : "buckets"} not judged`, alert: (metric, value, floor, noise, p) => `${metric} ${value}, humans ${floor}${noise} (p ${p})`, also: "also",
     better: (a, b, word, told) => `${a} is ${word} than ${b} (${told})`, neither: (a, b, word, told) => `neither ${a} nor ${b} is ${word} (${told})`, human: "more human", useful: "more useful", metricOf: (metric, model) => `${metric} of ${model}`, corrected: "corrected p", effect: "effect",
     axes: "By axis", frontier: "Utility and naturalness", frontierNote: "A point a bucket: F1 across, 1/(1+BNG) up; the line is each model's frontier. Up and to the right is better.",
-    map: "Map of answers", mapNote: (axes) => `Where answers lie on the two main axes of humans' features (principal components), as densities. Across: ${axes[0]}; up: ${axes[1]}.`,
+    map: "Map of answers", mapAxes: (axes) => `Where answers lie on the two main axes of humans' features (principal components), as densities. Across: ${axes[0]}; up: ${axes[1]}.`,
+    mapPca: "Where answers lie on the two main axes of the humans' vectors (principal components), as densities.",
+    mapNear: (method) => `Where ${method} puts answers that are alike near one another, as densities: how far apart and how dense groups are says little.`,
+    mapPoints: (n) => `A sample of ${n} answers.`, mapBy: "placed by", mapOf: "by their", maps: { pca: "PCA", tsne: "t-SNE", umap: "UMAP" }, spaces: { features: "features", encoder: "encoder's vectors" },
     find: "Find a feature", findBucket: "Find buckets", none: "Nothing matches.", noHumans: "No humans with this feature.", data: "Data (CSV)", json: "All data (JSON)",
     show: "shown", order: "order", byDifference: "largest difference first", byRows: "most humans first", byName: "by name", difference: "largest gap of the shares up to a value", median: "median",
     log: "logarithmic axis", linear: "linear axis", counted: "Unit: ", of: (n, all) => `${n} of ${all} features, those that tell models from humans most`,
@@ -37,7 +40,10 @@ const TEXTS = {
     few: (n) => `${n} 个桶未作判断`, alert: (metric, value, floor, noise, p) => `${metric} ${value}，人类 ${floor}${noise}（p ${p}）`, also: "此外",
     better: (a, b, word, told) => `${a} 比 ${b} ${word}（${told}）`, neither: (a, b, word, told) => `${a} 与 ${b} 之间分不出哪个${word}（${told}）`, human: "更像人类", useful: "更有用", metricOf: (metric, model) => `${model} 的 ${metric}`, corrected: "校正后 p", effect: "效应量",
     axes: "按维度", frontier: "效用与自然度", frontierNote: "每点一个桶：横轴 F1，纵轴 1/(1+BNG)；折线为各模型的前沿。越靠右上越好。",
-    map: "回答的分布图", mapNote: (axes) => `回答在人类特征的两条主轴（主成分）上的密度。横轴：${axes[0]}；纵轴：${axes[1]}。`,
+    map: "回答的分布图", mapAxes: (axes) => `回答在人类特征的两条主轴（主成分）上的密度。横轴：${axes[0]}；纵轴：${axes[1]}。`,
+    mapPca: "回答在人类向量的两条主轴（主成分）上的密度。",
+    mapNear: (method) => `${method} 把相似的回答放在相近位置后的密度：各群的距离与疏密意义不大。`,
+    mapPoints: (n) => `抽样 ${n} 条回答。`, mapBy: "方法", mapOf: "依据", maps: { pca: "PCA", tsne: "t-SNE", umap: "UMAP" }, spaces: { features: "特征", encoder: "编码器向量" },
     find: "查找特征", findBucket: "查找桶", none: "没有匹配项。", noHumans: "没有具备此特征的人类样本。", data: "数据（CSV）", json: "全部数据（JSON）",
     show: "显示", order: "排序", byDifference: "差异最大的在前", byRows: "人类样本最多的在前", byName: "按名称", difference: "累积占比的最大差距", median: "中位数",
     log: "对数坐标轴", linear: "线性坐标轴", counted: "单位：", of: (n, all) => `${all} 项特征中最能区分模型与人类的 ${n} 项`,
@@ -96,7 +102,7 @@ const measures = () => told.measures.filter(has);
 
 // --- State, kept in the address so that a view can be linked to.
 
-const USUAL = { view: VIEWS[0], bucket: null, feature: null, model: null, metric: "mmd", over: "macro", order: "byDifference", sort: "", find: "", lang: null, theme: null };
+const USUAL = { view: VIEWS[0], bucket: null, feature: null, model: null, metric: "mmd", over: "macro", order: "byDifference", map: "pca", space: "features", sort: "", find: "", lang: null, theme: null };
 const state = { ...USUAL };
 
 function readState() {
@@ -245,15 +251,21 @@ function frontier() {
       points.map((of, at) => of.map((point) => s("circle", { style: { "--colour": colour(at) }, cx: x(point.x), cy: y(point.y), r: 4 }, s("title", {}, `${told.models[at].name} · ${point.bucket}: F1 ${percent(point.x)}, ${point.y.toFixed(2)}`)))))];
 }
 function map() {
-  if (!told.map) return null;
-  const { size, grids, axes } = told.map;
-  const named = axes.map((of) => of.map((name) => featureName(name)).join(", "));
-  return [...figure(text("map"), "map", () => [["side", "x", "y", "answers"], ...grids.flatMap((grid, side) => grid.map((count, at) => [side ? told.models[side - 1].name : "humans", at % size, Math.floor(at / size), count]).filter((row) => row[3]))],
-    text("mapNote")(named)),
+  const there = told.maps || [], spaces = [...new Set(there.map((one) => one.space))];
+  if (!there.length) return null;
+  const space = spaces.includes(state.space) ? state.space : spaces[0], of = there.filter((one) => one.space === space);
+  const one = of.find(({ method }) => method === state.map) || of[0], { size, grids, method } = one;
+  const sideName = (side) => side ? told.models[side - 1].name : text("floor");
+  const note = method === "pca" ? one.axes ? text("mapAxes")(one.axes.map((names) => names.map((name) => featureName(name)).join(", "))) : text("mapPca") : text("mapNear")(text("maps")[method]);
+  return [...figure(text("map"), "map", () => [["space", "method", "side", "x", "y", "answers"], ...there.flatMap((each) => each.grids.flatMap((grid, side) =>
+    grid.map((count, at) => [each.space, each.method, side ? told.models[side - 1].name : "humans", at % each.size, Math.floor(at / each.size), count]).filter((row) => row[5])))]),
+    there.length > 1 ? h("div", { class: "controls" }, of.length > 1 ? select("map", of.map((each) => [each.method, text("maps")[each.method]]), method, text("mapBy")) : null,
+      spaces.length > 1 ? select("space", spaces.map((name) => [name, text("spaces")[name]]), space, text("mapOf")) : null) : null,
+    h("p", { class: "soft small" }, note, one.points ? ` ${text("mapPoints")(number(one.points))}` : null),
     h("div", { class: "maps" }, grids.map((grid, side) => {
       const top = Math.max(1, ...grid);
-      return h("div", {}, h("div", { class: "small" }, side ? [dot(side - 1), h("bdi", {}, told.models[side - 1].name)] : text("floor")),
-        s("svg", { viewBox: `0 0 ${size} ${size}`, role: "img", "aria-label": `${text("map")}: ${side ? told.models[side - 1].name : text("floor")}`, style: { "--colour": side ? colour(side - 1) : "var(--bar)" } },
+      return h("div", {}, h("div", { class: "small" }, side ? [dot(side - 1), h("bdi", {}, sideName(side))] : sideName(side)),
+        s("svg", { viewBox: `0 0 ${size} ${size}`, role: "img", "aria-label": `${text("map")}: ${sideName(side)}`, style: { "--colour": side ? colour(side - 1) : "var(--bar)" } },
           grid.map((count, at) => count ? s("rect", { x: at % size, y: size - 1 - Math.floor(at / size), width: 1.02, height: 1.02, opacity: (0.15 + 0.85 * Math.sqrt(count / top)).toFixed(2) }) : null)));
     }))];
 }

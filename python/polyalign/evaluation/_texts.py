@@ -84,6 +84,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "未计入：{who}{n} 条（{kind}），首例在 {place}：{reason}",
     ),
     "built_of_humans": ("built of the humans", "由人类样本建立"),
+    "no_map": (
+        "the map by {method} needs {package}: pip install {package}",
+        "{method} 分布图需要 {package}：pip install {package}",
+    ),
     # --- What a reader of a model's numbers should know.
     "several_settings": (
         "answers of several settings in one file: {names}; give each a file of its own",

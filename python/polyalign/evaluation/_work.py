@@ -133,9 +133,11 @@ class Work:
         found: dict[str, list[int]] = defaultdict(list)
         for row in np.flatnonzero(self.humans.usable & ~self.humans.answered).tolist():
             found[self.humans.buckets[row]].append(row)
-        return {bucket: self._ordered(rows) for bucket, rows in found.items()}
+        return {bucket: self.ordered(rows) for bucket, rows in found.items()}
 
-    def _ordered(self, rows: Iterable[int]) -> npt.NDArray[np.int64]:
+    def ordered(self, rows: Iterable[int]) -> npt.NDArray[np.int64]:
+        """Return humans in the order of their ids' hashes, whatever order they came in."""
+
         def place(row: int) -> tuple[bytes, str]:
             return hashed(self.humans.ids[row] or str(row)), str(self.humans.ids[row])
 
@@ -200,7 +202,7 @@ class Work:
         for row in by_human:
             firsts[self.humans.buckets[row]].append(row)
         places = {
-            bucket: np.array([by_human[row] for row in self._ordered(rows_).tolist()], dtype=np.int64)
+            bucket: np.array([by_human[row] for row in self.ordered(rows_).tolist()], dtype=np.int64)
             for bucket, rows_ in sorted(firsts.items())
         }
         found = Measured(model, side, rows, places, self._turns(model, places))
