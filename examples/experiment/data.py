@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 import polyalign
 
+PARTS = ("train", "judge", "valid", "report")
 COLUMNS = ["id", "bucket", "language", "prompt", "completion", "group"]
 
 

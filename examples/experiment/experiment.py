@@ -13,8 +13,10 @@ import argparse
 import json
 import os
 import shutil
+import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +25,13 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 import data
 import pyarrow as pa
 import pyarrow.parquet as pq
+import results
+import scratch
 import torch
 import train
 from peft import PeftModel
 from settings import Settings, read
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 import polyalign
 from polyalign import critics, generation, pairs
@@ -52,6 +56,9 @@ def main() -> None:
         if arm not in settings.arms:
             raise SystemExit(f"no arm is called {arm!r}; there are {', '.join(settings.arms)}")
     experiment = Experiment(settings, given.corpus, given.out, given.part)
+    if given.report:
+        print(experiment.report(given.seeds))
+        return
     for seed in given.seeds:
         for arm in arms:
             experiment.run(arm, seed)
@@ -70,16 +77,18 @@ class Experiment:
     def __init__(self, settings: Settings, corpus: str, out: Path, part: str) -> None:
         self.settings, self.corpus, self.out, self.part = settings, corpus, out, part
         out.mkdir(parents=True, exist_ok=True)
-        self.tokenizer = AutoTokenizer.from_pretrained(settings.model)
         self.tables: dict[str, pa.Table] = {}
 
-    def once(self, name: str, make: Callable[[Path], object]) -> Path:
-        """Return what a stage made, and make it first where it is not there: it appears whole or not at all."""
+    def once(self, name: str, make: Callable[[Path], object], *, goes_on: bool = False) -> Path:
+        """Return what a stage made, and make it first where it is not there: it appears whole or not at all.
+
+        What an interrupted attempt left is taken away, but for what can go on from it.
+        """
         path = self.out / name
         if not path.exists():
             started = time.perf_counter()
             partial = path.with_name(f"partial-{path.name}")
-            if partial.is_dir():
+            if partial.is_dir() and not goes_on:
                 shutil.rmtree(partial)
             path.parent.mkdir(parents=True, exist_ok=True)
             make(partial)
@@ -87,15 +96,36 @@ class Experiment:
             print(f"{name}: {time.perf_counter() - started:.0f} s", flush=True)
         return path
 
-    # ---------------------------------------------------------------------------------------------- data
+    # ---------------------------------------------------------------------------------------------- data and model
+
+    def bucketed(self) -> pa.Table:
+        """Return all rows of the corpus."""
+        schema = dict(self.settings.bucket)
+        return data.read_rows(self.once("bucketed", lambda path: data.bucket(self.corpus, schema, path)))
+
+    @cached_property
+    def model(self) -> str:
+        """What everything begins with."""
+        settings = self.settings
+        if settings.model:
+            return settings.model
+        return str(self.once("model", lambda path: scratch.make(
+            data.of_part(self.bucketed(), "train"), settings.scratch, settings.chat_template or "", path
+        ), goes_on=True))  # fmt: skip
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """The model's, with a chat template."""
+        tokenizer = AutoTokenizer.from_pretrained(self.model)
+        tokenizer.chat_template = tokenizer.chat_template or self.settings.chat_template
+        return tokenizer
 
     def rows(self, part: str) -> pa.Table:
         """Return the rows of a part that the model takes."""
         if part not in self.tables:
             settings = self.settings
-            bucketed = self.once("bucketed", lambda path: data.bucket(self.corpus, dict(settings.bucket), path))
             kept = self.once("rows.parquet", lambda path: pq.write_table(
-                data.short(data.read_rows(bucketed), self.tokenizer, settings.largest, settings.max_length), path
+                data.short(self.bucketed(), self.tokenizer, settings.largest, settings.max_length), path
             ))  # fmt: skip
             self.tables[part] = data.of_part(data.read_rows(kept), part)
         return self.tables[part]
@@ -113,7 +143,7 @@ class Experiment:
     def _start(self, path: Path) -> None:
         settings = self.settings
         rows = data.even(self.rows("train"), settings.start["max_steps"] * settings.batch, "sft")
-        trainer = train.sft(settings.model, rows, settings.start, settings, tokenizer=self.tokenizer, path=path, seed=0)
+        trainer = train.sft(self.model, rows, settings.start, settings, tokenizer=self.tokenizer, path=path, seed=0)
         train.save_whole(trainer, self.tokenizer, path)
 
     def pairs(self) -> Path:
@@ -151,8 +181,11 @@ class Experiment:
 
     def _encoder(self, path: Path) -> None:
         """Save the first layers of the untrained model: the judge reads many texts."""
-        layers = self.settings.encoder_layers
-        model = AutoModelForCausalLM.from_pretrained(self.settings.model, dtype=torch.float32, num_hidden_layers=layers)
+        config = AutoConfig.from_pretrained(self.model)
+        config.num_hidden_layers = min(self.settings.encoder_layers, config.num_hidden_layers)
+        if getattr(config, "layer_types", None):
+            config.layer_types = config.layer_types[: config.num_hidden_layers]
+        model = AutoModelForCausalLM.from_pretrained(self.model, config=config, dtype=torch.float32)
         model.save_pretrained(path)
         self.tokenizer.save_pretrained(path)
 
@@ -169,7 +202,7 @@ class Experiment:
         told = dict(self.settings.arms[arm])
         trains = told.pop("trains")
         if trains == "sft":
-            begins: str | Path = self.settings.model
+            begins: str | Path = self.model
         else:
             begins = self.start()
             self.pairs()
@@ -178,7 +211,7 @@ class Experiment:
             given = {**told, "max_steps": self.settings.preference["max_steps"]}
         self.remember(f"{arm}-{seed}", {"trains": trains, **given})
         adapter = self.once(f"{arm}-{seed}/adapter", lambda path: self._train(trains, begins, given, path, seed))
-        self.answer("base", self.settings.model)
+        self.answer("base", self.model)
         if trains != "sft":
             self.answer("start", begins)
         self.answer(f"{arm}-{seed}", begins, adapter, seed)
@@ -216,21 +249,54 @@ class Experiment:
 
     def answer(self, name: str, model: str | Path, adapter: Path | None = None, seed: int = 0) -> None:
         """Have a model answer the part's prompts, and say how likely it finds people's answers."""
-        rows = self.reported()
-        self.once(f"{name}/{self.part}.jsonl", lambda path: self._answer(model, rows, path, adapter, seed))
+        asked = {"few_shot": 0, **self.settings.base} if name == "base" else {}
+        rows = self._with_examples() if asked.get("few_shot") else self.reported()
+        self.once(
+            f"{name}/{self.part}.jsonl",
+            lambda path: self._answer(model, rows, path, adapter=adapter, seed=seed, asked=asked),
+        )
         self.once(f"{name}/{self.part}-nll.jsonl", lambda path: self._nll(model, adapter, path))
 
+    def _with_examples(self) -> str:
+        """Return a folder with the rows that are answered, and those that train, of which examples are shown."""
+
+        def make(path: Path) -> None:
+            path.mkdir()
+            pq.write_table(self.rows("train"), path / "train-00000.parquet")
+            pq.write_table(self.reported(), path / "test-00000.parquet")
+
+        return str(self.once(f"{self.part}-rows", make))
+
     def _answer(
-        self, model: str | Path, rows: pa.Table, path: Path, adapter: Path | None = None, seed: int = 0
+        self,
+        model: str | Path,
+        rows: Any,
+        path: Path,
+        *,
+        adapter: Path | None = None,
+        seed: int = 0,
+        asked: Mapping[str, Any] | None = None,
     ) -> None:
+        asked = asked or {}
+        has_own_form = "form" in asked
         engine = generation.TransformersEngine(
-            str(model), adapter=str(adapter) if adapter else None, dtype=self.settings.dtype
+            str(model),
+            adapter=str(adapter) if adapter else None,
+            dtype=self.settings.dtype,
+            template=None if has_own_form else self.tokenizer.chat_template,
         )
-        sampling = generation.Sampling(max_new_tokens=self.settings.max_new_tokens, seed=seed)
-        data.write_lines(path, generation.generate(rows, engine, sampling, progress=True).rows)
+        made = generation.generate(
+            rows,
+            engine,
+            generation.Sampling(max_new_tokens=self.settings.max_new_tokens, seed=seed),
+            prompting=generation.Prompting(**asked),
+            selection=generation.Selection(split="test" if isinstance(rows, str) else "train"),
+            progress=True,
+        )
+        data.write_lines(path, made.rows)
 
     def _nll(self, model: str | Path, adapter: Path | None, path: Path) -> None:
-        """Measure the NLL a token of every human answer of the part."""
+        """Measure the NLL a token of the human answers to the same prompts."""
         loaded = train.load(model, self.settings)
         if adapter is not None:
             loaded = PeftModel.from_pretrained(loaded, str(adapter))
@@ -240,6 +306,25 @@ class Experiment:
         )
         values = zip(rows["id"].to_pylist(), found["conditional_nll_mean"].to_pylist(), strict=True)
         data.write_lines(path, ({"id": name, "nll": value} for name, value in values))
+
+    def report(self, seeds: Sequence[int]) -> str:
+        """Say what came of what is there, of these seeds."""
+        names: dict[str, dict[int, Path]] = {}
+        for name in ("base", "start", *self.settings.arms):
+            folders = (
+                {-1: self.out / name}
+                if name in ("base", "start")
+                else {seed: self.out / f"{name}-{seed}" for seed in seeds}
+            )
+            found = {seed: folder for seed, folder in folders.items() if (folder / f"{self.part}.jsonl").is_file()}
+            if found:
+                names[name] = found
+        if not names:
+            raise SystemExit(f"{self.out}: no answers to report: run it without --report first")
+        people = pa.concat_tables([self.rows(part) for part in data.PARTS])
+        found_ = results.Results(self.out, self.part, names, people, self.rows("train"))
+        found_.measure(self.settings.min_count, lambda line: print(line, file=sys.stderr, flush=True))
+        return found_.write()
 
 
 if __name__ == "__main__":

@@ -17,8 +17,6 @@ TRAINS = ("sft", "more", "preference")
 class Settings:
     """One model's settings; files have what differs from these."""
 
-    model: str
-    """A folder, or a name on the hub."""
     bucket: Mapping[str, Any]
     """Of `polyalign.BucketSchema`."""
     max_length: int
@@ -32,6 +30,14 @@ class Settings:
     """Of `BucketSFTConfig`, of the SFT arms."""
     preference: Mapping[str, Any]
     """Of `HDPOConfig`, of the preference arms."""
+    model: str = ""
+    """A folder, or a name on the hub; where there is none, it is made from `scratch`."""
+    scratch: Mapping[str, Any] = field(default_factory=dict)
+    """What it is made from: see scratch.yaml."""
+    chat_template: str | None = None
+    """That of a tokenizer which has none."""
+    base: Mapping[str, Any] = field(default_factory=dict)
+    """Of `polyalign.generation.Prompting`, of the model as it is."""
     training: Mapping[str, Any] = field(default_factory=dict)
     """Of all of them."""
     lora: Mapping[str, Any] = field(
@@ -49,6 +55,8 @@ class Settings:
     answers: int = 240
     """Prompts that are answered to be reported."""
     judge_epochs: int = 10
+    min_count: int = 10
+    """A bucket with fewer answers is not reported."""
     arms: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """By name, the settings of each arm."""
 
@@ -61,7 +69,10 @@ def read(path: Path, model: str | None = None) -> Settings:
         if name not in known:
             raise SystemExit(f"{path}: unknown setting {name!r}; known are {', '.join(known)}")
     told["arms"] = _arms(path, {**yaml.safe_load(ARMS.read_text("utf-8")), **told.get("arms", {})})
-    return Settings(**{**told, "model": model or told["model"]})
+    settings = Settings(**{**told, "model": model or told.get("model", "")})
+    if not (settings.model or settings.scratch):
+        raise SystemExit(f"{path}: say which model to begin with: model, or scratch")
+    return settings
 
 
 def _arms(path: Path, told: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
