@@ -25,6 +25,7 @@ pytest.importorskip("trl", reason="trl is not installed: pip install 'polyalign[
 
 import datasets
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 import tiny
 from training import FAST
@@ -52,6 +53,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         {"bucket": row["bucket"], "completion": row["chosen"][0]["content"]} for row in tiny.pairs(400, scored=False)
     ]
     Reference.from_arrow(pa.Table.from_pylist(answers)).save(folder / "human.safetensors")
+    held = [{**row, "id": f"held {at}"} for at, row in enumerate(tiny.responses().to_list())]
+    pq.write_table(pa.Table.from_pylist(held), folder / "held.parquet")
     return folder
 
 
@@ -230,6 +233,13 @@ BAD = [
     ("sft {} --test_share 0.000001", 1, "test_share=1e-06 holds out 0 of 48 rows"),
     ("sft {} --resume_from_checkpoint true", 1, "resume_from_checkpoint: there is no checkpoint in out"),
     ("sft {} --resume_from_checkpoint none", 1, "resume_from_checkpoint: none: no such folder"),
+    ("sft {} --eval_humans held.parquet", 2, "eval_humans_every says every how many steps held-out prompts are"),
+    (
+        "sft {} --eval_humans_every 1 --eval_humans held.parquet --eval_humans_prompts 4",
+        1,
+        "prompts is 4: it must be 5",
+    ),
+    ("hdpo {} --dataset_name raw --reference human.safetensors --eval_humans_every 1", 1, "--eval_humans FOLDER"),
     ("hdpo {} --dataset_name pairs", 1, "lambda_online > 0 scores samples: give a reference or a critic"),
     ("hdpo {} --dataset_name pairs --reference none.safetensors", 1, "none.safetensors: no such file"),
     ("hdpo {} --dataset_name pairs --reference human.safetensors --support 1", 2, "'1' is not two rising shares"),
@@ -445,6 +455,15 @@ def test_sft_then_hdpo(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
         assert out.count(f"'{name}'") == out.count(f"'eval_{name}'") == 2
     assert "- Critic: `SupportCritic(" in Path("hdpo/README.md").read_text()
     assert "- Held-out critic: `SupportCritic(" in Path("hdpo/README.md").read_text()
+
+
+@pytest.mark.parametrize("command", ["sft", "hdpo"])
+def test_held_out_prompts_are_answered_while_it_trains(command: str, run: Run) -> None:
+    data = "bucketed" if command == "sft" else "raw --reference human.safetensors"
+    given = "--eval_humans held.parquet --eval_humans_every 2 --eval_humans_prompts 6 --eval_humans_max_new_tokens 4"
+    code, out, err = run(f"{command} --model_name_or_path model --dataset_name {data} --output_dir out {given} {FAST}")
+    assert (code, err) == (0, "")
+    assert out.count("eval_humans/coverage'") == 2  # before the first step, and after the second
 
 
 def test_an_adapter_trains_on(run: Run) -> None:

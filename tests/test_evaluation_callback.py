@@ -101,6 +101,66 @@ def test_the_training_is_the_same_with_it(kind: Kind, make: str, folder: Path, t
     assert {*numbers.buckets} == {*BUCKETS} and set(numbers.prompts.values()) == {6}
 
 
+def test_humans_are_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Evaluation by evaluation, and the numbers are those of all by themselves."""
+    from polyalign.evaluation import _work, evaluate
+
+    people = {row["completion"][0]["content"] for row in held_out().to_pylist()}
+    asked: list[list[str]] = []
+    extracted: list[int] = []
+
+    class Counting(tiny.Critic):
+        def score(self, responses: Any, buckets: Any) -> Any:
+            asked.append([text for text in responses if text in people])
+            return super().score(responses, buckets)
+
+    extract = _work.extract
+
+    def counted(texts: Any, *given: Any, **more: Any) -> Any:
+        extracted.append(sum(text in people for text in texts))
+        return extract(texts, *given, **more)
+
+    monkeypatch.setattr(_work, "extract", counted)
+    trainer = kinds.BUCKET_SFT.make(tiny.model(), tmp_path, max_steps=2)
+    callback = watched(trainer, every=1, critics={"words": Counting()})
+    tables: list[Any] = []
+    kept = callback._evaluation
+
+    def noted(answers: Any) -> Any:
+        tables.append([{name: each[name] for name in ("id", "sample", "response", "finish")} for each in answers])
+        return kept(answers)
+
+    callback._evaluation = noted  # type: ignore[method-assign]
+    trainer.train()
+    assert len(tables) == 3
+    assert sum(map(bool, asked)) == 1 and len(next(filter(None, asked))) == 12  # two buckets of six prompts
+    assert sum(map(bool, extracted)) == 1
+    alone = evaluate(
+        {"model": pa.Table.from_pylist(tables[2])}, callback.humans, reference=callback.reference,
+        critics={"words": tiny.Critic()}, pool=200, min_count=6, page=False,
+    )  # fmt: skip
+    assert alone.to_json() == callback.evaluations[2].to_json()
+
+
+def test_it_works_in_grpo(folder: Path, tmp_path: Path) -> None:
+    from datasets import Dataset
+    from trl import GRPOConfig, GRPOTrainer
+
+    rows = Dataset.from_list([{"prompt": row["prompt"]} for row in held_out(8).to_pylist()])
+    config = GRPOConfig(
+        str(tmp_path), max_steps=2, per_device_train_batch_size=4, num_generations=2, max_completion_length=4,
+        **tiny.QUIET,
+    )  # fmt: skip
+
+    def reward(completions: list[Any], **_: Any) -> list[float]:
+        return [float(len(str(each))) for each in completions]
+
+    trainer = GRPOTrainer(str(folder), reward_funcs=reward, args=config, train_dataset=rows)
+    callback = watched(trainer)
+    trainer.train()
+    assert list(told(trainer)) == list(callback.evaluations) == [0, 2]
+
+
 def test_trackers_get_a_table_of_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

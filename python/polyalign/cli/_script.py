@@ -26,6 +26,22 @@ class SFTOptions:
             "rows that polyalign bucket --test-share holds out."
         },
     )
+    eval_humans_every: int = field(
+        default=0,
+        metadata={
+            "help": "Answer held-out prompts before the first step, every so many steps and after the last, and log "
+            "how human the answers are (eval_humans/…); 0: never."
+        },
+    )
+    eval_humans: str | None = field(
+        default=None,
+        metadata={
+            "help": "A bucketed folder, whose split test they are of, or a file. hdpo needs it; of sft the default is "
+            "what --test_share holds out, else --dataset_name."
+        },
+    )
+    eval_humans_prompts: int = field(default=20, metadata={"help": "So many prompts of each bucket, 5 or more."})
+    eval_humans_max_new_tokens: int = field(default=256, metadata={"help": "The longest of these answers, in tokens."})
     overwrite: bool = field(
         default=False,
         metadata={"help": "Replace the model that an earlier run left in --output_dir."},

@@ -27,7 +27,8 @@ from polyalign.cli import _options as options
 from polyalign.cli._script import HDPOOptions, SFTOptions
 from polyalign.critics import SupportCritic
 from polyalign.critics._given import as_critic
-from polyalign.trainers import HDPO, BucketSFT, BucketSFTConfig, HDPOConfig
+from polyalign.generation import Sampling
+from polyalign.trainers import HDPO, BucketSFT, BucketSFTConfig, EvaluationCallback, HDPOConfig
 from polyalign.trainers._logs import printing
 from polyalign.trainers._prepare.given import load
 from polyalign.trainers._prepare.held_out import count_held_out, hold_out
@@ -63,7 +64,7 @@ def train_sft(arguments: Sequence[str]) -> None:
         with agreed():
             resume = _checkpoint(args)
             model = _model(model_args, args)
-            train, evaluation = _data(script, mixture, args)
+            train, evaluation, held = _data(script, mixture, args)
             counts = _counts(script)
         trainer = BucketSFT(
             args=args,
@@ -76,6 +77,7 @@ def train_sft(arguments: Sequence[str]) -> None:
             trainer.accelerator.print(trainer.bucket_weights)
         if trainer.drawing is not None:
             trainer.accelerator.print(trainer.drawing)
+        _watch(trainer, script, script.eval_humans or held or script.dataset_name)
         _train(trainer, script, resume)
 
 
@@ -93,7 +95,7 @@ def train_hdpo(arguments: Sequence[str]) -> None:
                 if name:
                     check_fits(name, reference, critic, held_out)
             model = _model(model_args, args)
-            train, evaluation = _data(script, mixture, args)
+            train, evaluation, _ = _data(script, mixture, args)
             ref_model, counts = _ref_model(script.ref_model, model_args, args), _counts(script)
         trainer = HDPO(
             ref_model=ref_model,
@@ -106,6 +108,8 @@ def train_hdpo(arguments: Sequence[str]) -> None:
             bucket_counts=counts,
             **model,
         )
+        critics = {} if held_out is None else {"held_out": held_out}
+        _watch(trainer, script, script.eval_humans, reference=reference, critics=critics)
         _train(trainer, script, resume)
 
 
@@ -157,6 +161,8 @@ def parse(command: str, arguments: Sequence[str]) -> tuple[Any, Any, Any, Any]:
         raise click.UsageError(str(error)) from error
     if not 0 <= script.test_share < 1:
         raise click.UsageError(f"test_share is {script.test_share:g}: it must be at least 0 and below 1")
+    if script.eval_humans_every < 0 or (script.eval_humans and not script.eval_humans_every):
+        raise click.UsageError("eval_humans_every says every how many steps held-out prompts are answered: 1 or more")
     if script.dataset_name and mixture.datasets:
         raise click.UsageError("dataset_name and datasets both say what to train on: leave one out")
     return script, args, model_args, mixture
@@ -180,8 +186,8 @@ def _checkpoint(args: Any) -> str | None:
 # ---------------------------------------------------------------------------------------------------------- the data
 
 
-def _data(script: Any, mixture: Any, args: Any) -> tuple[Any, Any]:
-    """Return what trains, and what is evaluated, if anything."""
+def _data(script: Any, mixture: Any, args: Any) -> tuple[Any, Any, Any]:
+    """Return what trains, what is evaluated, if anything, and what `test_share` holds out."""
     evaluates = args.eval_strategy != "no"
     if mixture.datasets:
         train = get_dataset(dataclasses.replace(mixture, test_split_size=None))["train"]
@@ -192,20 +198,20 @@ def _data(script: Any, mixture: Any, args: Any) -> tuple[Any, Any]:
             raise ValueError("test_share and test_split_size both say what is held out: leave one out")
         train, held_out, said = hold_out(train, script.test_share)
         PartialState().print(said)
-        return train, held_out if evaluates else None
+        return train, held_out if evaluates else None, held_out
     if mixture.test_split_size is not None:
         if isinstance(train, datasets.IterableDataset):
             raise ValueError("test_split_size: a data set that streams can't be split; name a --dataset_test_split")
         size = mixture.test_split_size
         # The same rows on every process.
         parts = train.train_test_split(int(size) if size >= 1 else size, seed=args.seed)
-        return parts["train"], parts["test"] if evaluates else None
+        return parts["train"], parts["test"] if evaluates else None, None
     if evaluates and mixture.datasets:
         raise ValueError("eval_strategy: of datasets a part is evaluated that test_split_size says")
     evaluation = _split(script, "test") if evaluates else None
     if isinstance(evaluation, datasets.Dataset):
         PartialState().print(count_held_out(evaluation))
-    return train, evaluation
+    return train, evaluation, None
 
 
 def _split(script: Any, kind: str) -> Any:
@@ -309,6 +315,19 @@ def _require_peft() -> None:
 
 
 # ------------------------------------------------------------------------------------------------------ the training
+
+
+def _watch(trainer: Any, script: Any, records: Any, **more: Any) -> None:
+    """Have held-out prompts of records answered while the model trains, where that is asked for."""
+    if not script.eval_humans_every:
+        return
+    if records is None or isinstance(records, datasets.IterableDataset):
+        raise ValueError("eval_humans_every: say of what the held-out prompts are: --eval_humans FOLDER")
+    sampling = Sampling(max_new_tokens=script.eval_humans_max_new_tokens)
+    every, prompts = script.eval_humans_every, script.eval_humans_prompts
+    with agreed():
+        watch = EvaluationCallback(trainer, records, every=every, prompts=prompts, sampling=sampling, **more)
+    trainer.add_callback(watch)
 
 
 def _train(trainer: Any, script: Any, resume: str | None) -> None:

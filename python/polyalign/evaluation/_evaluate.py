@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     Floats = npt.NDArray[np.float64]
 
-__all__ = ["evaluate", "named_critics"]
+__all__ = ["evaluate", "evaluate_again", "named_critics"]
 
 _ALPHA = 0.05
 #: The p, uncorrected, that what is wrong with a bucket is told by; and how far off it must be to be the headline.
@@ -129,6 +129,50 @@ def evaluate(
     >>> found.models[0].overall["coverage"].value < found.models[0].overall["coverage"].floor
     True
     """
+    return evaluate_again(
+        None,
+        predictions,
+        records,
+        reference=reference,
+        critics=critics,
+        judged=judged,
+        draws=draws,
+        min_count=min_count,
+        pool=pool,
+        seed=seed,
+        page=page,
+        maps=maps,
+        encoder=encoder,
+        shape=shape,
+        fields=fields,
+        roles=roles,
+        threads=threads,
+        progress=progress,
+    )[0]
+
+
+def evaluate_again(
+    before: Work | None,
+    predictions: Any,
+    records: Any,
+    *,
+    reference: Reference | str | os.PathLike[str] | None = None,
+    critics: Any = (),
+    judged: Any = (),
+    draws: int = 200,
+    min_count: int = 20,
+    pool: int = 500,
+    seed: int = 0,
+    page: bool = True,
+    maps: Sequence[str] | str = ("pca",),
+    encoder: Any = None,
+    shape: Any = None,
+    fields: Mapping[str, str] | None = None,
+    roles: Mapping[str, str] | None = None,
+    threads: int | None = None,
+    progress: Callable[[str], object] | None = None,
+) -> tuple[Evaluation, Work]:
+    """Evaluate as :func:`evaluate` does; where the humans are those of `before`, they are not measured again."""
     for name, value, least in (("draws", draws, 20), ("min_count", min_count, 5)):
         if value < least:
             raise ValueError(f"{name} is {value}: at least {least} are needed")
@@ -140,7 +184,7 @@ def evaluate(
     humans, models = read(predictions, records, pool=pool, reading=reading)
     asked = named_critics(critics)
     drawn = Draws(_groups(humans), draws, seed)
-    given: dict[str, Any] = {"min_count": min_count, "threads": threads, "judged": judgements}
+    given: dict[str, Any] = {"min_count": min_count, "threads": threads, "judged": judgements, "before": before}
     work = Work(humans, _reference(reference, humans), asked, drawn, **given)
     found = []
     for model in models:
@@ -178,7 +222,7 @@ def evaluate(
         shown = {**details(evaluation, work, found), "maps": placed}
         evaluation = replace(evaluation, details=shown, warnings=(*evaluation.warnings, *notices))
     say("done")
-    return evaluation
+    return evaluation, work
 
 
 def _reader(encoder: Any) -> Any:

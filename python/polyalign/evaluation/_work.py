@@ -93,7 +93,9 @@ class Work:
         min_count: int,
         threads: int | None,
         judged: Judgements | None = None,
+        before: Work | None = None,
     ) -> None:
+        """`before`: work of earlier; where its humans are these, what was measured of them is."""
         self.judged = judged
         self.humans, self.reference, self.critics, self.draws = humans, reference, critics, draws
         self.min_count, self.threads = min_count, threads
@@ -104,9 +106,10 @@ class Work:
             [feature.name for feature in self.features].index("word_count"),
         )
         self.languages = known_languages(languages_of(humans.buckets))
-        self.side = Side(humans.texts, self._features(humans.texts, self.languages, humans.prompts), humans.groups)
+        known = before if before is not None and before._fits(self) else None
+        self.side: Side = known.side if known else self._humans_side()
         #: What humans' answers have by themselves; NaN where nobody answered the prompt: nothing is held against them.
-        self.rows = self._humans_rows()
+        self.rows: dict[str, Floats] = known.rows if known else self._humans_rows()
         self.more = self._more()
         #: The buckets where some prompt has an earlier turn.
         self.dialogues = {
@@ -114,9 +117,27 @@ class Work:
             for bucket, prompt in zip(humans.buckets, humans.prompts, strict=True)
             if not isinstance(prompt, str) and any(message["role"] == "assistant" for message in prompt or ())
         }
-        self._met: dict[tuple[str, bytes], People] = {}
+        self._met: dict[tuple[str, bytes], People] = known._met if known else {}
         #: What can't be told, by metric, and why.
         self.without: dict[str, str] = {}
+
+    def _fits(self, other: Work) -> bool:
+        """Return whether what was measured of the humans is the same for another."""
+        ours, theirs = self.humans, other.humans
+        lists = ("ids", "buckets", "texts", "prompts")
+        arrays = ("groups", "answered", "usable")
+        return (
+            self.reference is other.reference
+            and self.critics.keys() == other.critics.keys()
+            and all(critic is other.critics[name] for name, critic in self.critics.items())
+            and (self.draws.seed, self.draws.count) == (other.draws.seed, other.draws.count)
+            and all(getattr(ours, name) == getattr(theirs, name) for name in lists)
+            and all(np.array_equal(getattr(ours, name), getattr(theirs, name)) for name in arrays)
+        )
+
+    def _humans_side(self) -> Side:
+        humans = self.humans
+        return Side(humans.texts, self._features(humans.texts, self.languages, humans.prompts), humans.groups)
 
     def _features(self, texts: Sequence[str], languages: Sequence[str], prompts: Sequence[Any]) -> Floats:
         parts = [np.zeros((0, len(self.features)))]
