@@ -33,6 +33,7 @@ mod tokens_families;
 mod tokens_golden;
 mod tokens_rules;
 mod tokens_sentencepiece;
+mod tokens_words;
 
 /// Cargo does not look for tests here, so that a file without its line above would be left out in silence.
 #[test]

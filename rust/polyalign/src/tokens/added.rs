@@ -20,6 +20,8 @@ pub(super) struct Matcher {
     second: Vec<bool>,
     /// Whether tokens start with what is common in texts, so that looking for their starts gains nothing.
     common: bool,
+    /// Whether blanks stand for `▁`, which no token takes along.
+    blanks_stay: bool,
 }
 
 /// Bytes of patterns in all, beyond which no table of every state's every move is made: making it is quadratic for a
@@ -69,7 +71,21 @@ impl Matcher {
         let common = first.iter().any(|byte| matches!(byte, b' ' | b'a'..=b'z' | 0xc0..));
         let tokens: Vec<AddedToken> = patterns.into_iter().map(|(_, token)| token).collect();
         let skipped = tokens.iter().map(|token| skipped.contains(&token.content)).collect();
-        Ok(Self { tokens, automaton: Some(automaton), skipped, first, is_first, second, common })
+        Ok(Self {
+            tokens,
+            automaton: Some(automaton),
+            skipped,
+            first,
+            is_first,
+            second,
+            common,
+            blanks_stay: false,
+        })
+    }
+
+    /// Has blanks stand for `▁`.
+    pub(super) fn keep_blanks(&mut self) {
+        self.blanks_stay = true;
     }
 
     /// Whether there are no tokens.
@@ -122,7 +138,7 @@ impl Matcher {
                 continue;
             }
             let token = &self.tokens[m.pattern().as_usize()];
-            let Some(range) = extend(token, text, m.range(), done) else { continue };
+            let Some(range) = extend(token, text, m.range(), done, self.blanks_stay) else { continue };
             if done < range.start {
                 gap(&text[done..range.start])?;
             }
@@ -143,7 +159,9 @@ fn extend(
     text: &str,
     Range { mut start, mut end }: Range<usize>,
     done: usize,
+    blanks_stay: bool,
 ) -> Option<Range<usize>> {
+    let is_blank = |c: char| c.is_whitespace() && !(blanks_stay && c == ' ');
     if token.single_word {
         let joined = text[..start].chars().next_back().is_some_and(is_word)
             || text[end..].chars().next().is_some_and(is_word);
@@ -152,10 +170,10 @@ fn extend(
         }
     }
     if token.lstrip {
-        start = text[..start].trim_end().len().max(done);
+        start = text[..start].trim_end_matches(is_blank).len().max(done);
     }
     if token.rstrip {
-        end = text.len() - text[end..].trim_start().len();
+        end = text.len() - text[end..].trim_start_matches(is_blank).len();
     }
     Some(start..end)
 }

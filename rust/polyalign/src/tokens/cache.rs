@@ -149,13 +149,29 @@ impl Cache {
         if piece.len() > MAX_LONG {
             return count();
         }
-        let entry = &mut self.long[hash_bytes(piece) as usize & ((1 << LONG_BITS) - 1)];
+        let entry = &mut self.long[long_entry(piece)];
         if entry.len as usize != piece.len() || entry.bytes[..piece.len()] != *piece {
             entry.bytes[..piece.len()].copy_from_slice(piece);
             entry.len = piece.len() as u8;
             entry.count = count() as u8;
         }
         entry.count as u32
+    }
+
+    /// The count kept for a piece longer than [`MAX_KEY`].
+    pub(super) fn find_long(&self, piece: &[u8]) -> Option<u32> {
+        let entry = &self.long[long_entry(piece)];
+        let found = entry.len as usize == piece.len() && entry.bytes[..piece.len()] == *piece;
+        found.then_some(entry.count as u32)
+    }
+
+    /// Keeps the count of such a piece, if there is room for the two.
+    pub(super) fn insert_long(&mut self, piece: &[u8], count: u32) {
+        if let (Ok(count), true) = (u8::try_from(count), piece.len() <= MAX_LONG) {
+            let entry = &mut self.long[long_entry(piece)];
+            entry.bytes[..piece.len()].copy_from_slice(piece);
+            (entry.len, entry.count) = (piece.len() as u8, count);
+        }
     }
 
     /// The count kept for `key` in the first table, or 0.
@@ -190,6 +206,10 @@ impl Cache {
         self.far[far_set(key)].push(key, count);
         self.promote(key, count);
     }
+}
+
+fn long_entry(piece: &[u8]) -> usize {
+    hash_bytes(piece) as usize & ((1 << LONG_BITS) - 1)
 }
 
 #[inline(always)]

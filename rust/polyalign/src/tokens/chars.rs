@@ -83,11 +83,6 @@ impl Chars {
         self.runs[c as usize] = most;
     }
 
-    /// Whether a character is one of those.
-    pub(super) fn is_run(&self, c: char) -> bool {
-        self.runs.get(c as usize).is_some_and(|&most| most > 0)
-    }
-
     /// The first of such characters in a piece: where, how often in a row, and as how many tokens.
     pub(super) fn find_run(&self, piece: &[u8]) -> Option<(usize, usize, u32)> {
         let most = |byte: u8| self.runs.get(byte as usize).map_or(0, |&most| most as usize);

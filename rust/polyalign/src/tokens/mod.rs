@@ -1,7 +1,8 @@
 //! Counting tokens exactly as `tokenizers` 0.23 does, without building ids.
 //!
 //! Byte-level BPE behind a known pre-tokenizer is counted by [`byte_level`], BPE over characters with `▁` for blanks by
-//! [`sentencepiece`]; every other tokenizer by the `tokenizers` crate itself ([`fallback`]).
+//! [`sentencepiece`]; every other tokenizer by the `tokenizers` crate itself ([`fallback`]), a word at a time where words
+//! have nothing to do with one another ([`words`]).
 
 mod added;
 mod alphabet;
@@ -26,6 +27,7 @@ mod sentencepiece;
 mod unicode;
 mod unicode_table;
 mod vocab;
+mod words;
 
 use crate::{Error, Result};
 use byte_level::ByteLevel;
@@ -37,6 +39,7 @@ use serde_json::Value;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use words::Words;
 
 /// Counts the tokens of texts under one `tokenizer.json`.
 ///
@@ -65,6 +68,7 @@ struct Inner {
 enum CountingPath {
     Fast(Box<ByteLevel>),
     SentencePiece(Box<SentencePiece>),
+    Words(Box<Words>),
     Tokenizers(Box<tokenizers::Tokenizer>),
 }
 
@@ -152,7 +156,12 @@ impl TokenCounter {
             .map_err(|e| Error::Tokenizer(format!("not a usable tokenizer.json: {e}")))?;
         refuse_dropout(value.get("model").and_then(|m| m.get("dropout")))?;
         let kind = value["model"]["type"].as_str().unwrap_or("without a type");
-        Self::slow(json, format!("model {kind}"), identity::hash_value(&value))
+        let engine = Engine::Tokenizers { reason: format!("model {kind}") };
+        let path = match Words::new(fallback::load(json)?, &value) {
+            Ok(words) => CountingPath::Words(Box::new(words)),
+            Err(tokenizer) => CountingPath::Tokenizers(Box::new(tokenizer)),
+        };
+        Ok(Self::new(engine, path, identity::hash_value(&value)))
     }
 
     fn fast(fast: ByteLevel, sha256: String) -> Self {
@@ -192,8 +201,8 @@ impl TokenCounter {
     /// Fresh working memory for one thread.
     pub fn scratch(&self) -> TokenScratch {
         let fast = match &self.0.path {
-            CountingPath::Fast(_) | CountingPath::SentencePiece(_) => Some(Box::new(CountScratch::default())),
             CountingPath::Tokenizers(_) => None,
+            _ => Some(Box::new(CountScratch::default())),
         };
         TokenScratch { serial: self.0.serial, fast }
     }
@@ -225,6 +234,7 @@ impl TokenCounter {
         let count = match &self.0.path {
             CountingPath::Fast(fast) => fast.count(text, scratch),
             CountingPath::SentencePiece(counter) => counter.count(text, scratch),
+            CountingPath::Words(words) => words.count(text, &mut scratch.cache)?,
             CountingPath::Tokenizers(_) => unreachable!("working memory has its counter's path"),
         };
         if scratch.merging.is_stopped() { Err(Error::Interrupted) } else { Ok(count) }

@@ -74,7 +74,7 @@ fn room(places: &mut [u32; GROUP + ROOM], n: usize) -> &mut [u32; ROOM] {
 /// Working memory of counting: pieces that wait, and what is known of those before them.
 #[derive(Default)]
 pub(super) struct CountScratch {
-    cache: Cache,
+    pub(super) cache: Cache,
     pub(super) merging: MergeScratch,
     pub(super) pieces: Pieces,
     /// For a text with something put before it.

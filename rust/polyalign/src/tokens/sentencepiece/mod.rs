@@ -55,16 +55,16 @@ impl SentencePiece {
             return Err("ignore_merges with a Metaspace that splits".into());
         }
         let id_of = |token: &str| vocab.get(token).map(|place| model.vocab[place as usize].1);
-        if added_tokens.iter().any(|t| t.normalized && spaces.replaced && (t.lstrip || t.rstrip)) {
-            return Err("an added token of normalised text that strips".into());
-        }
         let normalise = |s: &str| if spaces.replaced { spaces.normalise(s) } else { s.to_owned() };
         let encode_special = encodes_special_tokens(&rest);
         let plain = spaces.prefix == Prefix::Never && whole.is_none() && !encode_special;
         let runs =
             if plain { take_runs(&mut added_tokens, |token| id_of(token).is_some()) } else { Vec::new() };
         let (tables, ascii) = tables(&model, &vocab, spaces.split, &runs)?;
-        let (raw, normalised) = matchers(added_tokens, id_of, vocab.len(), normalise, encode_special)?;
+        let (raw, mut normalised) = matchers(added_tokens, id_of, vocab.len(), normalise, encode_special)?;
+        if spaces.replaced {
+            normalised.keep_blanks();
+        }
         if spaces.replaced && spaces.prefix == Prefix::First && !normalised.is_empty() {
             return Err("a Metaspace for the first piece after added tokens of normalised text".into());
         }
