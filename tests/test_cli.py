@@ -694,6 +694,42 @@ def test_count_packed_text_says_how_to_unpack_it(cli: Cli, tmp_path: Path, token
     assert "zcat notes.txt.gz | polyalign count - --text" in one_line(result.stderr)
 
 
+def test_count_beside_the_library(cli: Cli, corpus: Path, tmp_path: Path, tokenizer_file: Path) -> None:
+    (tmp_path / "lines.txt").write_text("Hello, world!\n你好，世界！\n\n", "utf-8")
+    both = cli("count", "lines.txt", "--lines", "-t", tokenizer_file, "--bench", "--validate", "--json")
+    assert both.returncode == 0, both.stderr
+    compared = json.loads(both.stdout)["comparison"]
+    assert (compared["texts"], compared["compared"], compared["wrong"], compared["first_wrong"]) == (3, 3, 0, None)
+    assert compared["timed_bytes"] == len("Hello, world!你好，世界！".encode())
+    assert compared["library"].startswith("tokenizers ")
+    assert compared["polyalign_mb_s"] > 0 < compared["tokenizers_mb_s"]
+    records = cli("count", corpus, "-t", tokenizer_file, "--validate")
+    assert records.returncode == 0, records.stderr
+    messages = [m for line in corpus.read_text("utf-8").splitlines() for m in json.loads(line)["messages"]]
+    assert f"{len(messages):,} of {len(messages):,} texts have the same count" in records.stdout
+    assert "MB/s" not in records.stdout
+    speed = cli("count", corpus, "-t", tokenizer_file, "--bench", "--count", "completion")
+    assert "times as fast" in speed.stdout
+    assert "same count" not in speed.stdout
+    again = cli("count", "-", "-t", tokenizer_file, "--validate", stdin="x")
+    assert again.returncode == 2
+    assert "give files, not -" in again.stderr
+
+
+def test_count_says_which_text_the_library_counts_otherwise(
+    monkeypatch: pytest.MonkeyPatch, tokenizer_file: Path
+) -> None:
+    from polyalign.cli import _against
+
+    counter = polyalign.TokenCounter(tokenizer_file)
+    monkeypatch.setattr(
+        _against, "_library", lambda _: (lambda texts: [int(counter.count(texts[0]))] * len(texts), "x 1")
+    )
+    found = _against.compare(counter, [["fox", "fox", "fox fox"]], bench=False, validate=True)
+    assert (found.compared, found.wrong, found.speeds()) == (3, 1, None)
+    assert found.first_wrong == f"'fox fox': {counter.count('fox fox')} tokens, by x 1 {counter.count('fox')}"
+
+
 def test_count_exits_with_4_when_much_is_rejected(cli: Cli, tmp_path: Path, tokenizer_file: Path) -> None:
     write_jsonl(tmp_path / "mixed.jsonl", [conversation(1), {"x": 1}])
     assert cli("count", "mixed.jsonl", "-t", tokenizer_file).returncode == 4

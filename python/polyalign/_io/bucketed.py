@@ -72,6 +72,19 @@ def texts(name: str, column: Any) -> Texts:
     return Texts(content.take(pa.array(offsets[:-1], mask=lengths != 1)), lengths > 1)
 
 
+def contents(folder: Path, columns: Sequence[str]) -> Iterator[list[str]]:
+    """Read the texts of some columns of a bucketed folder, in lists: of messages their contents."""
+    pa = arrow("the texts of records need")
+    for file in sorted(folder.rglob("*.parquet")):
+        with _open_parquet(file) as parquet:
+            for batch in parquet.iter_batches(_BATCH_ROWS, columns=list(columns)):
+                for name in columns:
+                    column = _plain(batch.column(name))
+                    text = column if pa.types.is_string(column.type) else _messages(name, column)[1]
+                    if found := [text for text in text.to_pylist() if text]:
+                        yield found
+
+
 def is_empty_list(column: Any) -> npt.NDArray[np.bool_]:
     """Whether each value is a list of no messages: what `bucket` makes of a rejected response to another prompt."""
     import numpy as np

@@ -50,6 +50,15 @@ def encoding_special(content: bytes) -> bytes:
     return content.replace(b"{", b'{"encode_special_tokens": true, ', 1)
 
 
+def without_setting(content: bytes) -> tuple[bytes, bool]:
+    """Return what :func:`encoding_special` was given, and whether it has been there."""
+    if b'"encode_special_tokens"' not in content:
+        return content, False
+    parsed = json.loads(content)
+    is_set = parsed.pop("encode_special_tokens", False)
+    return json.dumps(parsed, ensure_ascii=False).encode(), bool(is_set)
+
+
 def _settings(path: Path | None) -> dict[str, Any]:
     """Return the object that a file holds; none, where it holds something else."""
     if path is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import io
 import sys
+import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,10 +13,11 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import click
 
-from polyalign._io import json_text
+from polyalign._io import bucketed, json_text
 from polyalign.cli import _options as options
+from polyalign.cli._against import Comparison, compare
 from polyalign.cli._exit import exit_code
-from polyalign.cli._help import READING, command, flag
+from polyalign.cli._help import READING, TOKENS, command, flag
 
 if TYPE_CHECKING:
     from polyalign.buckets import Bucketer, Report
@@ -31,6 +33,7 @@ Examples:
   polyalign count *.txt --tokenizer tokenizer.json --json
   cat corpus.jsonl | polyalign count - --tokenizer tokenizer.json
   echo "Hello, world!" | polyalign count - --lines --tokenizer tokenizer.json
+  polyalign count corpus.jsonl --tokenizer tokenizer.json --bench --validate
 """
 
 Kind = Literal["records", "text", "lines"]
@@ -53,6 +56,8 @@ class _Row:
 @options.count
 @flag("--text", "Every input is one plain text, whatever its name.", READING)
 @flag("--lines", "Every line is a text of its own, whatever the input's name.", READING)
+@flag("--bench", "Also say how fast the texts are counted, here and by the installed tokenizers library.", TOKENS)
+@flag("--validate", "Also count every text by the tokenizers library: exit with 1 if a count differs.", TOKENS)
 @options.records
 @options.keep_thinking
 @options.limits
@@ -63,6 +68,8 @@ def count(
     count: Any,
     text: bool,
     lines: bool,
+    bench: bool,
+    validate: bool,
     keep_thinking: bool,
     limit: int | None,
     max_record_bytes: int,
@@ -75,13 +82,15 @@ def count(
 
     JSONL, JSON, Parquet and Arrow files (also .gz, .zst), folders, hub data sets and standard input (-) are read
     as records, as polyalign bucket reads them; a file of another name is one plain text. Counts are exactly those of
-    the tokenizers library, without special tokens.
+    the tokenizers library, without special tokens, which --validate checks, text by text.
     """
     from polyalign.buckets import Bucketer, BucketSchema
     from polyalign.tokens import TokenCounter
 
     if text and lines:
         raise click.UsageError("give one of --text and --lines")
+    if (bench or validate) and "-" in inputs:
+        raise click.UsageError("--bench and --validate read what is counted again: give files, not -")
     counter = TokenCounter(tokenizer)
     bucketer = Bucketer(
         BucketSchema(axes=["length"]),
@@ -91,19 +100,41 @@ def count(
         **options.reading(rest),
     )
     forced: Kind | None = "text" if text else "lines" if lines else None
+    bounds = {"max_record_bytes": max_record_bytes, "threads": threads}
     rows = []
     code = 0
     for file in _files(inputs):
         kind = forced or _kind(file)
         if kind == "records":
-            report = _read_records(bucketer, file, limit=limit, max_record_bytes=max_record_bytes, threads=threads)
+            report = _read_records(bucketer, file, limit=limit, **bounds)
             row = _records_row(file, report)
             code = _worse(code, exit_code(report, max_rejects))
         else:
             row = _count_texts(file, kind, counter, limit, threads)
         rows.append(row)
-    _print(rows, as_json=json)
+    comparison = None
+    if bench or validate:
+        batches = _all_texts(bucketer, _files(inputs), forced, completion=count == "completion", limit=limit, **bounds)
+        comparison = compare(counter, batches, bench=bench, validate=validate)
+    _print(rows, comparison, as_json=json)
+    if comparison and comparison.wrong:
+        raise ValueError(f"{comparison.wrong:,} texts are counted otherwise, the first {comparison.first_wrong}")
     return code
+
+
+def _all_texts(
+    bucketer: Bucketer, files: Iterable[str], forced: Kind | None, *, completion: bool, limit: int | None, **bounds: Any
+) -> Iterator[list[str]]:
+    """Every text that is counted, in lists; those of records are the contents of their messages."""
+    for file in files:
+        kind = forced or _kind(file)
+        if kind != "records":
+            yield from _batches(_texts(file, kind), limit)
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            out = Path(folder) / "read"
+            bucketer.bucket_files(file, out, limit=limit, **bounds)
+            yield from bucketed.contents(out, ["completion"] if completion else ["prompt", "completion"])
 
 
 def _files(inputs: Iterable[str]) -> Iterator[str]:
@@ -199,14 +230,15 @@ def _batches(texts: Iterator[str], limit: int | None) -> Iterator[list[str]]:
         yield batch
 
 
-def _print(rows: list[_Row], *, as_json: bool) -> None:
+def _print(rows: list[_Row], comparison: Comparison | None, *, as_json: bool) -> None:
     total = {
         "texts": sum(row.texts for row in rows),
         "tokens": sum(row.tokens for row in rows),
         "rejected": sum(row.rejected for row in rows),
     }
     if as_json:
-        click.echo(json_text.indented({"files": [asdict(row) for row in rows], "total": total}))
+        compared = {"comparison": comparison.as_json()} if comparison else {}
+        click.echo(json_text.indented({"files": [asdict(row) for row in rows], "total": total, **compared}))
         return
     from rich import box
     from rich.table import Table
@@ -221,3 +253,5 @@ def _print(rows: list[_Row], *, as_json: bool) -> None:
     for row in rows:
         table.add_row(row.file, row.kind, f"{row.texts:,}", f"{row.tokens:,}")
     tables.console().print(table)
+    if comparison:
+        click.echo(comparison.say())

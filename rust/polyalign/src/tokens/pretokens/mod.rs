@@ -15,7 +15,7 @@ mod scan;
 mod wide;
 
 pub(super) use blocks::{BLOCK, below, starts, stops};
-pub(super) use general::{Cutting, General, Piece};
+pub(super) use general::{Cutting, Piece};
 pub(super) use recognise::{PreTokenizer, recognise};
 pub(super) use scan::Family;
 pub(super) use wide::{MOST_CODED, Machine, Portable, ROOM, WINDOW, Wide};
