@@ -156,12 +156,19 @@ def test_an_interrupted_experiment_goes_on_to_the_same(
     assert not list(out.rglob("partial-*"))
 
 
-def test_other_settings_are_not_mixed(experiment: Any, corpus: Path, made: Path, tmp_path: Path) -> None:
-    told = {**SETTINGS, "preference": {**SETTINGS["preference"], "max_steps": 3}}
-    changed = tmp_path / "settings.yaml"
-    changed.write_text(yaml.safe_dump(told))
-    (tmp_path / "corpus.jsonl").symlink_to(corpus)
-    with pytest.raises(SystemExit, match="dpo-0: max_steps was 2, and is 3 now: give the arm another name"):
+@pytest.mark.parametrize(
+    ("told", "wrong"),
+    [
+        ({"preference": {**SETTINGS["preference"], "max_steps": 3}},
+         "dpo-0: max_steps was 2, and is 3 now: take another folder, or for an arm another name"),
+        ({"answers": 40}, "out: answers was 36, and is 40 now: take another folder"),
+    ],
+)  # fmt: skip
+def test_other_settings_are_not_mixed(
+    experiment: Any, made: Path, tmp_path: Path, told: dict[str, Any], wrong: str
+) -> None:
+    (tmp_path / "settings.yaml").write_text(yaml.safe_dump({**SETTINGS, **told}))
+    with pytest.raises(SystemExit, match=wrong):
         run(experiment, tmp_path / "corpus.jsonl", made, "--arms", "dpo")
 
 

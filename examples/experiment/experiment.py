@@ -71,6 +71,10 @@ MAIN = (
 )  # fmt: skip
 
 
+#: What `trains: more` takes of the preference arms' settings.
+BUDGET = ("max_steps", "learning_rate")
+
+
 class Experiment:
     """The stages, each kept in OUT under its name."""
 
@@ -201,15 +205,16 @@ class Experiment:
         """Train an arm, and have it and what it began with answer."""
         told = dict(self.settings.arms[arm])
         trains = told.pop("trains")
+        given = {**(self.settings.preference if trains == "preference" else self.settings.sft), **told}
+        if trains == "more":  # as many steps, and rows, as the preference arms
+            given = {**told, **{name: value for name, value in self.settings.preference.items() if name in BUDGET}}
+        self.remember("shared.json", self.settings.shared())
+        self.remember(f"{arm}-{seed}/arm.json", {"trains": trains, **given})
         if trains == "sft":
             begins: str | Path = self.model
         else:
             begins = self.start()
             self.pairs()
-        given = {**(self.settings.preference if trains == "preference" else self.settings.sft), **told}
-        if trains == "more":  # as many steps, and rows, as the preference arms
-            given = {**told, "max_steps": self.settings.preference["max_steps"]}
-        self.remember(f"{arm}-{seed}", {"trains": trains, **given})
         adapter = self.once(f"{arm}-{seed}/adapter", lambda path: self._train(trains, begins, given, path, seed))
         self.answer("base", self.model)
         if trains != "sft":
@@ -217,15 +222,15 @@ class Experiment:
         self.answer(f"{arm}-{seed}", begins, adapter, seed)
 
     def remember(self, name: str, told: Mapping[str, Any]) -> None:
-        """Keep what an arm is made with, and refuse to go on with another's."""
-        path = self.out / name / "arm.json"
+        """Keep what an arm, or what all of them share, is made with, and refuse to go on with other settings."""
+        path = self.out / name
         if path.is_file():
             made = json.loads(path.read_text("utf-8"))
             for key in {**made, **told}:
                 if made.get(key) != told.get(key):
                     raise SystemExit(
                         f"{path.parent}: {key} was {made.get(key)}, and is {told.get(key)} now: "
-                        "give the arm another name, or take another folder"
+                        "take another folder, or for an arm another name"
                     )
             return
         path.parent.mkdir(parents=True, exist_ok=True)

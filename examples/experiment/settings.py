@@ -60,6 +60,11 @@ class Settings:
     arms: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """By name, the settings of each arm."""
 
+    def shared(self) -> dict[str, Any]:
+        """Return what all arms have in common, so that those of one folder can be compared."""
+        own = ("model", "sft", "preference", "min_count", "arms")
+        return {each.name: getattr(self, each.name) for each in fields(self) if each.name not in own}
+
 
 def read(path: Path, model: str | None = None) -> Settings:
     """Read a model's settings, and the arms with what the file says otherwise of them."""
