@@ -90,7 +90,17 @@ fn unigram(scheme: &str, before: &[Value], normalizer: Value) -> Value {
 #[test]
 fn word_piece() {
     for (lowercase, chinese) in [(true, true), (false, true), (true, false)] {
-        check(Pair::new(&bert(lowercase, chinese).to_string()), 1500);
+        let mut pair = Pair::new(&bert(lowercase, chinese).to_string());
+        for text in [
+            "The[MASK] quick",
+            "dont't AB!ab abba\nBAA  a",
+            "[UNK]a \t b[",
+            &"ab".repeat(51),
+            "a\u{1}b \u{b}c 123",
+        ] {
+            pair.check(text);
+        }
+        check(pair, 1500);
     }
 }
 

@@ -27,6 +27,7 @@ mod sentencepiece;
 mod unicode;
 mod unicode_table;
 mod vocab;
+mod word_piece;
 mod words;
 
 use crate::{Error, Result};
@@ -157,9 +158,9 @@ impl TokenCounter {
         refuse_dropout(value.get("model").and_then(|m| m.get("dropout")))?;
         let kind = value["model"]["type"].as_str().unwrap_or("without a type");
         let engine = Engine::Tokenizers { reason: format!("model {kind}") };
-        let path = match Words::new(fallback::load(json)?, &value) {
+        let path = match Words::new(Box::new(fallback::load(json)?), &value) {
             Ok(words) => CountingPath::Words(Box::new(words)),
-            Err(tokenizer) => CountingPath::Tokenizers(Box::new(tokenizer)),
+            Err(tokenizer) => CountingPath::Tokenizers(tokenizer),
         };
         Ok(Self::new(engine, path, identity::hash_value(&value)))
     }

@@ -3,27 +3,36 @@
 //!
 //! A cut is exact where every step of the tokenizer stops at it: no normaliser looks across, no added token lies
 //! across, and the pre-tokenizer splits there anyway. So only steps that are known are cut, and only between characters
-//! that are.
+//! that are. Words of ASCII under BERT's steps are counted here ([`word_piece`](super::word_piece)).
 
 use super::cache::{Cache, Key, MAX_KEY};
 use super::fallback;
 use super::unicode::{decode, is_continuation};
+use super::word_piece::WordPiece;
 use crate::Result;
 use serde_json::Value;
 use tokenizers::Tokenizer;
 
 /// Counts words by the crate.
 pub(super) struct Words {
-    tokenizer: Tokenizer,
+    tokenizer: Box<Tokenizer>,
     /// Whether Han characters stand alone.
     han: bool,
+    /// Whether all blanks end words, not the space alone.
+    newlines: bool,
+    word_piece: Option<WordPiece>,
 }
 
 impl Words {
     /// For a tokenizer loaded from `file`; the tokenizer itself if its words are not known to be apart.
-    pub(super) fn new(tokenizer: Tokenizer, file: &Value) -> std::result::Result<Self, Tokenizer> {
+    pub(super) fn new(tokenizer: Box<Tokenizer>, file: &Value) -> std::result::Result<Self, Box<Tokenizer>> {
         match splits_at_blanks(file) {
-            true => Ok(Self { han: splits_at_han(file), tokenizer }),
+            true => Ok(Self {
+                han: splits_at_han(file),
+                newlines: splits_at_newlines(file),
+                word_piece: WordPiece::of(file),
+                tokenizer,
+            }),
             false => Err(tokenizer),
         }
     }
@@ -45,7 +54,7 @@ impl Words {
             if let Some(kept) = cache.find_long(word.as_bytes()) {
                 return Ok(kept);
             }
-            let count = fallback::count(&self.tokenizer, word)?;
+            let count = self.count_anew(word)?;
             cache.insert_long(word.as_bytes(), count);
             return Ok(count);
         }
@@ -59,12 +68,17 @@ impl Words {
             cache.promote(key, far);
             return Ok(far);
         }
-        let count = fallback::count(&self.tokenizer, word)?;
+        let count = self.count_anew(word)?;
         // A kept 0 would say that there is nothing, and a byte holds the count.
         if (1..256).contains(&count) {
             cache.insert(key, count);
         }
         Ok(count)
+    }
+
+    fn count_anew(&self, word: &str) -> Result<u32> {
+        let ours = self.word_piece.as_ref().and_then(|model| model.count(word.as_bytes()));
+        ours.map_or_else(|| fallback::count(&self.tokenizer, word), Ok)
     }
 
     /// Where the word that begins at `from` ends.
@@ -75,6 +89,7 @@ impl Words {
             let byte = text[at];
             let cut = match byte {
                 b' ' => ends_word(text, at),
+                b'\n' if self.newlines => ends_word(text, at),
                 0x80..0xc0 => false,
                 0xe4..=0xe9 if self.han && is_han(decode(text, at).0) => ends_word(text, at),
                 _ if self.han && text[at - 1] >= 0x80 => {
@@ -171,6 +186,13 @@ fn splits_at_blanks(file: &Value) -> bool {
         && pre_tokenizers.iter().any(splits)
         && matches!(kind(&file["model"]), "WordPiece" | "Unigram" | "WordLevel")
         && tokens.iter().all(apart)
+}
+
+/// Whether nothing joins a word with a newline after it: blanks of all kinds split before anything else is done.
+fn splits_at_newlines(file: &Value) -> bool {
+    let pre_tokenizers = steps(&file["pre_tokenizer"], "pretokenizers");
+    let first = pre_tokenizers.first().map_or("", |step| kind(step));
+    matches!(first, "BertPreTokenizer" | "Whitespace" | "WhitespaceSplit")
 }
 
 /// Whether nothing joins a Han character with one beside it either.
