@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import itertools
 import json
 import logging
 import multiprocessing
@@ -587,3 +589,53 @@ def test_slow_tokenizers_say_why_once(caplog: pytest.LogCaptureFixture) -> None:
     assert "slower" in caplog.text
     assert counter.engine.removeprefix("tokenizers: ") in caplog.text
     assert counter.count(["only here", "fox only"]).tolist() == [2, 2]
+
+
+# Files of ranks
+
+_RANKED = [bytes([byte]) for byte in range(256)]
+_RANKED += [b"he", b" t", b"th", b" the", b"ll", b"hell", b"lo", "你".encode()[:2], "你".encode(), b"12", b"whole"]
+
+
+def merged(piece: bytes, ranks: dict[bytes, int]) -> int:
+    """The tokens of a piece, pair by pair, as tiktoken merges it."""
+    if piece in ranks:
+        return 1
+    parts = [piece[at : at + 1] for at in range(len(piece))]
+    while pairs := [(ranks[a + b], at) for at, (a, b) in enumerate(itertools.pairwise(parts)) if a + b in ranks]:
+        _, at = min(pairs)
+        parts[at : at + 2] = [parts[at] + parts[at + 1]]
+    return len(parts)
+
+
+def test_ranks_of_tiktoken(tmp_path: Path) -> None:
+    ranks = {token: rank for rank, token in enumerate(_RANKED)}
+    lines = "".join(f"{base64.b64encode(token).decode()} {rank}\n" for token, rank in ranks.items())
+    (tmp_path / "cl100k_base.tiktoken").write_text(lines)
+    counter = TokenCounter(tmp_path / "cl100k_base.tiktoken")
+    assert counter.engine == "byte-level BPE (cl100k)"
+    pieces = ["the", " the", " hello", " whole", "\n", "whole", " 你你", "!", "123", "4"]
+    assert counter.count("".join(pieces)) == sum(merged(piece.encode(), ranks) for piece in pieces)
+    (tmp_path / "some.model").write_text(lines)
+    assert TokenCounter(f"qwen:{tmp_path / 'some.model'}").engine == "byte-level BPE (qwen2)"
+    (tmp_path / "some.tiktoken").write_text(lines)
+    with pytest.raises(ValueError, match="whose pattern"):
+        TokenCounter(tmp_path / "some.tiktoken")
+    for text, what in (("IQ== x\n", ":1: not a token"), ("IQ== 0\n", "no rank for the byte 0x00")):
+        (tmp_path / "gpt2.tiktoken").write_text(text)
+        with pytest.raises(ValueError, match=what):
+            TokenCounter(tmp_path / "gpt2.tiktoken")
+
+
+def test_ranks_of_tekken(tmp_path: Path) -> None:
+    vocab = [{"rank": r, "token_bytes": base64.b64encode(t).decode(), "token_str": None} for r, t in enumerate(_RANKED)]
+    # The last of the tokens are not of the vocabulary.
+    sizes = {"default_vocab_size": len(vocab) - 1 + 10, "default_num_special_tokens": 10}
+    held = {"config": {"pattern": r"\p{L}+|\P{L}", **sizes}, "vocab": vocab}
+    (tmp_path / "tekken.json").write_text(json.dumps(held))
+    counter = TokenCounter(tmp_path)
+    assert counter.count("whole") == 5
+    assert counter.count("hello 12") == 2 + 3
+    (tmp_path / "tekken.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"not a tekken\.json: KeyError 'config'"):
+        TokenCounter(tmp_path / "tekken.json")

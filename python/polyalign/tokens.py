@@ -34,7 +34,9 @@ class TokenCounter:
     ----------
     source : str, PathLike, tokenizers.Tokenizer or transformers fast tokenizer
         A ``tokenizer.json`` file, a directory that holds one, a loaded tokenizer, or the name of a model or
-        dataset on the Hugging Face hub, which is looked up through ``huggingface_hub``'s cache. Of the
+        dataset on the Hugging Face hub, which is looked up through ``huggingface_hub``'s cache; or a file of ranks:
+        ``mistral-common``'s ``tekken.json``, or ``tiktoken``'s, whose pattern its name says (``cl100k_base.tiktoken``)
+        or a name before it (``"llama3:tokenizer.model"``), and which counts as ``encode_ordinary`` does. Of the
         ``tokenizer_config.json`` beside a tokenizer.json (and ``special_tokens_map.json``, ``added_tokens.json``) are
         read, as ``transformers`` does: ``split_special_tokens``, and the tokens that the file lacks. An
         ``add_prefix_space`` that is not the file's is logged, not followed; the other settings change no count.

@@ -9,9 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from polyalign._io import ranks
 from polyalign._io.tokenizer_config import encoding_special, with_config
 
 _TOKENIZER = "tokenizer.json"
+_TEKKEN = "tekken.json"
 _DATASET_URL = "hf://datasets/"
 _DATA_SUFFIXES = ("jsonl", "ndjson", "json", "parquet", "arrow", "feather", "ipc")
 _DATA_PATTERNS = [f"*.{suffix}{zip_}" for suffix in _DATA_SUFFIXES for zip_ in ("", ".gz", ".zst")]
@@ -27,6 +29,9 @@ def tokenizer_json(source: object, revision: str | None = None) -> tuple[bytes, 
     """Return the tokenizer.json of `source`, and a name of `source` for messages."""
     if isinstance(source, (str, os.PathLike)):
         path = Path(source)
+        if ranked := ranks.pattern_of(os.fspath(source)):
+            pattern, path = ranked
+            return ranks.from_tiktoken(path.read_bytes(), pattern, str(path)), str(path)
         if path.exists():
             return _read_tokenizer(path), str(path)
         if isinstance(source, os.PathLike) or source.endswith(".json") or is_path(source):
@@ -37,6 +42,10 @@ def tokenizer_json(source: object, revision: str | None = None) -> tuple[bytes, 
 
 def _read_tokenizer(path: Path) -> bytes:
     file = path / _TOKENIZER if path.is_dir() else path
+    if not file.exists() and (path / _TEKKEN).exists():
+        file = path / _TEKKEN
+    if ranks.is_tekken(file):
+        return ranks.from_tekken(file.read_bytes(), str(file))
     if not file.exists():
         raise FileNotFoundError(
             f"{file}: no such file; write one with AutoTokenizer.from_pretrained(...).save_pretrained(...)"

@@ -203,8 +203,8 @@ fn folds_together(pattern: &str) -> bool {
 }
 
 /// The characters that an atom matches, by Oniguruma.
-fn characters(atom: &str) -> Result<Vec<(char, char)>, String> {
-    static KNOWN: LazyLock<Mutex<HashMap<String, Vec<(char, char)>>>> = LazyLock::new(Mutex::default);
+fn characters(atom: &str) -> Result<Ranges, String> {
+    static KNOWN: LazyLock<Mutex<HashMap<String, Ranges>>> = LazyLock::new(Mutex::default);
     let mut known = KNOWN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     if let Some(ranges) = known.get(atom) {
         return Ok(ranges.clone());
@@ -213,7 +213,7 @@ fn characters(atom: &str) -> Result<Vec<(char, char)>, String> {
     let first = |text: &str| text.chars().next().expect("a match is not empty");
     let last = |text: &str| text.chars().next_back().expect("a match is not empty");
     let all: String = ('\0'..=char::MAX).collect();
-    let ranges: Vec<(char, char)> = run
+    let ranges: Ranges = run
         .find_iter(&all)
         .filter(|(start, end)| start < end)
         .map(|(start, end)| (first(&all[start..end]), last(&all[start..end])))
@@ -223,6 +223,9 @@ fn characters(atom: &str) -> Result<Vec<(char, char)>, String> {
     }
     Ok(ranges)
 }
+
+/// First and last characters.
+type Ranges = Vec<(char, char)>;
 
 /// Atoms whose characters are remembered.
 const MOST_KNOWN: usize = 256;
