@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -290,6 +291,11 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "part": ({"bucket": {}, "evaluate": {"split": "validation"}}, "split is validation, and validation_share is 0"),
     "judge": ({"held_out": "support"}, "held_out is 'support', which trains"),
     "single": ({"generate": {"samples": 1}}, "hdpo: select 'furthest' chooses among several answers"),
+    "tasks": ({"lm_eval": {"limit": 5}}, "align.yaml: lm_eval names no tasks"),
+    "held": (
+        {"bucketed": "all", "corpus": None, "bucket": None, "sft": {"lerning_rate": 1}},
+        "no such option: --lerning_rate",
+    ),
     "condition": ({"sft": {"conditioning": "{length}"}}, "conditioning: the models would be asked without it"),
 }
 
@@ -297,6 +303,8 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize("case", BAD)
 def test_what_cannot_be_is_said_first(place: Path, case: str) -> None:
     changes, message = BAD[case]
+    if case == "held":  # nothing is held out of it, which must not hide what else is wrong
+        Bucketer().bucket_files("corpus.jsonl", "all")
     with pytest.raises((ValueError, OSError), match=message):
         run(**changes)
     assert not Path("out").exists()
@@ -329,6 +337,87 @@ def test_the_command(place: Path, made: tuple[Path, Outcome], capsys: pytest.Cap
     assert {stage["state"] for stage in json.loads(capsys.readouterr().out)} == {"done"}
     assert command_line.run(["align", "align.yaml", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["verdict"] in last
+
+
+# ---------------------------------------------------------------------------------------------- lm-eval's tasks
+
+#: In the place of lm-eval's program: worse after training, on one of two tasks beyond chance.
+LM_EVAL = """
+import json, pathlib, sys
+given = dict(zip(sys.argv[2::2], sys.argv[3::2]))
+if given["--tasks"] == "nosuch":
+    sys.exit("ValueError: Tasks not found: nosuch")
+drop = 0.0 if given["--model_args"].startswith("pretrained=model,") else 0.2
+out = pathlib.Path(given["--output_path"], "m")
+out.mkdir(parents=True)
+scores = {"acc,none": 0.5 - drop, "acc_stderr,none": 0.01, "alias": "x"}
+loose = {**scores, "acc_stderr,none": 0.4, "ppl,none": 9.0 + drop, "ppl_stderr,none": "N/A"}
+told = {"results": {"a": scores, "b": loose},
+        "higher_is_better": {"a": {"acc": True}, "b": {"acc": True, "ppl": False}}}
+(out / "results_2026.json").write_text(json.dumps(told))
+"""
+
+
+@pytest.fixture
+def lm_eval(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = place / "packages" / "lm_eval"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "__main__.py").write_text(LM_EVAL, "utf-8")
+    monkeypatch.syspath_prepend(str(package.parent))
+    monkeypatch.setenv("PYTHONPATH", str(package.parent), prepend=os.pathsep)
+
+
+@pytest.mark.usefixtures("lm_eval")
+def test_tasks_before_and_after(place: Path) -> None:
+    settings: dict[str, Any] = {"models": {"base": None, "sft": None}, "lm_eval": {"tasks": ["a", "b"], "limit": 9}}
+    stages = {stage.name: stage for stage in plan(config(**settings))}
+    assert stages["lm_eval/base"].size == "2 tasks" and "lm_eval/sft" in stages
+    outcome, said = run(**settings)
+    assert said.index("lm_eval/base …") < said.index("models/sft …"), (
+        "what can't be done is seen before hours are spent"
+    )
+    assert outcome.verdicts[-1] == "sft, tasks: worse in a acc -0.200"
+    report = Path("out/evaluation/test/report.md").read_text()
+    assert "| a | acc | 0.500 ± 0.010 | 0.300 ± 0.010 (-0.200*) |" in report
+    assert "| b | acc | 0.500 ± 0.400 | 0.300 ± 0.400 (-0.200) |" in report
+    assert "| b | ppl (lower is better) | 9.000 | 9.200 (+0.200) |" in report
+    again, said = run(**settings)
+    assert again == outcome and all(line.endswith("done before") for line in said if line.startswith("lm_eval"))
+    failing = {**settings, "lm_eval": {"tasks": ["nosuch"]}}
+    with pytest.raises(ValueError, match=r"lm_eval of model: exit code 1: ValueError: Tasks not found: nosuch; all of"):
+        run("other", **failing)
+    assert not Path("other/models").exists()
+
+
+def test_without_lm_eval_it_is_said_first(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    config(lm_eval={"tasks": ["a"]})
+    with pytest.raises(
+        ModuleNotFoundError, match=r"align.yaml: lm_eval needs the package lm-eval: pip install lm-eval"
+    ):
+        plan("align.yaml")
+    assert not Path("out").exists()
+
+
+def test_lm_eval_itself_does_a_local_task(place: Path) -> None:
+    pytest.importorskip("lm_eval", reason="lm-eval is not installed")
+    from polyalign.align import _tasks
+
+    write_jsonl(place / "colours.jsonl", [{"question": f"{at} is", "answer": at % 2} for at in range(6)])
+    told = {
+        "task": "colours", "dataset_path": "json", "test_split": "test", "output_type": "multiple_choice",
+        "dataset_kwargs": {"data_files": {"test": str(place / "colours.jsonl")}}, "doc_to_text": "{{question}}",
+        "doc_to_choice": ["red", "blue"], "doc_to_target": "{{answer}}",
+        "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}],
+    }  # fmt: skip
+    (place / "tasks").mkdir()
+    (place / "tasks" / "colours.yaml").write_text(yaml.safe_dump(told))
+    settings = {"tasks": ["colours"], "include_path": "tasks", "batch_size": 2}
+    found = _tasks.run(place, "model", "model", settings, {"device": "cpu", "dtype": "float32"})
+    value, error, higher = found["scores"]["colours"]["acc"]
+    assert 0 <= value <= 1 and error > 0 and higher
+    assert json.loads((place / "results.json").read_text())["n-samples"]["colours"]["effective"] == 6
 
 
 def test_the_first_settings(place: Path, cli: Cli) -> None:

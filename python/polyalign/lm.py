@@ -418,13 +418,15 @@ class _Scorer:
         revision: str | None = None,
     ) -> _Scorer:
         """Load what is given by name."""
-        from polyalign.generation import TransformersEngine
+        from polyalign._io.extras import training_module
+
+        transformers = training_module("polyalign.generation._transformers", "a language model")
 
         if prefix not in (None, "chat", "paper", "plain"):
             raise ValueError(f"prefix is {prefix!r}: it must be 'chat', 'paper' or 'plain'")
         if max_length is not None and max_length < 2:
             raise ValueError(f"max_length is {max_length}: it must be 2 or more")
-        engine = TransformersEngine(model, tokenizer, revision=revision, dtype=dtype, device=device)
+        engine = transformers.TransformersEngine(model, tokenizer, revision=revision, dtype=dtype, device=device)
         loaded, words = engine.loaded(), engine.tokenizer
         if prefix == "chat" and not words.chat_template:
             raise ValueError("prefix='chat': the tokenizer has no chat template: give another prefix")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,20 @@ from typing import Any
 def is_adapter(name: str) -> bool:
     """Whether it is a folder with an adapter and no model."""
     return (Path(name) / "adapter_config.json").is_file() and not (Path(name) / "config.json").is_file()
+
+
+def why_not(name: str, error: Exception) -> str:
+    """Return why a model can't be opened: a path that is none is no matter of the hub.
+
+    Examples
+    --------
+    >>> why_not("/no/such", OSError("Repo id must use alphanumeric chars"))
+    'no such folder'
+    """
+    said = " ".join(str(error).split())
+    if Path(name).exists():
+        return said
+    return f"no such folder here; {said}" if re.fullmatch(r"[\w-][\w.-]*(/[\w.-]+)?", name) else "no such folder"
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from polyalign._io import yaml_text
+from polyalign.align import _tasks
 
 __all__ = ["ASKED", "PREFERRED", "TRAINED", "Config", "Model", "example"]
 
@@ -68,6 +69,7 @@ _SECTIONS: dict[str, Mapping[str, tuple[type, ...]] | None] = {
     "generate": _GENERATE,
     "evaluate": _EVALUATE,
     "engine": _ENGINE,
+    "lm_eval": _tasks.KEYS,
     # Those of the trainers are looked at by them.
     "sft": None,
     "hdpo": None,
@@ -138,6 +140,7 @@ class Config:
     generate: Mapping[str, Any] = field(default_factory=dict)
     evaluate: Mapping[str, Any] = field(default_factory=dict)
     engine: Mapping[str, Any] = field(default_factory=dict)
+    lm_eval: Mapping[str, Any] = field(default_factory=dict)
     start: str = "bucket_sft"
     critic: str = "ensemble"
     critic_samples: str = "all"

@@ -39,7 +39,7 @@ class Outcome:
     split: str
     """Whose prompts were answered: ``"test"`` or ``"validation"``."""
     verdicts: tuple[str, ...]
-    """A line a model."""
+    """A line a model; where there are tasks, another of what training has cost."""
     verdict: str
     """Which model is the most human, by what."""
     report: str

@@ -9,6 +9,7 @@ import math
 import os
 import shlex
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -17,6 +18,7 @@ from polyalign._io.extras import training_module
 from polyalign._io.output import check_run
 from polyalign._io.stages import Planned, Stage, Stages
 from polyalign._text.words import counted
+from polyalign.align import _tasks
 from polyalign.align._config import PREFERRED, SHARES, TRAINED, Config, Model
 from polyalign.align._parts import ANSWER, part_files
 from polyalign.align._report import Outcome, PlannedStage, verdict
@@ -53,6 +55,8 @@ _OF_KIND: dict[str, dict[str, Any]] = {
     "divpo": _PLAIN_DPO,
     "hdpo": {},
 }
+#: What the model is called that everything begins with, where tasks are compared.
+_BASE = "base"
 _TOLD = "Answer as a person does in this situation: "
 _SHOWN = "A person has answered what follows. Answer as they did.\n\nTheir answer: {" + ANSWER + "}"
 
@@ -158,6 +162,7 @@ def _check(config: Config) -> _Checked:
     rounds.check_critics((config.critic, config.held_out), config.critic_samples, held_out)  # type: ignore[arg-type]
     if held_out is not None:
         manifests.Manifest(Path(config.file), schema, None, {}).check_fits(_saved.read(held_out))
+    _tasks.check(config.file, config.lm_eval)
     sampling = Sampling(**{"samples": 4, **_taken(config.generate, _SAMPLING)})
     Selection(limit=config.generate.get("prompts"), **_taken(config.generate, _SELECTION))
     _evaluated_sampling(config, sampling)
@@ -172,6 +177,7 @@ def _check(config: Config) -> _Checked:
             raise ValueError(f"{config.file}: {model.name}: {error}") from None
         steps[model.name] = _steps(args)
     _check_asked(config, schema)
+    _check_held_out(config)  # last: to bucket anew takes long, and all else is known by then
     return _Checked(inputs, schema, sampling, steps)
 
 
@@ -181,8 +187,6 @@ def _people(config: Config) -> tuple[tuple[str, ...], BucketSchema | None]:
         made = manifests.read(config.bucketed)
         if made is None or made.settings.get("assignments_only"):
             raise ValueError(f"{config.bucketed}: not a folder that polyalign bucket made, with its texts")
-        if not made.settings.get("test_share"):
-            raise ValueError(f"{config.bucketed}: nothing in it is held out; polyalign bucket --test-share does that")
         return (), made.schema
     from polyalign._io.sources import local_inputs
 
@@ -197,6 +201,13 @@ def _people(config: Config) -> tuple[tuple[str, ...], BucketSchema | None]:
             raise FileNotFoundError(f"{config.file}: corpus: {name}: no such file or folder")
         found += several
     return tuple(found), BucketSchema(**_taken(config.bucket, _SCHEMA))
+
+
+def _check_held_out(config: Config) -> None:
+    """Refuse a bucketed folder all of which trains."""
+    made = None if config.bucketed is None else manifests.read(config.bucketed)
+    if made is not None and not made.settings.get("test_share"):
+        raise ValueError(f"{config.bucketed}: nothing in it is held out; polyalign bucket --test-share does that")
 
 
 def _check_pairs(config: Config, model: Model, sampling: Sampling) -> None:
@@ -324,6 +335,8 @@ class _Align:
         self.rows: Mapping[str, int] = {}
         self._pairs: dict[str, Stage] = {}
         self._known: dict[str, dict[str, Any]] = {}
+        #: What models came to in tasks, by what reports call them.
+        self.tasks: dict[str, Stage] = {}
 
     def run(self) -> Outcome | None:
         """Do all stages that are not done."""
@@ -334,6 +347,9 @@ class _Align:
         work = rounds.Work(self._plan(parts), self.stages, progress=self.progress, records=parts.identity)
         self.sizes["held-out"] = f"{config.held_out_critic or config.held_out}, {counted(self.rows['train'], 'human')}"
         judge = work.held_out()
+        # Before hours are spent: a task that is not there is seen now.
+        if config.lm_eval:
+            self._tasked(_BASE, _BASE, self._as_it_is(config.model))
         trained = {name: self._sft(work, parts, config.of_sft(name)) for name in config.need()}
         learnt = self._learnt(work, judge, trained) if config.prefers else None
         answers = {}
@@ -346,6 +362,8 @@ class _Align:
             # Of several rounds the last one's has a name of its own: with more of them no stage is another.
             name = Path(made.name).parent.name if model.name in trained else model.name
             answers[model.title] = self._answers(work, parts, model, made, name)
+            if config.lm_eval and model.name in trained:
+                self._tasked(model.title, name, made)
         critics = {"held_out": judge} | ({} if learnt is None else {"trained": learnt.critic})
         return self._evaluated(parts, answers, reference, critics, where)
 
@@ -518,6 +536,15 @@ class _Align:
 
     # -------------------------------------------------------------------------------------------- the report
 
+    def _tasked(self, title: str, name: str, made: rounds.Model) -> None:
+        """Have a model do lm-eval's tasks."""
+        config, stage = self.config, f"lm_eval/{name}"
+        self.sizes[stage] = counted(len(config.lm_eval["tasks"]), "task")
+        inputs = {"model": made.identity, "lm_eval": config.lm_eval}
+        base = rounds.base_of(made.name)
+        make = partial(_tasks.run, name=made.name, base=base, settings=config.lm_eval, engine=config.engine)
+        self.tasks[title] = self.stages.run(stage, inputs, [_tasks.RESULTS], make)
+
     def _answers(self, work: rounds.Work, parts: Stage, model: Model, made: rounds.Model, name: str) -> Stage:
         """Have a model answer the held-out prompts: all models the same ones, with the same noise."""
         split, sampling = self.config.split, _evaluated_sampling(self.config, self.checked.sampling)
@@ -549,6 +576,7 @@ class _Align:
             "answers": {title: stage.identity for title, stage in answers.items()},
             "reference": reference.identity,
             "critics": {name: stage.identity for name, stage in critics.items()},
+            **({"lm_eval": {title: stage.identity for title, stage in self.tasks.items()}} if self.tasks else {}),
             **settings,
         }
         contenders = [model.title for model in config.models if model.kind != "oracle"]
@@ -566,10 +594,14 @@ class _Align:
                 threads=config.threads,
                 **settings,
             )
+            scores = {title: stage.told["scores"] for title, stage in self.tasks.items()}
+            tax = _tasks.table(_BASE, scores) if scores else None
+            found = dataclasses.replace(found, details={**found.details, "tasks": tax})
             found.to_html(folder / "report.html")
             (folder / "evaluation.json").write_text(f"{found.to_json()}\n", "utf-8", newline="\n")
-            (folder / "report.md").write_text(found.to_markdown(), "utf-8", newline="\n")
-            said = verdicts(found)[: len(found.models)]
+            text = found.to_markdown() + (_tasks.markdown(tax) if tax else "")
+            (folder / "report.md").write_text(text, "utf-8", newline="\n")
+            said = [*verdicts(found)[: len(found.models)], *(_tasks.tax_lines(tax) if tax else ())]
             return {"verdicts": said, "verdict": verdict(found, contenders)}
 
         name = f"evaluation/{split}"

@@ -96,6 +96,8 @@ def detect(
     from polyalign._io.extras import training_module
 
     _lines.refuse_existing(output, overwrite=overwrite)
+    for package in ("torch", "transformers"):
+        training_module(package, "a detector")
     files = training_module("polyalign.evaluation.detectors", "a detector")
     told = files.detect_files(
         {spec: files.open_detector(spec, max_length=max_length) for spec in specs},

@@ -20,7 +20,7 @@ from accelerate import PartialState
 from transformers.trainer_utils import get_last_checkpoint
 
 from polyalign._io.manifests import check_fits
-from polyalign._io.models import is_adapter
+from polyalign._io.models import is_adapter, why_not
 from polyalign._text.words import counted
 from polyalign.cli import _early
 from polyalign.cli import _options as options
@@ -269,8 +269,7 @@ def _model(model_args: Any, args: Any) -> dict[str, Any]:
                 name, revision=kwargs["revision"], trust_remote_code=kwargs["trust_remote_code"]
             )
         except OSError as error:
-            missing = "" if Path(name).exists() else "no such folder here; "
-            raise OSError(f"model {name}: {missing}{error}") from error
+            raise OSError(f"model {name}: {why_not(name, error)}") from error
         peft_config = get_peft_config(model_args)
         return {"model": name, "peft_config": peft_config, "quantization_config": quantization}
     if model_args.use_peft:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from polyalign._io.models import quiet_off_terminal
+from polyalign._io.models import quiet_off_terminal, why_not
 from polyalign._text.words import counted
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class HuggingFaceEncoder:
                 self._tokenizer = AutoTokenizer.from_pretrained(name, revision=revision)
                 model = AutoModel.from_pretrained(name, revision=revision, dtype=torch.float32)
         except (OSError, ValueError, KeyError) as error:
-            why = " ".join(str(error).split())
+            why = why_not(name, error) if isinstance(error, OSError) else " ".join(str(error).split())
             kind = OSError if isinstance(error, OSError) else ValueError
             raise kind(f"encoder {name}: it is none that transformers opens: {why}") from None
         model = model.get_encoder() if model.config.is_encoder_decoder else model

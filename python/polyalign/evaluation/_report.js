@@ -11,6 +11,7 @@ const TEXTS = {
     nothing: "nothing can be said: no bucket has enough answers", related: (n) => `in ${n} ${n === 1 ? "bucket" : "buckets"} answers relate to what was asked otherwise than humans' do`,
     few: (n) => `${n} ${n === 1 ? "bucket" : "buckets"} not judged`, alert: (metric, value, floor, noise, p) => `${metric} ${value}, humans ${floor}${noise} (p ${p})`, also: "also",
     better: (a, b, word, told) => `${a} is ${word} than ${b} (${told})`, neither: (a, b, word, told) => `neither ${a} nor ${b} is ${word} (${told})`, human: "more human", useful: "more useful", metricOf: (metric, model) => `${metric} of ${model}`, corrected: "corrected p", effect: "effect",
+    tax: "Alignment tax", task: "task", lower: "lower is better", taxNote: "Tasks of lm-eval: score ± standard error, and below it the difference to the base model; in colour where it is more than chance.",
     axes: "By axis", frontier: "Utility and naturalness", frontierNote: "A point a bucket: F1 across, 1/(1+BNG) up; the line is each model's frontier. Up and to the right is better.",
     map: "Map of answers", mapAxes: (axes) => `Where answers lie on the two main axes of humans' features (principal components), as densities. Across: ${axes[0]}; up: ${axes[1]}.`,
     mapPca: "Where answers lie on the two main axes of the humans' vectors (principal components), as densities.",
@@ -39,6 +40,7 @@ const TEXTS = {
     nothing: "无法判断：没有桶具备足够的回答", related: (n) => `在 ${n} 个桶中，回答与提问的关系和人类不同`,
     few: (n) => `${n} 个桶未作判断`, alert: (metric, value, floor, noise, p) => `${metric} ${value}，人类 ${floor}${noise}（p ${p}）`, also: "此外",
     better: (a, b, word, told) => `${a} 比 ${b} ${word}（${told}）`, neither: (a, b, word, told) => `${a} 与 ${b} 之间分不出哪个${word}（${told}）`, human: "更像人类", useful: "更有用", metricOf: (metric, model) => `${model} 的 ${metric}`, corrected: "校正后 p", effect: "效应量",
+    tax: "对齐代价", task: "任务", lower: "越低越好", taxNote: "lm-eval 的任务：得分 ± 标准误，其下为与基础模型之差；超出偶然者着色。",
     axes: "按维度", frontier: "效用与自然度", frontierNote: "每点一个桶：横轴 F1，纵轴 1/(1+BNG)；折线为各模型的前沿。越靠右上越好。",
     map: "回答的分布图", mapAxes: (axes) => `回答在人类特征的两条主轴（主成分）上的密度。横轴：${axes[0]}；纵轴：${axes[1]}。`,
     mapPca: "回答在人类向量的两条主轴（主成分）上的密度。",
@@ -215,7 +217,7 @@ function overview() {
     ...figure(text("all"), "means", () => [["model", "over", "metric", ...HEAD], ...told.models.flatMap((model) => ["overall", "weighted"].flatMap((name) => numberRows(model[name]).map((row) => [model.name, name === "overall" ? "macro" : name, ...row])))]),
     h("div", { class: "controls" }, select("over", [["macro", text("macro")], ["weighted", text("weighted")]], state.over, text("over"))),
     table(head, rows), h("p", { class: "soft small" }, text("floorNote")),
-    many ? compared() : null, frontier(), map(),
+    many ? compared() : null, tax(), frontier(), map(),
   ];
 }
 function compared() {
@@ -228,6 +230,20 @@ function compared() {
     table([[`${text("one")} / ${text("two")}`], [text("metric")], [text("apart"), "end number"], [text("interval"), "end number"], [text("effect"), "end number"], [text("p"), "end number"], [text("betterModel")]], rows),
     dataButton("differences", () => [["one", "two", "metric", "bucket", "difference", "low", "high", "effect", "p", "better"],
       ...told.differences.map((each) => [each.one, each.two, each.metric, each.bucket, each.difference, each.low, each.high, each.effect, each.p, each.better])]));
+}
+function tax() {
+  if (!told.tasks) return null;
+  const { models, rows } = told.tasks, at = (name) => Math.max(0, indexOf(name));
+  const cell = (row, value) => {
+    if (!value) return "–";
+    const [number, error, apart, beyond] = value;
+    return [number.toFixed(3), h("span", { class: "interval" }, error === null ? "" : `± ${error.toFixed(3)}`),
+      apart === null ? null : h("span", { class: `interval ${beyond ? (apart > 0) === row.higher ? "fine" : "worse" : ""}` }, `${apart > 0 ? "+" : ""}${apart.toFixed(3)}`)];
+  };
+  return [...figure(text("tax"), "tasks", () => [["task", "metric", "model", "value", "standard error", "difference to base", "beyond chance"],
+    ...rows.flatMap((row) => row.values.map((value, place) => [row.task, row.metric, models[place], ...(value || [])]))], text("taxNote")),
+    table([[text("task"), "bucket"], ...models.map((name) => [[indexOf(name) < 0 ? null : dot(at(name)), h("bdi", {}, name)], "end number"])],
+      rows.map((row) => [[h("bdi", {}, row.task), " ", h("code", {}, row.metric), row.higher ? null : ` (${text("lower")})`], ...row.values.map((value) => cell(row, value))]))];
 }
 function frontier() {
   const points = told.models.map((model) => Object.entries(model.buckets).filter(([, numbers]) => numbers.f1 && numbers.bng)

@@ -103,7 +103,7 @@ def _numbers(evaluation: Numbers) -> dict[str, Any]:
         "humans": dict(evaluation.humans),
         "axes": list(evaluation.axes),
         "settings": {name: _both(value) for name, value in _flat(evaluation.settings).items()},
-        **{name: evaluation.details.get(name) for name in ("phrases", "answers", "maps")},
+        **{name: evaluation.details.get(name) for name in ("phrases", "answers", "maps", "tasks")},
     }
 
 

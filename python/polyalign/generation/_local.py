@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from polyalign._io import manifests
+from polyalign._io.models import why_not
 from polyalign.generation._engine import Unfit
 from polyalign.generation._prompts import Prompt, as_dialogue, as_plain
 from polyalign.generation._settings import Form, Sampling
@@ -144,8 +145,7 @@ def load_config(name: str, revision: str | None, *, trust_remote_code: bool) -> 
     try:
         return AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=trust_remote_code)
     except (OSError, ValueError) as error:
-        missing = "" if Path(name).exists() else "no such folder here; "
-        raise OSError(f"model {name}: {missing}{_first_line(error)}") from None
+        raise OSError(f"model {name}: {why_not(name, OSError(_first_line(error)))}") from None
 
 
 def load_generation_config(name: str, revision: str | None) -> Any:

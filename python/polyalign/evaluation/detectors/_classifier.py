@@ -11,7 +11,7 @@ import numpy as np
 
 from polyalign import _core
 from polyalign._io import responses
-from polyalign._io.models import evaluating, quiet_off_terminal
+from polyalign._io.models import evaluating, quiet_off_terminal, why_not
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -73,8 +73,13 @@ class ClassifierDetector:
             return self._given
         from transformers import AutoModelForSequenceClassification
 
-        with quiet_off_terminal():
-            model, loaded = AutoModelForSequenceClassification.from_pretrained(self._given, output_loading_info=True)
+        try:
+            with quiet_off_terminal():
+                model, loaded = AutoModelForSequenceClassification.from_pretrained(
+                    self._given, output_loading_info=True
+                )
+        except OSError as error:
+            raise OSError(f"model {self._given}: {why_not(self._given, error)}") from None
         # What is missing was drawn at random, a whole head where it is no classifier.
         if loaded["missing_keys"]:
             missing = ", ".join(sorted(loaded["missing_keys"]))
