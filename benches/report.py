@@ -12,6 +12,7 @@ from typing import Any
 
 import counting
 import distances
+import evaluation
 import features
 import headline
 import micro
@@ -33,6 +34,7 @@ BENCHES = {
     "references": references,
     "padding": padding,
     "training": step_times,
+    "evaluation": evaluation,
 }
 
 

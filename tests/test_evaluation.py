@@ -219,6 +219,45 @@ def test_turns_that_answer_something_else_are_told() -> None:
     assert (strays.p < 0.01, listens.p > 0.05) == (True, True)
 
 
+def test_mauve_is_told_where_there_is_an_encoder() -> None:
+    table = people(100, buckets=BUCKETS[:1])
+    known = {word: place for place, word in enumerate(EN)}
+    asked: list[str] = []
+
+    def bags(texts: list[str]) -> Any:
+        asked.extend(texts)
+        found = np.zeros((len(texts), len(known) + 1), np.float32)
+        for row, text in enumerate(texts):
+            for word in text.lower().strip(".!?").split():
+                found[row, known.get(word, len(known))] += 1
+        return found
+
+    random = np.random.default_rng(2)
+    rows = [
+        {"id": row["id"], "response": " ".join(random.choice(EN[:6], 4 + random.poisson(5)))}
+        for row in table.to_pylist()
+    ]
+    other = people(100, seed=5, buckets=BUCKETS[:1]).to_pylist()
+    like = [{"id": row["id"], "response": row["completion"][0]["content"]} for row in other]
+    models = {"like": pa.Table.from_pylist(like), "narrow": pa.Table.from_pylist(rows)}
+    found = told(models, table, encoder=bags)
+    plain = told(models, table)
+    one, two = (model.overall["mauve"] for model in found.models)
+    assert one.low <= one.value <= one.high
+    assert (one.p > 0.05, two.p < 0.05) == (True, True)
+    assert two.high < one.low
+    assert abs(one.value - one.floor) < 0.2
+    assert len(asked) - 1 <= len(set(asked)) + 1, "a text is read twice"
+    for model, without in zip(found.models, plain.models, strict=True):
+        assert without.overall["mauve"].value is None
+        f1, bng, nuf = (model.overall[name].value for name in ("f1", "bng", "nuf"))
+        both = metrics.aggregate(f1, bng, model.overall["mauve"].value, nuf)
+        assert model.overall["aggregate"].value == pytest.approx(both)
+        assert without.overall["aggregate"].value == pytest.approx(
+            metrics.aggregate(f1, bng, None, without.overall["nuf"].value)
+        )
+
+
 def test_a_narrow_table_says_what_it_leaves_out(half: Evaluation) -> None:
     def captions(width: int) -> list[str]:
         return [str(table.caption) for table in lines(half, width) if getattr(table, "caption", None)]

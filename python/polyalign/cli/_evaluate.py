@@ -59,6 +59,13 @@ Exit codes: 0 fine, 1 error, 2 usage, 3 part of a file could not be read, 4 too 
     help="Ask this critic too: the folder that polyalign critic train made, or a reference. Repeatable.",
 )
 @option(
+    "--encoder",
+    panel=SCORES,
+    metavar="MODEL",
+    help="Embed texts with this, for MAUVE and for the report's maps: a folder, or an encoder on the hub, whose last "
+    "hidden state is averaged. Default: there is neither.",
+)
+@option(
     "--judged",
     panel=SCORES,
     metavar="FILE",
@@ -93,12 +100,6 @@ Exit codes: 0 fine, 1 error, 2 usage, 3 part of a file could not be read, 4 too 
     help="How the report's map places answers: of pca, tsne and umap (which needs umap-learn). Default: pca.",
 )
 @option(
-    "--map-encoder",
-    panel=OUTPUT,
-    metavar="NAME",
-    help="Maps of this encoder's vectors, too: a folder, or a name on the hub.",
-)
-@option(
     "--markdown",
     panel=OUTPUT,
     metavar="FILE",
@@ -131,13 +132,13 @@ def evaluate(
     join: tuple[str, ...],
     reference: str | None,
     critic: tuple[str, ...],
+    encoder: str | None,
     judged: tuple[str, ...],
     min_count: int,
     draws: int,
     seed: int,
     html: Path | None,
     maps: str,
-    map_encoder: str | None,
     markdown: Path | None,
     conditions: tuple[str, ...],
     junit: Path | None,
@@ -156,8 +157,6 @@ def evaluate(
     from polyalign.evaluation._gate import baseline
 
     started = time.perf_counter()
-    if html is None and map_encoder is not None:
-        raise click.UsageError("--map-encoder is for the report's map: give --html")
     wanted = [_condition(text, Condition.parse) for text in conditions]
     if junit is not None and not wanted:
         raise click.UsageError("--junit says what the conditions of --fail-if came to: give one")
@@ -169,13 +168,13 @@ def evaluate(
         list(join) if len(join) > 1 else join[0],
         reference=reference,
         critics=list(critic),
+        encoder=encoder,
         judged=list(judged),
         draws=draws,
         min_count=min_count,
         seed=seed,
         page=html is not None,
         maps=options.words(maps) or (),
-        encoder=map_encoder,
         **options.reading(rest),
         threads=threads,
         progress=_say,

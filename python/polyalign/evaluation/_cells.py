@@ -12,7 +12,8 @@ import numpy as np
 
 from polyalign.evaluation._people import NEAR_DRAWS, NEAR_ROWS, NEAREST, ROWS, People, Side, near_shares
 from polyalign.evaluation._statistics import mean_draws, mean_swaps
-from polyalign.evaluation.metrics import self_bleu_of_each
+from polyalign.evaluation.metrics import match_lengths, self_bleu_of_each
+from polyalign.evaluation.metrics._mauve import area_of, components
 from polyalign.evaluation.metrics._rows import pooled_deviation
 from polyalign.evaluation.metrics._turns import Turns, similarities, spreads
 from polyalign.evaluation.metrics._weighted import discrepancies, w1
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Cell", "Rows", "cells", "mean_cells"]
 
+#: MAUVE is the mean over so many seeds, and is resampled so often; fewer rows of like length give none.
+_SEEDS, _MAUVE_DRAWS, _MAUVE_ROWS = 5, 40, 20
+_EXPLAINED = 0.9
 #: What held-out humans have of HCR.
 _COVERAGE = 0.9
 
@@ -67,7 +71,11 @@ Rows = Mapping[str, "tuple[Floats, Floats | None]"]
 
 
 def cells(
-    model: Side, people: People, rows: Rows, turns: tuple[Turns, Turns] | None = None
+    model: Side,
+    people: People,
+    rows: Rows,
+    turns: tuple[Turns, Turns] | None = None,
+    vectors: tuple[Singles, Singles] | None = None,
 ) -> Iterator[tuple[str, Cell]]:
     """Give the metrics of a bucket.
 
@@ -81,6 +89,8 @@ def cells(
         What is known of single answers.
     turns : tuple of two Turns, optional
         The model's and all humans', where there are several turns.
+    vectors : tuple of two arrays, optional
+        Embeddings of the answers, and of the humans, that neighbours are looked for among.
     """
     bucket = _Bucket(model, people)
     yield from bucket.means({**rows, **bucket.rows()})
@@ -92,6 +102,8 @@ def cells(
     yield from bucket.distinct()
     if turns is not None:
         yield "tdm", bucket.turns(*turns)
+    if vectors is not None:
+        yield "mauve", bucket.mauve(*vectors)
 
 
 def mean_cells(model: Floats, humans: Floats, groups: Indices, draws: Draws) -> list[Cell]:
@@ -242,6 +254,32 @@ class _Bucket:
             floor, noise = (float(own.mean()), float(own.std())) if len(own) else (math.nan, math.nan)
             draws, swaps = (self._padded([shares[at] for shares in of]) for of in (found, null))
             yield name, Cell(value[at], floor, draws, noise, value[at], swaps, np.zeros(0))
+
+    def mauve(self, model: Singles, humans: Singles) -> Cell:
+        """Return MAUVE of as many answers as neighbours are looked for among, of either side with like lengths."""
+        people, count = self.people.near, len(model)
+        rows = components(np.concatenate([model, humans]).astype(np.float64), _EXPLAINED)
+        sides = self.model.features[:count], people.all.features
+        words = np.nan_to_num(np.concatenate(sides)[:, people.columns.words])
+
+        def area(one: Indices, two: Indices, seed: int) -> float:
+            first, second = match_lengths(words[one], words[two], seed=seed)
+            if len(first) < _MAUVE_ROWS:
+                return math.nan
+            both = rows[np.concatenate([one[first], two[second]])]
+            return area_of(both, max(2, round(len(first) / 10)), seed)
+
+        one, two = np.arange(count), np.arange(count, 2 * count)
+        value = float(np.mean([area(one, two, seed) for seed in range(_SEEDS)]))
+        # Halves without replacement, as of neighbours; each draw has a seed of its own.
+        swaps = list(enumerate(self.draws.swapped(self.model.groups[:count]).T[:_MAUVE_DRAWS]))
+        found = [area(one[half], two[half], seed) for seed, half in swaps]
+        null = [area(np.where(swap, two, one), np.where(swap, one, two), seed) for seed, swap in swaps]
+        halves = enumerate(zip(*(half.T[:_MAUVE_DRAWS] for half in people.halves), strict=True))
+        own = np.array([area(count + np.flatnonzero(a), count + np.flatnonzero(b), seed) for seed, (a, b) in halves])
+        own = own[~np.isnan(own)]
+        floor, noise = (float(own.mean()), float(own.std())) if len(own) else (math.nan, math.nan)
+        return Cell(value, floor, self._padded(found), noise, value, self._padded(null), np.zeros(0))
 
     # ---------------------------------------------------------------------------------------------- diversity
 

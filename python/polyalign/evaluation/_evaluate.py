@@ -96,7 +96,8 @@ def evaluate(
         How the page's map places answers; one of them is chosen there. t-SNE needs scikit-learn, UMAP ``umap-learn``:
         without them a warning says so.
     encoder : str, PathLike or callable, optional
-        A folder, an encoder on the hub, or a function of texts: maps of its vectors beside those of features.
+        A folder, an encoder on the hub, or a function of texts: for MAUVE, of 300 answers and twice as many humans of
+        a bucket, and for maps of its vectors beside those of features.
     shape, fields, roles
         How the predictions are read, as in :class:`polyalign.Bucketer`.
     threads : int, optional
@@ -184,7 +185,12 @@ def evaluate_again(
     humans, models = read(predictions, records, pool=pool, reading=reading)
     asked = named_critics(critics)
     drawn = Draws(_groups(humans), draws, seed)
-    given: dict[str, Any] = {"min_count": min_count, "threads": threads, "judged": judgements, "before": before}
+    if reads is not None:
+        from polyalign.critics._encoder import check_reads
+
+        check_reads(reads, humans.texts)
+    given: dict[str, Any] = {"min_count": min_count, "threads": threads, "judged": judgements}
+    given |= {"encoder": reads, "before": before}
     work = Work(humans, _reference(reference, humans), asked, drawn, **given)
     found = []
     for model in models:
@@ -197,6 +203,7 @@ def evaluate_again(
         "seed": seed,
         "reference": said("built_of_humans") if reference is None else _said(reference),
         "critics": list(asked),
+        **({"encoder": repr(reads)} if reads is not None else {}),
         **({"judged": judgements.files} if judgements is not None else {}),
     }
     results = tuple(work.result(one) for one in found)

@@ -16,7 +16,7 @@ from polyalign.critics.attacks import known_languages, languages_of
 from polyalign.evaluation._cells import Cell, cells
 from polyalign.evaluation._judged import Column, Judgements, joint_measures, judged_cells, widened
 from polyalign.evaluation._measures import MEASURES, critic_measure
-from polyalign.evaluation._people import Columns, People, Side
+from polyalign.evaluation._people import NEAR_ROWS, Columns, People, Side
 from polyalign.evaluation._predictions import Humans, Model, hashed
 from polyalign.evaluation._result import Measure, ModelResult, Number
 from polyalign.evaluation._statistics import (
@@ -93,10 +93,12 @@ class Work:
         min_count: int,
         threads: int | None,
         judged: Judgements | None = None,
+        encoder: Any = None,
         before: Work | None = None,
     ) -> None:
         """`before`: work of earlier; where its humans are these, what was measured of them is."""
-        self.judged = judged
+        self.judged, self.encoder = judged, encoder
+        self._vectors: dict[str, npt.NDArray[np.float32]] = {}
         self.humans, self.reference, self.critics, self.draws = humans, reference, critics, draws
         self.min_count, self.threads = min_count, threads
         self.features = registry()
@@ -251,7 +253,11 @@ class Work:
             kept = np.flatnonzero(np.isin(found.places[bucket], at))
             others = np.arange(len(found.places[bucket]), len(turns[1].gauges))
             turns = turns[0].take(kept), turns[1].take(np.concatenate([kept, others]))
-        told = dict(cells(found.side.take(at), self._people(bucket, of, more), rows, turns))
+        people, vectors = self._people(bucket, of, more), None
+        if self.encoder is not None:
+            texts = [found.side.texts[row] for row in at[:NEAR_ROWS].tolist()]
+            vectors = self._embedded(texts), self._embedded(people.kept.near.all.texts)
+        told = dict(cells(found.side.take(at), people, rows, turns, vectors))
         return told | self.judgements(found.judged, at, found.side)
 
     def judgements(self, columns: Mapping[str, Column], at: npt.NDArray[np.int64], side: Side) -> dict[str, Cell]:
@@ -265,6 +271,13 @@ class Work:
             language = self.languages[int(of[0])]
             self._met[key] = People(self.side.take(of), self.side.take(more), language, self.columns, self.draws)
         return self._met[key]
+
+    def _embedded(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Return the vectors of texts; each text is read once."""
+        new = [text for text in dict.fromkeys(texts) if text not in self._vectors]
+        if new:
+            self._vectors.update(zip(new, self.encoder(new)[0], strict=True))
+        return np.stack([self._vectors[text] for text in texts])
 
     def _turns(self, model: Model, places: Mapping[str, npt.NDArray[np.int64]]) -> dict[str, tuple[Turns, Turns]]:
         """Return the turns of a model, and of all humans, of the buckets that have several; nothing without scipy."""
@@ -497,19 +510,22 @@ def _summaries(found: Measured) -> dict[str, Number]:
     buckets = [of for of in found.cells.values() if math.isfinite(of["bng"].value)]
     if not buckets:
         return {"nuf": Number(None), "aggregate": Number(None)}
-
-    def both(useful: Sequence[float], gaps: Sequence[float]) -> tuple[float, float]:
-        area = nuf(useful, [naturalness(gap) for gap in gaps])
-        return area, aggregate(float(np.mean(useful)), float(np.mean(gaps)), None, area)
-
-    values = both([of["f1"].value for of in buckets], [of["bng"].value for of in buckets])
+    # MAUVE counts where every bucket has it.
+    whole = all("mauve" in of and math.isfinite(of["mauve"].value) for of in buckets)
+    names = ("f1", "bng", "mauve") if whole else ("f1", "bng")
+    values = np.array([[of[name].value for of in buckets] for name in names])
+    drawn = np.array([[of[name].draws for of in buckets] for name in names])
     # Moved as intervals are: a resampled gap is larger than the gap.
-    centred = [of["bng"].draws - of["bng"].draws.mean() + of["bng"].value for of in buckets]
-    drawn = np.array(
-        [
-            both([float(of["f1"].draws[draw]) for of in buckets], [max(0.0, float(gap[draw])) for gap in centred])
-            for draw in range(len(centred[0]))
-        ]
-    )
-    ends = [centred_interval(value, column) for value, column in zip(values, drawn.T, strict=True)]
-    return {name: Number(value, *end) for name, value, end in zip(("nuf", "aggregate"), values, ends, strict=True)}
+    drawn[1:] += values[1:, :, None] - np.nanmean(drawn[1:], axis=2, keepdims=True)
+    value = _both(values)
+    resampled = np.array([_both(np.clip(drawn[..., draw], 0.0, None)) for draw in range(drawn.shape[2])])
+    ends = [centred_interval(of, column) for of, column in zip(value, resampled.T, strict=True)]
+    return {name: Number(of, *end) for name, of, end in zip(("nuf", "aggregate"), value, ends, strict=True)}
+
+
+def _both(of: Floats) -> tuple[float, float]:
+    """Return NUF and the aggregate of F1, BNG and perhaps MAUVE, each [buckets]."""
+    mauves = of[2].tolist() if len(of) > 2 else [None] * of.shape[1]
+    natural = [naturalness(gap, mauve) for gap, mauve in zip(of[1].tolist(), mauves, strict=True)]
+    area, means = nuf(of[0].tolist(), natural), of.mean(axis=1).tolist()
+    return area, aggregate(means[0], means[1], means[2] if len(means) > 2 else None, area)

@@ -107,10 +107,15 @@ def mauve(
     found = []
     for seed in numbers:
         both = np.concatenate([drawn(rows, size, seed), drawn(humans, size, seed)])
-        labels = _clusters(_components(both, explained), count, seed)
-        shares = [np.bincount(part, minlength=count) / size for part in (labels[:size], labels[size:])]
-        found.append(frontier_area(shares[0], shares[1]))
+        found.append(area_of(components(both, explained), count, seed))
     return _over_seeds(found, size, count)
+
+
+def area_of(both: Doubles, clusters: int, seed: int) -> float:
+    """Return MAUVE of rows on their components, the first half of them the model's."""
+    labels = _clusters(both, clusters, seed)
+    p, q = (np.bincount(part, minlength=clusters) / len(part) for part in np.split(labels, 2))
+    return frontier_area(p, q)
 
 
 def _over_seeds(found: list[float], size: int, clusters: int) -> Mauve:
@@ -141,7 +146,7 @@ def _area(x: Doubles, y: Doubles) -> float:
     return float(np.trapezoid(y[order], x[order]))
 
 
-def _components(rows: Doubles, explained: float) -> Doubles:
+def components(rows: Doubles, explained: float) -> Doubles:
     """Return rows of unit length on as many principal components as explain that share of the variance."""
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
     rows = rows / np.where(norms > 0, norms, 1.0)
