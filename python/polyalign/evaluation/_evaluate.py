@@ -225,7 +225,7 @@ def evaluate_again(
         from polyalign.evaluation._maps import maps as drawn_maps
 
         say("what the page shows")
-        placed, notices = drawn_maps(work, found, methods, reads)
+        placed, notices = drawn_maps(work, found, methods)
         shown = {**details(evaluation, work, found), "maps": placed}
         evaluation = replace(evaluation, details=shown, warnings=(*evaluation.warnings, *notices))
     say("done")

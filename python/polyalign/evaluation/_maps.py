@@ -50,9 +50,7 @@ def as_methods(given: Any) -> tuple[str, ...]:
     return tuple(name for name in METHODS if name == METHODS[0] or name in names)
 
 
-def maps(
-    work: Work, found: Sequence[Measured], methods: Sequence[str], encoder: Any = None
-) -> tuple[list[dict[str, Any]], list[str]]:
+def maps(work: Work, found: Sequence[Measured], methods: Sequence[str]) -> tuple[list[dict[str, Any]], list[str]]:
     """Return the maps of humans' and models' answers, and what a reader should know.
 
     Parameters
@@ -60,8 +58,6 @@ def maps(
     work : Work
     found : sequence of Measured
     methods : sequence of str
-    encoder : callable, optional
-        What makes vectors of texts; of these there are maps beside those of features.
 
     Returns
     -------
@@ -86,8 +82,8 @@ def maps(
     if told:
         kept = [of[np.searchsorted(side, at)] for of, side, at in zip(rows, sides, drawn, strict=True)]
         spaces.append(("features", _standardised(kept, rows[0], used, work)))
-    if encoder is not None:
-        spaces.append(("encoder", _vectors(encoder, work, found, drawn)))
+    if work.encoder is not None:
+        spaces.append(("encoder", _vectors(work, found, drawn)))
         told.append({"space": "encoder", **_pca(spaces[-1][1])})
     for name in methods:
         if name == METHODS[0]:
@@ -123,11 +119,11 @@ def _standardised(rows: Sequence[Floats], people: Floats, used: npt.NDArray[np.b
     return [np.asarray(np.clip(np.nan_to_num((of[:, used] - centre) / spread), -_FURTHEST, _FURTHEST)) for of in rows]
 
 
-def _vectors(encoder: Any, work: Work, found: Sequence[Measured], drawn: Sequence[Indices]) -> list[Floats]:
+def _vectors(work: Work, found: Sequence[Measured], drawn: Sequence[Indices]) -> list[Floats]:
     """Return an encoder's vectors of sampled texts, of length 1."""
     texts = [[work.humans.texts[row] for row in drawn[0].tolist()]]
     texts += [[one.side.texts[at] for at in of.tolist()] for one, of in zip(found, drawn[1:], strict=True)]
-    vectors = np.asarray(encoder([text for of in texts for text in of])[0], dtype=np.float64)
+    vectors = np.asarray(work.embedded([text for of in texts for text in of]), dtype=np.float64)
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     return _parted(np.nan_to_num(vectors / np.maximum(lengths, 1e-12)), [len(of) for of in texts])
 

@@ -256,7 +256,7 @@ class Work:
         people, vectors = self._people(bucket, of, more), None
         if self.encoder is not None:
             texts = [found.side.texts[row] for row in at[:NEAR_ROWS].tolist()]
-            vectors = self._embedded(texts), self._embedded(people.kept.near.all.texts)
+            vectors = self.embedded(texts), self.embedded(people.kept.near.all.texts)
         told = dict(cells(found.side.take(at), people, rows, turns, vectors))
         return told | self.judgements(found.judged, at, found.side)
 
@@ -272,7 +272,7 @@ class Work:
             self._met[key] = People(self.side.take(of), self.side.take(more), language, self.columns, self.draws)
         return self._met[key]
 
-    def _embedded(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+    def embedded(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """Return the vectors of texts; each text is read once."""
         new = [text for text in dict.fromkeys(texts) if text not in self._vectors]
         if new:
@@ -515,8 +515,10 @@ def _summaries(found: Measured) -> dict[str, Number]:
     names = ("f1", "bng", "mauve") if whole else ("f1", "bng")
     values = np.array([[of[name].value for of in buckets] for name in names])
     drawn = np.array([[of[name].draws for of in buckets] for name in names])
+    # Too few rows of like length for a resample of MAUVE: it is as it is.
+    drawn = np.where(np.isnan(drawn), values[:, :, None], drawn)
     # Moved as intervals are: a resampled gap is larger than the gap.
-    drawn[1:] += values[1:, :, None] - np.nanmean(drawn[1:], axis=2, keepdims=True)
+    drawn[1:] += values[1:, :, None] - drawn[1:].mean(axis=2, keepdims=True)
     value = _both(values)
     resampled = np.array([_both(np.clip(drawn[..., draw], 0.0, None)) for draw in range(drawn.shape[2])])
     ends = [centred_interval(of, column) for of, column in zip(value, resampled.T, strict=True)]
