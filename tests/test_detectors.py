@@ -147,6 +147,13 @@ def test_a_model_without_a_classifiers_head_is_none(tmp_path: Path) -> None:
         ClassifierDetector(tmp_path, label=1).score(TEXTS)
 
 
+def test_a_folder_that_is_not_there_is_said_to_be_none() -> None:
+    """Without the hub's words about the names that it has."""
+    for detector in (ClassifierDetector("/nosuch"), FastDetectGPT("/nosuch")):
+        with pytest.raises(OSError, match=r"^model /nosuch: no such folder$"):
+            detector.score(["So it is."])
+
+
 def classifier(labels: list[str], seed: int = 0) -> Any:
     from transformers import BertConfig, BertForSequenceClassification
 

@@ -78,7 +78,7 @@ class ClassifierDetector:
                 model, loaded = AutoModelForSequenceClassification.from_pretrained(
                     self._given, output_loading_info=True
                 )
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise OSError(f"model {self._given}: {why_not(self._given, error)}") from None
         # What is missing was drawn at random, a whole head where it is no classifier.
         if loaded["missing_keys"]:
@@ -90,8 +90,9 @@ class ClassifierDetector:
     def _words(self) -> Any:
         from transformers import AutoTokenizer
 
+        model = self._model  # what is wrong with that is said first
         words = self._tokenizer or AutoTokenizer.from_pretrained(
-            self._given if isinstance(self._given, str) else self._given.name_or_path
+            self._given if isinstance(self._given, str) else model.name_or_path
         )
         if words.pad_token is None:
             words.pad_token = words.eos_token or words.unk_token
