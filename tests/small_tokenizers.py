@@ -45,8 +45,8 @@ PATTERNS = {
         "| ?[\\p{P}\\p{S}]+[\r\n]*|\\s*[\r\n]+|\\s+(?!\\S)|\\s+",
     ],
 }
-FAST = ["gpt2", *PATTERNS, "sentencepiece"]
-SLOW = ["unknown_split", "wordpiece", "unigram"]
+FAST = ["gpt2", *PATTERNS, "another_split", "sentencepiece"]
+SLOW = ["wordpiece", "unigram"]
 
 
 @functools.cache
@@ -65,7 +65,7 @@ def build(family: str) -> Tokenizer:
 
 def _byte_level(family: str) -> Tokenizer:
     tokenizer = Tokenizer(models.BPE(ignore_merges=family == "llama3"))
-    patterns = [r"\w+|\s+|[^\w\s]+"] if family == "unknown_split" else PATTERNS.get(family, [])
+    patterns = [r"\w+|\s+|[^\w\s]+"] if family == "another_split" else PATTERNS.get(family, [])
     splits = [pre_tokenizers.Split(Regex(pattern), "isolated") for pattern in patterns]
     byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=not splits)
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([*splits, byte_level]) if splits else byte_level
