@@ -300,6 +300,9 @@ def test_adapters(alone: bool, model_folder: Path, tmp_path: Path) -> None:
     assert [line["response"] for line in found.rows] != [line["response"] for line in base.rows]
     assert found.report.settings["adapter"]["sha256"] != base.report.settings["model"]["sha256"]
     assert found.report.settings["model"] == base.report.settings["model"]
+    for name in ("training_args.bin", "optimizer.pt"):  # what a trainer leaves there says nothing of the weights
+        (tmp_path / "adapter" / name).write_bytes(b"where it was trained")
+    assert generate(records(), TransformersEngine(**given), SHORT).report.settings == found.report.settings
 
 
 # ------------------------------------------------------------------------------------------------- prompts

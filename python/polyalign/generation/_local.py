@@ -32,6 +32,8 @@ ENDLESS = "neither the model nor the tokenizer says which token ends an answer: 
 
 _UNLIMITED = 1 << 30
 _WEIGHTS = (".safetensors", ".bin", ".gguf", ".pt")
+#: What trainers leave beside them, which no answer depends on.
+_OF_TRAINERS = {"training_args.bin", "optimizer.pt", "optimizer.bin", "scheduler.pt", "scheduler.bin", "scaler.pt"}
 _MARK = "polyalign7answer"
 
 Ids = npt.NDArray[np.int32]
@@ -167,7 +169,7 @@ def weights(name: str, config: Any = None) -> dict[str, Any]:
     folder = Path(name)
     if not folder.is_dir():
         return {"name": name, "commit": getattr(config, "_commit_hash", None)}
-    files = sorted(file for file in folder.iterdir() if file.suffix in _WEIGHTS)
+    files = sorted(file for file in folder.iterdir() if file.suffix in _WEIGHTS and file.name not in _OF_TRAINERS)
     with ThreadPoolExecutor() as pool:
         hashes = list(pool.map(manifests.sha256, files))
     whole = hashlib.sha256("".join(f"{f.name} {h}\n" for f, h in zip(files, hashes, strict=True)).encode())
