@@ -39,11 +39,17 @@ if TYPE_CHECKING:
 
     Floats = npt.NDArray[np.float64]
 
-__all__ = ["evaluate", "evaluate_again", "named_critics"]
+__all__ = ["Known", "evaluate", "named_critics"]
 
 _ALPHA = 0.05
 #: The p, uncorrected, that what is wrong with a bucket is told by; and how far off it must be to be the headline.
 _OWN, _OFTEN = 0.01, 0.1
+
+
+class Known:
+    """What one evaluation after the other knows of the same humans."""
+
+    work: Work | None = None
 
 
 def evaluate(
@@ -65,6 +71,7 @@ def evaluate(
     roles: Mapping[str, str] | None = None,
     threads: int | None = None,
     progress: Callable[[str], object] | None = None,
+    known: Known | None = None,
 ) -> Evaluation:
     """Say how human each model answers in every bucket, with intervals, noise floors, and which model is better.
 
@@ -104,6 +111,8 @@ def evaluate(
         Default: ``POLYALIGN_NUM_THREADS``, else every core.
     progress : callable, optional
         Called with what is done next, and ``done`` at the end.
+    known : Known, optional
+        Keeps what is measured of the humans, who are not measured again where they are those of the evaluation before.
 
     Returns
     -------
@@ -130,50 +139,6 @@ def evaluate(
     >>> found.models[0].overall["coverage"].value < found.models[0].overall["coverage"].floor
     True
     """
-    return evaluate_again(
-        None,
-        predictions,
-        records,
-        reference=reference,
-        critics=critics,
-        judged=judged,
-        draws=draws,
-        min_count=min_count,
-        pool=pool,
-        seed=seed,
-        page=page,
-        maps=maps,
-        encoder=encoder,
-        shape=shape,
-        fields=fields,
-        roles=roles,
-        threads=threads,
-        progress=progress,
-    )[0]
-
-
-def evaluate_again(
-    before: Work | None,
-    predictions: Any,
-    records: Any,
-    *,
-    reference: Reference | str | os.PathLike[str] | None = None,
-    critics: Any = (),
-    judged: Any = (),
-    draws: int = 200,
-    min_count: int = 20,
-    pool: int = 500,
-    seed: int = 0,
-    page: bool = True,
-    maps: Sequence[str] | str = ("pca",),
-    encoder: Any = None,
-    shape: Any = None,
-    fields: Mapping[str, str] | None = None,
-    roles: Mapping[str, str] | None = None,
-    threads: int | None = None,
-    progress: Callable[[str], object] | None = None,
-) -> tuple[Evaluation, Work]:
-    """Evaluate as :func:`evaluate` does; where the humans are those of `before`, they are not measured again."""
     for name, value, least in (("draws", draws, 20), ("min_count", min_count, 5)):
         if value < least:
             raise ValueError(f"{name} is {value}: at least {least} are needed")
@@ -190,8 +155,10 @@ def evaluate_again(
 
         check_reads(reads, humans.texts)
     given: dict[str, Any] = {"min_count": min_count, "threads": threads, "judged": judgements}
-    given |= {"encoder": reads, "before": before}
+    given |= {"encoder": reads, "before": known.work if known else None}
     work = Work(humans, _reference(reference, humans), asked, drawn, **given)
+    if known is not None:
+        known.work = work
     found = []
     for model in models:
         say(f"measuring {model.name}")
@@ -229,7 +196,7 @@ def evaluate_again(
         shown = {**details(evaluation, work, found), "maps": placed}
         evaluation = replace(evaluation, details=shown, warnings=(*evaluation.warnings, *notices))
     say("done")
-    return evaluation, work
+    return evaluation
 
 
 def _reader(encoder: Any) -> Any:

@@ -14,7 +14,7 @@ from transformers import Trainer, TrainerCallback
 
 from polyalign._text.words import counted
 from polyalign.evaluation import Evaluation
-from polyalign.evaluation._evaluate import evaluate_again, named_critics
+from polyalign.evaluation._evaluate import Known, evaluate, named_critics
 from polyalign.generation import Prompting, Sampling, Selection, TransformersEngine, generate
 from polyalign.generation._rows import Source, choose
 from polyalign.reference import Reference
@@ -25,7 +25,6 @@ from polyalign.trainers._trl import DistributedBackend, unwrap_model_for_generat
 
 if TYPE_CHECKING:
     from polyalign.critics import Critic
-    from polyalign.evaluation._work import Work
 
 __all__ = ["EvaluationCallback"]
 
@@ -122,7 +121,7 @@ class EvaluationCallback(TrainerCallback):
         self.batch_tokens = batch_tokens
         self.evaluations: dict[int, Evaluation] = {}
         #: The last evaluation's, whose humans are not measured again.
-        self._work: Work | None = None
+        self._known = Known()
         self.humans, schema = _read(records, prompts)
         self._check_enough()
         self.critics = {name.removeprefix("critic_"): each for name, each in named_critics(critics).items()}
@@ -205,11 +204,10 @@ class EvaluationCallback(TrainerCallback):
         columns = ("id", "sample", "response", "finish")
         table = pa.table({name: [answer[name] for answer in answers] for name in columns})
         with noise(self.trainer.accelerator.device, (self.sampling.seed,)):  # a critic may draw
-            found, self._work = evaluate_again(
-                self._work, {"model": table}, self.humans, reference=self.reference, critics=self.critics, pool=_POOL,
-                min_count=self._enough, page=False,
+            return evaluate(
+                {"model": table}, self.humans, reference=self.reference, critics=self.critics, pool=_POOL,
+                min_count=self._enough, page=False, known=self._known,
             )  # fmt: skip
-            return found
 
     # ------------------------------------------------------------------------------------------------- the table
 
