@@ -14,10 +14,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+import polyalign
 from polyalign.evaluation import Evaluation, _verdict
 from polyalign.evaluation._measures import MEASURES
 from polyalign.evaluation._report import render
 from polyalign.evaluation._texts import FORMULAS, TEXTS, Said
+from polyalign.reference._histograms import QUANTILES
 from test_evaluation import BUCKETS, FAULTS, answers, people, told
 from test_page import Elements
 
@@ -92,6 +94,29 @@ def test_page_is_whole_and_refers_to_nothing_outside_itself(evaluation: Evaluati
     script = elements.texts["script"]
     assert not re.search(r"\bfetch\(|XMLHttpRequest|WebSocket|import\(|innerHTML|document\.write|\beval\(", script)
     assert re.findall(r"\w+://[^\"'`]+", script) == ["http://www.w3.org/2000/svg"]
+
+
+def test_distributions_are_those_that_references_of_either_side_have() -> None:
+    humans = people()
+    rows = answers(humans, spoil=FAULTS["wrong_language"][0]).to_pylist()
+    rows[3]["response"] = " "
+    shown = told({"m": pa.Table.from_pylist([row for row in rows for _ in range(2)])}, humans).details["histograms"]
+    of = {row["id"]: row for row in humans.to_pylist()}
+    said = [{**of[row["id"]], "completion": row["response"]} for row in rows if row["response"].strip()]
+    assert len(shown["features"]) == shown["all_features"] > 100
+    for side, table in zip(shown["sides"], (humans, pa.Table.from_pylist(said)), strict=True):
+        page = polyalign.Reference.from_arrow(table.select(["prompt", "completion", "bucket"]))._page()
+        assert shown["features"] == page["features"]
+        assert [bucket["bucket"] for bucket in side] == sorted(BUCKETS)
+        by_name = {bucket["bucket"]: bucket for bucket in page["buckets"]}
+        for bucket in side:
+            expected = by_name[bucket["bucket"]]
+            assert (bucket["rows"], bucket["features"].keys()) == (expected["rows"], expected["features"].keys())
+            for name, cell in bucket["features"].items():
+                other = expected["features"][name]
+                assert (cell["count"], np.sum(cell["bins"], axis=0)[2]) == (other["count"], other["count"])
+                for value in (*QUANTILES, "mean", "std"):  # a bin is a sixty-fourth wide
+                    assert cell[value] == pytest.approx(other[value], rel=1 / 60, abs=1e-9), (name, value)
 
 
 def test_both_languages_have_the_same_texts() -> None:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import math
 import warnings
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from polyalign._io import bucketed
 from polyalign._text.words import shortened
+from polyalign.evaluation._distributions import distributions
 from polyalign.evaluation.metrics import overused
-from polyalign.reference import Reference
 
 if TYPE_CHECKING:
     from polyalign.evaluation._result import Numbers
@@ -21,8 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["details"]
 
-#: How many histograms, phrases and characters of texts a page has room for.
-_CELLS, _PHRASES, _PHRASES_OF, _CHARACTERS = 20_000, 40, 30, 1_000_000
+#: How many phrases and characters of texts a page has room for.
+_PHRASES, _PHRASES_OF, _CHARACTERS = 40, 30, 1_000_000
 _WORST = 2
 _REASONS = 4
 _LONGEST, _SHORTEST = 700, 160
@@ -32,7 +31,7 @@ def details(numbers: Numbers, work: Work, found: Sequence[Measured]) -> dict[str
     """Return what a page shows of models, as plain data."""
     order = _order(numbers)
     return {
-        "histograms": _histograms(order, work, found),
+        "histograms": distributions(order, work, found),
         "phrases": _phrases(order, work, found),
         "answers": _answers(order, work, found),
     }
@@ -45,66 +44,6 @@ def _order(numbers: Numbers) -> list[str]:
     return [*alerted, *(bucket for bucket in sorted(judged) if bucket not in alerted)]
 
 
-# ---------------------------------------------------------------------------------------------- distributions
-
-
-def _histograms(order: Sequence[str], work: Work, found: Sequence[Measured]) -> dict[str, Any]:
-    """Return the features in every bucket, of humans and of each model, as a reference's page has them."""
-    pages = [work.reference._page(), *(_page_of(one, work) for one in found)]
-    features = {feature["name"]: feature for feature in pages[0]["features"]}
-    sides = [{bucket["bucket"]: bucket for bucket in page["buckets"]} for page in pages]
-    buckets = sorted(bucket for bucket in order if bucket in sides[0])
-    most = max(1, _CELLS // max(1, len(buckets) * len(sides)))
-    names = _telling(features, buckets, sides)[:most]
-    empty = {"parts": [], "rows": 0, "backed_off": 0, "features": {}}
-    return {
-        "features": [features[name] for name in features if name in names],
-        "all_features": len(features),
-        "sides": [
-            [
-                {**side.get(bucket, empty), "bucket": bucket, "parts": sides[0][bucket]["parts"]}
-                for bucket in buckets
-            ]
-            for side in sides
-        ],
-    }  # fmt: skip
-
-
-def _page_of(one: Measured, work: Work) -> dict[str, Any]:
-    """Describe the first answers of a model as a reference is described."""
-    pa = bucketed.arrow()
-    at = [at for at in np.flatnonzero(one.model.turn == 0).tolist() if one.side.texts[at].strip()]
-    if not at:
-        return {"features": [], "buckets": []}
-    of = [int(one.model.of[each]) for each in at]
-    table = pa.table(
-        {
-            "prompt": [work.messages(row) for row in of],
-            "completion": [[{"role": "assistant", "content": one.side.texts[each]}] for each in at],
-            "bucket": [work.humans.buckets[row] for row in of],
-        }
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        return Reference.from_arrow(table, schema=work.reference.schema)._page()
-
-
-def _telling(
-    features: Mapping[str, Mapping[str, Any]], buckets: Sequence[str], sides: Sequence[Mapping[str, Any]]
-) -> list[str]:
-    """Return the features, those that tell models from humans most first; the number of words leads."""
-    apart: dict[str, float] = defaultdict(float)
-    for bucket in buckets:
-        humans = sides[0][bucket]["features"]
-        for side in sides[1:]:
-            for name, cell in side.get(bucket, {"features": {}})["features"].items():
-                own = humans.get(name)
-                if own and own["count"] and cell["count"]:
-                    scale = max(own["std"], float(features[name]["scale"]))
-                    apart[name] += min(5.0, abs(cell["mean"] - own["mean"]) / scale)
-    return sorted(features, key=lambda name: (name != "word_count", -apart[name], name))
-
-
 # -------------------------------------------------------------------------------------------------- phrases
 
 
@@ -112,27 +51,26 @@ def _phrases(order: Sequence[str], work: Work, found: Sequence[Measured]) -> lis
     """Return what each model over-uses: in each language, and in the buckets that are furthest off."""
     told = []
     for one in found:
-        rows = [int(row) for row in one.model.of[one.model.turn == 0].tolist()]
-        texts = [one.side.texts[at] for at in np.flatnonzero(one.model.turn == 0).tolist()]
-        of = [(work.languages[row], work.humans.buckets[row]) for row in rows]
-        people = [work.humans.texts[row] for row in rows]
-        for language in sorted({language for language, _ in of}):
-            mine = [at for at, (own, _) in enumerate(of) if own == language]
-            humans = [people[at] for at in mine]
-            told.append(_over(one, (language, None), [texts[at] for at in mine], humans, _PHRASES))
+        by_language: dict[str, list[int]] = defaultdict(list)
+        for at in one.places.values():
+            by_language[work.languages[int(one.model.of[at[0]])]].extend(at.tolist())
+        for language, rows in sorted(by_language.items()):
+            told.append(_over(one, work, (language, None), rows, [], most=_PHRASES))
         for bucket in [bucket for bucket in order if bucket in one.cells][:_PHRASES_OF]:
-            mine = [at for at, (_, own) in enumerate(of) if own == bucket]
-            more = work.more.get(bucket, np.zeros(0, dtype=np.int64)).tolist()
-            humans = [*(people[at] for at in mine), *(work.humans.texts[row] for row in more)]
-            told.append(_over(one, (of[mine[0]][0], bucket), [texts[at] for at in mine], humans, 8))
+            rows = one.places[bucket].tolist()
+            where, more = (work.languages[int(one.model.of[rows[0]])], bucket), work.more.get(bucket)
+            told.append(_over(one, work, where, rows, [] if more is None else more.tolist(), most=8))
     return [each for each in told if each["phrases"]]
 
 
 def _over(
-    one: Measured, where: tuple[str, str | None], texts: list[str], humans: list[str], most: int
+    one: Measured, work: Work, where: tuple[str, str | None], rows: list[int], more: list[int], *, most: int
 ) -> dict[str, Any]:
+    """Return what some answers over-use, against the humans' to the same prompts and further ones."""
     language, bucket = where
-    phrases = overused(texts, humans, language, most=most)
+    texts, humans = one.side.texts, work.humans.texts
+    against = [humans[row] for row in (*one.model.of[rows].tolist(), *more)]
+    phrases = overused([texts[at] for at in rows], against, language, most=most, threads=work.threads)
     return {
         "model": one.model.name,
         "language": language,
@@ -163,9 +101,7 @@ def _answers(order: Sequence[str], work: Work, found: Sequence[Measured]) -> lis
     told = []
     for one, bucket in places[:fits]:
         at = one.places[bucket]
-        texts = [one.side.texts[row] for row in at.tolist()]
-        far = work.reference.support_distance(texts, [bucket] * len(texts), threads=work.threads, warn=False)
-        far = np.where(np.isnan(far), 9.0, far)
+        far = np.where(np.isnan(one.far[at]), 9.0, one.far[at])
         ranked = np.lexsort((np.arange(len(at)), -far)).tolist()
         for kind, place in [*(("worst", place) for place in ranked[:worst]), ("median", ranked[len(ranked) // 2])]:
             told.append(_answer(kind, int(at[place]), one, work, longest))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -71,17 +72,14 @@ def maps(work: Work, found: Sequence[Measured], methods: Sequence[str]) -> tuple
     sides = [people, *(np.flatnonzero((one.model.turn == 0) & ~one.side.empty) for one in found)]
     told: list[dict[str, Any]] = []
     notices: list[str] = []
-    rows = [work.side.features[people]]
-    rows += [one.side.features[at] for one, at in zip(found, sides[1:], strict=True)]
-    used = (~np.isnan(rows[0])).mean(axis=0) > 0.5
-    used &= ~work.columns.related
-    if used.sum() >= 2:
-        told.append(_features(work, rows, used))
+    of_people = work.side.features[people]
+    used = np.flatnonzero(((~np.isnan(of_people)).mean(axis=0) > 0.5) & ~work.columns.related)
     drawn = _sampled(work, found, sides)
     spaces: list[tuple[str, list[Floats]]] = []
-    if told:
-        kept = [of[np.searchsorted(side, at)] for of, side, at in zip(rows, sides, drawn, strict=True)]
-        spaces.append(("features", _standardised(kept, rows[0], used, work)))
+    if len(used) >= 2:
+        scaled = _Scaled.of(work, of_people[:, used], used)
+        told.append(_features(work, scaled.rows(found, sides), used))
+        spaces.append(("features", scaled.rows(found, drawn)))
     if work.encoder is not None:
         spaces.append(("encoder", _vectors(work, found, drawn)))
         told.append({"space": "encoder", **_pca(spaces[-1][1])})
@@ -112,11 +110,29 @@ def _sampled(work: Work, found: Sequence[Measured], sides: Sequence[Indices]) ->
     return drawn
 
 
-def _standardised(rows: Sequence[Floats], people: Floats, used: npt.NDArray[np.bool_], work: Work) -> list[Floats]:
-    """Return features about the humans' mean in units of their spread; what is not defined is as the mean."""
-    centre = np.nanmean(people[:, used], axis=0)
-    spread = np.maximum(np.nanstd(people[:, used], axis=0), work.columns.least[used])
-    return [np.asarray(np.clip(np.nan_to_num((of[:, used] - centre) / spread), -_FURTHEST, _FURTHEST)) for of in rows]
+@dataclass(frozen=True)
+class _Scaled:
+    """Features about the humans' mean in units of their spread; what is not defined is as the mean."""
+
+    work: Work
+    used: Indices
+    centre: Floats
+    spread: Floats
+
+    @classmethod
+    def of(cls, work: Work, people: Floats, used: Indices) -> _Scaled:
+        spread = np.maximum(np.nanstd(people, axis=0), work.columns.least[used])
+        return cls(work, used, np.nanmean(people, axis=0), spread)
+
+    def rows(self, found: Sequence[Measured], sides: Sequence[Indices]) -> list[Floats]:
+        """Return those of some answers of either side, humans' first."""
+        features = [self.work.side.features, *(one.side.features for one in found)]
+        scaled = []
+        for of, at in zip(features, sides, strict=True):
+            rows = (of[np.ix_(at, self.used)] - self.centre) / self.spread
+            rows[np.isnan(rows)] = 0.0
+            scaled.append(np.clip(rows, -_FURTHEST, _FURTHEST, out=rows))
+        return scaled
 
 
 def _vectors(work: Work, found: Sequence[Measured], drawn: Sequence[Indices]) -> list[Floats]:
@@ -135,10 +151,10 @@ def _parted(rows: Floats, lengths: Sequence[int]) -> list[Floats]:
 # --------------------------------------------------------------------------------------------------- methods
 
 
-def _features(work: Work, rows: Sequence[Floats], used: npt.NDArray[np.bool_]) -> dict[str, Any]:
+def _features(work: Work, rows: Sequence[Floats], used: Indices) -> dict[str, Any]:
     """Return the map of all answers by the main axes of humans' features."""
-    found, axes = _pca_with_axes(_standardised(rows, rows[0], used, work))
-    names = [feature.name for feature, one in zip(work.features, used, strict=True) if one]
+    found, axes = _pca_with_axes(rows)
+    names = [work.features[at].name for at in used.tolist()]
     main = [[names[at] for at in np.abs(axis).argsort()[::-1][:3].tolist()] for axis in axes.T]
     return {"space": "features", **found, "axes": main}
 

@@ -69,7 +69,7 @@ def _file(name: str) -> str:
 
 def _packed(value: object) -> str:
     text = json.dumps(value, separators=(",", ":"), allow_nan=False)
-    return base64.b64encode(zlib.compress(text.encode(), 9)).decode()
+    return base64.b64encode(zlib.compress(text.encode(), 6)).decode()
 
 
 def _numbers(evaluation: Numbers) -> dict[str, Any]:

@@ -78,7 +78,8 @@ class Number:
 
     def to_dict(self) -> dict[str, float | None]:
         """Return the five as plain data."""
-        return {name: _plain(value) for name, value in asdict(self).items()}
+        values = {"value": self.value, "low": self.low, "high": self.high, "floor": self.floor, "p": self.p}
+        return {name: _plain(value) for name, value in values.items()}
 
 
 def _plain(value: float | None) -> float | None:

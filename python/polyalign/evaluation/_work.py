@@ -6,10 +6,12 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from polyalign._io import bucketed
 from polyalign.buckets import _ids
 from polyalign.critics._protocol import ask_both, is_calibrated
 from polyalign.critics.attacks import known_languages, languages_of
@@ -70,6 +72,8 @@ class Measured:
     """By metric, what each answer has, and what the human answer to the same prompt has."""
     places: dict[str, npt.NDArray[np.int64]]
     """By bucket, the first answers to its prompts, in an order of their own."""
+    far: Floats
+    """The support distance of each answer; NaN where there is none."""
     turns: dict[str, tuple[Turns, Turns]]
     """By bucket of several turns, those of these answers, and of all humans."""
     cells: dict[str, dict[str, Cell]] = field(default_factory=dict)
@@ -160,43 +164,53 @@ class Work:
 
     def ordered(self, rows: Iterable[int]) -> npt.NDArray[np.int64]:
         """Return humans in the order of their ids' hashes, whatever order they came in."""
+        found = np.array(list(rows), dtype=np.int64)
+        return found[np.argsort(self._ranks[found], kind="stable")]
 
-        def place(row: int) -> tuple[bytes, str]:
-            return hashed(self.humans.ids[row] or str(row)), str(self.humans.ids[row])
-
-        return np.array(sorted(rows, key=place), dtype=np.int64)
+    @cached_property
+    def _ranks(self) -> npt.NDArray[np.int64]:
+        """Where each human comes in that order."""
+        names = [(hashed(name or str(row)), str(name)) for row, name in enumerate(self.humans.ids)]
+        ranks = np.zeros(len(names), dtype=np.int64)
+        ranks[sorted(range(len(names)), key=names.__getitem__)] = np.arange(len(names))
+        return ranks
 
     def _humans_rows(self) -> dict[str, Floats]:
         answered = np.flatnonzero(self.humans.answered)
         found = {}
-        for name, values in self._rows([self.humans.texts[row] for row in answered.tolist()], answered).items():
+        texts = [self.humans.texts[row] for row in answered.tolist()]
+        for name, values in self._rows(texts, answered)[0].items():
             found[name] = np.full(len(self.humans), np.nan)
             found[name][answered] = values
         return found
 
-    def _rows(self, texts: Sequence[str], of: npt.NDArray[np.int64]) -> dict[str, Floats]:
-        """Return what each text has by itself, for models and humans alike."""
+    def _rows(self, texts: Sequence[str], of: npt.NDArray[np.int64]) -> tuple[dict[str, Floats], Floats]:
+        """Return what each text has by itself, for models and humans alike, and its support distance."""
         buckets = [self.humans.buckets[row] for row in of.tolist()]
         prompts = [self.humans.prompts[row] for row in of.tolist()]
         found = {"empty": np.array([float(not text.strip()) for text in texts])}
-        found["support"] = self._support(texts, buckets)
+        found["support"], far = self._support(texts, buckets)
         for name, critic in self.critics.items():
             scores, shares = ask_both(critic, list(texts), buckets, prompts)
             found[name] = np.asarray(scores if shares is None else shares, dtype=np.float64)
         languages = [self.languages[row] for row in of.tolist()]
         spoken, said = language_faults(texts, languages), faults(texts, languages)
         told = {"wrong_language": spoken.wrong, "mixed_language": spoken.mixed, "looping": said.looping}
-        return found | {name: values.astype(np.float64) for name, values in told.items()}
+        return found | {name: values.astype(np.float64) for name, values in told.items()}, far
 
-    def _support(self, texts: Sequence[str], buckets: Sequence[str]) -> Floats:
+    def _support(self, texts: Sequence[str], buckets: Sequence[str]) -> tuple[Floats, Floats]:
+        """Return the share of humans that are closer, and the distance."""
         import warnings
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of a language model's features, which don't count
             table = self.reference.score(list(texts), list(buckets), threads=self.threads)
-        found = [math.nan if value.as_py() is None else value.as_py() for value in table["percentile"]]
+        shares, far = (
+            bucketed.arrow().chunked_array(table[name]).to_numpy().astype(np.float64)
+            for name in ("percentile", "distance")
+        )
         # An empty answer has no distance, and is as far from any text as can be.
-        return np.array([1.0 if not text.strip() else value for text, value in zip(texts, found, strict=True)])
+        return np.where([not text.strip() for text in texts], 1.0, shares), far
 
     def messages(self, row: int) -> Any:
         """Return the prompt of a human as messages."""
@@ -214,8 +228,8 @@ class Work:
         useful = utility(model.texts, [self.humans.texts[row] for row in of.tolist()], languages, threads=self.threads)
         for name in ("f1", "rouge_l", "em"):
             rows[name] = np.asarray(getattr(useful, name), np.float64), None
-        for name, values in self._rows(model.texts, of).items():
-            rows[name] = values, self.rows[name][of]
+        own, far = self._rows(model.texts, of)
+        rows |= {name: (values, self.rows[name][of]) for name, values in own.items()}
         rows["cut"] = model.cut.astype(np.float64), np.zeros(len(of))
         # A prompt counts once: its answers' mean stands with the first of them.
         rows = {name: (_prompt_means(values, model), own) for name, (values, own) in rows.items()}
@@ -228,7 +242,7 @@ class Work:
             bucket: np.array([by_human[row] for row in self.ordered(rows_).tolist()], dtype=np.int64)
             for bucket, rows_ in sorted(firsts.items())
         }
-        found = Measured(model, side, rows, places, self._turns(model, places))
+        found = Measured(model, side, rows, places, far, self._turns(model, places))
         if self.judged is not None:
             found.judged, found.notices = self.judged.of(model, self.humans)
         for bucket, at in places.items():

@@ -75,8 +75,8 @@ def draw(scale: float, cells: Sequence[Mapping[str, Any]], most: int) -> Histogr
     scale : float
         What counts as one step of the feature.
     cells : sequence of mapping
-        The feature in each bucket: its quantiles by name, and ``bins``, ascending ``(low, high, count)``; an open
-        end is None.
+        The feature in each bucket: its quantiles by name, and ``bins``, a list or an array of ``(low, high, count)``,
+        ascending; an open end is None.
     most : int
         How many bars there may be.
 
@@ -113,8 +113,8 @@ def _flat(scale: float, cells: Sequence[Mapping[str, Any]], quantiles: Floats) -
     """Join the bins of all buckets; the outermost end where the values do."""
     import numpy as np
 
-    rows = [bin_ for cell in cells for bin_ in cell["bins"]]
-    table = np.array(rows, np.float64).reshape(-1, 3)  # an open end is None: NaN
+    bins = [np.asarray(cell["bins"], np.float64).reshape(-1, 3) for cell in cells]  # an open end is None: NaN
+    table = np.concatenate([np.zeros((0, 3)), *bins])
     bucket = np.repeat(np.arange(len(cells)), [len(cell["bins"]) for cell in cells])
     smallest, largest = quantiles[0][bucket], quantiles[-1][bucket]
     total = np.bincount(bucket, table[:, 2], len(cells))[bucket]
