@@ -36,6 +36,11 @@ def evaluation() -> Evaluation:
         {"id": row["id"], "source": HOSTILE, "judge": HOSTILE, "totals": {"overall": at, "utility": at}, "scores": {}}
         for at, row in enumerate(rows[:40])
     ]
+    judged += [
+        {"id": row["id"], "model": name, "detector": "eye", "score": at % 7, "human": at % 5}
+        for at, row in enumerate(rows[:40])
+        for name in (HOSTILE, "half")
+    ]
     models = {HOSTILE: pa.Table.from_pylist(several), "half": answers(humans, seed=4).slice(1)}
     more = [{**judged[0], "source": "x"}, {**judged[0], "id": "y"}]
     return told(models, humans, judged=[*judged, *more], maps=["tsne", "umap"], encoder=letters)
@@ -162,7 +167,8 @@ def test_page_of_many_buckets_and_models_is_small(evaluation: Evaluation) -> Non
 
 def test_nothing_is_said_in_one_language_alone(evaluation: Evaluation) -> None:
     fields, han = re.compile(r"\{(\w+)"), re.compile("[\u4e00-\u9fff]")
-    same = {"detector", "source_judge", "source_detect", "source_people", "source_joint", "count", "line", "judge_part"}
+    same = {"detector", "source_judge", "source_detect", "source_people", "source_joint", "count", "line", "judge_part",
+            "tpr"}  # fmt: skip
     for key, (english, chinese) in TEXTS.items():
         assert set(fields.findall(english)) >= set(fields.findall(chinese)), key
         assert han.search(re.sub(r"\{\w+\}", "", chinese)) or key in same, key
@@ -248,6 +254,17 @@ def test_every_control_works(opened: Any) -> None:
     assert opened.execute_script("return document.documentElement.dataset.theme") == "dark"
 
 
+def test_too_few_humans_for_a_rate_are_said_in_the_place_of_a_number(opened: Any) -> None:
+    opened.execute_script(f"location.hash = 'lang=en&view=bucket&bucket={BUCKETS[0]}'")
+    rows = [row.text for row in all_of(opened, "main tr") if row.text.startswith("TPR at")]
+    assert len(rows) == 3
+    assert "not enough (n=39, need 100)" in rows[0]
+    assert "not enough" not in rows[1] + rows[2] and "n=39 prompts" in rows[1]
+    opened.find_element("id", "tab-table").click()
+    opened.execute_script("location.hash = 'lang=zh&view=table&metric=detector_eye_tpr_1'")
+    assert "不足（n=39，需要 100）" in text_of(opened)
+
+
 def test_a_formula_is_one_click_away(opened: Any) -> None:
     all_of(opened, "main th button.metric")[2].click()
     assert "marked" in str(all_of(opened, ".method .marked")[0].get_attribute("class"))
@@ -256,7 +273,8 @@ def test_a_formula_is_one_click_away(opened: Any) -> None:
 
 #: What has no Chinese: names of metrics and of files, and the button for English.
 NAMES = {*"""F1 ROUGE-L EM MMD BNG HCR TDM NUF MAUVE BLEU-4 Self-BLEU distinct-1 distinct-2 TF-IDF AUROC CSV JSON Holm
-PCA t-SNE SNE UMAP q10 q25 q75 q90 polyalign generate Markdown VADER ASCII LIX RIX SMOG ARI English Wasserstein-1
+TPR FPR eye PCA t-SNE SNE UMAP q10 q25 q75 q90 polyalign generate
+Markdown VADER ASCII LIX RIX SMOG ARI English Wasserstein-1
 """.split()}  # fmt: skip
 
 

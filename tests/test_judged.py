@@ -16,8 +16,10 @@ from sklearn.metrics import roc_auc_score
 from conftest import Cli, write_jsonl
 from polyalign.evaluation import Evaluation
 from polyalign.evaluation._beside import digest
+from polyalign.evaluation._judged import _beyond
+from polyalign.evaluation._statistics import Draws
 from polyalign.evaluation._summaries import wilson
-from polyalign.evaluation.detectors import detect_files, joint_score
+from polyalign.evaluation.detectors import detect_files, detection, joint_score
 from polyalign.evaluation.human._build import RATINGS
 from test_evaluation import BUCKETS, answers, people
 from test_evaluation import told as told_all
@@ -93,6 +95,13 @@ def test_numbers_are_those_of_the_lines(found: Evaluation, lines: list[dict[str,
             assert numbers[detector].value == pytest.approx(area)
             assert numbers[detector].floor == 0.5 and 0 < numbers[detector].p <= 1
             assert numbers[f"{detector}_equal_length"].value == 0.5
+            ours, theirs = (sorted((pair[side] for pair in pairs), reverse=True) for side in (0, 1))
+            for rate, most in ((5, 1), (10, 2)):
+                beyond = numbers[f"{detector}_tpr_{rate}"]
+                assert beyond.value == pytest.approx(np.mean([score > ours[most] for score in theirs]))
+                assert beyond.floor == rate / 100 and 0 < beyond.p <= 1
+                assert beyond.low <= beyond.value <= beyond.high and beyond.low < beyond.high
+            assert numbers[f"{detector}_tpr_1"].value is None
             assert numbers["joint"].value == pytest.approx(joint_score(np.mean(totals) / 100, area))
             macro.append(numbers["joint"].value)
             rated = [line["value"] for line in of(lines, model.name, bucket, "rater") if line["question"] == "natural"]
@@ -109,9 +118,30 @@ def test_numbers_are_those_of_the_lines(found: Evaluation, lines: list[dict[str,
         assert model.overall["people_picked"].high - model.overall["people_picked"].low < 0.2
         assert model.judged["judge_gpt_4"] == dict.fromkeys(BUCKETS, 25)
         assert model.judged["people_natural"] == dict.fromkeys(BUCKETS, 6)
+        needs = {"people_natural": 5, detector: 20, f"{detector}_tpr_10": 20, f"{detector}_tpr_1": 100}
+        assert needs.items() <= model.needed.items()
     # None of them chose the first's; all the second's: as far apart as can be.
     differ = next(each for each in found.differences if (each.metric, each.bucket) == ("people_picked", None))
     assert differ.difference == 1.0 and differ.better == "two"
+
+
+def test_what_a_detector_finds_beyond_the_humans_is_what_detection_says() -> None:
+    """The share above a threshold, its resamples and its permutations, by the slow way."""
+    random = np.random.default_rng(3)
+    humans, model, groups = random.normal(size=300).round(1), random.normal(1, 1, 300).round(1), np.arange(300) // 2
+    draws = Draws(150, 25, 0)
+    for rate in (0.01, 0.05, 0.1):
+
+        def slow(humans: Any, model: Any, rate: float = rate) -> Any:
+            return pytest.approx(detection(humans, model)["tpr"][f"{rate:g}"]["value"], abs=1e-6)
+
+        cell = _beyond(model, humans, groups, draws, rate=rate)
+        assert cell.value == slow(humans, model)
+        assert cell.rows.mean() == cell.value
+        for found, times in zip(cell.draws, draws.times(groups).astype(int).T, strict=True):
+            assert found == slow(np.repeat(humans, times), np.repeat(model, times))
+        for found, swap in zip(cell.null, draws.swapped(groups).T, strict=True):
+            assert found == slow(np.where(swap, model, humans), np.where(swap, humans, model))
 
 
 def test_they_are_in_every_output(found: Evaluation) -> None:

@@ -22,6 +22,7 @@ from polyalign.evaluation._result import Measure, Number
 from polyalign.evaluation._summaries import wilson
 from polyalign.evaluation._texts import Said, said
 from polyalign.evaluation._texts import part as part_of
+from polyalign.evaluation.detectors._detect import RATES
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -33,8 +34,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Column", "Judgements", "in_both", "joint_measures", "judged_cells", "read_judged", "widened"]
 
-#: What a metric is made of: a mean, a choice between two, or how well scores tell sides apart.
-Form = Literal["mean", "choice", "apart"]
+#: What a metric is made of: a mean, a choice between two, how well scores tell sides apart, or the share of answers
+#: beyond all but so many humans.
+Form = Literal["mean", "choice", "apart", "beyond"]
 #: With fewer prompts that people judged there is no number; of all others `min_count` says it.
 PEOPLE = 5
 _OVERALL, _CHOICE, _WHOLE, _CUT = "overall", "choice", "whole", "equal length"
@@ -51,6 +53,13 @@ class _Metric:
     who: str
     part: str
     """What of a judge's or of people's it is."""
+    rate: float = 0.0
+    """The share of humans that may be taken for machines."""
+
+    @property
+    def of_scores(self) -> bool:
+        """Whether it holds answers' scores against the humans'."""
+        return self.form in ("apart", "beyond")
 
     @property
     def people(self) -> bool:
@@ -94,10 +103,12 @@ class Column:
     def known(self, at: Indices) -> npt.NDArray[np.bool_]:
         """Return which of some answers were judged, and where that is needed the human's too."""
         found = ~np.isnan(self.model[at])
-        return found & ~np.isnan(self.humans[at]) if self.metric.form == "apart" else found
+        return found & ~np.isnan(self.humans[at]) if self.metric.of_scores else found
 
     def least(self, min_count: int) -> int:
         """Return how many judged prompts a number needs."""
+        if self.metric.rate:  # one of them at least is beyond
+            return max(min_count, math.ceil(1 / self.metric.rate - 1e-9))
         return min(PEOPLE, min_count) if self.metric.people else min_count
 
 
@@ -145,7 +156,7 @@ class Judgements:
         except (TypeError, ValueError, KeyError, AttributeError) as error:
             raise ValueError(f"{source}: a judgement that can't be read: {type(error).__name__}: {error}") from None
 
-    def name(self, key: tuple[str, ...], who: str, part: str, made: Any) -> str:
+    def name(self, key: tuple[str, ...], who: str, part: str, made: Any, *, rate: float = 0.0) -> str:
         """Return the name of a metric, and make it where it is new."""
         if key not in self._names:
             plain = "_".join(filter(None, ("".join(c if c.isalnum() else "_" for c in each).strip("_").lower()
@@ -155,7 +166,7 @@ class Judgements:
                 name, number = f"{plain}_{number}", number + 1
             self._names[key] = name
             form, measure = made(name)
-            self.metrics[name] = _Metric(measure, form, who, part)
+            self.metrics[name] = _Metric(measure, form, who, part, rate)
         return self._names[key]
 
     def names(self) -> set[str]:
@@ -339,11 +350,13 @@ def _detected(told: Judgements, line: Mapping[str, Any], where: Mapping[str, Any
     about = _about(line, "model")
     values, humans = {}, {}
     for cut, pair in ((False, line), (True, line.get("equal_length") or {})):
-        made = partial(_detector_measure, _short(detector), cut)
         part = _CUT if cut else _WHOLE
-        name = told.name(("detector", _short(detector), _CUT if cut else ""), detector, part, made)
-        if pair.get("score") is not None and pair.get("human") is not None:
-            values[name], humans[name] = _number(pair["score"]), _number(pair["human"])
+        for rate in (0.0, *RATES):
+            made = partial(_detector_measure, _short(detector), rate, cut=cut)
+            key = ("detector", _short(detector), f"tpr {100 * rate:g}" if rate else "", _CUT if cut else "")
+            name = told.name(key, detector, part, made, rate=rate)
+            if pair.get("score") is not None and pair.get("human") is not None:
+                values[name], humans[name] = _number(pair["score"]), _number(pair["human"])
     why = None if values else "the detector has no score for the text"
     return _Line(where, *about, ("detector", detector, *about[:2]), values, humans, why)
 
@@ -354,10 +367,14 @@ def _short(detector: str) -> str:
     return " ".join([kind, *(Path(model).name for model in models.split(",") if model)])
 
 
-def _detector_measure(who: str, cut: bool, name: str) -> tuple[Form, Measure]:
+def _detector_measure(who: str, rate: float, name: str, *, cut: bool) -> tuple[Form, Measure]:
     title, formula = ("detector_cut", "detector_cut_formula") if cut else ("detector", "detector_formula")
-    told = said(title, who=who), said(formula, who=who)
-    return "apart", _measure(name, *told, "source_detect", (0.0, 1.0), main=not cut, better="low")
+    if not rate:
+        told = said(title, who=who), said(formula, who=who)
+        return "apart", _measure(name, *told, "source_detect", (0.0, 1.0), main=not cut, better="low")
+    given = {"who": who, "rate": f"{rate:.0%}", "need": math.ceil(1 / rate - 1e-9)}
+    told = said("tpr_cut" if cut else "tpr", **given), said("tpr_cut_formula" if cut else "tpr_formula", **given)
+    return "beyond", _measure(name, *told, "source_detect", (0.0, 1.0), share=True, better="low")
 
 
 def _rated(told: Judgements, line: Mapping[str, Any], where: Mapping[str, Any]) -> _Line:
@@ -441,7 +458,9 @@ def judged_cells(
         if known.sum() >= column.least(min_count):
             form = column.metric.form
             rows = np.where(known, column.model[at], np.nan), np.where(known, column.humans[at], np.nan)
-            made = _apart if form == "apart" else _mean
+            made = (
+                partial(_beyond, rate=column.metric.rate) if form == "beyond" else _apart if form == "apart" else _mean
+            )
             found[column.name] = made(*rows, groups, draws)
             if form == "choice":
                 found[column.name] = replace(found[column.name], floor=0.5 if column.metric.of_humans else math.nan)
@@ -483,6 +502,30 @@ def _apart(model: Floats, humans: Floats, groups: Indices, draws: Draws) -> Cell
         2 * len(below)
     )
     return Cell(value, 0.5, drawn, float(null.std()), value, null, rows)
+
+
+def _beyond(model: Floats, humans: Floats, groups: Indices, draws: Draws, *, rate: float) -> Cell:
+    """Return the share of answers above the lowest threshold that at most a share of the humans is above."""
+    known = np.flatnonzero(~np.isnan(model))
+    ours, theirs = humans[known], model[known]
+    times, swap = draws.times(groups)[known].astype(np.float64), draws.swapped(groups)[known]
+    above = theirs > _thresholds(ours, np.ones((len(known), 1)), rate)[0]
+    with np.errstate(invalid="ignore"):
+        drawn = ((theirs[:, None] > _thresholds(ours, times, rate)) * times).sum(axis=0) / times.sum(axis=0)
+    sides = np.where(swap, theirs[:, None], ours[:, None]), np.where(swap, ours[:, None], theirs[:, None])
+    most = math.floor(rate * len(known) + 1e-9)
+    null = (sides[1] > np.sort(sides[0], axis=0)[len(known) - 1 - most]).mean(axis=0)
+    rows = np.full(len(model), np.nan)
+    rows[known] = above
+    return Cell(float(above.mean()), rate, drawn, float(null.std()), float(above.mean()), null, rows)
+
+
+def _thresholds(humans: Floats, times: Floats, rate: float) -> Floats:
+    """Return, by sets of humans [humans, sets], the lowest of them that at most a share of the set is above."""
+    order = np.argsort(-humans, kind="stable")
+    # Rounding must not make 5% of 100 humans four of them.
+    most = np.floor(rate * times.sum(axis=0) + 1e-9)
+    return np.asarray(humans[order][(np.cumsum(times[order], axis=0) > most).argmax(axis=0)])
 
 
 def _areas(values: Floats, one: Floats, two: Floats) -> Floats:

@@ -24,7 +24,7 @@ const TEXTS = {
     worst: "furthest from humans", middle: "in the middle", question: "asked", answer: "model's answer", humanAnswer: "human's answer", empty: "(empty)", further: (share) => `further out than ${share} of humans`, why: "why", within: "humans",
     decoding: "Decoding settings", noSettings: "not recorded: polyalign generate keeps them beside its output", formulas: "Formulas", formula: "Formula", source: "source", told: "Left out, and to be known", settings: "Evaluation", counts: "Answers", perPrompt: "answers a prompt",
     countNames: { answers: "answers", compared: "compared", prompts: "prompts", humans: "humans", empty: "empty", cut: "cut" }, colon: ": ",
-    notEnough: "Not judged", judged: (n) => `n=${n} prompts`, compare: "Two models compared", one: "first", two: "second", apart: "second − first", betterModel: "better",
+    notEnough: "Not judged", judged: (n) => `n=${n} prompts`, lacking: (n, need) => `not enough (n=${n}, need ${need})`, compare: "Two models compared", one: "first", two: "second", apart: "second − first", betterModel: "better",
     bucketsCompared: "on the prompts that both answer; p by Holm's correction", theme: "Colours: light or dark", dark: "Dark", light: "Light",
     floorNote: "humans: what as many humans get; p: how often a model whose answers are humans' would be as far off, before any correction. Alerts are corrected for all buckets and metrics.",
     kinds: { utility: "Utility", faithfulness: "Faithfulness", diversity: "Diversity", fault: "Faults", critic: "Critics", judged: "Judges, detectors and people", summary: "In one number" },
@@ -53,7 +53,7 @@ const TEXTS = {
     worst: "离人类最远", middle: "居中", question: "提问", answer: "模型的回答", humanAnswer: "人类的回答", empty: "（空）", further: (share) => `比 ${share} 的人类更远`, why: "原因", within: "人类",
     decoding: "解码设置", noSettings: "未记录：polyalign generate 会把设置写在输出旁", formulas: "公式", formula: "公式", source: "来源", told: "未计入及须知", settings: "评测设置", counts: "回答", perPrompt: "每个提示的回答数",
     countNames: { answers: "回答", compared: "参与比较", prompts: "提示", humans: "人类", empty: "空回答", cut: "截断" }, colon: "：",
-    notEnough: "未作判断", judged: (n) => `n=${n} 个提示`, compare: "两模型比较", one: "前者", two: "后者", apart: "后者 − 前者", betterModel: "更好",
+    notEnough: "未作判断", judged: (n) => `n=${n} 个提示`, lacking: (n, need) => `不足（n=${n}，需要 ${need}）`, compare: "两模型比较", one: "前者", two: "后者", apart: "后者 − 前者", betterModel: "更好",
     bucketsCompared: "限于两者都回答的提示；p 经 Holm 校正", theme: "配色：浅色或深色", dark: "深色", light: "浅色",
     floorNote: "人类：同样数量的人类所得的值；p：若回答出自人类，差距达到如此程度的频率（未校正）。警示已按全部桶与指标校正。",
     kinds: { utility: "效用", faithfulness: "忠实度", diversity: "多样性", fault: "缺陷", critic: "评判器", judged: "评委、检测器与人评", summary: "综合" },
@@ -101,6 +101,13 @@ function cellFor(measure, numbers) {
 }
 const has = (measure) => told.models.some((model) => model.overall[measure.name]);
 const measures = () => told.measures.filter(has);
+/** How many of a bucket's prompts were judged, and how many a number needs; null where that is no reason for none. */
+function lacking(measure, model, name) {
+  const judged = model.judged[measure.name]?.[name], needed = model.needed[measure.name];
+  return judged > 0 && judged < needed ? [judged, needed] : null;
+}
+/** Also those that some bucket has too few judged prompts for. */
+const measuresOf = (names) => told.measures.filter((measure) => names.some((name) => told.models.some((model) => model.buckets[name]?.[measure.name] || lacking(measure, model, name))));
 
 // --- State, kept in the address so that a view can be linked to.
 
@@ -291,9 +298,13 @@ const modelLegend = (people) => h("div", { class: "legend" }, people ? h("span",
 // --- Buckets by models.
 
 function bucketsView() {
-  const measure = measures().find(({ name }) => name === state.metric) || measures()[0];
+  const names = Object.keys(told.humans), kept = measuresOf(names);
+  const measure = kept.find(({ name }) => name === state.metric) || kept[0];
   if (!measure) return h("p", { class: "none" }, text("none"));
-  const names = Object.keys(told.humans);
+  const cell = (model, name) => {
+    const few = lacking(measure, model, name), said = model.not_enough[name] ? either(model.not_enough[name]) : few && text("lacking")(...few);
+    return said ? h("span", { class: "soft small" }, said) : cellFor(measure, model.buckets[name]);
+  };
   const worst = (name) => Math.max(-Infinity, ...told.models.map((model) => model.buckets[name]?.[measure.name]).filter(Boolean).map((found) => off(measure, found) ?? (measure.better === "high" ? -found[0] : found[0])));
   const columns = [
     ["id", "bucket", text("id"), (a, b) => a < b ? -1 : 1, bucketButton],
@@ -301,8 +312,7 @@ function bucketsView() {
     ...told.models.flatMap((model, at) => [
       [`p${at}`, "end number wide", [dot(at), text("prompts")], (a, b) => (model.prompts[b] || 0) - (model.prompts[a] || 0), (name) => number(model.prompts[name] || 0)],
       [`u${at}`, "end number wide", [dot(at), "F1"], (a, b) => (model.buckets[b]?.f1?.[0] ?? -1) - (model.buckets[a]?.f1?.[0] ?? -1), (name) => sayOf(measureOf("f1"), model.buckets[name]?.f1?.[0])],
-      [`m${at}`, "end number", [dot(at), titleOf(measure)], (a, b) => (model.buckets[b]?.[measure.name]?.[0] ?? -Infinity) - (model.buckets[a]?.[measure.name]?.[0] ?? -Infinity),
-        (name) => model.not_enough[name] ? h("span", { class: "soft small" }, either(model.not_enough[name])) : cellFor(measure, model.buckets[name])],
+      [`m${at}`, "end number", [dot(at), titleOf(measure)], (a, b) => (model.buckets[b]?.[measure.name]?.[0] ?? -Infinity) - (model.buckets[a]?.[measure.name]?.[0] ?? -Infinity), (name) => cell(model, name)],
     ]),
   ];
   const [key, down] = state.sort.split("-"), order = columns.find(([name]) => name === key)?.[3];
@@ -315,7 +325,7 @@ function bucketsView() {
   };
   show();
   return [
-    h("div", { class: "controls" }, search(show), select("metric", measures().map((one) => [one.name, titleOf(one)]), measure.name, text("metric")),
+    h("div", { class: "controls" }, search(show), select("metric", kept.map((one) => [one.name, titleOf(one)]), measure.name, text("metric")),
       dataButton("buckets", () => [["model", "bucket", "metric", ...HEAD], ...told.models.flatMap((model) => Object.entries(model.buckets).flatMap(([name, numbers]) => numberRows(numbers).map((row) => [model.name, name, ...row])))])),
     h("p", { class: "soft small" }, h("b", {}, titleOf(measure), ": "), either(measure.formula)),
     h("div", { class: "scroll" }, h("table", {}, h("thead", {}, h("tr", {}, columns.map(([name, kind, label]) => h("th", { scope: "col", class: kind.replace("bucket", ""), "aria-sort": name === key ? (down ? "descending" : "ascending") : undefined },
@@ -356,11 +366,12 @@ function moveChoice(event) {
 function bucketView() {
   const name = state.bucket, of = told.alerts.filter((alert) => alert.bucket === name);
   const few = told.models.filter((model) => model.not_enough[name]);
-  const groups = Object.keys(TEXTS.en.kinds).map((kind) => [kind, measures().filter((measure) => measure.kind === kind && told.models.some((model) => model.buckets[name]?.[measure.name]))]).filter(([, kept]) => kept.length);
+  const groups = Object.keys(TEXTS.en.kinds).map((kind) => [kind, measuresOf([name]).filter((measure) => measure.kind === kind)]).filter(([, kept]) => kept.length);
   const head = () => [[text("metric"), "bucket"], ...told.models.map((model, at) => [[dot(at), h("bdi", {}, model.name)], "end number"])];
   const cell = (measure, model) => {
     const found = model.buckets[name]?.[measure.name];
-    const judged = model.judged[measure.name]?.[name];
+    const few = lacking(measure, model, name), judged = model.judged[measure.name]?.[name];
+    if (few) return h("span", { class: "soft small" }, text("lacking")(...few));
     const count = judged === undefined ? null : h("span", { class: "interval" }, text("judged")(judged));
     if (!found) return ["–", count];
     return [cellFor(measure, model.buckets[name]), count, h("span", { class: "interval" }, found[1] === null ? "" : `[${sayOf(measure, found[1])}, ${sayOf(measure, found[2])}]`, found[4] === null ? "" : ` p ${sayP(found[4])}`)];

@@ -96,6 +96,7 @@ def _numbers(evaluation: Numbers) -> dict[str, Any]:
                 "per_prompt": {str(many): count for many, count in model.per_prompt.items()},
                 "settings": _flat(model.settings or {}),
                 "judged": {metric: dict(buckets) for metric, buckets in model.judged.items()},
+                "needed": dict(model.needed),
             }
             for model in evaluation.models
         ],

@@ -161,6 +161,8 @@ class ModelResult:
     """The files that could not be read to their end: file, offset, reason."""
     judged: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """By metric of a judge, a detector or people and by bucket, how many prompts it judged."""
+    needed: Mapping[str, int] = field(default_factory=dict)
+    """By such a metric, how many a bucket's number needs."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain data."""
@@ -187,6 +189,7 @@ class ModelResult:
             "notices": list(self.notices),
             "unreadable": [dict(file) for file in self.unreadable],
             "judged": {metric: dict(buckets) for metric, buckets in self.judged.items()},
+            "needed": dict(self.needed),
             "settings": self.settings,
         }
 

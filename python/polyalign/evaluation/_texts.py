@@ -182,6 +182,8 @@ TEXTS: dict[str, tuple[str, str]] = {
     "wins_over": ("wins over {against} by {who}", "对 {against} 的胜率（{who}）"),
     "detector": ("AUROC {who}", "AUROC {who}"),
     "detector_cut": ("AUROC {who}, equal length", "AUROC {who}，等长"),
+    "tpr": ("TPR at {rate} FPR, {who}", "TPR（FPR {rate}），{who}"),
+    "tpr_cut": ("TPR at {rate} FPR, {who}, equal length", "TPR（FPR {rate}），{who}，等长"),
     "people": ("people: {part}", "人评：{part}"),
     "picked": ("taken for human", "被当作人类"),
     "joint": ("joint score", "联合得分"),
@@ -209,6 +211,18 @@ TEXTS: dict[str, tuple[str, str]] = {
     "detector_cut_formula": (
         "The same, the longer of each two cut at the words of the shorter, so that length tells nothing.",
         "同上，但每对中较长的按词截至较短者，使长度不提供信息。",
+    ),
+    "tpr_formula": (
+        "Share of the model's answers that {who} finds more of a machine's than all but {rate} of the bucket's humans; "
+        "{rate} where they can't be told apart. It needs {need} humans.",
+        "{who} 认为比该桶 {rate} 以外的全部人类更像机器的模型回答所占比例；无法分辨时为 {rate}。"
+        "至少需要 {need} 个人类回答。",
+    ),
+    "tpr_cut_formula": (
+        "The same, the longer of each two cut at the words of the shorter: share of the model's answers that {who} "
+        "finds more of a machine's than all but {rate} of humans. It needs {need} humans.",
+        "同上，但每对中较长的按词截至较短者：{who} 认为比 {rate} 以外的全部人类更像机器的模型回答所占比例。"
+        "至少需要 {need} 个人类回答。",
     ),
     "people_formula": (
         "Mean of people's ratings, 1 to 5, of answers whose authors they did not know: {part}.",

@@ -403,6 +403,7 @@ class Work:
                 name: {bucket: int(column.known(at).sum()) for bucket, at in found.places.items()}
                 for name, column in found.judged.items()
             },
+            needed={name: column.least(self.min_count) for name, column in found.judged.items()},
         )
 
     def _notices(self, found: Measured) -> list[str]:
@@ -426,6 +427,8 @@ class Work:
         """Return who judged too few prompts of every bucket: how many at most, and how many are needed."""
         most: dict[Any, tuple[int, int]] = {}
         for column in found.judged.values():
+            if column.metric.rate:  # the same scores need more
+                continue
             counts = [int(column.known(at).sum()) for at in found.places.values()]
             if any(counts):
                 who = column.metric.called
