@@ -406,6 +406,29 @@ def test_few_answers_give_no_number(humans: pa.Table) -> None:
     assert json.loads(alone.to_json())["models"][0]["overall"]["mmd"] is None
 
 
+def test_a_model_that_says_nothing_is_as_far_off_as_can_be(humans: pa.Table) -> None:
+    rows = answers(humans).to_pylist()
+    every = [{**row, "response": " " if at % 4 == 0 else row["response"]} for at, row in enumerate(rows)]
+    silent, often, rest = told(
+        {
+            "silent": pa.Table.from_pylist([{**row, "response": ""} for row in rows]),
+            "often": pa.Table.from_pylist(every),
+            "rest": pa.Table.from_pylist([row for row in every if row["response"].strip()]),
+        },
+        humans,
+    ).models
+    for bucket in BUCKETS:
+        for name in ("bng", "interaction"):
+            number = silent.buckets[bucket][name]
+            assert number.value == 2.0, name
+            assert 0.02 < number.floor < 0.3, name
+            assert number.p < 0.01, name
+            # Of a quarter that is empty, and the others as they are.
+            apart = often.buckets[bucket][name].value - (0.25 * 2 + 0.75 * rest.buckets[bucket][name].value)
+            assert abs(apart) < 0.05, name
+    assert silent.overall["aggregate"].value == 0.0 < often.overall["nuf"].value < rest.overall["nuf"].value
+
+
 def test_nothing_that_fits_is_an_error(humans: pa.Table) -> None:
     stranger = pa.table({"id": ["a", "b"], "response": ["Yes.", "No."]})
     with pytest.raises(
@@ -575,6 +598,19 @@ def test_json_has_the_form_that_is_promised(files: Path, capsys: pytest.CaptureF
             assert all(re.fullmatch(r"[a-z0-9_]+", name) for name in numbers)
             assert set(numbers["mmd"]) == {"value", "low", "high", "floor", "p"}
             assert numbers["mauve"] is None
+
+
+def test_where_nothing_could_be_judged_the_exit_code_says_so(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    few = (files / "half.jsonl").read_text("utf-8").splitlines()[:7]
+    (files / "few.jsonl").write_text("\n".join(few), "utf-8")
+    assert run(["evaluate", "few.jsonl", *COMMAND]) == 1
+    told = capsys.readouterr()
+    assert "few: nothing can be said: not enough (n=7, need 20)" in told.out
+    assert told.err == (
+        f"polyalign: nothing could be judged: no bucket has 20 answered prompts (the most: 7 in {BUCKETS[0]}); "
+        "answer more prompts, or lower --min-count (5 at the least)\n"
+    )
+    assert run(["evaluate", "few.jsonl", "half.jsonl", *COMMAND]) == 0
 
 
 def test_the_gate(files: Path, capsys: pytest.CaptureFixture[str]) -> None:

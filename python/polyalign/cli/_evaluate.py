@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from polyalign.cli import _options as options
-from polyalign.cli._exit import UNREADABLE, complain, tally_exit_code
+from polyalign.cli._exit import ERROR, UNREADABLE, complain, tally_exit_code
 from polyalign.cli._help import OUTPUT, REFERENCE, SCORES, command, option
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ Examples:
   polyalign evaluate samples.jsonl --join bucketed/ --json > baseline.json
   polyalign evaluate samples.jsonl --join bucketed/ --fail-if 'mmd.macro > 0.02' --fail-if 'worse_than baseline.json'
 
-Exit codes: 0 fine, 1 error, 2 usage, 3 part of a file could not be read, 4 too many answers can't be used,
-5 a condition of --fail-if came true, 130 interrupted.
+Exit codes: 0 fine, 1 error or nothing could be judged, 2 usage, 3 part of a file could not be read, 4 too many answers
+can't be used, 5 a condition of --fail-if came true, 130 interrupted.
 """
 
 
@@ -251,5 +251,18 @@ def _exit_code(evaluation: Evaluation, findings: Sequence[Finding], junit: Path 
         left_out = model.counts["answers"] - model.counts["compared"]
         tally = {"rows": model.counts["answers"], "rejected": left_out, "unreadable": model.unreadable}
         codes.append(tally_exit_code(tally, max_rejects))
+    if not any(model.buckets for model in evaluation.models):
+        complain(_nothing(evaluation))
+        codes.append(ERROR)
     # A failed condition says the most; then a file that is not whole.
-    return next((code for code in (_FAILED, UNREADABLE) if code in codes), max(codes))
+    return next((code for code in (_FAILED, UNREADABLE, ERROR) if code in codes), max(codes))
+
+
+def _nothing(evaluation: Evaluation) -> str:
+    """Say why there is no number, and what to do."""
+    most, bucket = max((count, bucket) for model in evaluation.models for bucket, count in model.prompts.items())
+    need = evaluation.settings["min_count"]
+    return (
+        f"nothing could be judged: no bucket has {need} answered prompts (the most: {most} in {bucket}); "
+        f"answer more prompts, or lower --min-count (5 at the least)"
+    )

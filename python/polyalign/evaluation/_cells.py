@@ -33,6 +33,8 @@ __all__ = ["Cell", "Rows", "cells", "mean_cells"]
 #: MAUVE is the mean over so many seeds, and is resampled so often; fewer rows of like length give none.
 _SEEDS, _MAUVE_DRAWS, _MAUVE_ROWS = 5, 40, 20
 _EXPLAINED = 0.9
+#: An empty answer's gap from any text: what two points far apart come to in units of the spread of both.
+_MOST_APART = 2.0
 #: What held-out humans have of HCR.
 _COVERAGE = 0.9
 
@@ -125,6 +127,14 @@ def mean_cells(model: Floats, humans: Floats, groups: Indices, draws: Draws) -> 
     return [Cell(*of) for of in parts]
 
 
+def _mean_gap(gaps: Floats, spread: Floats) -> Floats:
+    """Return the mean over features of gaps [features, sets] in units of their spread, of those that are known."""
+    gaps = gaps / spread[:, None]
+    known = ~np.isnan(gaps)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.where(known, gaps, 0.0).sum(axis=0) / known.sum(axis=0))
+
+
 class _Bucket:
     def __init__(self, model: Side, people: People) -> None:
         self.all, self.everyone, self.draws = model, people, people.draws
@@ -197,13 +207,30 @@ class _Bucket:
         return self._gap(np.flatnonzero(self.people.scale.used & self.people.columns.related))
 
     def _gap(self, columns: Indices) -> Cell:
-        sides = self.model.features, self.people.humans.features
+        union, empty = self.union, self.union.empty
+        sides = [of.features[~of.empty] for of in (self.model, self.people.humans)]
+        kept = columns
         for side in sides:
-            columns = columns[(~np.isnan(side[:, columns])).any(axis=0)]
-        if not len(columns):
+            kept = kept[(~np.isnan(side[:, kept])).any(axis=0)]
+        if not len(kept) and not empty.any():
             return self._nothing()
-        both = pooled_deviation(*(side[:, columns] for side in sides))
-        return self._gaps(columns, np.maximum(self.people.scale.spread[columns], both))
+        if len(kept):
+            both = pooled_deviation(*(side[:, kept] for side in sides))
+        else:  # nothing but empty answers
+            kept, both = columns, np.zeros(len(columns))
+        spread = np.maximum(self.people.scale.spread[kept], both)
+        rows = np.where(empty[:, None], np.nan, union.features[:, kept])
+
+        def gap(one: Singles, two: Singles) -> Floats:
+            found = _mean_gap(w1(rows, one, two), spread)
+            if not empty.any():
+                return found
+            # What is empty on one side alone is as far as can be; of the rest the features tell.
+            shares = [(of * empty[:, None]).sum(axis=0) / of.sum(axis=0) for of in (one, two)]
+            rest = 1.0 - np.maximum(*shares)
+            return np.asarray(np.where(rest > 0, rest * found, 0.0) + _MOST_APART * np.abs(shares[0] - shares[1]))
+
+        return self.between(gap, _mean_gap(self.people.gaps[kept], spread))
 
     def length(self) -> Cell:
         """Return W1 of the numbers of words over the humans' mean."""
@@ -213,14 +240,9 @@ class _Bucket:
 
     def _gaps(self, columns: Indices, spread: Floats) -> Cell:
         rows = self.union.features[:, columns]
-
-        def mean(gaps: Floats) -> Floats:
-            gaps = gaps / spread[:, None]
-            known = ~np.isnan(gaps)
-            with np.errstate(invalid="ignore"):
-                return np.asarray(np.where(known, gaps, 0.0).sum(axis=0) / known.sum(axis=0))
-
-        return self.between(lambda one, two: mean(w1(rows, one, two)), mean(self.people.gaps[columns]))
+        return self.between(
+            lambda one, two: _mean_gap(w1(rows, one, two), spread), _mean_gap(self.people.gaps[columns], spread)
+        )
 
     def turns(self, model: Turns, humans: Turns) -> Cell:
         """Return turn dynamics, of fewer draws; the humans' are of all of them."""

@@ -63,7 +63,7 @@ MEASURES = (
         "faithfulness",
         "low",
         "Bucket naturalness gap: mean over features of W1(model, humans) / σ, σ that of humans or of both together, "
-        "and no less than the feature's own step.",
+        "and no less than the feature's own step; an empty answer counts as 2, the most.",
         "arXiv:2606.13227, with a robust scale",
         (0.0, 2.0),
         alerts=2,
@@ -174,7 +174,8 @@ MEASURES = (
         "faithfulness",
         "low",
         "BNG over the features that relate an answer to what was asked: words taken up, length beside the question's, "
-        "questions asked back. Answers to other prompts have it high, however human they are.",
+        "questions asked back. Answers to other prompts have it high, however human they are; an empty answer counts "
+        "as 2.",
         "polyalign.features, group interaction",
         (0.0, 2.0),
         alerts=1,
