@@ -15,6 +15,7 @@ import pyarrow as pa
 import pytest
 
 import polyalign
+from polyalign.align import _tasks
 from polyalign.evaluation import Evaluation, _verdict
 from polyalign.evaluation._measures import MEASURES
 from polyalign.evaluation._report import render
@@ -43,7 +44,10 @@ def evaluation() -> Evaluation:
     ]
     models = {HOSTILE: pa.Table.from_pylist(several), "half": answers(humans, seed=4).slice(1)}
     more = [{**judged[0], "source": "x"}, {**judged[0], "id": "y"}]
-    return told(models, humans, judged=[*judged, *more], maps=["tsne", "umap"], encoder=letters)
+    found = told(models, humans, judged=[*judged, *more], maps=["tsne", "umap"], encoder=letters)
+    scores = {HOSTILE: {"quiz": {"acc": [0.5, 0.01, True], "bits": [0.9, None, False]}},
+              "half": {"quiz": {"acc": [0.4, 0.01, True]}}}  # fmt: skip
+    return dataclasses.replace(found, details={**found.details, "tasks": _tasks.table(HOSTILE, scores)})
 
 
 def letters(texts: list[str]) -> Any:
@@ -265,6 +269,24 @@ def test_too_few_humans_for_a_rate_are_said_in_the_place_of_a_number(opened: Any
     assert "不足（n=39，需要 100）" in text_of(opened)
 
 
+def test_answers_are_shown_a_dozen_at_a_time(opened: Any) -> None:
+    opened.find_element("id", "tab-answers").click()
+    assert len(all_of(opened, ".answer-card")) == 12
+    more = all_of(opened, "main button.plain")[-1]
+    assert more.text == "more (6 are left)"
+    more.click()
+    assert len(all_of(opened, ".answer-card")) == 18
+    assert "are left" not in text_of(opened)
+
+
+def test_what_a_task_costs_is_in_colour(opened: Any) -> None:
+    (cost,) = all_of(opened, "td .interval.worse")
+    assert cost.text == "-0.100"
+    style = "return [getComputedStyle(arguments[0]).color, getComputedStyle(document.querySelector('b.worse')).color]"
+    own, bad = opened.execute_script(style, cost)
+    assert own == bad
+
+
 def test_a_formula_is_one_click_away(opened: Any) -> None:
     all_of(opened, "main th button.metric")[2].click()
     assert "marked" in str(all_of(opened, ".method .marked")[0].get_attribute("class"))
@@ -273,7 +295,7 @@ def test_a_formula_is_one_click_away(opened: Any) -> None:
 
 #: What has no Chinese: names of metrics and of files, and the button for English.
 NAMES = {*"""F1 ROUGE-L EM MMD BNG HCR TDM NUF MAUVE BLEU-4 Self-BLEU distinct-1 distinct-2 TF-IDF AUROC CSV JSON Holm
-TPR FPR eye PCA t-SNE SNE UMAP q10 q25 q75 q90 polyalign generate
+TPR FPR eye lm-eval PCA t-SNE SNE UMAP q10 q25 q75 q90 polyalign generate
 Markdown VADER ASCII LIX RIX SMOG ARI English Wasserstein-1
 """.split()}  # fmt: skip
 

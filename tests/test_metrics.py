@@ -145,6 +145,11 @@ def test_what_is_overused_is_found_and_humans_overuse_nothing():
     chinese = [f"首先，我们{at % 7}个。" for at in range(60)], [f"好吧，我们{at % 7}个。" for at in range(60)]
     assert [phrase.text for phrase in metrics.overused(*chinese, "zh")] == ["首先"]
     assert metrics.overused([], human) == metrics.overused(model, []) == []
+    # Half of the humans say "often", and all of the model: surer, and less apart, than what a tenth of it alone says.
+    human = ["It is." if at % 2 else "It is often." for at in range(300)]
+    model = ["It is often." if at % 10 else "Indeed. It is often." for at in range(300)]
+    assert [phrase.text for phrase in metrics.overused(model, human, "en")] == ["is often", "indeed"]
+    assert [phrase.text for phrase in metrics.overused(model, human, "en", order="log_odds", most=1)] == ["indeed"]
 
 
 def test_language_faults():
@@ -440,6 +445,7 @@ def test_rows_all_alike_are_at_no_distance():
         (lambda: metrics.mauve([[np.nan]], [[1.0]]), "model holds NaN"),
         (lambda: metrics.tails([1.0], [[1.0]]), "model and human have shapes"),
         (lambda: metrics.overused(["a"], ["b"], prior=0), "prior is 0"),
+        (lambda: metrics.overused(["a"], ["b"], order="p"), "order is 'p'"),
         (lambda: metrics.overused(["a"], ["b"], correction="none"), "correction is 'none'"),
         (lambda: metrics.within_prompts(["a"], []), "1 texts and 0 prompts"),
         (lambda: metrics.resampled_sums([[np.nan]]), "values holds NaN"),

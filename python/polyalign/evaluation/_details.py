@@ -70,7 +70,7 @@ def _over(
     language, bucket = where
     texts, humans = one.side.texts, work.humans.texts
     against = [humans[row] for row in (*one.model.of[rows].tolist(), *more)]
-    phrases = overused([texts[at] for at in rows], against, language, most=most, threads=work.threads)
+    phrases = overused([texts[at] for at in rows], against, language, most=most, order="log_odds", threads=work.threads)
     return {
         "model": one.model.name,
         "language": language,

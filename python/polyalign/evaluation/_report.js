@@ -21,7 +21,7 @@ const TEXTS = {
     show: "shown", order: "order", byDifference: "largest difference first", byRows: "most humans first", byName: "by name", difference: "largest gap of the shares up to a value", median: "median",
     log: "logarithmic axis", linear: "linear axis", counted: "Unit: ", of: (n, all) => `${n} of ${all} features, those that tell models from humans most`,
     phrase: "phrase", rateModel: "model", rateHumans: "humans", odds: "log-odds", example: "where", language: "language", phrasesNote: "Words and phrases that a model says in more of its answers than humans do, by log-odds with a prior; p is corrected for their number.", noPhrases: "Nothing is over-used beyond chance.",
-    worst: "furthest from humans", middle: "in the middle", question: "asked", answer: "model's answer", humanAnswer: "human's answer", empty: "(empty)", further: (share) => `further out than ${share} of humans`, why: "why", within: "humans",
+    worst: "furthest from humans", more: (n) => `more (${n} are left)`, middle: "in the middle", question: "asked", answer: "model's answer", humanAnswer: "human's answer", empty: "(empty)", further: (share) => `further out than ${share} of humans`, why: "why", within: "humans",
     decoding: "Decoding settings", noSettings: "not recorded: polyalign generate keeps them beside its output", formulas: "Formulas", formula: "Formula", source: "source", told: "Left out, and to be known", settings: "Evaluation", counts: "Answers", perPrompt: "answers a prompt",
     countNames: { answers: "answers", compared: "compared", prompts: "prompts", humans: "humans", empty: "empty", cut: "cut" }, colon: ": ",
     notEnough: "Not judged", judged: (n) => `n=${n} prompts`, lacking: (n, need) => `not enough (n=${n}, need ${need})`, compare: "Two models compared", one: "first", two: "second", apart: "second − first", betterModel: "better",
@@ -50,7 +50,7 @@ const TEXTS = {
     show: "显示", order: "排序", byDifference: "差异最大的在前", byRows: "人类样本最多的在前", byName: "按名称", difference: "累积占比的最大差距", median: "中位数",
     log: "对数坐标轴", linear: "线性坐标轴", counted: "单位：", of: (n, all) => `${all} 项特征中最能区分模型与人类的 ${n} 项`,
     phrase: "短语", rateModel: "模型", rateHumans: "人类", odds: "对数优势比", example: "出处", language: "语言", phrasesNote: "模型比人类在更多回答中使用的词与短语，以带先验的对数优势比衡量；p 已按数量校正。", noPhrases: "没有超出偶然的过度使用。",
-    worst: "离人类最远", middle: "居中", question: "提问", answer: "模型的回答", humanAnswer: "人类的回答", empty: "（空）", further: (share) => `比 ${share} 的人类更远`, why: "原因", within: "人类",
+    worst: "离人类最远", more: (n) => `更多（还有 ${n} 条）`, middle: "居中", question: "提问", answer: "模型的回答", humanAnswer: "人类的回答", empty: "（空）", further: (share) => `比 ${share} 的人类更远`, why: "原因", within: "人类",
     decoding: "解码设置", noSettings: "未记录：polyalign generate 会把设置写在输出旁", formulas: "公式", formula: "公式", source: "来源", told: "未计入及须知", settings: "评测设置", counts: "回答", perPrompt: "每个提示的回答数",
     countNames: { answers: "回答", compared: "参与比较", prompts: "提示", humans: "人类", empty: "空回答", cut: "截断" }, colon: "：",
     notEnough: "未作判断", judged: (n) => `n=${n} 个提示`, lacking: (n, need) => `不足（n=${n}，需要 ${need}）`, compare: "两模型比较", one: "前者", two: "后者", apart: "后者 − 前者", betterModel: "更好",
@@ -327,7 +327,7 @@ function bucketsView() {
   return [
     h("div", { class: "controls" }, search(show), select("metric", kept.map((one) => [one.name, titleOf(one)]), measure.name, text("metric")),
       dataButton("buckets", () => [["model", "bucket", "metric", ...HEAD], ...told.models.flatMap((model) => Object.entries(model.buckets).flatMap(([name, numbers]) => numberRows(numbers).map((row) => [model.name, name, ...row])))])),
-    h("p", { class: "soft small" }, h("b", {}, titleOf(measure), ": "), either(measure.formula)),
+    h("p", { class: "soft small" }, h("b", {}, titleOf(measure), text("colon")), either(measure.formula)), modelLegend(false),
     h("div", { class: "scroll" }, h("table", {}, h("thead", {}, h("tr", {}, columns.map(([name, kind, label]) => h("th", { scope: "col", class: kind.replace("bucket", ""), "aria-sort": name === key ? (down ? "descending" : "ascending") : undefined },
       h("button", { "data-sort": name, onclick: () => go({ sort: name === key && !down ? `${name}-down` : name }) }, label, name === key ? (down ? " ▾" : " ▴") : ""))))), body)),
     h("h3", {}, text("axes")),
@@ -374,9 +374,10 @@ function bucketView() {
     if (few) return h("span", { class: "soft small" }, text("lacking")(...few));
     const count = judged === undefined ? null : h("span", { class: "interval" }, text("judged")(judged));
     if (!found) return ["–", count];
-    return [cellFor(measure, model.buckets[name]), count, h("span", { class: "interval" }, found[1] === null ? "" : `[${sayOf(measure, found[1])}, ${sayOf(measure, found[2])}]`, found[4] === null ? "" : ` p ${sayP(found[4])}`)];
+    return [cellFor(measure, model.buckets[name]), count, found[1] === null ? null : h("span", { class: "interval" }, `[${sayOf(measure, found[1])}, ${sayOf(measure, found[2])}]`),
+      found[4] === null ? null : h("span", { class: "interval" }, `p ${sayP(found[4])}`)];
   };
-  const b = places.get(name);
+  const b = places.get(name), answers = told.answers.filter((answer) => answer.bucket === name);
   return h("div", { class: "split" }, bucketPicker(), h("section", {},
     h("h2", {}, id({ bucket: name })), h("p", { class: "lead" }, `${number(told.humans[name] || 0)} ${text("humans")}`, told.models.map((model) => ` · ${model.name}: ${number(model.prompts[name] || 0)} ${text("prompts")}`)),
     few.map((model) => h("p", { class: "back" }, h("bdi", {}, model.name), `${text("colon")}${either(model.not_enough[name])}`)),
@@ -384,7 +385,7 @@ function bucketView() {
     groups.map(([kind, kept]) => [h("h3", {}, text("kinds")[kind]), table(head(), kept.map((measure) => [metricHead(measure), ...told.models.map((model) => cell(measure, model))]))]),
     dataButton("bucket", () => [["model", "bucket", "metric", ...HEAD], ...told.models.flatMap((model) => numberRows(model.buckets[name] || {}).map((row) => [model.name, name, ...row]))]),
     phraseTables(told.phrases.filter((each) => each.bucket === name)),
-    answerCards(told.answers.filter((answer) => answer.bucket === name)),
+    answers.length ? [h("h3", {}, text("answers")), answerCards(answers)] : null,
     b === undefined ? null : [h("h3", {}, text("features")), modelLegend(true), h("div", { class: "cards" }, features.map((_, f) => overlaid(f, b)).filter(Boolean).sort(byGap).slice(0, 24).map((one) => card(one, featureButton(one.f))))]));
 }
 
@@ -477,9 +478,11 @@ function answerCards(of) {
 function answersView() {
   const models = [["", "*"], ...told.models.map((model) => [model.name, model.name])];
   const list = h("div");
+  let most = 12;
   const show = () => {
     const kept = told.answers.filter((answer) => (!state.model || answer.model === state.model) && matches(state.find, answer.bucket));
-    list.replaceChildren(...[answerCards(kept.slice(0, 60)) || h("p", { class: "none" }, text("none"))]);
+    list.replaceChildren(answerCards(kept.slice(0, most)) || h("p", { class: "none" }, text("none")));
+    if (kept.length > most) list.append(h("button", { class: "plain", onclick: () => { most += 12; show(); } }, text("more")(kept.length - most)));
   };
   show();
   return [h("div", { class: "controls" }, search(show), select("model", models, state.model || "", text("model")),

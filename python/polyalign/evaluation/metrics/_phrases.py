@@ -57,6 +57,7 @@ def overused(
     alpha: float = 0.05,
     most: int = 50,
     correction: Literal["holm", "bh"] = "holm",
+    order: Literal["z", "log_odds"] = "z",
     threads: int | None = None,
 ) -> list[Phrase]:
     """Find words and phrases that a model over-uses, by log-odds with an informative Dirichlet prior.
@@ -86,13 +87,16 @@ def overused(
     correction : {"holm", "bh"}, default "holm"
         Holm's: the chance of one mistake at all is at most `alpha`. ``"bh"``, Benjamini and Hochberg's: so is the share
         of mistakes.
+    order : {"z", "log_odds"}, default "z"
+        What comes first, and is kept: what is surest, as common words that longer texts have more of; or by how many
+        times more the model says it.
     threads : int, optional
         Default: ``POLYALIGN_NUM_THREADS``, else every core.
 
     Returns
     -------
     list of Phrase
-        By descending z; empty where a side has no texts.
+        By descending z or log-odds; empty where a side has no texts.
 
     References
     ----------
@@ -111,6 +115,8 @@ def overused(
         raise ValueError(f"prior is {prior}: it must be above 0")
     if correction not in ("holm", "bh"):
         raise ValueError(f"correction is {correction!r}: it must be 'holm' or 'bh'")
+    if order not in ("z", "log_odds"):
+        raise ValueError(f"order is {order!r}: it must be 'z' or 'log_odds'")
     texts = checked(model, "model"), checked(human, "human")
     given = languages if isinstance(languages, tuple) else (languages, languages)
     tags = [of_texts(tag, len(side)) for side, tag in zip(texts, given, strict=True)]
@@ -124,8 +130,8 @@ def overused(
     ]
     scores = np.concatenate([z for *_, z in orders])
     corrected = np.empty(len(scores))
-    order = np.argsort(-scores, kind="stable")
-    corrected[order] = _corrected([_beyond(z) for z in scores[order].tolist()], correction)
+    ranked = np.argsort(-scores, kind="stable")
+    corrected[ranked] = _corrected([_beyond(z) for z in scores[ranked].tolist()], correction)
     found: list[_Found] = []
     for (words, counts, odds, z), p in zip(
         orders, np.split(corrected, np.cumsum([len(words) for words, *_ in orders])[:-1]), strict=True
@@ -137,7 +143,10 @@ def overused(
             for at in np.flatnonzero(p <= alpha)
         ]
     found.sort(key=lambda row: (-row.z, -len(row.words), row.words))
-    kept = _without_parts(found)[:most]
+    kept = _without_parts(found)
+    if order == "log_odds":
+        kept.sort(key=lambda row: -row.odds)
+    kept = kept[:most]
     examples = _examples([row.words for row in kept], texts[0], tags[0])
     return [_phrase(row, (len(texts[0]), len(texts[1])), examples[row.words]) for row in kept]
 
