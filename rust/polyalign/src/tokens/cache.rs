@@ -1,5 +1,5 @@
 //! Counts of pieces already seen, kept inline in two fixed tables: one that stays in the nearest processor caches,
-//! and one for what falls out of it.
+//! and one for what falls out of it; and pieces that are one token, known beforehand.
 
 use super::hash::{hash_bytes, prefetch};
 
@@ -58,6 +58,17 @@ impl Key {
         Self::of(&window, len)
     }
 
+    /// The key of a piece of ASCII that has one.
+    pub(super) fn of_ascii(piece: &[u8]) -> Option<Self> {
+        ((1..=MAX_KEY).contains(&piece.len()) && piece.is_ascii()).then(|| Self::short(piece, 0, piece.len()))
+    }
+
+    /// The piece, and how many of the bytes are of it.
+    fn bytes(self) -> ([u8; 16], usize) {
+        let bytes = ((self.high as u128) << 64 | self.low as u128).to_le_bytes();
+        (bytes, bytes.iter().position(|&byte| byte == 0xff).unwrap_or(MAX_KEY))
+    }
+
     #[inline(always)]
     fn hash(self) -> u64 {
         let mixed = (self.low ^ 0x9e37_79b9_7f4a_7c15) as u128 * (self.high ^ 0xc2b2_ae3d_27d4_eb4f) as u128;
@@ -89,12 +100,49 @@ impl Set {
         count as u32
     }
 
+    fn has_room(&self) -> bool {
+        self.high[WAYS - 1] >> COUNT_SHIFT == 0
+    }
+
     /// Keeps a count in the place of the oldest.
     fn push(&mut self, key: Key, count: u32) {
         self.low.rotate_right(1);
         self.high.rotate_right(1);
         self.low[0] = key.low;
         self.high[0] = (key.high << 8) >> 8 | (count as u64) << COUNT_SHIFT;
+    }
+}
+
+/// The tokens of ASCII that merging makes of their own bytes: pieces that are known before any text brings them. Fixed once
+/// built, so all threads read the same. A token whose set is full is left out, and merged when it comes.
+pub(super) struct Known {
+    sets: Box<[Set]>,
+}
+
+impl Known {
+    /// Of many tokens those that are known to be one, or that `is_one` says to be.
+    pub(super) fn build(tokens: &[(Key, bool)], mut is_one: impl FnMut(&[u8]) -> bool) -> Self {
+        let mut known = Self { sets: zeroed(tokens.len().div_ceil(WAYS / 2).next_power_of_two()) };
+        for &(key, is_known) in tokens {
+            let set = known.set(key);
+            let set = &mut known.sets[set];
+            let (bytes, len) = key.bytes();
+            if set.has_room() && set.get(key) == 0 && (is_known || is_one(&bytes[..len])) {
+                set.push(key, 1);
+            }
+        }
+        known
+    }
+
+    /// Whether `key` is such a token.
+    #[inline]
+    pub(super) fn has(&self, key: Key) -> bool {
+        self.sets[self.set(key)].get(key) > 0
+    }
+
+    #[inline]
+    fn set(&self, key: Key) -> usize {
+        (key.hash() >> 16) as usize & (self.sets.len() - 1)
     }
 }
 

@@ -63,12 +63,12 @@ impl Merges {
     /// is also only a reason: the `tokenizers` crate then says what.
     ///
     /// Tokens are known by numbers of our own here, see [`Ids`].
-    /// `each` is given the bytes of every token that a piece may come to.
+    /// `each` is given the bytes of every token that a piece may come to, and whether they are known to be it alone.
     pub(super) fn build(
         model: &ModelConfig,
         vocab: &Vocab,
         ignore_merges: bool,
-        mut each: impl FnMut(&[u8]),
+        mut each: impl FnMut(&[u8], bool),
     ) -> Result<Self, String> {
         if model.vocab.len() + model.merges.len() + 256 > 1 << ID_BITS {
             return Err("more than two million tokens and merges".into());
@@ -88,19 +88,20 @@ impl Merges {
         }
         let mut merges = Self { ranks, whole: None, lacking, chars: None };
         // A list in order holds one merge a token, of tokens made before: little in it could be left out.
-        if vanish && !merges.ranks.in_order {
+        let derived = vanish && !merges.ranks.in_order;
+        if derived {
             list = merges.effective(list, model, &alphabet);
             merges.ranks = number(&list, &bytes, model.vocab.len()).0;
         }
         for merge in &list {
             alphabet.decode(&model.vocab[merge.made as usize].0.0, &mut decoded);
-            each(&decoded);
+            each(&decoded, derived);
         }
         if ignore_merges {
             let mut whole = ByteSet::with_capacity(model.vocab.len());
             for (token, _) in &model.vocab {
                 if alphabet.decode(&token.0, &mut decoded) {
-                    each(&decoded);
+                    each(&decoded, false);
                     whole.insert(&decoded);
                 }
             }

@@ -2,6 +2,7 @@
 //! of Chinese beforehand.
 
 use super::boundaries::Boundaries;
+use super::cache::{Key, Known};
 use super::config::ModelConfig;
 use super::han::Han;
 use super::merges::{MergeScratch, Merges, SHORT, Symbols};
@@ -14,19 +15,38 @@ pub(super) struct Model {
     pub(super) boundaries: Boundaries,
     /// What is known of Han, if it is not too much for tables.
     pub(super) han: Option<Han>,
+    pub(super) known: Known,
 }
 
 impl Model {
     /// The tables of a model, or why the fast path can't stand for it, as [`Merges::build`].
     pub(super) fn build(model: &ModelConfig, vocab: &Vocab, ignore_merges: bool) -> Result<Self, String> {
         let mut boundaries = Boundaries::new();
-        let merges = Merges::build(model, vocab, ignore_merges, |token| boundaries.add(token))?;
+        let mut tokens = Vec::with_capacity(model.merges.len());
+        let merges = Merges::build(model, vocab, ignore_merges, |token, is_one| {
+            boundaries.add(token);
+            tokens.extend(Key::of_ascii(token).map(|key| (key, is_one)));
+        })?;
         if let Some(lacking) = &merges.lacking {
             boundaries.join_all_with(lacking.bytes());
         }
         let pairs = boundaries.take_pairs();
         let han = pairs.and_then(|pairs| Han::build(&merges, &boundaries, pairs));
-        Ok(Self { merges, boundaries, han })
+        Ok(Self::new(merges, boundaries, han, &tokens))
+    }
+
+    /// `tokens` are such as pieces may come to, each with whether its text is known to be one token; of others that is
+    /// found out.
+    pub(super) fn new(
+        merges: Merges,
+        boundaries: Boundaries,
+        han: Option<Han>,
+        tokens: &[(Key, bool)],
+    ) -> Self {
+        let mut model = Self { merges, boundaries, han, known: Known::build(&[], |_| false) };
+        let mut scratch = MergeScratch::default();
+        model.known = Known::build(tokens, |token| model.count(token, &mut scratch) == 1);
+        model
     }
 
     /// Whether the pre-token is one token whatever the merges say.

@@ -149,6 +149,10 @@ impl CountScratch {
         if kept > 0 {
             return kept;
         }
+        if model.known.has(key) {
+            cache.insert(key, 1);
+            return 1;
+        }
         let count = model.count(piece, merging);
         if count != 1 && model.is_whole(piece) {
             // One token as a whole pre-token, others as a part of one: not for the cache.

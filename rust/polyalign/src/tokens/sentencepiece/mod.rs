@@ -11,6 +11,7 @@ mod spaces;
 use super::added::{Matcher, matchers};
 use super::boundaries::Boundaries;
 use super::byte_level::{check_model, check_post_processor};
+use super::cache::Key;
 use super::chars::{Chars, META};
 use super::config::{AddedToken, File, ModelConfig, encodes_special_tokens};
 use super::han::Han;
@@ -200,7 +201,10 @@ fn tables(
     if let Some(han) = &mut han {
         han.leave_out(|c| merges.fuses(c));
     }
-    Ok((Model { merges, boundaries, han }, ascii))
+    let blanked = |token: &str| Key::of_ascii(blank(token).as_bytes());
+    let tokens = model.vocab.iter().filter_map(|(token, _)| Some((blanked(&token.0)?, false)));
+    let tokens: Vec<_> = tokens.collect();
+    Ok((Model::new(merges, boundaries, han, &tokens), ascii))
 }
 
 /// A character as it may stand in a text.
