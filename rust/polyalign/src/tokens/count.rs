@@ -24,11 +24,9 @@ use super::han::Han;
 use super::model::Model;
 use super::pieces::{CountScratch, Pieces};
 use super::pretokens::{
-    BLOCK, Family, MOST_CODED, Machine, Piece, Portable, WINDOW, Wide, below, starts, stops,
+    BLOCK, Family, MOST_CODED, Machine, Piece, Portable, WINDOW, Wide, below, starts, stops, with_machine,
 };
 use super::unicode::{TABLE, decode, is_continuation};
-#[cfg(target_arch = "x86_64")]
-use crate::cpu::{Avx2, Avx512Vbmi2};
 
 /// What the loop reads.
 #[derive(Clone, Copy)]
@@ -86,21 +84,7 @@ fn may_begin_block<M: Machine>(_: M, text: &[u8]) -> bool {
 impl Counting<'_> {
     /// The number of tokens of a text below 2 GiB that holds no added tokens and needs no normalising.
     pub(super) fn count(self, text: &[u8], scratch: &mut CountScratch) -> u32 {
-        #[cfg(target_arch = "x86_64")]
-        if let Some(machine) = Avx512Vbmi2::get() {
-            return machine.run(
-                #[inline(always)]
-                || self.each_family(machine, text, scratch),
-            );
-        }
-        #[cfg(target_arch = "x86_64")]
-        if let Some(machine) = Avx2::get() {
-            return machine.run(
-                #[inline(always)]
-                || self.each_family(machine, text, scratch),
-            );
-        }
-        self.each_family(Portable, text, scratch)
+        with_machine!(machine => self.each_family(machine, text, scratch))
     }
 
     /// The number of tokens of a text's pre-tokens, which are known. If `cuts_characters`, they may begin or end within
@@ -397,6 +381,8 @@ mod tests {
     use super::super::config::File;
     use super::super::vocab::Vocab;
     use super::*;
+    #[cfg(target_arch = "x86_64")]
+    use crate::cpu::{Avx2, Avx512Vbmi2};
     use crate::cpu::{Level, at_most};
     use proptest::prelude::*;
     use proptest::test_runner::{Config, TestRunner};

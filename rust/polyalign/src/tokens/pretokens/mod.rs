@@ -19,3 +19,27 @@ pub(super) use general::{Cutting, Piece};
 pub(super) use recognise::{PreTokenizer, recognise};
 pub(super) use scan::Family;
 pub(super) use wide::{MOST_CODED, Machine, Portable, ROOM, WINDOW, Wide};
+
+/// The value of `$work`, compiled for the widest instructions that this processor has: `$machine` stands for them. Returns
+/// from the function that it is the last expression of.
+macro_rules! with_machine {
+    ($machine:ident => $work:expr) => {{
+        #[cfg(target_arch = "x86_64")]
+        if let Some($machine) = crate::cpu::Avx512Vbmi2::get() {
+            return $machine.run(
+                #[inline(always)]
+                || $work,
+            );
+        }
+        #[cfg(target_arch = "x86_64")]
+        if let Some($machine) = crate::cpu::Avx2::get() {
+            return $machine.run(
+                #[inline(always)]
+                || $work,
+            );
+        }
+        let $machine = $crate::tokens::pretokens::Portable;
+        $work
+    }};
+}
+pub(super) use with_machine;

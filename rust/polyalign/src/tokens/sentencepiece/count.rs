@@ -7,11 +7,9 @@ use super::super::codes::NO_CODE;
 use super::super::count::{self, wide_pieces};
 use super::super::model::Model;
 use super::super::pieces::CountScratch;
-use super::super::pretokens::{BLOCK, Family, Machine, Portable, WINDOW, Wide, below};
+use super::super::pretokens::{BLOCK, Family, Machine, WINDOW, Wide, below, with_machine};
 use super::super::unicode::decode;
 use super::ascii::{Ascii, Cutting};
-#[cfg(target_arch = "x86_64")]
-use crate::cpu::{Avx2, Avx512Vbmi2};
 
 /// What the loop reads.
 #[derive(Clone, Copy)]
@@ -23,21 +21,7 @@ pub(super) struct Counting<'a> {
 impl<'a> Counting<'a> {
     /// The number of tokens of a text below 2 GiB that holds no added tokens.
     pub(super) fn count(self, text: &[u8], scratch: &mut CountScratch) -> u32 {
-        #[cfg(target_arch = "x86_64")]
-        if let Some(machine) = Avx512Vbmi2::get() {
-            return machine.run(
-                #[inline(always)]
-                || self.run(machine, text, scratch),
-            );
-        }
-        #[cfg(target_arch = "x86_64")]
-        if let Some(machine) = Avx2::get() {
-            return machine.run(
-                #[inline(always)]
-                || self.run(machine, text, scratch),
-            );
-        }
-        self.run(Portable, text, scratch)
+        with_machine!(machine => self.run(machine, text, scratch))
     }
 
     #[inline(always)]
