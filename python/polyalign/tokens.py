@@ -18,6 +18,7 @@ __all__ = ["TokenCounter"]
 
 logger = logging.getLogger("polyalign")
 _slow_tokenizers_logged: set[str] = set()
+_SENTENCEPIECE = {"sentencepiece": "SentencePiece BPE", "sentencepiece-unigram": "SentencePiece Unigram"}
 
 
 class TokenCounter:
@@ -25,7 +26,8 @@ class TokenCounter:
 
     A count is ``len(tokenizer.encode(text, add_special_tokens=False).ids)`` of the ``tokenizers`` library with
     truncation and padding off, for every string; special tokens that stand in a text are counted as text where the
-    tokenizer is set so (``encode_special_tokens``, ``split_special_tokens``). Byte-level BPE (GPT-2, Llama-3, Qwen,
+    tokenizer is set so (``encode_special_tokens``, ``split_special_tokens``). Of a ``tokenizer.model`` it is
+    ``len(SentencePieceProcessor.encode(text))``. Byte-level BPE (GPT-2, Llama-3, Qwen,
     o200k, DeepSeek and their like) and SentencePiece's BPE (Llama-2, Mistral, Gemma and theirs) are counted by
     polyalign's own code; any other tokenizer by ``tokenizers`` itself, which is slower and logged once, with the
     reason, under the logger ``polyalign``.
@@ -36,7 +38,9 @@ class TokenCounter:
         A ``tokenizer.json`` file, a directory that holds one, a loaded tokenizer, or the name of a model or
         dataset on the Hugging Face hub, which is looked up through ``huggingface_hub``'s cache; or a file of ranks:
         ``mistral-common``'s ``tekken.json``, or ``tiktoken``'s, whose pattern its name says (``cl100k_base.tiktoken``)
-        or a name before it (``"llama3:tokenizer.model"``), and which counts as ``encode_ordinary`` does. Of the
+        or a name before it (``"llama3:tokenizer.model"``), and which counts as ``encode_ordinary`` does; or a
+        model file of SentencePiece, BPE or Unigram (``tokenizer.model``, also of a folder without a tokenizer.json),
+        which is told from ranks by what it holds. Of the
         ``tokenizer_config.json`` beside a tokenizer.json (and ``special_tokens_map.json``, ``added_tokens.json``) are
         read, as ``transformers`` does: ``split_special_tokens``, and the tokens that the file lacks. An
         ``add_prefix_space`` that is not the file's is logged, not followed; the other settings change no count.
@@ -48,9 +52,11 @@ class TokenCounter:
     is_fast : bool
         Whether polyalign's own code counts.
     engine : str
-        ``"byte-level BPE (qwen2)"`` or the like, ``"SentencePiece BPE"``, or ``"tokenizers: <why>"``.
+        ``"byte-level BPE (qwen2)"`` or the like, ``"SentencePiece BPE"``, ``"SentencePiece Unigram"``, or
+        ``"tokenizers: <why>"``.
     sha256 : str
-        Hash of the tokenizer's canonical JSON: the same for a path, an object and a hub name.
+        Hash of the tokenizer's canonical JSON: the same for a path, an object and a hub name; of a model file, of its
+        bytes.
 
     Raises
     ------
@@ -128,16 +134,18 @@ class TokenCounter:
 
     @property
     def engine(self) -> str:
-        """What counts: ``"byte-level BPE (<family>)"``, ``"SentencePiece BPE"``, or ``"tokenizers: <why>"``."""
+        """What counts: ``"byte-level BPE (<family>)"``, ``"SentencePiece BPE"``, or ``"tokenizers: <why>"``.
+
+        A model file of Unigram is counted by ``"SentencePiece Unigram"``.
+        """
         if self._core.slow_reason is None:
-            if self._core.pre_tokenizer == "sentencepiece":
-                return "SentencePiece BPE"
-            return f"byte-level BPE ({self._core.pre_tokenizer})"
+            family = self._core.pre_tokenizer or ""
+            return _SENTENCEPIECE.get(family, f"byte-level BPE ({family})")
         return f"tokenizers: {self._core.slow_reason}"
 
     @property
     def sha256(self) -> str:
-        """SHA-256 of the tokenizer's canonical JSON, in hexadecimal."""
+        """SHA-256 of the tokenizer's canonical JSON, or of its model file, in hexadecimal."""
         return self._core.sha256
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -148,7 +156,7 @@ class TokenCounter:
 
 
 def _from_json(json: bytes) -> TokenCounter:
-    """Unpickle: the JSON has been accepted, and its speed logged, where it was pickled."""
+    """Unpickle: the content has been accepted, and its speed logged, where it was pickled."""
     counter = TokenCounter.__new__(TokenCounter)
     counter._json = json
     counter._core = _core.TokenCounter(json)

@@ -13,7 +13,8 @@ from polyalign._io import ranks
 from polyalign._io.tokenizer_config import encoding_special, with_config
 
 _TOKENIZER = "tokenizer.json"
-_TEKKEN = "tekken.json"
+#: What a folder may hold in its place.
+_OTHERS = ("tekken.json", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model")
 _DATASET_URL = "hf://datasets/"
 _DATA_SUFFIXES = ("jsonl", "ndjson", "json", "parquet", "arrow", "feather", "ipc")
 _DATA_PATTERNS = [f"*.{suffix}{zip_}" for suffix in _DATA_SUFFIXES for zip_ in ("", ".gz", ".zst")]
@@ -26,7 +27,7 @@ _T = TypeVar("_T")
 
 
 def tokenizer_json(source: object, revision: str | None = None) -> tuple[bytes, str]:
-    """Return the tokenizer.json of `source`, and a name of `source` for messages."""
+    """Return the tokenizer.json or tokenizer.model of `source`, and a name of `source` for messages."""
     if isinstance(source, (str, os.PathLike)):
         path = Path(source)
         if ranked := ranks.pattern_of(os.fspath(source)):
@@ -35,15 +36,17 @@ def tokenizer_json(source: object, revision: str | None = None) -> tuple[bytes, 
         if path.exists():
             return _read_tokenizer(path), str(path)
         if isinstance(source, os.PathLike) or source.endswith(".json") or is_path(source):
-            raise FileNotFoundError(f"{path}: no such file or directory; give a tokenizer.json or its folder")
+            raise FileNotFoundError(
+                f"{path}: no such file or directory; give a tokenizer.json, a tokenizer.model or their folder"
+            )
         return _hub_tokenizer(source, revision), source
     return _object_json(source), type(source).__name__
 
 
 def _read_tokenizer(path: Path) -> bytes:
     file = path / _TOKENIZER if path.is_dir() else path
-    if not file.exists() and (path / _TEKKEN).exists():
-        file = path / _TEKKEN
+    if not file.exists():
+        file = next((other for name in _OTHERS if (other := path / name).is_file()), file)
     if ranks.is_tekken(file):
         return ranks.from_tekken(file.read_bytes(), str(file))
     if not file.exists():
@@ -51,7 +54,7 @@ def _read_tokenizer(path: Path) -> bytes:
             f"{file}: no such file; write one with AutoTokenizer.from_pretrained(...).save_pretrained(...)"
         )
     if file.name != _TOKENIZER:
-        return file.read_bytes()
+        return ranks.without_ranks(file.read_bytes(), str(file))
 
     def beside(name: str) -> Path | None:
         other = file.with_name(name)

@@ -1,4 +1,4 @@
-"""``polyalign count --bench --validate``: polyalign's counting beside that of the ``tokenizers`` library."""
+"""``polyalign count --bench --validate``: polyalign's counting beside that of the installed library."""
 
 from __future__ import annotations
 
@@ -100,6 +100,25 @@ def _check(found: Comparison, batch: list[str], ours: list[int], theirs: list[in
 
 def _library(counter: TokenCounter) -> tuple[Any, str]:
     """Return how the installed library counts a list of texts on one thread, and its name."""
+    return _of_model_file(counter) if counter._json.startswith(b"\n") else _of_json(counter)
+
+
+def _of_model_file(counter: TokenCounter) -> tuple[Any, str]:
+    try:
+        import sentencepiece
+    except ImportError:
+        raise click.UsageError(
+            "--bench and --validate of a tokenizer.model need the sentencepiece library: pip install sentencepiece"
+        ) from None
+    processor = sentencepiece.SentencePieceProcessor(model_proto=counter._json)
+
+    def count(texts: list[str]) -> list[int]:
+        return [len(ids) for ids in processor.encode(texts, num_threads=1)]
+
+    return count, f"sentencepiece {sentencepiece.__version__}"
+
+
+def _of_json(counter: TokenCounter) -> tuple[Any, str]:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
         import tokenizers

@@ -56,8 +56,8 @@ class _Row:
 @options.count
 @flag("--text", "Every input is one plain text, whatever its name.", READING)
 @flag("--lines", "Every line is a text of its own, whatever the input's name.", READING)
-@flag("--bench", "Also say how fast the texts are counted, here and by the installed tokenizers library.", TOKENS)
-@flag("--validate", "Also count every text by the tokenizers library: exit with 1 if a count differs.", TOKENS)
+@flag("--bench", "Also say how fast the texts are counted, here and by the installed library.", TOKENS)
+@flag("--validate", "Also count every text by the installed library: exit with 1 if a count differs.", TOKENS)
 @options.records
 @options.keep_thinking
 @options.limits
@@ -82,7 +82,7 @@ def count(
 
     JSONL, JSON, Parquet and Arrow files (also .gz, .zst), folders, hub data sets and standard input (-) are read
     as records, as polyalign bucket reads them; a file of another name is one plain text. Counts are exactly those of
-    the tokenizers library, without special tokens, which --validate checks, text by text.
+    the tokenizers library, without special tokens, or, of a tokenizer.model, of sentencepiece: --validate checks it.
     """
     from polyalign.buckets import Bucketer, BucketSchema
     from polyalign.tokens import TokenCounter

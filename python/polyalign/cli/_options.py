@@ -94,7 +94,7 @@ threads = option(
 def tokenizer(*, required: bool) -> Callable[[_F], _F]:
     """Give a command the option `--tokenizer`."""
     without = "" if required else " Without it lengths are in words."
-    what = f"tokenizer.json, a folder with one, or a model name on the hub.{without}"
+    what = f"tokenizer.json, tokenizer.model, a folder with one, or a model name on the hub.{without}"
     return option("--tokenizer", "-t", panel=TOKENS, metavar="NAME", required=required, help=what)
 
 

@@ -61,7 +61,7 @@ mod _core {
     #[pymodule_export]
     use responses::answers;
     #[pymodule_export]
-    use tokens::TokenCounter;
+    use tokens::{TokenCounter, tokenizer_of_ranks};
     #[pymodule_export]
     use words::{in_words, name_flags};
 
@@ -73,6 +73,8 @@ mod _core {
         }
         polyalign::cpu::Level::most().map_err(errors::to_py)?;
         module.add("LEXICAL_FEATURES", PyTuple::new(module.py(), polyalign::lexical::FEATURES)?)?;
+        let patterns = polyalign::tokens::ranks::RANK_PATTERNS.map(|pattern| pattern.name);
+        module.add("RANK_PATTERNS", PyTuple::new(module.py(), patterns)?)?;
         module.add("RESPONSE_FIELDS", PyTuple::new(module.py(), polyalign::records::shape::RESPONSES)?)?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }

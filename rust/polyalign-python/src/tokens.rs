@@ -9,10 +9,10 @@ use arrow_array::{Array, ArrayRef, UInt32Array};
 use arrow_schema::{DataType, Field};
 use numpy::PyArray1;
 use polyalign::Error;
-use polyalign::tokens::{Engine, TokenScratch};
+use polyalign::tokens::{Engine, TokenScratch, ranks};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::PyString;
+use pyo3::types::{PyBytes, PyString};
 use pyo3_arrow::{PyArray, PyChunkedArray};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,7 +24,7 @@ const SEQUENTIAL_BYTES: usize = 32 << 10;
 const FAST_BATCH_BYTES: usize = 64 << 20;
 const SLOW_BATCH_BYTES: usize = 2 << 20;
 
-/// Counts tokens under one tokenizer.json.
+/// Counts tokens under one tokenizer.json or tokenizer.model.
 #[pyclass(frozen, module = "polyalign._core")]
 pub struct TokenCounter {
     pub counter: polyalign::tokens::TokenCounter,
@@ -34,11 +34,11 @@ pub struct TokenCounter {
 
 #[pymethods]
 impl TokenCounter {
-    /// `origin`: what the JSON is called in errors, if it is from somewhere.
+    /// `content`: a tokenizer.json or a tokenizer.model; `origin`: what it is called in errors, if it is from somewhere.
     #[new]
-    #[pyo3(signature = (json, origin=None))]
-    fn new(py: Python<'_>, json: &[u8], origin: Option<&str>) -> PyResult<Self> {
-        let counter = py.detach(|| polyalign::tokens::TokenCounter::from_json(json));
+    #[pyo3(signature = (content, origin=None))]
+    fn new(py: Python<'_>, content: &[u8], origin: Option<&str>) -> PyResult<Self> {
+        let counter = py.detach(|| polyalign::tokens::TokenCounter::from_bytes(content));
         let counter = counter.map_err(|error| match (error, origin) {
             (Error::Tokenizer(what), Some(origin)) => PyValueError::new_err(format!("{origin}: {what}")),
             (error, _) => errors::to_py(error),
@@ -161,6 +161,26 @@ impl TokenCounter {
         };
         Ok(UInt32Array::new(counts.into(), array.logical_nulls()))
     }
+}
+
+/// The tokenizer.json of `tiktoken`'s ranks, for the pattern of a name, or, without one, of a tekken.json; `origin` is what
+/// the file is called in errors.
+#[pyfunction]
+pub fn tokenizer_of_ranks<'py>(
+    py: Python<'py>,
+    content: &[u8],
+    pattern: Option<&str>,
+    origin: &str,
+) -> PyResult<Bound<'py, PyBytes>> {
+    let json = py.detach(|| match pattern {
+        Some(pattern) => ranks::from_tiktoken(content, pattern),
+        None => ranks::from_tekken(content),
+    });
+    let json = json.map_err(|error| match error {
+        Error::Tokenizer(what) => PyValueError::new_err(format!("{origin}: {what}")),
+        error => errors::to_py(error),
+    })?;
+    Ok(PyBytes::new(py, json.as_bytes()))
 }
 
 /// Cuts `texts` into runs of at most `limit` bytes, at least one text each.

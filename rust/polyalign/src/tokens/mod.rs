@@ -10,6 +10,7 @@ mod boundaries;
 mod byte_level;
 mod cache;
 mod chars;
+mod charsmap;
 mod codes;
 mod config;
 mod count;
@@ -20,23 +21,32 @@ mod identity;
 mod lacking;
 mod merges;
 mod model;
+mod model_file;
 mod normalise;
 mod pieces;
 mod pretokens;
+pub mod ranks;
 mod sentencepiece;
+mod steps;
+mod trie;
 mod unicode;
 mod unicode_table;
+mod unigram;
+mod unigram_words;
 mod vocab;
 mod word_piece;
 mod words;
 
+use crate::hash::hex;
 use crate::{Error, Result};
 use byte_level::ByteLevel;
 use config::File;
+use model_file::{ModelFile, is_model_file};
 use pieces::CountScratch;
 use rayon::prelude::*;
 use sentencepiece::SentencePiece;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -69,6 +79,7 @@ struct Inner {
 enum CountingPath {
     Fast(Box<ByteLevel>),
     SentencePiece(Box<SentencePiece>),
+    ModelFile(Box<ModelFile>),
     Words(Box<Words>),
     Tokenizers(Box<tokenizers::Tokenizer>),
 }
@@ -94,10 +105,11 @@ const MAX_TEXT: usize = 512 << 20;
 /// Which code counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Engine {
-    /// BPE, counted by our own code.
+    /// BPE, or Unigram of a model file, counted by our own code.
     Fast {
         /// The pre-tokenizer family: `gpt2`, `gpt2-digits` (StarCoder, SmolLM2, Command R), `cl100k` (also Llama 3),
-        /// `qwen2`, `qwen3.5`, `o200k`, `tekken` or `deepseek`, `general` for others; or `sentencepiece`, which has none.
+        /// `qwen2`, `qwen3.5`, `o200k`, `tekken` or `deepseek`, `general` for others; or `sentencepiece`, which has
+        /// none, and `sentencepiece-unigram` for model files of Unigram.
         pre_tokenizer: String,
     },
     /// The `tokenizers` crate, and why.
@@ -139,13 +151,37 @@ impl TokenCounter {
         }
     }
 
-    /// From a tokenizer.json file.
+    /// From the bytes of a `tokenizer.model` of SentencePiece, BPE or Unigram: counts are those of its `encode`.
     ///
     /// # Errors
-    /// As [`Self::from_json`], and [`Error::Io`] if the file can't be read.
+    /// [`Error::Tokenizer`] if the file is broken, or a model of words or characters.
+    pub fn from_model(bytes: &[u8]) -> Result<Self> {
+        let model = ModelFile::new(bytes)
+            .map_err(|what| Error::Tokenizer(format!("not a usable SentencePiece model: {what}")))?;
+        let engine = Engine::Fast { pre_tokenizer: model.kind().into() };
+        Ok(Self::new(engine, CountingPath::ModelFile(Box::new(model)), hex(&Sha256::digest(bytes))))
+    }
+
+    /// From the bytes of a file that says by itself what it is: a `tokenizer.json`, a `tokenizer.model` of SentencePiece
+    /// or a `tekken.json`. (Of ranks for `tiktoken`, [`ranks::from_tiktoken`] makes a tokenizer.json.)
+    ///
+    /// # Errors
+    /// As [`Self::from_json`], [`Self::from_model`] and [`ranks::from_tekken`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        match bytes {
+            bytes if is_model_file(bytes) => Self::from_model(bytes),
+            bytes if ranks::is_tekken(bytes) => Self::from_json(ranks::from_tekken(bytes)?.as_bytes()),
+            bytes => Self::from_json(bytes),
+        }
+    }
+
+    /// From a file, as [`Self::from_bytes`].
+    ///
+    /// # Errors
+    /// As [`Self::from_bytes`], and [`Error::Io`] if the file can't be read.
     pub fn from_file(path: &Path) -> Result<Self> {
-        let json = std::fs::read(path).map_err(|e| Error::io(path, e))?;
-        Self::from_json(&json).map_err(|e| match e {
+        let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
+        Self::from_bytes(&bytes).map_err(|e| match e {
             Error::Tokenizer(what) => Error::Tokenizer(format!("{}: {what}", path.display())),
             other => other,
         })
@@ -235,7 +271,8 @@ impl TokenCounter {
         let count = match &self.0.path {
             CountingPath::Fast(fast) => fast.count(text, scratch),
             CountingPath::SentencePiece(counter) => counter.count(text, scratch),
-            CountingPath::Words(words) => words.count(text, &mut scratch.cache)?,
+            CountingPath::ModelFile(counter) => counter.count(text, scratch)?,
+            CountingPath::Words(words) => words.count(text, scratch)?,
             CountingPath::Tokenizers(_) => unreachable!("working memory has its counter's path"),
         };
         if scratch.merging.is_stopped() { Err(Error::Interrupted) } else { Ok(count) }

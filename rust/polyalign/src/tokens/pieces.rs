@@ -5,6 +5,7 @@ use super::cache::{Cache, Key, MAX_KEY};
 use super::merges::MergeScratch;
 use super::model::Model;
 use super::pretokens::{Cutting, Machine, ROOM};
+use super::unigram::Node;
 
 /// Pieces that are kept before they are looked up; a block may add [`ROOM`] to them.
 const GROUP: usize = 512;
@@ -77,6 +78,8 @@ pub(super) struct CountScratch {
     pub(super) cache: Cache,
     pub(super) merging: MergeScratch,
     pub(super) pieces: Pieces,
+    /// Of Unigram.
+    pub(super) nodes: Vec<Node>,
     /// For a text with something put before it.
     pub(super) buffer: String,
     /// What the steps of a pre-tokenizer without an automaton leave.

@@ -3,14 +3,20 @@
 //!
 //! A cut is exact where every step of the tokenizer stops at it: no normaliser looks across, no added token lies
 //! across, and the pre-tokenizer splits there anyway. So only steps that are known are cut, and only between characters
-//! that are. Words of ASCII under BERT's steps are counted here ([`word_piece`](super::word_piece)).
+//! that are. Words of ASCII under BERT's steps are counted here ([`word_piece`](super::word_piece)), and most of Unigram
+//! ([`unigram_words`](super::unigram_words)).
 
 use super::cache::{Cache, Key, MAX_KEY};
 use super::fallback;
+use super::pieces::CountScratch;
+use super::steps::{kind, steps};
 use super::unicode::{decode, is_continuation};
+use super::unigram::Node;
+use super::unigram_words::UnigramWords;
 use super::word_piece::WordPiece;
 use crate::Result;
 use serde_json::Value;
+use std::ops::Range;
 use tokenizers::Tokenizer;
 
 /// Counts words by the crate.
@@ -21,6 +27,7 @@ pub(super) struct Words {
     /// Whether all blanks end words, not the space alone.
     newlines: bool,
     word_piece: Option<WordPiece>,
+    unigram: Option<UnigramWords>,
 }
 
 impl Words {
@@ -31,6 +38,7 @@ impl Words {
                 han: splits_at_han(file),
                 newlines: splits_at_newlines(file),
                 word_piece: WordPiece::of(file),
+                unigram: UnigramWords::of(&tokenizer, file),
                 tokenizer,
             }),
             false => Err(tokenizer),
@@ -38,46 +46,23 @@ impl Words {
     }
 
     /// The number of tokens of a text.
-    pub(super) fn count(&self, text: &str, cache: &mut Cache) -> Result<u32> {
+    pub(super) fn count(&self, text: &str, scratch: &mut CountScratch) -> Result<u32> {
+        let CountScratch { cache, nodes, .. } = scratch;
         let (mut from, mut count) = (0, 0);
         while from < text.len() {
             let to = self.next_cut(text.as_bytes(), from);
-            count += self.count_word(text, from, to, cache)?;
+            count += count_kept(text, from..to, cache, |word| self.count_anew(word, nodes))?;
             from = to;
         }
         Ok(count)
     }
 
-    fn count_word(&self, text: &str, from: usize, to: usize, cache: &mut Cache) -> Result<u32> {
-        let word = &text[from..to];
-        if word.len() > MAX_KEY {
-            if let Some(kept) = cache.find_long(word.as_bytes()) {
-                return Ok(kept);
-            }
-            let count = self.count_anew(word)?;
-            cache.insert_long(word.as_bytes(), count);
-            return Ok(count);
-        }
-        let key = Key::at(text.as_bytes(), from, word.len());
-        let near = cache.near(key);
-        if near > 0 {
-            return Ok(near);
-        }
-        let far = cache.far(key);
-        if far > 0 {
-            cache.promote(key, far);
-            return Ok(far);
-        }
-        let count = self.count_anew(word)?;
-        // A kept 0 would say that there is nothing, and a byte holds the count.
-        if (1..256).contains(&count) {
-            cache.insert(key, count);
-        }
-        Ok(count)
-    }
-
-    fn count_anew(&self, word: &str) -> Result<u32> {
-        let ours = self.word_piece.as_ref().and_then(|model| model.count(word.as_bytes()));
+    fn count_anew(&self, word: &str, nodes: &mut Vec<Node>) -> Result<u32> {
+        let ours = match (&self.word_piece, &self.unigram) {
+            (Some(model), _) => model.count(word.as_bytes()),
+            (_, Some(model)) => model.count(word, nodes),
+            _ => None,
+        };
         ours.map_or_else(|| fallback::count(&self.tokenizer, word), Ok)
     }
 
@@ -106,6 +91,40 @@ impl Words {
     }
 }
 
+/// The number of tokens of a word of a text: what is kept of it, else by `count`.
+pub(super) fn count_kept<E>(
+    text: &str,
+    range: Range<usize>,
+    cache: &mut Cache,
+    count: impl FnOnce(&str) -> std::result::Result<u32, E>,
+) -> std::result::Result<u32, E> {
+    let word = &text[range.clone()];
+    if word.len() > MAX_KEY {
+        if let Some(kept) = cache.find_long(word.as_bytes()) {
+            return Ok(kept);
+        }
+        let count = count(word)?;
+        cache.insert_long(word.as_bytes(), count);
+        return Ok(count);
+    }
+    let key = Key::at(text.as_bytes(), range.start, word.len());
+    let near = cache.near(key);
+    if near > 0 {
+        return Ok(near);
+    }
+    let far = cache.far(key);
+    if far > 0 {
+        cache.promote(key, far);
+        return Ok(far);
+    }
+    let count = count(word)?;
+    // A kept 0 would say that there is nothing, and a byte holds the count.
+    if (1..256).contains(&count) {
+        cache.insert(key, count);
+    }
+    Ok(count)
+}
+
 /// Whether the character before may end a word: none that joins with a blank, and none that is one.
 #[inline]
 fn ends_word(text: &[u8], at: usize) -> bool {
@@ -131,21 +150,6 @@ fn is_plain(c: u32) -> bool {
     matches!(c,
         0x21..=0x7e | 0xc0..=0x24f | 0x400..=0x481 | 0x2018..=0x201d | 0x3001 | 0x3002 | 0x3008..=0x3011
         | 0x3041..=0x3096 | 0x30a1..=0x30fa | 0x4e00..=0x9fff | 0xac00..=0xd7a3 | 0xff01..=0xff5e)
-}
-
-fn kind(step: &Value) -> &str {
-    step["type"].as_str().unwrap_or("")
-}
-
-/// The steps of a member, those of sequences in their places.
-fn steps<'v>(value: &'v Value, name: &str) -> Vec<&'v Value> {
-    match value[name].as_array() {
-        Some(steps_in) if kind(value) == "Sequence" => {
-            steps_in.iter().flat_map(|step| steps(step, name)).collect()
-        }
-        _ if value.is_null() => Vec::new(),
-        _ => vec![value],
-    }
 }
 
 /// Whether nothing joins a word with a blank after it.

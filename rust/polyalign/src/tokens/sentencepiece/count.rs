@@ -115,8 +115,9 @@ impl<'a> Counting<'a> {
         Some((tokens, last))
     }
 
+    /// Whether a token may hold two neighbouring characters.
     #[inline(always)]
-    fn joined(self, left: u32, right: u32) -> bool {
+    pub(super) fn joined(self, left: u32, right: u32) -> bool {
         let merges = &self.model.merges;
         self.model.boundaries.chars_joined(left, right) || merges.fuses(left) && merges.fuses(right)
     }

@@ -31,8 +31,7 @@ pub(super) struct SentencePiece {
     spaces: Spaces,
     /// With `ignore_merges`, the texts that are one token, with blanks for `▁`.
     whole: Option<HashSet<String>>,
-    model: Model,
-    ascii: Ascii,
+    tables: Tables,
 }
 
 impl SentencePiece {
@@ -61,7 +60,7 @@ impl SentencePiece {
         let plain = spaces.prefix == Prefix::Never && whole.is_none() && !encode_special;
         let runs =
             if plain { take_runs(&mut added_tokens, |token| id_of(token).is_some()) } else { Vec::new() };
-        let (tables, ascii) = tables(&model, &vocab, spaces.split, &runs)?;
+        let tables = Tables::new(&model, &vocab, spaces.split, &runs)?;
         let (raw, mut normalised) = matchers(added_tokens, id_of, vocab.len(), normalise, encode_special)?;
         if spaces.replaced {
             normalised.keep_blanks();
@@ -69,7 +68,7 @@ impl SentencePiece {
         if spaces.replaced && spaces.prefix == Prefix::First && !normalised.is_empty() {
             return Err("a Metaspace for the first piece after added tokens of normalised text".into());
         }
-        Ok(Self { raw, normalised, spaces, whole, model: tables, ascii })
+        Ok(Self { raw, normalised, spaces, whole, tables })
     }
 
     /// The number of tokens of a text.
@@ -125,7 +124,7 @@ impl SentencePiece {
         if self.whole.as_ref().is_some_and(|whole| whole.contains(&blank(text))) {
             return 1;
         }
-        count::Counting { model: &self.model, ascii: &self.ascii }.count(text.as_bytes(), scratch)
+        self.tables.count(text, scratch)
     }
 }
 
@@ -141,7 +140,7 @@ fn ignores_merges(model: &ModelConfig) -> bool {
 /// Takes those added tokens out that are one ASCII character up to so many times, as newlines in Gemma: each of these
 /// characters, and how many of it are one token at most. Where texts are cut for a token, nothing is put before what
 /// follows, and no other token has to do with the character, a run of it is like any piece.
-fn take_runs(added: &mut Vec<AddedToken>, is_known: impl Fn(&str) -> bool) -> Vec<(u8, u8)> {
+pub(super) fn take_runs(added: &mut Vec<AddedToken>, is_known: impl Fn(&str) -> bool) -> Vec<(u8, u8)> {
     let mut contents: Vec<&str> = added.iter().map(|token| token.content.as_str()).collect();
     contents.sort_unstable();
     let repeated = contents.windows(2).any(|pair| pair[0] == pair[1]);
@@ -165,46 +164,68 @@ fn take_runs(added: &mut Vec<AddedToken>, is_known: impl Fn(&str) -> bool) -> Ve
     runs
 }
 
-/// The tables of a model. With `split` nothing is merged across what is before a `▁`; `runs` are what [`take_runs`] took.
-fn tables(
-    model: &ModelConfig,
-    vocab: &Vocab,
-    split: bool,
-    runs: &[(u8, u8)],
-) -> Result<(Model, Ascii), String> {
-    let mut chars = Chars::new(model, |token| vocab.get(token).is_some())?;
-    runs.iter().for_each(|&(c, most)| chars.insert_run(c, most));
-    let is_run = |c: char| runs.iter().any(|&(run, _)| run as char == c);
-    let mut boundaries = Boundaries::new();
-    let mut ascii = Ascii::default();
-    let merges = Merges::of_chars(model, vocab, chars, |token| {
-        for (left, right) in token.chars().zip(token.chars().skip(1)) {
-            if split && right == META || is_run(left) || is_run(right) {
-                continue;
-            }
-            for left in spellings(left) {
-                for right in spellings(right) {
-                    boundaries.join_chars(left, right);
-                    ascii.join(left, right);
+/// Merges of characters, and where texts may be cut.
+pub(super) struct Tables {
+    model: Model,
+    ascii: Ascii,
+}
+
+impl Tables {
+    /// Those of a model. With `split` nothing is merged across what is before a `▁`; `runs` are what [`take_runs`] took.
+    pub(super) fn new(
+        model: &ModelConfig,
+        vocab: &Vocab,
+        split: bool,
+        runs: &[(u8, u8)],
+    ) -> Result<Self, String> {
+        let mut chars = Chars::new(model, |token| vocab.get(token).is_some())?;
+        runs.iter().for_each(|&(c, most)| chars.insert_run(c, most));
+        let is_run = |c: char| runs.iter().any(|&(run, _)| run as char == c);
+        let mut boundaries = Boundaries::new();
+        let mut ascii = Ascii::default();
+        let merges = Merges::of_chars(model, vocab, chars, |token| {
+            for (left, right) in token.chars().zip(token.chars().skip(1)) {
+                if split && right == META || is_run(left) || is_run(right) {
+                    continue;
+                }
+                for left in spellings(left) {
+                    for right in spellings(right) {
+                        boundaries.join_chars(left, right);
+                        ascii.join(left, right);
+                    }
                 }
             }
+        })?;
+        for &(c, _) in runs {
+            boundaries.join_chars(c as char, c as char);
+            ascii.join(c as char, c as char);
         }
-    })?;
-    for &(c, _) in runs {
-        boundaries.join_chars(c as char, c as char);
-        ascii.join(c as char, c as char);
+        ascii.join_all(|c| merges.fuses(c as u32) && !is_run(c as char));
+        ascii.group();
+        let pairs = boundaries.take_pairs();
+        let mut han = pairs.and_then(|pairs| Han::build(&merges, &boundaries, pairs));
+        if let Some(han) = &mut han {
+            han.leave_out(|c| merges.fuses(c));
+        }
+        let blanked = |token: &str| Key::of_ascii(blank(token).as_bytes());
+        let tokens = model.vocab.iter().filter_map(|(token, _)| Some((blanked(&token.0)?, false)));
+        let tokens: Vec<_> = tokens.collect();
+        Ok(Self { model: Model::new(merges, boundaries, han, &tokens), ascii })
     }
-    ascii.join_all(|c| merges.fuses(c as u32) && !is_run(c as char));
-    ascii.group();
-    let pairs = boundaries.take_pairs();
-    let mut han = pairs.and_then(|pairs| Han::build(&merges, &boundaries, pairs));
-    if let Some(han) = &mut han {
-        han.leave_out(|c| merges.fuses(c));
+
+    /// Whether a token may hold two neighbouring characters.
+    pub(super) fn joined(&self, left: char, right: char) -> bool {
+        self.counting().joined(left as u32, right as u32)
     }
-    let blanked = |token: &str| Key::of_ascii(blank(token).as_bytes());
-    let tokens = model.vocab.iter().filter_map(|(token, _)| Some((blanked(&token.0)?, false)));
-    let tokens: Vec<_> = tokens.collect();
-    Ok((Model::new(merges, boundaries, han, &tokens), ascii))
+
+    /// The number of tokens of a text below 2 GiB.
+    pub(super) fn count(&self, text: &str, scratch: &mut CountScratch) -> u32 {
+        self.counting().count(text.as_bytes(), scratch)
+    }
+
+    fn counting(&self) -> count::Counting<'_> {
+        count::Counting { model: &self.model, ascii: &self.ascii }
+    }
 }
 
 /// A character as it may stand in a text.
