@@ -68,6 +68,16 @@ def records() -> tuple[dict[str, Any], ...]:
     return tuple(found)
 
 
+def copies(count: int, *, apart: bool) -> list[dict[str, Any]]:
+    """The records of English and Chinese, each so often, two to a group; the copies' groups are others, if `apart`."""
+    return [
+        {**row, "id": f"{row['id']}-{copy}", "group": f"g{number // 2}-{copy if apart else ''}"}
+        for copy in range(count)
+        for number, row in enumerate(records())
+        if row["language"] != "fr"
+    ]
+
+
 @functools.cache
 def table() -> pyarrow.Table:
     """The records with their buckets."""

@@ -87,13 +87,7 @@ def place(tmp_path: Path, corpus_and_model: Path, monkeypatch: pytest.MonkeyPatc
 @pytest.fixture(scope="module")
 def corpus_and_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("align")
-    records = [
-        {**row, "id": f"{row['id']}-{copy}", "group": f"g{number // 2}"}
-        for copy in (1, 2)
-        for number, row in enumerate(humans.records())
-        if row["language"] != "fr"
-    ]
-    write_jsonl(folder / "corpus.jsonl", records)
+    write_jsonl(folder / "corpus.jsonl", humans.copies(2, apart=False))
     tokenizer = tiny.chat_tokenizer()
     tiny.chat_model(len(tokenizer)).save_pretrained(folder / "model")
     tokenizer.save_pretrained(folder / "model")

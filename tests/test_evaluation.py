@@ -459,6 +459,30 @@ def test_several_answers_to_a_prompt_count_once(humans: pa.Table) -> None:
     assert numbers["prompt_self_bleu"].low <= numbers["prompt_self_bleu"].value
 
 
+def test_several_answers_stand_beside_as_many_humans_of_the_prompt() -> None:
+    rows = people(buckets=BUCKETS[:1]).to_pylist()
+    for at, row in enumerate(rows):  # three humans a prompt, but for the last twenty, who are alone
+        row["prompt"] = [{"role": "user", "content": f"What of {at // 3 if at < 40 else at}?"}]
+        row["group"] = None
+    humans = pa.Table.from_pylist(rows)
+    same = [{"id": row["id"], "response": "It is so."} for row in rows for _ in range(2)]
+    said_of = [row["completion"][0]["content"] for row in rows]
+    others = [{"id": row["id"], "response": said_of[at - by]} for at, row in enumerate(rows) for by in (1, 2)]
+    found = told({"same": pa.Table.from_pylist(same), "others": pa.Table.from_pylist(others)}, humans, encoder=lengths)
+    for name in ("prompt_distinct_2", "prompt_self_bleu", "prompt_same", "prompt_embedding"):
+        one, two = (model.overall[name] for model in found.models)
+        assert one.floor == two.floor is not None, name
+        assert one.p < 0.01 < two.p, name
+        assert abs(two.value - two.floor) < abs(one.value - one.floor) / 2, name
+    assert found.models[0].overall["prompt_same"].value == 1
+    assert found.models[0].overall["prompt_embedding"].value == pytest.approx(0, abs=1e-6)
+
+
+def lengths(texts: list[str]) -> Any:
+    """An encoder of how often words are said."""
+    return np.array([[text.split().count(word) for word in EN] for text in texts], np.float32) + 0.01
+
+
 def test_critics_are_asked(humans: pa.Table) -> None:
     class Length:
         def score(self, responses: Any, buckets: Any) -> Any:

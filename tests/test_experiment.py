@@ -74,14 +74,8 @@ def experiment() -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("experiment")
-    records = [
-        {**row, "id": f"{row['id']}-{copy}", "group": f"g{number // 2}-{copy}"}
-        for copy in range(4)
-        for number, row in enumerate(humans.records())
-        if row["language"] != "fr"
-    ]
     (folder / "settings.yaml").write_text(yaml.safe_dump(SETTINGS))
-    return write_jsonl(folder / "corpus.jsonl", records)
+    return write_jsonl(folder / "corpus.jsonl", humans.copies(4, apart=True))
 
 
 def run(experiment: Any, corpus: Path, out: Path, *more: str) -> None:

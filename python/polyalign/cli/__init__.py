@@ -54,7 +54,8 @@ def _run(arguments: list[str]) -> int:
 def _interrupted(arguments: list[str]) -> int:
     hint = ""
     goes_on = arguments[:1] == ["bucket"] and not {"-", "--dry-run"} & set(arguments)
-    if goes_on or arguments[:1] in (["generate"], ["rounds"], ["align"]):
+    judging = arguments[:2] in (["judge", "score"], ["judge", "pairs"])
+    if goes_on or judging or arguments[:1] in (["generate"], ["rounds"], ["align"]):
         hint = "; the same command goes on where it was"
     elif arguments[:2] in (["reference", "build"], ["reference", "merge"]):
         hint = "; no reference was written"

@@ -19,14 +19,8 @@ from polyalign.evaluation.metrics._turns import Turns, similarities, spreads
 from polyalign.evaluation.metrics._weighted import discrepancies, w1
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
+    from polyalign.evaluation._arrays import Floats, Indices, Singles
     from polyalign.evaluation._statistics import Draws
-
-    Floats = npt.NDArray[np.float64]
-    Singles = npt.NDArray[np.float32]
-    Mask = npt.NDArray[np.bool_]
-    Indices = npt.NDArray[np.int64]
 
 __all__ = ["Cell", "Rows", "cells", "mean_cells"]
 

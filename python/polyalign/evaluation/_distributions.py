@@ -14,14 +14,11 @@ from polyalign._io import bucketed
 from polyalign.reference._histograms import QUANTILES
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
+    from polyalign.evaluation._arrays import Floats, Indices
     from polyalign.evaluation._work import Measured, Work
     from polyalign.features import Feature
     from polyalign.reference import Reference
 
-    Floats = npt.NDArray[np.float64]
-    Indices = npt.NDArray[np.int64]
     Cells = list[dict[str, Any] | None]
 
 __all__ = ["distributions"]

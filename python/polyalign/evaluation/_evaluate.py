@@ -32,12 +32,9 @@ from polyalign.evaluation._verdict import DECIDING, USEFUL, first_of
 from polyalign.evaluation._work import Measured, Work, as_messages
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
     from polyalign.critics import Critic
     from polyalign.reference import Reference
 
-    Floats = npt.NDArray[np.float64]
 
 __all__ = ["Known", "evaluate", "named_critics"]
 

@@ -27,10 +27,8 @@ from polyalign.evaluation.detectors._detect import RATES
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from polyalign.evaluation._arrays import Floats, Indices
     from polyalign.evaluation._statistics import Draws
-
-    Floats = npt.NDArray[np.float64]
-    Indices = npt.NDArray[np.int64]
 
 __all__ = ["Column", "Judgements", "in_both", "joint_measures", "judged_cells", "read_judged", "widened"]
 

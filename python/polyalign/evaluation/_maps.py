@@ -12,12 +12,8 @@ import numpy as np
 from polyalign.evaluation._texts import said
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
+    from polyalign.evaluation._arrays import Floats, Indices
     from polyalign.evaluation._work import Measured, Work
-
-    Floats = npt.NDArray[np.float64]
-    Indices = npt.NDArray[np.int64]
 
 __all__ = ["METHODS", "as_methods", "maps"]
 

@@ -272,6 +272,16 @@ MEASURES = (
         share=True,
     ),
     Measure(
+        "prompt_embedding",
+        "distance per prompt",
+        "同题距离",
+        "diversity",
+        "human",
+        "Mean cosine distance of an encoder's vectors of a prompt's answers; mean over prompts. Needs an encoder.",
+        "cosine distance",
+        (0.0, 2.0),
+    ),
+    Measure(
         "empty",
         "empty",
         "空回答",

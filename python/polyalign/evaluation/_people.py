@@ -17,14 +17,8 @@ from polyalign.evaluation.metrics._rows import reach, squared_distances
 from polyalign.evaluation.metrics._weighted import discrepancies, w1
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
+    from polyalign.evaluation._arrays import Floats, Indices, Mask, Singles
     from polyalign.evaluation._statistics import Draws
-
-    Floats = npt.NDArray[np.float64]
-    Singles = npt.NDArray[np.float32]
-    Mask = npt.NDArray[np.bool_]
-    Indices = npt.NDArray[np.int64]
 
 __all__ = ["NEAREST", "NEAR_DRAWS", "NEAR_ROWS", "ROWS", "Columns", "People", "Side", "near_shares"]
 

@@ -17,10 +17,8 @@ from polyalign.evaluation._texts import said
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    Floats = npt.NDArray[np.float64]
+    from polyalign.evaluation._arrays import Floats, Indices
     from polyalign.evaluation._result import Better
-
-    Indices = npt.NDArray[np.int64]
 
 __all__ = [
     "Draws",

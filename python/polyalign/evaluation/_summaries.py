@@ -12,9 +12,7 @@ from polyalign.evaluation._statistics import not_enough
 from polyalign.evaluation.metrics import resampled_sums
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    Floats = npt.NDArray[np.float64]
+    from polyalign.evaluation._arrays import Floats
 
 __all__ = ["DRAWS", "design_effect", "mean_of", "rate_of", "rounded", "wilson"]
 

@@ -45,9 +45,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from polyalign.critics import Critic
+    from polyalign.evaluation._arrays import Floats
     from polyalign.reference import Reference
-
-    Floats = npt.NDArray[np.float64]
 
 __all__ = ["Measured", "Work", "as_messages"]
 
@@ -233,7 +232,7 @@ class Work:
         rows["cut"] = model.cut.astype(np.float64), np.zeros(len(of))
         # A prompt counts once: its answers' mean stands with the first of them.
         rows = {name: (_prompt_means(values, model), own) for name, (values, own) in rows.items()}
-        rows |= {name: (values, None) for name, values in self._within(model, languages).items()}
+        rows |= self._within(model, languages)
         firsts: dict[str, list[int]] = defaultdict(list)
         by_human = {int(of[at]): at for at in np.flatnonzero(model.turn == 0).tolist()}
         for row in by_human:
@@ -332,21 +331,38 @@ class Work:
             for bucket, start, end in zip(places, starts, ends, strict=False)
         }
 
-    def _within(self, model: Model, languages: Sequence[str]) -> dict[str, Floats]:
-        """Return how varied the answers to each prompt are, at its first answer; of prompts with several."""
-        found = {name: np.full(len(model.of), np.nan) for name in ("distinct_2", "self_bleu", "same")}
+    def _within(self, model: Model, languages: Sequence[str]) -> dict[str, tuple[Floats, Floats | None]]:
+        """Return how varied the answers to each prompt are, at its first answer; of prompts with several.
+
+        Beside it stands what as many humans' answers to the same prompt have, where there are as many.
+        """
         several = {many: count for many, count in model.per_prompt().items() if many > 1}
         if not several:
             return {}
-        k = min(several)
+        k, names = min(several), ("distinct_2", "self_bleu", "same", "embedding")
+        found = {name: np.full((2, len(model.of)), np.nan) for name in names[: None if self.encoder else -1]}
         starts = np.flatnonzero(model.turn == 0).tolist()
         for start, end in zip(starts, [*starts[1:], len(model.of)], strict=True):
-            if end - start >= k:
-                texts = model.texts[start:end]
-                told = within_prompts(texts, [0] * len(texts), languages[start], k=k)
-                for name, values in found.items():
-                    values[start] = getattr(told, name)
-        return {f"prompt_{name}": values for name, values in found.items()}
+            people = self._asked_alike.get(self._asked(int(model.of[start])), [])
+            for side, texts in enumerate((model.texts[start:end], [self.humans.texts[row] for row in people])):
+                if end - start >= k and len(texts) >= k:
+                    vectors = self.embedded(texts) if self.encoder else None
+                    told = within_prompts(texts, [0] * len(texts), languages[start], k=k, embeddings=vectors)
+                    for name, values in found.items():
+                        values[side, start] = getattr(told, name)
+        return {f"prompt_{name}": (values[0], values[1]) for name, values in found.items()}
+
+    def _asked(self, row: int) -> str:
+        """Return what tells prompts apart."""
+        return repr(self.messages(row))
+
+    @cached_property
+    def _asked_alike(self) -> dict[str, list[int]]:
+        """The humans of every prompt, in an order of their own."""
+        found: dict[str, list[int]] = defaultdict(list)
+        for row in self.ordered(np.flatnonzero(self.humans.usable).tolist()).tolist():
+            found[self._asked(row)].append(row)
+        return found
 
     # ---------------------------------------------------------------------------------------------- results
 

@@ -14,9 +14,7 @@ from polyalign._io import responses
 from polyalign._io.models import evaluating, quiet_off_terminal, why_not
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    Floats = npt.NDArray[np.float64]
+    from polyalign.evaluation._arrays import Floats
 
 __all__ = ["ClassifierDetector"]
 

@@ -17,7 +17,7 @@ from polyalign.evaluation._summaries import rounded
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    Floats = npt.NDArray[np.float64]
+    from polyalign.evaluation._arrays import Floats
 
 __all__ = ["Detector", "Scored", "detect", "detection", "joint_score", "said_of", "scored"]
 

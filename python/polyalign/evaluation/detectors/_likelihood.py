@@ -9,9 +9,7 @@ import numpy as np
 from polyalign.lm import LanguageModel
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    Floats = npt.NDArray[np.float64]
+    from polyalign.evaluation._arrays import Floats
 
 __all__ = ["Binoculars", "FastDetectGPT"]
 

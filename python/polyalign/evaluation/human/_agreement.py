@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    Floats = npt.NDArray[np.float64]
+    from polyalign.evaluation._arrays import Floats
 
 __all__ = ["Level", "alphas", "coincidences", "krippendorff_alpha"]
 

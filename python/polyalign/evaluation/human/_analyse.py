@@ -22,9 +22,7 @@ from polyalign.evaluation.human._questions import LOW_HIGH
 from polyalign.evaluation.metrics import resampled_sums
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    Floats = npt.NDArray[np.float64]
+    from polyalign.evaluation._arrays import Floats
 
 __all__ = ["Analysis", "analyse", "analyse_files"]
 

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from polyalign._io import json_text
 from polyalign._io.progress import row_bar
+from polyalign._text.words import counted
 from polyalign.evaluation.judges._ask import AGAIN, Messages, Unread
 from polyalign.generation._engine import Answer, Engine, Request
 from polyalign.generation._settings import Sampling
@@ -90,6 +91,15 @@ class Cache:
                 whole += len(line)
         return whole
 
+    @property
+    def path(self) -> Path | None:
+        """The file; ``None``: there is none."""
+        return self._path
+
+    def __len__(self) -> int:
+        """How many replies there are."""
+        return len(self._known)
+
     def get(self, key: str) -> dict[str, Any] | None:
         """Return what was replied."""
         return self._known.get(key)
@@ -160,14 +170,20 @@ class Asker:
                 wanted[key] = messages
         self.usage.kept += sum(key in found for key in keys)
         order = list(wanted)
-        with row_bar(len(order), self.progress, "judged") as update:
-            for answer in self._asked([wanted[key] for key in order]):
-                key = order[answer.key[0]]
-                found[key] = answer
-                if answer.refused is None:  # a refusal may be mended: it is asked again the next time
-                    self.cache.add(key, answer)
-                self.usage.count(answer)
-                update(1)
+        try:
+            with row_bar(len(order), self.progress, "judged") as update:
+                for answer in self._asked([wanted[key] for key in order]):
+                    key = order[answer.key[0]]
+                    found[key] = answer
+                    if answer.refused is None:  # a refusal may be mended: it is asked again the next time
+                        self.cache.add(key, answer)
+                    self.usage.count(answer)
+                    update(1)
+        except ConnectionError as error:
+            if not self.cache.path or not len(self.cache):
+                raise
+            there = counted(len(self.cache), "reply", "replies")
+            raise type(error)(f"{error}; {there} kept in {self.cache.path}: the same command goes on there") from None
         return [found[key] for key in keys]
 
     def _asked(self, questions: Sequence[Messages]) -> Iterator[Answer]:

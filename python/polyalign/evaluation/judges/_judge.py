@@ -24,9 +24,7 @@ from polyalign.evaluation.judges._rubric import HIGH, OVERALL, Rubric
 from polyalign.evaluation.metrics import resampled_sums
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    Floats = npt.NDArray[np.float64]
+    from polyalign.evaluation._arrays import Floats
 
 __all__ = ["CRITERION", "Judged", "agreement", "judge_pairs", "judge_scores", "read_judged"]
 
