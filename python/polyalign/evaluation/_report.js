@@ -374,7 +374,7 @@ function bucketView() {
     if (few) return h("span", { class: "soft small" }, text("lacking")(...few));
     const count = judged === undefined ? null : h("span", { class: "interval" }, text("judged")(judged));
     if (!found) return ["–", count];
-    return [cellFor(measure, model.buckets[name]), count, h("span", { class: "interval" }, found[1] === null ? "" : `[${sayOf(measure, found[1])}, ${sayOf(measure, found[2])}]`, found[4] === null ? "" : ` p ${sayP(found[4]).replace(" ", "\u00a0")}`)];
+    return [cellFor(measure, model.buckets[name]), count, h("span", { class: "interval" }, found[1] === null ? "" : `[${sayOf(measure, found[1])},\u00a0${sayOf(measure, found[2])}]`, found[4] === null ? "" : ` p\u00a0${sayP(found[4]).replace(" ", "\u00a0")}`)];
   };
   const b = places.get(name), answers = told.answers.filter((answer) => answer.bucket === name);
   return h("div", { class: "split" }, bucketPicker(), h("section", {},
