@@ -122,9 +122,9 @@ impl TokenCounter {
     fn count_sequentially(&self, texts: &[&str], counts: &mut Vec<u32>) -> polyalign::Result<()> {
         let kept = self.scratches.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut scratch = kept.unwrap_or_else(|| self.counter.scratch());
-        for text in texts {
-            counts.push(self.counter.count(text, &mut scratch)?);
-        }
+        let done = counts.len();
+        counts.resize(done + texts.len(), 0);
+        self.counter.count_each(texts, &mut counts[done..], &mut scratch)?;
         self.scratches.lock().unwrap_or_else(PoisonError::into_inner).push(scratch);
         Ok(())
     }

@@ -122,6 +122,14 @@ impl Matcher {
         None
     }
 
+    /// Whether a text has no token in it.
+    pub(super) fn is_absent(&self, text: &str) -> bool {
+        match (self.candidate(text.as_bytes(), 0), &self.automaton) {
+            (Some(from), Some(automaton)) => self.find(automaton, text, from).is_none(),
+            _ => true,
+        }
+    }
+
     /// Calls `gap` on each stretch of text between tokens, in order, and returns the number of tokens.
     pub(super) fn split<E>(&self, text: &str, mut gap: impl FnMut(&str) -> Result<(), E>) -> Result<u32, E> {
         let (Some(mut from), Some(automaton)) = (self.candidate(text.as_bytes(), 0), &self.automaton) else {

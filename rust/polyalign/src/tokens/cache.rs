@@ -2,6 +2,7 @@
 //! and one for what falls out of it; and pieces that are one token, known beforehand.
 
 use super::hash::{hash_bytes, prefetch};
+use super::pretokens::Machine;
 
 /// Longest key, in bytes.
 pub(super) const MAX_KEY: usize = 15;
@@ -224,8 +225,9 @@ impl Cache {
 
     /// The count kept for `key` in the first table, or 0.
     #[inline(always)]
-    pub(super) fn near(&self, key: Key) -> u32 {
-        self.near[near_set(key)].get(key)
+    pub(super) fn near(&self, machine: impl Machine, key: Key) -> u32 {
+        let set = &self.near[near_set(key)];
+        (machine.matched(&set.low, &set.high, [key.low, key.high]) >> COUNT_SHIFT) as u32
     }
 
     /// The count kept for `key` in the second table, or 0.

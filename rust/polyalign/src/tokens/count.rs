@@ -22,11 +22,14 @@
 use super::codes::NO_CODE;
 use super::han::Han;
 use super::model::Model;
-use super::pieces::{CountScratch, Pieces};
+use super::pieces::{CountScratch, Joined, Pieces};
 use super::pretokens::{
     BLOCK, Family, MOST_CODED, Machine, Piece, Portable, WINDOW, Wide, below, starts, stops, with_machine,
 };
 use super::unicode::{TABLE, decode, is_continuation};
+
+/// Bytes of the longest text that is counted with others.
+pub(super) const TOGETHER: usize = 512;
 
 /// What the loop reads.
 #[derive(Clone, Copy)]
@@ -84,7 +87,44 @@ fn may_begin_block<M: Machine>(_: M, text: &[u8]) -> bool {
 impl Counting<'_> {
     /// The number of tokens of a text below 2 GiB that holds no added tokens and needs no normalising.
     pub(super) fn count(self, text: &[u8], scratch: &mut CountScratch) -> u32 {
-        with_machine!(machine => self.each_family(machine, text, scratch))
+        self.find(text, 0, scratch) + self.drain_here(text, scratch)
+    }
+
+    /// The same of texts of at most [`TOGETHER`] bytes. Their pieces are looked up together: those of a short text alone
+    /// would hardly overlap.
+    pub(super) fn count_each(self, texts: &[&str], counts: &mut [u32], scratch: &mut CountScratch) {
+        let mut joined = std::mem::take(&mut scratch.joined);
+        for (i, text) in texts.iter().enumerate() {
+            if !scratch.pieces.have_room_for(TOGETHER) {
+                self.share_out(&mut joined, &mut counts[..i], scratch);
+            }
+            let from = joined.bytes.len();
+            joined.bytes.extend_from_slice(text.as_bytes());
+            counts[i] = self.find(&joined.bytes, from, scratch);
+            joined.ends.push(scratch.pieces.len());
+        }
+        self.share_out(&mut joined, &mut counts[..texts.len()], scratch);
+        scratch.joined = joined;
+    }
+
+    /// Counts the pieces of joined texts, and adds to the last of `counts` what each of the texts has of them.
+    fn share_out(self, joined: &mut Joined, counts: &mut [u32], scratch: &mut CountScratch) {
+        self.drain_here(&joined.bytes, scratch);
+        let (first, mut from) = (counts.len() - joined.ends.len(), 0);
+        for (count, to) in counts[first..].iter_mut().zip(joined.ends.drain(..)) {
+            *count += scratch.pieces.tokens(from..to);
+            from = to;
+        }
+        joined.bytes.clear();
+    }
+
+    /// Finds the pieces from `from` on, where a text begins; the tokens of those counted at once.
+    fn find(self, text: &[u8], from: usize, scratch: &mut CountScratch) -> u32 {
+        with_machine!(machine => self.each_family(machine, text, from, scratch))
+    }
+
+    fn drain_here(self, text: &[u8], scratch: &mut CountScratch) -> u32 {
+        with_machine!(machine => scratch.count_pieces(machine, self.model, text))
     }
 
     /// The number of tokens of a text's pre-tokens, which are known. If `cuts_characters`, they may begin or end within
@@ -117,23 +157,30 @@ impl Counting<'_> {
 
     /// One copy of the loop for each family.
     #[inline(always)]
-    fn each_family(self, machine: impl Machine, text: &[u8], scratch: &mut CountScratch) -> u32 {
+    fn each_family(self, machine: impl Machine, text: &[u8], from: usize, scratch: &mut CountScratch) -> u32 {
         match self.family {
-            Family::Gpt2 => self.run(Family::Gpt2, machine, text, scratch),
-            Family::Gpt2Digits => self.run(Family::Gpt2Digits, machine, text, scratch),
-            Family::Cl100k => self.run(Family::Cl100k, machine, text, scratch),
-            Family::Qwen2 => self.run(Family::Qwen2, machine, text, scratch),
-            Family::Qwen35 => self.run(Family::Qwen35, machine, text, scratch),
-            Family::O200k => self.run(Family::O200k, machine, text, scratch),
-            Family::Tekken => self.run(Family::Tekken, machine, text, scratch),
-            Family::DeepSeek => self.run(Family::DeepSeek, machine, text, scratch),
+            Family::Gpt2 => self.run(Family::Gpt2, machine, text, from, scratch),
+            Family::Gpt2Digits => self.run(Family::Gpt2Digits, machine, text, from, scratch),
+            Family::Cl100k => self.run(Family::Cl100k, machine, text, from, scratch),
+            Family::Qwen2 => self.run(Family::Qwen2, machine, text, from, scratch),
+            Family::Qwen35 => self.run(Family::Qwen35, machine, text, from, scratch),
+            Family::O200k => self.run(Family::O200k, machine, text, from, scratch),
+            Family::Tekken => self.run(Family::Tekken, machine, text, from, scratch),
+            Family::DeepSeek => self.run(Family::DeepSeek, machine, text, from, scratch),
         }
     }
 
     #[inline(always)]
-    fn run(self, family: Family, machine: impl Machine, text: &[u8], scratch: &mut CountScratch) -> u32 {
+    fn run(
+        self,
+        family: Family,
+        machine: impl Machine,
+        text: &[u8],
+        from: usize,
+        scratch: &mut CountScratch,
+    ) -> u32 {
         let table = &*TABLE;
-        let (mut count, mut at, mut open) = (0, 0, Open::at(0));
+        let (mut count, mut at, mut open) = (0, from, Open::at(from));
         while at < text.len() {
             if scratch.pieces.is_full() {
                 count += self.drain(machine, text, scratch);
@@ -149,7 +196,7 @@ impl Counting<'_> {
             count += self.pre_token(machine, text, open, at, to, scratch);
             (at, open) = (to, Open::at(to));
         }
-        count + self.drain(machine, text, scratch)
+        count
     }
 
     /// One copy of the look-ups for each machine.
@@ -157,7 +204,7 @@ impl Counting<'_> {
     pub(super) fn drain<M: Machine>(self, machine: M, text: &[u8], scratch: &mut CountScratch) -> u32 {
         machine.run(
             #[inline(always)]
-            || scratch.count_pieces(self.model, text),
+            || scratch.count_pieces(machine, self.model, text),
         )
     }
 
@@ -505,6 +552,33 @@ mod tests {
         }
     }
 
+    #[test]
+    fn texts_count_together_as_alone() {
+        let json = model();
+        let file = File::parse(json.as_bytes()).unwrap();
+        let vocab = Vocab::new(&file.model).unwrap();
+        let model = Model::build(&file.model, &vocab, true).unwrap();
+        for family in FAMILIES {
+            let counting = Counting { family, model: &model };
+            let scratches = std::cell::RefCell::new([CountScratch::default(), CountScratch::default()]);
+            let config = Config { cases: 50, failure_persistence: None, ..Config::default() };
+            let agree = |texts: Vec<String>| {
+                let [alone, together] = &mut *scratches.borrow_mut();
+                let texts: Vec<&str> =
+                    texts.iter().map(|text| &text[..text.floor_char_boundary(TOGETHER)]).collect();
+                let expected: Vec<u32> =
+                    texts.iter().map(|text| plainly(counting, text.as_bytes(), alone)).collect();
+                let mut counts = vec![0; texts.len()];
+                counting.count_each(&texts, &mut counts, together);
+                prop_assert_eq!(&counts, &expected, "{:?}", family);
+                at_most(Level::Portable, || counting.count_each(&texts, &mut counts, together));
+                prop_assert_eq!(&counts, &expected, "{:?}", family);
+                Ok(())
+            };
+            TestRunner::new(config).run(&proptest::collection::vec(texts(), 1..40), agree).unwrap();
+        }
+    }
+
     /// Characters that random models merge, some of which share bytes.
     const CHARS: [&str; 5] = ["你", "佡", "好", "。", "a"];
 
@@ -661,7 +735,7 @@ mod tests {
         let step =
             counting.block(Family::Cl100k, machine, text.as_bytes(), 0, &mut open, &mut scratch.pieces);
         assert_eq!(step.map(|step| (step.tokens, step.bytes)), Some((2, len)));
-        assert_eq!(scratch.count_pieces(&model, text.as_bytes()), 2);
+        assert_eq!(scratch.count_pieces(Portable, &model, text.as_bytes()), 2);
     }
 
     #[cfg(target_arch = "x86_64")]

@@ -257,11 +257,7 @@ impl TokenCounter {
                 "a text of {size} MiB: count it in parts of at most 512 MiB"
             )));
         }
-        if scratch.serial != self.0.serial {
-            let stop = scratch.fast.take().and_then(|fast| fast.merging.stop);
-            *scratch = self.scratch();
-            scratch.stop_when(stop);
-        }
+        self.own(scratch);
         let Some(scratch) = &mut scratch.fast else {
             let CountingPath::Tokenizers(tokenizer) = &self.0.path else {
                 unreachable!("working memory has its counter's path")
@@ -276,6 +272,42 @@ impl TokenCounter {
             CountingPath::Tokenizers(_) => unreachable!("working memory has its counter's path"),
         };
         if scratch.merging.is_stopped() { Err(Error::Interrupted) } else { Ok(count) }
+    }
+
+    /// Counts texts one after another, with one count for each: faster than one by one where they are short.
+    ///
+    /// # Errors
+    /// As [`Self::count`], with the index of the text.
+    pub fn count_each(&self, texts: &[&str], counts: &mut [u32], scratch: &mut TokenScratch) -> Result<()> {
+        assert_eq!(texts.len(), counts.len(), "a count for each text");
+        let mut done = 0;
+        while done < texts.len() {
+            let counted = self.count_first(&texts[done..], &mut counts[done..], scratch);
+            done += counted.map_err(|e| at_text(e, done))?;
+        }
+        Ok(())
+    }
+
+    /// Counts the first of some texts, and those after it that can be counted with it; returns how many.
+    fn count_first(&self, texts: &[&str], counts: &mut [u32], scratch: &mut TokenScratch) -> Result<usize> {
+        self.own(scratch);
+        if let (CountingPath::Fast(fast), Some(scratch)) = (&self.0.path, &mut scratch.fast) {
+            let together = fast.count_together(texts, counts, scratch);
+            if together > 0 {
+                return if scratch.merging.is_stopped() { Err(Error::Interrupted) } else { Ok(together) };
+            }
+        }
+        counts[0] = self.count(texts[0], scratch)?;
+        Ok(1)
+    }
+
+    /// Replaces working memory of another counter.
+    fn own(&self, scratch: &mut TokenScratch) {
+        if scratch.serial != self.0.serial {
+            let stop = scratch.fast.take().and_then(|fast| fast.merging.stop);
+            *scratch = self.scratch();
+            scratch.stop_when(stop);
+        }
     }
 
     /// Counts many texts in parallel on the current rayon pool.
@@ -306,11 +338,13 @@ impl TokenCounter {
     ) -> Result<()> {
         let mut scratch = self.idle().pop().unwrap_or_else(|| self.scratch());
         scratch.stop_when(Some(Arc::clone(stop)));
-        for (i, (text, count)) in texts.iter().zip(counts).enumerate() {
+        let mut done = 0;
+        while done < texts.len() {
             if stop.load(Ordering::Relaxed) {
                 return Err(Error::Interrupted);
             }
-            *count = self.count(text, &mut scratch).map_err(|e| at_text(e, first + i))?;
+            let counted = self.count_first(&texts[done..], &mut counts[done..], &mut scratch);
+            done += counted.map_err(|e| at_text(e, first + done))?;
         }
         scratch.stop_when(None);
         self.idle().push(scratch);

@@ -6,9 +6,10 @@ use super::merges::MergeScratch;
 use super::model::Model;
 use super::pretokens::{Cutting, Machine, ROOM};
 use super::unigram::Node;
+use std::ops::Range;
 
 /// Pieces that are kept before they are looked up; a block may add [`ROOM`] to them.
-const GROUP: usize = 512;
+const GROUP: usize = 1024;
 /// A flag beside a length: all of a pre-token.
 const WHOLE: u32 = 1 << 31;
 
@@ -19,11 +20,14 @@ pub(super) struct Pieces {
     /// Bytes, and [`WHOLE`].
     len: [u32; GROUP + ROOM],
     missed: [u16; GROUP + ROOM],
+    /// What each came to when they were counted.
+    counts: [u32; GROUP + ROOM],
 }
 
 impl Default for Pieces {
     fn default() -> Self {
-        Self { n: 0, at: [0; GROUP + ROOM], len: [0; GROUP + ROOM], missed: [0; GROUP + ROOM] }
+        let places = [0; GROUP + ROOM];
+        Self { n: 0, at: places, len: places, missed: [0; GROUP + ROOM], counts: places }
     }
 }
 
@@ -32,6 +36,21 @@ impl Pieces {
     #[inline(always)]
     pub(super) fn is_full(&self) -> bool {
         self.n >= GROUP
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.n
+    }
+
+    /// Whether so many more can be added.
+    pub(super) fn have_room_for(&self, more: usize) -> bool {
+        self.n + more <= GROUP
+    }
+
+    /// The tokens of the last pieces counted, in a range of them.
+    pub(super) fn tokens(&self, range: Range<usize>) -> u32 {
+        self.counts[range].iter().sum()
     }
 
     /// Adds the whole pre-tokens between the bits of `starts`, of which bit 0 is at `at`; returns where the last starts.
@@ -72,6 +91,14 @@ fn room(places: &mut [u32; GROUP + ROOM], n: usize) -> &mut [u32; ROOM] {
     places[n..].first_chunk_mut().expect("counted when full")
 }
 
+/// Texts one behind the other.
+#[derive(Default)]
+pub(super) struct Joined {
+    pub(super) bytes: Vec<u8>,
+    /// The number of pieces up to the end of each.
+    pub(super) ends: Vec<usize>,
+}
+
 /// Working memory of counting: pieces that wait, and what is known of those before them.
 #[derive(Default)]
 pub(super) struct CountScratch {
@@ -82,6 +109,8 @@ pub(super) struct CountScratch {
     pub(super) nodes: Vec<Node>,
     /// For a text with something put before it.
     pub(super) buffer: String,
+    /// Texts that are counted together.
+    pub(super) joined: Joined,
     /// What the steps of a pre-tokenizer without an automaton leave.
     pub(super) cutting: Cutting,
 }
@@ -103,12 +132,13 @@ impl CountScratch {
 
     /// Counts the pieces that wait, and makes room for others.
     #[inline(always)]
-    pub(super) fn count_pieces(&mut self, model: &Model, text: &[u8]) -> u32 {
+    pub(super) fn count_pieces(&mut self, machine: impl Machine, model: &Model, text: &[u8]) -> u32 {
         let Self { cache, pieces, .. } = self;
         let (mut count, mut missed) = (0, 0);
         for i in 0..pieces.n {
-            let kept = cache.near(pieces.key(text, i));
+            let kept = cache.near(machine, pieces.key(text, i));
             count += kept;
+            pieces.counts[i] = kept;
             pieces.missed[missed] = i as u16;
             missed += (kept == 0) as usize;
         }
@@ -121,6 +151,7 @@ impl CountScratch {
             let key = pieces.key(text, piece as usize);
             let kept = cache.far(key);
             count += kept;
+            pieces.counts[piece as usize] = kept;
             pieces.missed[rare] = piece;
             rare += (kept == 0) as usize;
             if kept > 0 {
@@ -128,7 +159,10 @@ impl CountScratch {
             }
         }
         for i in 0..rare {
-            count += self.rare(model, text, self.pieces.missed[i] as usize);
+            let piece = self.pieces.missed[i] as usize;
+            let tokens = self.rare(model, text, piece);
+            count += tokens;
+            self.pieces.counts[piece] = tokens;
         }
         self.pieces.n = 0;
         count

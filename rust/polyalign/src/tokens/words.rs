@@ -9,6 +9,7 @@
 use super::cache::{Cache, Key, MAX_KEY};
 use super::fallback;
 use super::pieces::CountScratch;
+use super::pretokens::Portable;
 use super::steps::{kind, steps};
 use super::unicode::{decode, is_continuation};
 use super::unigram::Node;
@@ -108,7 +109,7 @@ pub(super) fn count_kept<E>(
         return Ok(count);
     }
     let key = Key::at(text.as_bytes(), range.start, word.len());
-    let near = cache.near(key);
+    let near = cache.near(Portable, key);
     if near > 0 {
         return Ok(near);
     }

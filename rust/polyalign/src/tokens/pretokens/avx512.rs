@@ -2,7 +2,7 @@
 
 use super::super::han::Pairs;
 use super::blocks::{BLOCK, Masks};
-use super::wide::{MOST_CODED, Machine, ROOM, WINDOW, Wide};
+use super::wide::{MOST_CODED, Machine, ROOM, WINDOW, Wide, matched_avx2};
 use crate::cpu::Avx512Vbmi2;
 use std::arch::x86_64::*;
 
@@ -28,6 +28,11 @@ impl Machine for Avx512Vbmi2 {
     fn found(self, flags: &[u32; MOST_CODED]) -> [u64; 3] {
         // SAFETY: see above.
         unsafe { found(flags) }
+    }
+    #[inline(always)]
+    fn matched(self, first: &[u64; 4], second: &[u64; 4], key: [u64; 2]) -> u64 {
+        // SAFETY: see above.
+        unsafe { matched_avx2(first, second, key) }
     }
     #[inline(always)]
     fn spread(self, bits: u64, places: u64) -> u64 {

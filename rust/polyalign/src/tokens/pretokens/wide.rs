@@ -75,6 +75,12 @@ pub(in super::super) trait Machine: Copy {
         }
         count
     }
+    /// Of four pairs of numbers the second where the pair is `key`, but for the highest byte; 0 if none is.
+    #[inline(always)]
+    fn matched(self, first: &[u64; 4], second: &[u64; 4], key: [u64; 2]) -> u64 {
+        let is_key = |i: usize| (first[i] ^ key[0]) | (second[i] ^ key[1]) << 8 == 0;
+        (0..4).map(|i| if is_key(i) { second[i] } else { 0 }).fold(0, |all, one| all | one)
+    }
     /// Runs code that is compiled for the machine.
     fn run<R>(self, code: impl FnOnce() -> R) -> R;
 }
@@ -133,6 +139,11 @@ impl Machine for Avx2 {
     fn found(self, flags: &[u32; MOST_CODED]) -> [u64; 3] {
         // SAFETY: `self` proves that the processor has AVX2.
         unsafe { found_avx2(flags) }
+    }
+    #[inline(always)]
+    fn matched(self, first: &[u64; 4], second: &[u64; 4], key: [u64; 2]) -> u64 {
+        // SAFETY: `self` proves that the processor has AVX2.
+        unsafe { matched_avx2(first, second, key) }
     }
     #[inline(always)]
     fn spread(self, bits: u64, places: u64) -> u64 {
@@ -239,6 +250,21 @@ fn codes_avx2(window: &[u8; WINDOW]) -> [u16; BLOCK] {
         }
     }
     codes
+}
+
+/// [`Machine::matched`]. Written out, since the compiler takes branches to it, which are hard to predict.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+#[inline]
+pub(super) fn matched_avx2(first: &[u64; 4], second: &[u64; 4], key: [u64; 2]) -> u64 {
+    use std::arch::x86_64::*;
+    // SAFETY: the loads read four numbers each and need no alignment.
+    let [a, b] = [first, second].map(|four| unsafe { _mm256_loadu_si256(four.as_ptr().cast()) });
+    let [x, y] = key.map(|number| _mm256_set1_epi64x(number as i64));
+    let differ = _mm256_or_si256(_mm256_xor_si256(a, x), _mm256_slli_epi64::<8>(_mm256_xor_si256(b, y)));
+    let found = _mm256_and_si256(b, _mm256_cmpeq_epi64(differ, _mm256_setzero_si256()));
+    let two = _mm_or_si128(_mm256_castsi256_si128(found), _mm256_extracti128_si256::<1>(found));
+    _mm_cvtsi128_si64(_mm_or_si128(two, _mm_unpackhi_epi64(two, two))) as u64
 }
 
 #[cfg(target_arch = "x86_64")]
