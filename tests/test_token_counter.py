@@ -591,6 +591,18 @@ def test_slow_tokenizers_say_why_once(caplog: pytest.LogCaptureFixture) -> None:
     assert counter.count(["only here", "fox only"]).tolist() == [2, 2]
 
 
+def test_a_blank_that_is_bytes() -> None:
+    """A `▁` that the vocabulary lacks is the tokens of its three bytes."""
+    from tokenizers import Tokenizer, models, normalizers
+
+    vocab = {"<unk>": 0, **{f"<0x{byte:02X}>": byte + 1 for byte in range(256)}, "a": 257, "b": 258, "ab": 259}
+    tokenizer = Tokenizer(models.BPE(vocab=vocab, merges=[("a", "b")], unk_token="<unk>", byte_fallback=True))
+    tokenizer.normalizer = normalizers.Replace(" ", "▁")
+    counter = TokenCounter(tokenizer)
+    assert counter.engine == "tokenizers: no token for ▁"
+    assert counter.count("ab a▁b") == 1 + 3 + 1 + 3 + 1
+
+
 # Files of ranks
 
 _RANKED = [bytes([byte]) for byte in range(256)]

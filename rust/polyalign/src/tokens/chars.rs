@@ -45,6 +45,8 @@ impl Chars {
         let unknown = match fallback {
             true => match (0..=255u8).find(missing) {
                 Some(byte) => return Err(format!("no token for the byte {byte:#04x}")),
+                // Its bytes are more than those of the blank that stands for it.
+                None if !is_known("▁") => return Err("no token for ▁".into()),
                 None => Unknown::Bytes,
             },
             false if !unk.is_some_and(&is_known) => return Err("no unknown token".into()),
