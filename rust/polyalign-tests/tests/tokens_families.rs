@@ -131,6 +131,13 @@ fn qwen2_with_nfc() {
 }
 
 #[test]
+fn forms_other_than_nfc() {
+    for name in ["gpt2 in lower case", "cl100k with NFKC", "qwen2 with a map of characters"] {
+        check_family(name, 1000);
+    }
+}
+
+#[test]
 fn o200k() {
     check_family("o200k", 3000);
 }

@@ -1,7 +1,8 @@
 //! Rules of token counting: added tokens, normalisers, refusals, hostile files, hashes, long texts.
 
 use crate::tokens_common::{
-    Pair, REAL, added, bpe, byte_level_step, cases, learn_merges, real_tokenizer, splits, tokenizer,
+    Pair, REAL, added, bpe, byte_level_step, cases, learn_merges, precompiled, real_tokenizer, splits,
+    tokenizer,
 };
 use polyalign::Error;
 use polyalign::tokens::{Engine, TokenCounter};
@@ -75,7 +76,7 @@ fn truncation_and_padding_are_off() {
         json!({"max_length": 3, "strategy": "LongestFirst", "stride": 0, "direction": "Right"});
     json["padding"] = json!({"strategy": {"Fixed": 50}, "direction": "Right", "pad_to_multiple_of": null, "pad_id": 0,
         "pad_type_id": 0, "pad_token": "a"});
-    for normalizer in [Value::Null, json!({"type": "Lowercase"})] {
+    for normalizer in [Value::Null, json!({"type": "StripAccents"})] {
         json["normalizer"] = normalizer;
         let mut pair = Pair::new(&json.to_string());
         pair.check("the cat sat on the mat and then the other cat sat");
@@ -101,8 +102,8 @@ fn other_tokenizers_go_through_the_crate() {
         "byte_fallback": false});
     let word_level = json!({"type": "WordLevel", "unk_token": "[UNK]", "vocab": vocab});
     let blanks = json!({"type": "Whitespace"});
-    let mut lower = small();
-    lower["normalizer"] = json!({"type": "Lowercase"});
+    let mut accents = small();
+    accents["normalizer"] = json!({"type": "StripAccents"});
     let mut twice = small();
     twice["post_processor"] = json!({"type": "TemplateProcessing", "special_tokens": {},
         "single": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
@@ -117,7 +118,7 @@ fn other_tokenizers_go_through_the_crate() {
             "model Unigram",
         ),
         (tokenizer(word_level, blanks), "model WordLevel"),
-        (lower, "normalizer Lowercase"),
+        (accents, "normalizer StripAccents"),
         (twice, "a template that does not hold the text once"),
         (
             tokenizer(small()["model"].clone(), splits(&[r"\w++\W|\W|\w"])),
@@ -146,6 +147,21 @@ fn an_unknown_token_that_is_unknown_is_an_error_of_the_text() {
     let mut scratch = counter.scratch();
     assert!(counter.count("the cat", &mut scratch).is_ok());
     assert!(counter.count("the zoo", &mut scratch).unwrap_err().to_string().contains("[UNK]"));
+}
+
+/// `tokenizers` finds it everywhere, and takes memory until there is none.
+#[test]
+fn an_added_token_that_is_normalised_to_nothing_is_refused() {
+    let strip = json!({"type": "Strip", "strip_left": true, "strip_right": true});
+    for (normalizer, content) in [(strip, " "), (precompiled(), "\u{ad}")] {
+        let mut json = small();
+        json["normalizer"] = normalizer;
+        json["added_tokens"] = json!([added(900, content, "normalized")]);
+        let error = load_error(json.to_string().as_bytes());
+        assert!(error.contains("leaves nothing of the added token"), "{error}");
+        json["added_tokens"] = json!([added(900, content, "")]);
+        Pair::new(&json.to_string()).check(&format!("the{content}cat"));
+    }
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! BPE over characters counts what the `tokenizers` crate counts: every way to treat blanks, unknown characters, any
 //! list of merges, and, where they are at hand, real files.
 
-use crate::tokens_common::{Pair, added, blanks_replaced, cases, char_bpe, metaspace, tokenizer};
+use crate::tokens_common::{
+    Pair, added, blanks_replaced, cases, char_bpe, metaspace, precompiled, tokenizer,
+};
 use crate::tokens_families::{check, check_family};
 use polyalign::cpu::{Level, at_most};
 use polyalign::tokens::{Engine, TokenCounter};
@@ -37,6 +39,36 @@ fn unknown_characters_are_fused() {
 #[test]
 fn unknown_characters_are_not_fused() {
     check_family("sentencepiece without fusing", 1000);
+}
+
+#[test]
+fn forms_come_before_blanks() {
+    for name in ["gemma with NFKC", "llama2 with a map of characters", "mistral with NFC"] {
+        check_family(name, 1000);
+    }
+}
+
+/// Where the normaliser leaves nothing of the beginning or of all.
+#[test]
+fn what_a_form_removes() {
+    for (first, normalised) in [(false, false), (false, true), (true, false), (true, true)] {
+        let mut json = small(&[("▁", "a"), ("a", "b")], true);
+        json["normalizer"] =
+            json!({"type": "Sequence", "normalizers": [precompiled(), blanks_replaced(true)]});
+        if first {
+            (json["normalizer"], json["pre_tokenizer"]) = (precompiled(), metaspace("first", false));
+        }
+        json["added_tokens"] =
+            json!([added(900, "é", if normalised { "normalized" } else { "" }), added(901, "[X]", "")]);
+        let mut pair = Pair::new(&json.to_string());
+        // What is first in the text as it was can't be told.
+        assert_eq!(matches!(pair.counter.engine(), Engine::Fast { .. }), !(first && normalised));
+        for text in
+            ["\u{ad}", "\u{ad}ab", "ab\u{ad}", "[X]\u{ad}[X]ab", "\u{ad}[X]ab", "é\u{3000}ab\t…", "e\u{301}"]
+        {
+            pair.check(text);
+        }
+    }
 }
 
 fn small(merges: &[(&str, &str)], fallback: bool) -> Value {
@@ -171,7 +203,13 @@ fn others_go_through_the_crate() {
             "normalizer Replace",
         ),
         (change(&|j| j["normalizer"]["normalizers"][0]["prepend"] = json!("_")), "normalizer Prepend"),
-        (change(&|j| j["normalizer"]["normalizers"][0] = json!({"type": "NFD"})), "normalizer NFD"),
+        (change(&|j| j["normalizer"]["normalizers"][0] = json!({"type": "Nmt"})), "normalizer Nmt"),
+        (
+            change(&|j| {
+                j["normalizer"]["normalizers"].as_array_mut().unwrap().push(json!({"type": "NFC"}));
+            }),
+            "normalizer NFC",
+        ),
         (
             change(&|j| j["pre_tokenizer"] = json!({"type": "Whitespace"})),
             "pre-tokenizer Whitespace is not one of the fast ones",

@@ -2,7 +2,7 @@
 
 use super::{
     added, blanks_replaced, bpe, byte_level, byte_level_step, char_bpe, learn_char_merges, learn_merges,
-    metaspace, split, splits, tokenizer,
+    metaspace, precompiled, split, splits, tokenizer,
 };
 use serde_json::{Value, json};
 
@@ -53,10 +53,20 @@ pub fn families() -> Vec<(&'static str, &'static str, Value)> {
         ("deepseek with every split", "deepseek", with_every_split(deepseek())),
         ("llama2", "sentencepiece", sentencepiece(blanks_replaced(true), Value::Null)),
         ("gemma", "sentencepiece", gemma()),
-        ("mistral", "sentencepiece", sentencepiece(Value::Null, metaspace("first", false))),
+        ("mistral", "sentencepiece", mistral()),
         ("metaspace that splits", "sentencepiece", sentencepiece(Value::Null, metaspace("always", true))),
         ("sentencepiece without bytes", "sentencepiece", without_bytes(true)),
         ("sentencepiece without fusing", "sentencepiece", without_bytes(false)),
+        ("gpt2 in lower case", "gpt2", formed(json!({"type": "Lowercase"}), gpt2_with_prefix_space())),
+        ("cl100k with NFKC", "cl100k", formed(json!({"type": "NFKC"}), cl100k())),
+        ("qwen2 with a map of characters", "qwen2", formed(precompiled(), qwen2_with_nfc())),
+        ("gemma with NFKC", "sentencepiece", formed(json!({"type": "NFKC"}), gemma())),
+        ("mistral with NFC", "sentencepiece", formed(json!({"type": "NFC"}), mistral())),
+        (
+            "llama2 with a map of characters",
+            "sentencepiece",
+            formed(precompiled(), sentencepiece(blanks_replaced(true), Value::Null)),
+        ),
     ]
 }
 
@@ -105,7 +115,7 @@ fn prefix_space_alone() -> Value {
 const SOME: &[u8] = &[0x01, 0x0b, b'q', b'7', 0xbd, 0x98, 0xf0, 0xcc];
 
 /// A model without tokens for some bytes, nor merges of them.
-fn without(mut model: Value, bytes: &[u8]) -> Value {
+pub fn without(mut model: Value, bytes: &[u8]) -> Value {
     let gone: Vec<char> = byte_level(bytes).chars().collect();
     let merges = model["merges"].as_array_mut().unwrap();
     merges.retain(|merge| [0, 1].iter().all(|i| !merge[*i].as_str().unwrap().contains(&gone[..])));
@@ -150,7 +160,7 @@ fn with_fallback() -> Value {
 }
 
 /// The merges that conversions from ranks write: every split of every token in two others, by the ranks of the three.
-fn with_every_split(mut json: Value) -> Value {
+pub fn with_every_split(mut json: Value) -> Value {
     let vocab = json["model"]["vocab"].as_object().unwrap().clone();
     let rank = |token: &str| vocab.get(token).and_then(Value::as_u64);
     let mut merges = Vec::new();
@@ -170,7 +180,7 @@ fn with_every_split(mut json: Value) -> Value {
 /// Characters of [`SAMPLE`] that are in no vocabulary here.
 const MISSING: &str = "zλ😃好7";
 
-fn char_model(fallback: bool) -> Value {
+pub fn char_model(fallback: bool) -> Value {
     let text = SAMPLE.replace('\n', " \n ") + "    two     blanks      more";
     let merges = learn_char_merges(&text.replace(|c| MISSING.contains(c), ""), 300);
     let mut known: Vec<char> = text.replace(' ', "▁").chars().filter(|&c| !MISSING.contains(c)).collect();
@@ -183,6 +193,18 @@ fn sentencepiece(normalizer: Value, pre_tokenizer: Value) -> Value {
     let mut json = tokenizer(char_model(true), pre_tokenizer);
     json["normalizer"] = normalizer;
     json["added_tokens"] = json!([added(0, "<unk>", "special"), added(900, "<|im_start|>", "special")]);
+    json
+}
+
+fn mistral() -> Value {
+    sentencepiece(Value::Null, metaspace("first", false))
+}
+
+/// With a normaliser before that which it has.
+fn formed(normalizer: Value, mut json: Value) -> Value {
+    let steps: Vec<Value> =
+        [normalizer, json["normalizer"].take()].into_iter().filter(|step| !step.is_null()).collect();
+    json["normalizer"] = json!({"type": "Sequence", "normalizers": steps});
     json
 }
 

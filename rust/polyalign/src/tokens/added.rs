@@ -49,6 +49,9 @@ impl Matcher {
         if let Some((twice, _)) = patterns.iter().find(|(p, _)| !seen.insert(p.as_str())) {
             return Err(format!("two added tokens match the same text {twice:?}"));
         }
+        if let Some((_, token)) = patterns.iter().find(|(p, _)| p.is_empty()) {
+            return Err(format!("the normalizer leaves nothing of the added token {:?}", token.content));
+        }
         let bytes: usize = patterns.iter().map(|(pattern, _)| pattern.len()).sum();
         let automaton = AhoCorasick::builder()
             .match_kind(MatchKind::LeftmostLongest)
@@ -194,7 +197,7 @@ pub(super) fn matchers(
     added: Vec<AddedToken>,
     id_of: impl Fn(&str) -> Option<u32>,
     vocab_size: usize,
-    normalise: impl Fn(&str) -> String,
+    normalise: impl Fn(&str) -> Result<String, String>,
     encode_special: bool,
 ) -> Result<(Matcher, Matcher), String> {
     let special = added.iter().filter(|token| encode_special && token.special);
@@ -213,6 +216,7 @@ pub(super) fn matchers(
     }
     let (normalised, raw): (Vec<_>, Vec<_>) = by_id.into_values().partition(|t| t.normalized);
     let raw = raw.into_iter().map(|t| (t.content.clone(), t)).collect();
-    let normalised = normalised.into_iter().map(|t| (normalise(&t.content), t)).collect();
+    let normalised = normalised.into_iter().map(|t| Ok((normalise(&t.content)?, t)));
+    let normalised = normalised.collect::<Result<_, String>>()?;
     Ok((Matcher::new(raw, &skipped)?, Matcher::new(normalised, &skipped)?))
 }

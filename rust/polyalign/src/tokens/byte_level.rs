@@ -5,11 +5,14 @@ use super::added::{Matcher, matchers};
 use super::config::{File, encodes_special_tokens};
 use super::count::{Counting, TOGETHER};
 use super::model::Model;
-use super::normalise::{is_nfc, nfc};
+use super::normalise::Normaliser;
 use super::pieces::CountScratch;
 use super::pretokens::{Family, PreTokenizer, recognise};
+use super::steps::steps_of;
 use super::vocab::Vocab;
+use crate::Error;
 use serde_json::Value;
+use std::borrow::Cow;
 use std::convert::Infallible;
 
 /// Texts that are counted together at most.
@@ -19,7 +22,7 @@ const AT_MOST: usize = 256;
 pub(super) struct ByteLevel {
     raw: Matcher,
     normalised: Matcher,
-    nfc: bool,
+    normaliser: Normaliser,
     pre_tokenizer: PreTokenizer,
     model: Model,
 }
@@ -32,17 +35,21 @@ impl ByteLevel {
             return Err("an unknown version".into());
         }
         check_post_processor(rest.get("post_processor"))?;
-        let nfc_on = is_nfc_normalizer(rest.get("normalizer"))?;
+        let steps = steps_of(rest.get("normalizer"), "normalizers");
+        let (normaliser, others) = Normaliser::split(&steps);
+        if let Some(step) = others.first() {
+            return Err(format!("normalizer {}", step["type"].as_str().unwrap_or("without a type")));
+        }
         let pre_tokenizer = recognise(rest.get("pre_tokenizer"))?;
         check_model(&model.rest)?;
         let flag = |name: &str| model.rest.get(name).and_then(Value::as_bool).unwrap_or(false);
         let vocab = Vocab::new(&model)?;
         let tables = Model::build(&model, &vocab, flag("ignore_merges"))?;
         let id_of = |token: &str| vocab.get(token).map(|place| model.vocab[place as usize].1);
-        let normalise = |s: &str| if nfc_on { nfc(s) } else { s.to_owned() };
+        let normalise = |s: &str| normaliser.apply(s).map(Cow::into_owned).map_err(|e| e.to_string());
         let encode_special = encodes_special_tokens(&rest);
         let (raw, normalised) = matchers(added_tokens, id_of, vocab.len(), normalise, encode_special)?;
-        Ok(Self { raw, normalised, nfc: nfc_on, pre_tokenizer, model: tables })
+        Ok(Self { raw, normalised, normaliser, pre_tokenizer, model: tables })
     }
 
     /// The name of the pre-tokenizer's family.
@@ -54,13 +61,16 @@ impl ByteLevel {
     }
 
     /// The number of tokens of a text.
-    pub(super) fn count(&self, text: &str, scratch: &mut CountScratch) -> u32 {
+    ///
+    /// # Errors
+    /// As [`Normaliser::apply`].
+    pub(super) fn count(&self, text: &str, scratch: &mut CountScratch) -> crate::Result<u32> {
         let mut count = 0;
         let found = self.raw.split(text, |part| {
-            count += self.count_raw(part, scratch);
-            Ok::<(), Infallible>(())
-        });
-        count + found.unwrap_or_else(|never| match never {})
+            count += self.count_normalised(&self.normaliser.apply(part)?, scratch);
+            Ok::<(), Error>(())
+        })?;
+        Ok(count + found)
     }
 
     /// Counts the first texts together, where that is faster; returns how many.
@@ -85,19 +95,11 @@ impl ByteLevel {
     fn is_short_and_plain(&self, text: &str) -> bool {
         text.len() <= TOGETHER
             && self.raw.is_absent(text)
-            && (!self.nfc || is_nfc(text))
+            && self.normaliser.keeps(text)
             && self.normalised.is_absent(text)
     }
 
-    /// A stretch without raw added tokens.
-    fn count_raw(&self, text: &str, scratch: &mut CountScratch) -> u32 {
-        if self.nfc && !is_nfc(text) {
-            self.count_normalised(&nfc(text), scratch)
-        } else {
-            self.count_normalised(text, scratch)
-        }
-    }
-
+    /// A stretch without raw added tokens, normalised.
     fn count_normalised(&self, text: &str, scratch: &mut CountScratch) -> u32 {
         let mut count = 0;
         let found = self.normalised.split(text, |part| {
@@ -127,19 +129,6 @@ impl ByteLevel {
                 count
             }
         }
-    }
-}
-
-/// Whether the normaliser is NFC; an error if it is neither that nor nothing.
-fn is_nfc_normalizer(normalizer: Option<&Value>) -> Result<bool, String> {
-    let Some(value) = normalizer.filter(|v| !v.is_null()) else { return Ok(false) };
-    match value["type"].as_str() {
-        Some("NFC") => Ok(true),
-        Some("Sequence") => {
-            let steps = value["normalizers"].as_array().ok_or("a normalizer sequence without normalizers")?;
-            steps.iter().try_fold(false, |nfc, step| Ok(nfc | is_nfc_normalizer(Some(step))?))
-        }
-        other => Err(format!("normalizer {}", other.unwrap_or("without a type"))),
     }
 }
 

@@ -6,7 +6,7 @@ use crate::{Error, Result};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use tokenizers::Tokenizer;
+use tokenizers::{NormalizedString, Normalizer, Tokenizer};
 
 /// Loads a tokenizer with truncation and padding off.
 pub(super) fn load(json: &[u8]) -> Result<Tokenizer> {
@@ -19,7 +19,24 @@ pub(super) fn load(json: &[u8]) -> Result<Tokenizer> {
     tokenizer.with_truncation(None).map_err(|e| unusable(one_line(&e.to_string())))?;
     tokenizer.with_padding(None);
     tokenizer.set_encode_special_tokens(encode_special);
+    if let Some(token) = token_of_nothing(&tokenizer) {
+        return Err(unusable(format!("the normalizer leaves nothing of the added token {token:?}")));
+    }
     Ok(tokenizer)
+}
+
+/// An added token that the crate would look for as normalised, and find nothing of it everywhere, without end.
+fn token_of_nothing(tokenizer: &Tokenizer) -> Option<String> {
+    let normalizer = tokenizer.get_normalizer()?;
+    let is_nothing = |content: &str| {
+        let mut content = NormalizedString::from(content);
+        let normalised = catch_unwind(AssertUnwindSafe(|| normalizer.normalize(&mut content).is_ok()));
+        normalised.is_ok_and(|ok| ok) && content.get().is_empty()
+    };
+    let tokens = tokenizer.get_added_tokens_decoder().into_values();
+    let contents =
+        tokens.filter(|token| token.normalized && !token.content.is_empty()).map(|token| token.content);
+    contents.filter(|content| is_nothing(content)).min()
 }
 
 /// The JSON as the crate reads it, and the setting that it does not know as a member.

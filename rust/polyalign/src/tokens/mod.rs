@@ -265,8 +265,8 @@ impl TokenCounter {
             return fallback::count(tokenizer, text);
         };
         let count = match &self.0.path {
-            CountingPath::Fast(fast) => fast.count(text, scratch),
-            CountingPath::SentencePiece(counter) => counter.count(text, scratch),
+            CountingPath::Fast(fast) => fast.count(text, scratch)?,
+            CountingPath::SentencePiece(counter) => counter.count(text, scratch)?,
             CountingPath::ModelFile(counter) => counter.count(text, scratch)?,
             CountingPath::Words(words) => words.count(text, scratch)?,
             CountingPath::Tokenizers(_) => unreachable!("working memory has its counter's path"),

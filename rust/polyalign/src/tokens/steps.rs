@@ -17,3 +17,8 @@ pub(super) fn steps<'v>(value: &'v Value, name: &str) -> Vec<&'v Value> {
         _ => vec![value],
     }
 }
+
+/// The same of a member that may not be there.
+pub(super) fn steps_of<'v>(value: Option<&'v Value>, name: &str) -> Vec<&'v Value> {
+    value.map_or_else(Vec::new, |value| steps(value, name))
+}

@@ -256,7 +256,7 @@ fn bpe(file: &File, normaliser: &Normaliser) -> std::result::Result<Model, Strin
     let mut added = user_defined.iter().map(|text| added(text)).collect();
     let runs = take_runs(&mut added, |_| true);
     let tables = Tables::new(&config, &Vocab::new(&config)?, false, &runs)?;
-    let (user_defined, _) = matchers(added, |_| None, 0, str::to_owned, false)?;
+    let (user_defined, _) = matchers(added, |_| None, 0, |s| Ok(s.to_owned()), false)?;
     let ranked = Ranked { tables, alike: longest_of(&alike)?, scored: pieces, frozen, unknown };
     Ok(Model::Ranked(user_defined, Box::new(ranked)))
 }

@@ -17,8 +17,11 @@ use super::config::{AddedToken, File, ModelConfig, encodes_special_tokens};
 use super::han::Han;
 use super::merges::Merges;
 use super::model::Model;
+use super::normalise::Normaliser;
 use super::pieces::CountScratch;
+use super::steps::steps_of;
 use super::vocab::Vocab;
+use crate::Error;
 use ascii::Ascii;
 use spaces::{Prefix, Spaces};
 use std::collections::HashSet;
@@ -28,6 +31,8 @@ use std::convert::Infallible;
 pub(super) struct SentencePiece {
     raw: Matcher,
     normalised: Matcher,
+    /// What is done before blanks become `▁`.
+    forms: Normaliser,
     spaces: Spaces,
     /// With `ignore_merges`, the texts that are one token, with blanks for `▁`.
     whole: Option<HashSet<String>>,
@@ -47,7 +52,9 @@ impl SentencePiece {
             return Err("an unknown version".into());
         }
         check_post_processor(rest.get("post_processor"))?;
-        let spaces = Spaces::of(&rest)?;
+        let steps = steps_of(rest.get("normalizer"), "normalizers");
+        let (forms, others) = Normaliser::split(&steps);
+        let spaces = Spaces::of(others, &rest)?;
         check_model(&model.rest)?;
         let vocab = Vocab::new(&model)?;
         let whole = ignores_merges(&model).then(|| model.vocab.iter().map(|(t, _)| blank(&t.0)).collect());
@@ -55,7 +62,10 @@ impl SentencePiece {
             return Err("ignore_merges with a Metaspace that splits".into());
         }
         let id_of = |token: &str| vocab.get(token).map(|place| model.vocab[place as usize].1);
-        let normalise = |s: &str| if spaces.replaced { spaces.normalise(s) } else { s.to_owned() };
+        let normalise = |s: &str| {
+            let s = forms.apply(s).map_err(|e| e.to_string())?;
+            Ok(if spaces.replaced && !s.is_empty() { spaces.normalise(&s) } else { s.into_owned() })
+        };
         let encode_special = encodes_special_tokens(&rest);
         let plain = spaces.prefix == Prefix::Never && whole.is_none() && !encode_special;
         let runs =
@@ -65,25 +75,32 @@ impl SentencePiece {
         if spaces.replaced {
             normalised.keep_blanks();
         }
-        if spaces.replaced && spaces.prefix == Prefix::First && !normalised.is_empty() {
+        let changed = spaces.replaced || !forms.is_none();
+        if changed && spaces.prefix == Prefix::First && !normalised.is_empty() {
             return Err("a Metaspace for the first piece after added tokens of normalised text".into());
         }
-        Ok(Self { raw, normalised, spaces, whole, tables })
+        Ok(Self { raw, normalised, forms, spaces, whole, tables })
     }
 
     /// The number of tokens of a text.
-    pub(super) fn count(&self, text: &str, scratch: &mut CountScratch) -> u32 {
+    ///
+    /// # Errors
+    /// As [`Normaliser::apply`].
+    pub(super) fn count(&self, text: &str, scratch: &mut CountScratch) -> crate::Result<u32> {
         let mut count = 0;
         let found = self.raw.split(text, |part| {
             let first = part.as_ptr() == text.as_ptr();
-            count += self.count_raw(part, first, scratch);
-            Ok::<(), Infallible>(())
-        });
-        count + found.unwrap_or_else(|never| match never {})
+            count += self.count_raw(&self.forms.apply(part)?, first, scratch);
+            Ok::<(), Error>(())
+        })?;
+        Ok(count + found)
     }
 
-    /// A stretch without raw added tokens, the first of the text or not.
+    /// A stretch without raw added tokens, in its form, the first of the text or not.
     fn count_raw(&self, text: &str, first: bool, scratch: &mut CountScratch) -> u32 {
+        if text.is_empty() {
+            return 0;
+        }
         if self.normalised.is_empty() {
             return self.count_plain(text, self.spaces.is_missing(text, first), scratch);
         }

@@ -1,6 +1,7 @@
 //! What a tokenizer.json makes of blanks before BPE: which become `▁`, and where one is put before a text.
 
 use super::super::chars::META;
+use super::super::steps::steps_of;
 use serde_json::{Map, Value};
 
 /// What is done about blanks.
@@ -27,15 +28,15 @@ pub(super) enum Prefix {
 /// Whether a `▁` is asked for at all.
 pub(super) fn is_meant(rest: &Map<String, Value>) -> bool {
     let replaces = |step: &Value| matches!(kind(step), "Prepend" | "Replace");
-    flat(rest.get("normalizer"), "normalizers").iter().any(|step| replaces(step))
-        || flat(rest.get("pre_tokenizer"), "pretokenizers").iter().any(|step| kind(step) == "Metaspace")
+    steps_of(rest.get("normalizer"), "normalizers").iter().any(|step| replaces(step))
+        || steps_of(rest.get("pre_tokenizer"), "pretokenizers").iter().any(|step| kind(step) == "Metaspace")
 }
 
 impl Spaces {
-    /// What the normaliser and the pre-tokenizer of a file do; or which step is not one of these.
-    pub(super) fn of(rest: &Map<String, Value>) -> Result<Self, String> {
+    /// What steps of a normaliser and the pre-tokenizer of a file do; or which step is not one of these.
+    pub(super) fn of(normalizers: &[&Value], rest: &Map<String, Value>) -> Result<Self, String> {
         let (mut prepended, mut replaced) = (false, false);
-        for step in flat(rest.get("normalizer"), "normalizers") {
+        for &step in normalizers {
             match kind(step) {
                 "Prepend" if !prepended && step["prepend"] == "▁" => prepended = true,
                 "Replace" if step["pattern"]["String"] == " " && step["content"] == "▁" => replaced = true,
@@ -43,7 +44,7 @@ impl Spaces {
             }
         }
         let mut metaspace = None;
-        for step in flat(rest.get("pre_tokenizer"), "pretokenizers") {
+        for step in steps_of(rest.get("pre_tokenizer"), "pretokenizers") {
             match kind(step) {
                 "Metaspace" if metaspace.is_none() => metaspace = Some(read_metaspace(step)?),
                 // No blank is left that it could find.
@@ -85,17 +86,6 @@ impl Spaces {
 
 fn kind(step: &Value) -> &str {
     step["type"].as_str().unwrap_or("without a type")
-}
-
-/// The steps of a member, those of sequences in their places.
-fn flat<'v>(value: Option<&'v Value>, name: &str) -> Vec<&'v Value> {
-    let Some(value) = value.filter(|v| !v.is_null()) else { return Vec::new() };
-    match value[name].as_array() {
-        Some(steps) if kind(value) == "Sequence" => {
-            steps.iter().flat_map(|step| flat(Some(step), name)).collect()
-        }
-        _ => vec![value],
-    }
 }
 
 /// Where a `Metaspace` puts a `▁`, and whether it splits.
