@@ -256,3 +256,27 @@ impl<'a> Stream<'a> {
         pipeline::run(blocks, worker, self.threads, self.in_flight, &self.shared, self.progress, each)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cancelling_does_not_wait_for_a_job_that_never_looks() {
+        let progress = Progress::default();
+        progress.cancel.store(true, Ordering::Relaxed);
+        let (release, released) = crossbeam_channel::bounded::<()>(0);
+        let ended = Arc::new(AtomicBool::new(false));
+        let job = {
+            let ended = Arc::clone(&ended);
+            move |_: &Progress| {
+                let _ = released.recv_timeout(Duration::from_secs(60));
+                ended.store(true, Ordering::Relaxed);
+                Ok(())
+            }
+        };
+        assert!(matches!(supervised(&progress, job), Err(Error::Interrupted)));
+        assert!(!ended.load(Ordering::Relaxed));
+        drop(release);
+    }
+}
