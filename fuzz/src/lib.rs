@@ -5,11 +5,15 @@
 //! cargo run --release --manifest-path fuzz/Cargo.toml --bin json -- 1000000 [SEED]
 //! ```
 
+pub mod configurations;
 pub mod count;
 pub mod json;
 pub mod lexical;
 pub mod mutate;
 pub mod reference;
+
+#[path = "../../rust/polyalign-tests/tests/tokens_common/mod.rs"]
+mod tokens_common;
 
 use mutate::Random;
 use std::panic::{AssertUnwindSafe, catch_unwind};
