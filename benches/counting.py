@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import harness
+import vocabularies
 from harness import Options, Worker, WorkerError, log, median, number
 
 LANGUAGES = {"en": "English", "zh": "Chinese"}
@@ -83,8 +84,10 @@ def write_texts(options: Options, folder: Path) -> Texts:
         return path
 
     for language in LANGUAGES:
-        documents[language] = save(f"{language}-documents", harness.documents(options.corpus, language, size))
-        distinct = harness.utterances(options.corpus, language, size)
+        documents[language] = save(
+            f"{language}-documents", harness.documents(options.corpus, language, size, training=False)
+        )
+        distinct = harness.utterances(options.corpus, language, size, training=False)
         quarter = len(distinct) // 4
         warming[language] = save(f"{language}-warming", distinct[:quarter])
         timed = distinct[quarter:]
@@ -198,25 +201,7 @@ def measure_tokenizer(peers: list[Peer], tokenizer: Path, texts: Texts, rounds: 
     return rows
 
 
-# ------------------------------------------------------------------------------------------- vocabularies
-
-
-def o200k_style(options: Options) -> Path:
-    """A 200,000-token vocabulary with o200k's pre-tokenizer, trained on the corpus, kept in the cache."""
-    path = harness.cache_directory() / ("o200k-quick" if options.quick else "o200k-style")
-    path = path.with_name(path.name + ".tokenizer.json")
-    if path.exists():
-        return path
-    size, vocabulary = (2e6, 20_000) if options.quick else (1e9, 200_000)
-    log(f"training {path.name}")
-    texts = [t for language in LANGUAGES for t in harness.utterances(options.corpus, language, size)]
-    python = harness.environment("tokenizers_023", ["tokenizers==0.23.*"])
-    with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder) / "texts.json"
-        source.write_text(json.dumps(texts), encoding="utf-8")
-        script = str(harness.HERE / "train_vocabulary.py")
-        harness.run_quietly([str(python), script, str(source), str(vocabulary), str(path)])
-    return path
+# ------------------------------------------------------------------------------------------- tokenizers
 
 
 def measure(options: Options) -> dict[str, Any]:
@@ -229,7 +214,9 @@ def measure(options: Options) -> dict[str, Any]:
             for name in ("llama3", "deepseek-v3")
             if options.has_tokenizer(name)
         }
-        others["o200k-style, 200k"] = measure_tokenizer(few, o200k_style(options), texts, options.rounds)
+        others["o200k-style, 200k"] = measure_tokenizer(
+            few, vocabularies.trained("o200k", 200_000, options), texts, options.rounds
+        )
         sizes = {
             language: {
                 "documents": texts.sizes[texts.documents[language]],

@@ -18,6 +18,7 @@ import tempfile
 import threading
 import time
 import venv
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -78,7 +79,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--tokenizers",
         type=Path,
         default=shared_directory() / "tokenizers",
-        help="folder of qwen2.5.tokenizer.json and, if wanted, llama3.… and deepseek-v3.… (%(default)s)",
+        help="folder of qwen2.5.tokenizer.json and, if wanted, llama3.…, deepseek-v3.… and others (%(default)s)",
     )
     parser.add_argument("--quick", action="store_true", help="small sizes, few rounds: to see that it runs")
     parser.add_argument("--rounds", type=int, default=None, help="rounds that medians are taken over (5; quick 2)")
@@ -332,17 +333,28 @@ def all_records(corpus: Path | None) -> list[Turns]:
     return list(records(corpus))
 
 
-def documents(corpus: Path | None, language: str, size: float) -> list[str]:
+def is_for_training(record: Turns) -> bool:
+    """Whether vocabularies are trained on a conversation: on half of them, which is not tested."""
+    return zlib.crc32((*record.earlier, record.answer)[0].encode()) % 2 == 1
+
+
+def chosen(corpus: Path | None, language: str, training: bool | None) -> list[Turns]:
+    """The records of a language: all, or those of one half."""
+    of_language = [r for r in all_records(corpus) if r.language == language]
+    return [r for r in of_language if training is None or is_for_training(r) == training]
+
+
+def documents(corpus: Path | None, language: str, size: float, training: bool | None = None) -> list[str]:
     """Whole conversations, one text each, in a shuffled order: histories repeat from record to record."""
-    chosen = [r for r in all_records(corpus) if r.language == language]
-    random.Random(7).shuffle(chosen)
-    return take(("\n".join([*r.earlier, r.answer]) for r in chosen), size)
+    conversations = chosen(corpus, language, training)
+    random.Random(7).shuffle(conversations)
+    return take(("\n".join([*r.earlier, r.answer]) for r in conversations), size)
 
 
-def utterances(corpus: Path | None, language: str, size: float) -> list[str]:
+def utterances(corpus: Path | None, language: str, size: float, training: bool | None = None) -> list[str]:
     """Distinct utterances, in a shuffled order."""
-    chosen = [r for r in all_records(corpus) if r.language == language]
-    distinct = list(dict.fromkeys(text for r in chosen for text in (*r.earlier, r.answer) if text))
+    turns = (text for r in chosen(corpus, language, training) for text in (*r.earlier, r.answer) if text)
+    distinct = list(dict.fromkeys(turns))
     random.Random(7).shuffle(distinct)
     return take(distinct, size)
 

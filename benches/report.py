@@ -1,4 +1,4 @@
-"""Put the tables of benches/results.json between their markers in README.md and docs/benchmarks.md.
+"""Put the tables of benches/results.json between their markers in README.md, docs/benchmarks.md and docs/tokenizers.md.
 
 `python benches/report.py` renders the kept results anew; `run.py --update` also measures.
 """
@@ -13,6 +13,7 @@ from typing import Any
 import counting
 import distances
 import evaluation
+import families
 import features
 import headline
 import micro
@@ -23,9 +24,10 @@ import step_times
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 RESULTS = REPOSITORY / "benches" / "results.json"
-DOCUMENTS = [REPOSITORY / "README.md", REPOSITORY / "docs" / "benchmarks.md"]
+DOCUMENTS = [REPOSITORY / "README.md", *(REPOSITORY / "docs" / name for name in ("benchmarks.md", "tokenizers.md"))]
 BENCHES = {
     "counting": counting,
+    "families": families,
     "pipeline": pipeline,
     "headline": headline,
     "micro": micro,

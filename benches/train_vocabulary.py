@@ -1,48 +1,43 @@
-"""Train a byte-level BPE vocabulary with o200k's pre-tokenizer: `train_vocabulary.py TEXTS.json SIZE OUT.json`."""
+"""Give a tokenizer.json without a vocabulary one: `train_vocabulary.py CONFIGURATION.json TEXTS.json SIZE OUT.json`."""
 
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, pre_tokenizers, trainers
 
-UPPER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]"
-LOWER = r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
-CONTRACTION = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
-O200K = "|".join(
-    [
-        rf"[^\r\n\p{{L}}\p{{N}}]?{UPPER}*{LOWER}+{CONTRACTION}",
-        rf"[^\r\n\p{{L}}\p{{N}}]?{UPPER}+{LOWER}*{CONTRACTION}",
-        r"\p{N}{1,3}",
-        r" ?[^\s\p{L}\p{N}]+[\r\n/]*",
-        r"\s*[\r\n]+",
-        r"\s+(?!\S)",
-        r"\s+",
-    ]
-)
+BYTES = [f"<0x{byte:02X}>" for byte in range(256)]
 
 
-def train(texts: list[str], size: int) -> Tokenizer:
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(O200K), behavior="isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-    tokenizer.decoder = decoders.ByteLevel()
+def trainer(model: dict[str, Any], size: int) -> trainers.Trainer:
+    kind, show = model["type"], {"show_progress": False}
+    if kind == "WordPiece":
+        return trainers.WordPieceTrainer(vocab_size=size, special_tokens=[model["unk_token"]], **show)
+    if kind == "Unigram":
+        return trainers.UnigramTrainer(vocab_size=size, special_tokens=["<unk>"], unk_token="<unk>", **show)
+    common = {"vocab_size": size, "min_frequency": 2, "max_token_length": 64, **show}
+    if model.get("byte_fallback"):
+        return trainers.BpeTrainer(special_tokens=["<unk>", *BYTES], **common)
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(
-        vocab_size=size,
-        initial_alphabet=alphabet,
-        special_tokens=["<|endoftext|>"],
-        show_progress=False,
-        max_token_length=64,
-    )
-    tokenizer.train_from_iterator(texts, trainer)
-    return tokenizer
+    return trainers.BpeTrainer(initial_alphabet=alphabet, special_tokens=["<|endoftext|>"], **common)
+
+
+def train(configuration: dict[str, Any], texts: list[str], size: int) -> dict[str, Any]:
+    tokenizer = Tokenizer.from_str(json.dumps(configuration))
+    if configuration["model"].get("byte_fallback"):
+        # SentencePiece learns of words, whatever its tokenizer.json does not cut.
+        tokenizer.normalizer = None
+        tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always", split=True)
+    tokenizer.train_from_iterator(texts, trainer(configuration["model"], size))
+    trained = json.loads(tokenizer.to_str())
+    added = [token for token in trained["added_tokens"] if token["content"] not in BYTES]
+    flags = {name: value for name, value in configuration["model"].items() if name not in ("vocab", "merges", "unk_id")}
+    return {**trained, **configuration, "added_tokens": added, "model": {**trained["model"], **flags}}
 
 
 if __name__ == "__main__":
-    source, size, out = sys.argv[1:]
-    train(json.loads(Path(source).read_text(encoding="utf-8")), int(size)).save(out)
+    config, source, size, out = sys.argv[1:]
+    config, texts = (json.loads(Path(path).read_text(encoding="utf-8")) for path in (config, source))
+    result = train(config, texts, int(size))
+    Path(out).write_text(json.dumps(result, ensure_ascii=False), encoding="utf-8")

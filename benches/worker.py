@@ -84,13 +84,31 @@ def byte_ranks(vocab: dict[str, int]) -> dict[bytes, int]:
 def fastokens(tokenizer: str) -> Count:
     from fastokens import Tokenizer
 
-    encode = Tokenizer.from_file(tokenizer).encode_batch_flat
+    return flat_counts(Tokenizer.from_file(tokenizer).encode_batch_flat)
+
+
+def flat_counts(encode: Callable[[Sequence[str]], tuple[bytes, bytes]]) -> Count:
+    """Counts of what gives all ids in one, and where those of a text begin."""
 
     def count(texts: Sequence[str]) -> list[int]:
         offsets = memoryview(encode(texts)[1]).cast("q").tolist()
         return [end - start for start, end in itertools.pairwise(offsets)]
 
     return count
+
+
+def gigatoken(tokenizer: str) -> Count:
+    from awkward import num
+    from gigatoken import Tokenizer
+
+    encode = Tokenizer(tokenizer).encode_batch
+    return lambda texts: num(encode(texts, parallel=False), axis=1)
+
+
+def snaptokens(tokenizer: str) -> Count:
+    from snaptokens import Tokenizer
+
+    return flat_counts(Tokenizer.from_file(tokenizer).encode_batch_flat)
 
 
 def kitoken(tokenizer: str) -> Count:
@@ -141,6 +159,8 @@ ADAPTERS = {
         tokenizers_1,
         tiktoken,
         fastokens,
+        gigatoken,
+        snaptokens,
         kitoken,
         tokie,
         tuetoken,
@@ -156,10 +176,12 @@ class State:
     def __init__(self, adapter: str) -> None:
         self.adapter = adapter
         self.count: Count | None = None
+        self.tokenizer = ""
         self.texts: dict[str, Any] = {}
 
     def load(self, tokenizer: str) -> float:
         start = time.perf_counter()
+        self.tokenizer = tokenizer
         self.count = ADAPTERS[self.adapter](tokenizer)
         return time.perf_counter() - start
 
@@ -176,15 +198,21 @@ class State:
             texts = pyarrow.array(texts, pyarrow.large_string())
         self.texts[name] = texts
 
-    def time(self, name: str) -> float:
-        texts = self.texts[name]
+    def time(self, name: str, clock: str = "perf_counter") -> float:
+        texts, now = self.texts[name], getattr(time, clock)
         gc.collect()
         gc.disable()
-        start = time.perf_counter()
+        start = now()
         self.count(texts)
-        elapsed = time.perf_counter() - start
+        elapsed = now() - start
         gc.enable()
         return elapsed
+
+    def engine(self) -> str:
+        """The path that a tokenizer takes in polyalign, as docs/tokenizers.md names it."""
+        from polyalign import TokenCounter
+
+        return TokenCounter(self.tokenizer).engine
 
     def counts(self, name: str) -> list[int]:
         counts = self.count(self.texts[name])
