@@ -639,6 +639,18 @@ def test_ranks_of_tiktoken(tmp_path: Path) -> None:
             TokenCounter(tmp_path / "gpt2.tiktoken")
 
 
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="no fork here")
+def test_ranks_load_in_a_forked_child(tmp_path: Path) -> None:
+    lines = "".join(f"{base64.b64encode(token).decode()} {rank}\n" for rank, token in enumerate(_RANKED))
+    (tmp_path / "gpt2.tiktoken").write_text(lines)
+    TokenCounter(tmp_path / "gpt2.tiktoken")
+    child = multiprocessing.get_context("fork").Process(target=TokenCounter, args=(tmp_path / "gpt2.tiktoken",))
+    child.start()
+    child.join(60)
+    child.kill()
+    assert child.exitcode == 0
+
+
 def test_ranks_of_tekken(tmp_path: Path) -> None:
     vocab = [{"rank": r, "token_bytes": base64.b64encode(t).decode(), "token_str": None} for r, t in enumerate(_RANKED)]
     # The last of the tokens are not of the vocabulary.

@@ -23,6 +23,7 @@ mod merges;
 mod model;
 mod model_file;
 mod normalise;
+mod parallel;
 mod pieces;
 mod pretokens;
 pub mod ranks;

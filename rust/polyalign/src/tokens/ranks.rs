@@ -5,10 +5,10 @@
 
 use super::alphabet::Alphabet;
 use super::hash::hash_bytes;
+use super::parallel;
 use crate::{Error, Result};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use rayon::prelude::*;
 use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -190,7 +190,7 @@ fn tokenizer(ranks: &Ranks, pattern: &str, normalized: bool) -> Result<String> {
     }
     let alphabet = Alphabet::new();
     let spelled = |bytes: &[u8]| -> String { bytes.iter().map(|&byte| alphabet.char_of(byte)).collect() };
-    let merges = tokens.par_iter().filter_map(|&(_, token)| {
+    let merges = parallel::filter_map(&tokens, |&(_, token)| {
         let (left, right) = token.split_at(split_of(token, ranks)?);
         Some([spelled(left), spelled(right)])
     });
@@ -202,7 +202,7 @@ fn tokenizer(ranks: &Ranks, pattern: &str, normalized: bool) -> Result<String> {
         kind: "BPE",
         ignore_merges: true,
         vocab: tokens.iter().map(|&(rank, token)| (spelled(token), rank)).collect(),
-        merges: merges.collect(),
+        merges,
     };
     let file = Made {
         version: "1.0",

@@ -11,6 +11,7 @@ mod proto;
 use super::added::{Matcher, matchers};
 use super::chars::META;
 use super::config::{AddedToken, ModelConfig, Text};
+use super::parallel;
 use super::pieces::CountScratch;
 use super::sentencepiece::{Tables, take_runs};
 use super::unigram::{LONGEST, Single, Unigram, Unknown};
@@ -21,7 +22,6 @@ use aho_corasick::{AhoCorasick, Input};
 use by_score::{ByScore, Piece};
 use normaliser::{Normaliser, longest_of};
 use proto::{File, Kind};
-use rayon::prelude::*;
 use serde_json::json;
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -284,10 +284,10 @@ fn ranked<'a>(
     if !normaliser.escapes() || !pieces.has(" ") || unknown.chars().nth(1).is_none() {
         return None;
     }
-    let of_merges: Vec<&proto::Piece> =
-        file.pieces.iter().filter(|piece| matches!(piece.kind, Kind::Normal | Kind::Unused)).collect();
-    let mut merged: Vec<Merged> =
-        of_merges.into_par_iter().filter_map(|piece| Merged::of(piece, normaliser, pieces)).collect();
+    let is_merged = |piece: &proto::Piece| matches!(piece.kind, Kind::Normal | Kind::Unused);
+    let mut merged: Vec<Merged> = parallel::filter_map(&file.pieces, |piece| {
+        is_merged(piece).then(|| Merged::of(piece, normaliser, pieces)).flatten()
+    });
     let known = |text: &str| text.chars().nth(1).is_some() || pieces.has(&text.replace(META, " "));
     if merged.iter().any(|merged| merged.unused || !known(merged.left) || !known(merged.right)) {
         return None;
