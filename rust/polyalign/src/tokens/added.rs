@@ -133,13 +133,14 @@ impl Matcher {
         }
     }
 
-    /// Calls `gap` on each stretch of text between tokens, in order, and returns the number of tokens.
-    pub(super) fn split<E>(&self, text: &str, mut gap: impl FnMut(&str) -> Result<(), E>) -> Result<u32, E> {
+    /// The number of tokens of a text, and of what `count` finds in each stretch between them, in order.
+    pub(super) fn count<E>(
+        &self,
+        text: &str,
+        mut count: impl FnMut(&str) -> Result<u32, E>,
+    ) -> Result<u32, E> {
         let (Some(mut from), Some(automaton)) = (self.candidate(text.as_bytes(), 0), &self.automaton) else {
-            if !text.is_empty() {
-                gap(text)?;
-            }
-            return Ok(0);
+            return if text.is_empty() { Ok(0) } else { count(text) };
         };
         let mut found = 0;
         let mut done = 0;
@@ -151,13 +152,13 @@ impl Matcher {
             let token = &self.tokens[m.pattern().as_usize()];
             let Some(range) = extend(token, text, m.range(), done, self.blanks_stay) else { continue };
             if done < range.start {
-                gap(&text[done..range.start])?;
+                found += count(&text[done..range.start])?;
             }
             found += !range.is_empty() as u32;
             done = range.end;
         }
         if done < text.len() {
-            gap(&text[done..])?;
+            found += count(&text[done..])?;
         }
         Ok(found)
     }

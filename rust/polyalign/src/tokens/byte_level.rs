@@ -10,7 +10,6 @@ use super::pieces::CountScratch;
 use super::pretokens::{Family, PreTokenizer, recognise};
 use super::steps::steps_of;
 use super::vocab::Vocab;
-use crate::Error;
 use serde_json::Value;
 use std::borrow::Cow;
 use std::convert::Infallible;
@@ -65,12 +64,7 @@ impl ByteLevel {
     /// # Errors
     /// As [`Normaliser::apply`].
     pub(super) fn count(&self, text: &str, scratch: &mut CountScratch) -> crate::Result<u32> {
-        let mut count = 0;
-        let found = self.raw.split(text, |part| {
-            count += self.count_normalised(&self.normaliser.apply(part)?, scratch);
-            Ok::<(), Error>(())
-        })?;
-        Ok(count + found)
+        self.raw.count(text, |part| Ok(self.count_normalised(&self.normaliser.apply(part)?, scratch)))
     }
 
     /// Counts the first texts together, where that is faster; returns how many.
@@ -82,13 +76,9 @@ impl ByteLevel {
     ) -> usize {
         let PreTokenizer::Known(family, false) = self.pre_tokenizer else { return 0 };
         let plain = texts.iter().take(AT_MOST).take_while(|text| self.is_short_and_plain(text)).count();
-        if plain > 1 {
-            let counter = Counting { family, model: &self.model };
-            counter.count_each(&texts[..plain], &mut counts[..plain], scratch);
-            plain
-        } else {
-            0
-        }
+        let counter = Counting { family, model: &self.model };
+        counter.count_each(&texts[..plain], &mut counts[..plain], scratch);
+        plain
     }
 
     /// Whether a text is short, has no added tokens in it and needs no normalising.
@@ -101,12 +91,9 @@ impl ByteLevel {
 
     /// A stretch without raw added tokens, normalised.
     fn count_normalised(&self, text: &str, scratch: &mut CountScratch) -> u32 {
-        let mut count = 0;
-        let found = self.normalised.split(text, |part| {
-            count += self.count_plain(part, scratch);
-            Ok::<(), Infallible>(())
-        });
-        count + found.unwrap_or_else(|never| match never {})
+        let Ok(count) =
+            self.normalised.count(text, |part| Ok::<_, Infallible>(self.count_plain(part, scratch)));
+        count
     }
 
     /// A normalised stretch without added tokens.

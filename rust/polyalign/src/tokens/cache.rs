@@ -2,7 +2,7 @@
 //! and one for what falls out of it; and pieces that are one token, known beforehand.
 
 use super::hash::{hash_bytes, prefetch};
-use super::pretokens::Machine;
+use super::pretokens::{Machine, Portable};
 
 /// Longest key, in bytes.
 pub(super) const MAX_KEY: usize = 15;
@@ -90,15 +90,10 @@ const WAYS: usize = 4;
 const COUNT_SHIFT: u32 = 56;
 
 impl Set {
-    /// The count kept for `key`, or 0. Without branches: which of the entries it is is hard to predict.
+    /// The count kept for `key`, or 0.
     #[inline(always)]
-    fn get(&self, key: Key) -> u32 {
-        let mut count = 0;
-        for way in 0..WAYS {
-            let differ = (self.low[way] ^ key.low) | (self.high[way] ^ key.high) << 8;
-            count |= if differ == 0 { self.high[way] >> COUNT_SHIFT } else { 0 };
-        }
-        count as u32
+    fn get(&self, machine: impl Machine, key: Key) -> u32 {
+        (machine.matched(&self.low, &self.high, [key.low, key.high]) >> COUNT_SHIFT) as u32
     }
 
     fn has_room(&self) -> bool {
@@ -128,7 +123,7 @@ impl Known {
             let set = known.set(key);
             let set = &mut known.sets[set];
             let (bytes, len) = key.bytes();
-            if set.has_room() && set.get(key) == 0 && (is_known || is_one(&bytes[..len])) {
+            if set.has_room() && set.get(Portable, key) == 0 && (is_known || is_one(&bytes[..len])) {
                 set.push(key, 1);
             }
         }
@@ -138,7 +133,7 @@ impl Known {
     /// Whether `key` is such a token.
     #[inline]
     pub(super) fn has(&self, key: Key) -> bool {
-        self.sets[self.set(key)].get(key) > 0
+        self.sets[self.set(key)].get(Portable, key) > 0
     }
 
     #[inline]
@@ -226,14 +221,13 @@ impl Cache {
     /// The count kept for `key` in the first table, or 0.
     #[inline(always)]
     pub(super) fn near(&self, machine: impl Machine, key: Key) -> u32 {
-        let set = &self.near[near_set(key)];
-        (machine.matched(&set.low, &set.high, [key.low, key.high]) >> COUNT_SHIFT) as u32
+        self.near[near_set(key)].get(machine, key)
     }
 
     /// The count kept for `key` in the second table, or 0.
     #[inline(always)]
-    pub(super) fn far(&self, key: Key) -> u32 {
-        self.far[far_set(key)].get(key)
+    pub(super) fn far(&self, machine: impl Machine, key: Key) -> u32 {
+        self.far[far_set(key)].get(machine, key)
     }
 
     /// Has what [`Self::far`] reads fetched.
@@ -246,7 +240,7 @@ impl Cache {
     #[inline]
     pub(super) fn promote(&mut self, key: Key, count: u32) {
         let set = &mut self.near[near_set(key)];
-        if set.get(key) == 0 {
+        if set.get(Portable, key) == 0 {
             set.push(key, count);
         }
     }

@@ -124,7 +124,7 @@ impl Counting<'_> {
     }
 
     fn drain_here(self, text: &[u8], scratch: &mut CountScratch) -> u32 {
-        with_machine!(machine => scratch.count_pieces(machine, self.model, text))
+        with_machine!(machine => self.drain(machine, text, scratch))
     }
 
     /// The number of tokens of a text's pre-tokens, which are known. If `cuts_characters`, they may begin or end within

@@ -281,10 +281,25 @@ impl TokenCounter {
     /// As [`Self::count`], with the index of the text.
     pub fn count_each(&self, texts: &[&str], counts: &mut [u32], scratch: &mut TokenScratch) -> Result<()> {
         assert_eq!(texts.len(), counts.len(), "a count for each text");
+        self.count_from(0, texts, counts, scratch, &AtomicBool::new(false))
+    }
+
+    /// The same of neighbouring texts, the first of which has the index `first`.
+    fn count_from(
+        &self,
+        first: usize,
+        texts: &[&str],
+        counts: &mut [u32],
+        scratch: &mut TokenScratch,
+        stop: &AtomicBool,
+    ) -> Result<()> {
         let mut done = 0;
         while done < texts.len() {
+            if stop.load(Ordering::Relaxed) {
+                return Err(Error::Interrupted);
+            }
             let counted = self.count_first(&texts[done..], &mut counts[done..], scratch);
-            done += counted.map_err(|e| at_text(e, done))?;
+            done += counted.map_err(|e| at_text(e, first + done))?;
         }
         Ok(())
     }
@@ -339,14 +354,7 @@ impl TokenCounter {
     ) -> Result<()> {
         let mut scratch = self.idle().pop().unwrap_or_else(|| self.scratch());
         scratch.stop_when(Some(Arc::clone(stop)));
-        let mut done = 0;
-        while done < texts.len() {
-            if stop.load(Ordering::Relaxed) {
-                return Err(Error::Interrupted);
-            }
-            let counted = self.count_first(&texts[done..], &mut counts[done..], &mut scratch);
-            done += counted.map_err(|e| at_text(e, first + done))?;
-        }
+        self.count_from(first, texts, counts, &mut scratch, stop)?;
         scratch.stop_when(None);
         self.idle().push(scratch);
         Ok(())

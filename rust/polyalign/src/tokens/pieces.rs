@@ -4,7 +4,7 @@
 use super::cache::{Cache, Key, MAX_KEY};
 use super::merges::MergeScratch;
 use super::model::Model;
-use super::pretokens::{Cutting, Machine, ROOM};
+use super::pretokens::{Cutting, Machine, Portable, ROOM};
 use super::unigram::Node;
 use std::ops::Range;
 
@@ -149,7 +149,7 @@ impl CountScratch {
         for i in 0..missed {
             let piece = pieces.missed[i];
             let key = pieces.key(text, piece as usize);
-            let kept = cache.far(key);
+            let kept = cache.far(machine, key);
             count += kept;
             pieces.counts[piece as usize] = kept;
             pieces.missed[rare] = piece;
@@ -182,7 +182,7 @@ impl CountScratch {
         }
         let key = pieces.key(text, i);
         // It may have come twice since.
-        let kept = cache.far(key);
+        let kept = cache.far(Portable, key);
         if kept > 0 {
             return kept;
         }

@@ -113,7 +113,7 @@ pub(super) fn count_kept<E>(
     if near > 0 {
         return Ok(near);
     }
-    let far = cache.far(key);
+    let far = cache.far(Portable, key);
     if far > 0 {
         cache.promote(key, far);
         return Ok(far);

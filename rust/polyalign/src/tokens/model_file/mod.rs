@@ -65,10 +65,10 @@ impl Ranked {
                 count += self.tables.count(&text[done..from], scratch);
             }
             let CountScratch { cache, merging, .. } = scratch;
-            let stretch = count_kept(text, from..to, cache, |stretch| {
+            let Ok(stretch) = count_kept(text, from..to, cache, |stretch| {
                 Ok::<u32, Infallible>(self.scored.count(stretch, self.frozen.as_ref(), self.unknown, merging))
             });
-            count += stretch.unwrap_or_else(|never| match never {});
+            count += stretch;
             done = to;
         }
         count + if done < text.len() { self.tables.count(&text[done..], scratch) } else { 0 }
@@ -148,12 +148,9 @@ impl ModelFile {
                 model.count::<Single>(text.as_bytes(), &mut scratch.nodes, &scratch.merging.stop)
             }
             Model::Ranked(user_defined, ranked) => {
-                let mut count = 0;
-                let found = user_defined.split(text, |part| {
-                    count += ranked.count(part, scratch);
-                    Ok::<(), Infallible>(())
-                });
-                count + found.unwrap_or_else(|never| match never {})
+                let Ok(count) =
+                    user_defined.count(text, |part| Ok::<_, Infallible>(ranked.count(part, scratch)));
+                count
             }
             Model::Scored(model, user_defined, unknown) => {
                 model.count(text, user_defined.as_ref(), *unknown, &scratch.merging)

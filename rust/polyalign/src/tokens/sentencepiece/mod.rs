@@ -21,7 +21,6 @@ use super::normalise::Normaliser;
 use super::pieces::CountScratch;
 use super::steps::steps_of;
 use super::vocab::Vocab;
-use crate::Error;
 use ascii::Ascii;
 use spaces::{Prefix, Spaces};
 use std::collections::HashSet;
@@ -87,13 +86,10 @@ impl SentencePiece {
     /// # Errors
     /// As [`Normaliser::apply`].
     pub(super) fn count(&self, text: &str, scratch: &mut CountScratch) -> crate::Result<u32> {
-        let mut count = 0;
-        let found = self.raw.split(text, |part| {
+        self.raw.count(text, |part| {
             let first = part.as_ptr() == text.as_ptr();
-            count += self.count_raw(&self.forms.apply(part)?, first, scratch);
-            Ok::<(), Error>(())
-        })?;
-        Ok(count + found)
+            Ok(self.count_raw(&self.forms.apply(part)?, first, scratch))
+        })
     }
 
     /// A stretch without raw added tokens, in its form, the first of the text or not.
@@ -112,15 +108,13 @@ impl SentencePiece {
     }
 
     fn count_normalised(&self, text: &str, first: bool, scratch: &mut CountScratch) -> u32 {
-        let mut count = 0;
-        let found = self.normalised.split(text, |part| {
+        let Ok(count) = self.normalised.count(text, |part| {
             let first = first && part.as_ptr() == text.as_ptr();
             // What the normaliser prepends is there already.
             let missing = self.spaces.prefix != Prefix::Each && self.spaces.is_missing(part, first);
-            count += self.count_plain(part, missing, scratch);
-            Ok::<(), Infallible>(())
+            Ok::<_, Infallible>(self.count_plain(part, missing, scratch))
         });
-        count + found.unwrap_or_else(|never| match never {})
+        count
     }
 
     /// A stretch without added tokens, to which a `▁` is prepended if it is `missing`.
