@@ -213,12 +213,12 @@ class _Bucket:
         else:  # nothing but empty answers
             kept, both = columns, np.zeros(len(columns))
         spread = np.maximum(self.people.scale.spread[kept], both)
+        if not empty.any():
+            return self._gaps(kept, spread)
         rows = np.where(empty[:, None], np.nan, union.features[:, kept])
 
         def gap(one: Singles, two: Singles) -> Floats:
             found = _mean_gap(w1(rows, one, two), spread)
-            if not empty.any():
-                return found
             # What is empty on one side alone is as far as can be; of the rest the features tell.
             shares = [(of * empty[:, None]).sum(axis=0) / of.sum(axis=0) for of in (one, two)]
             rest = 1.0 - np.maximum(*shares)

@@ -36,7 +36,7 @@ def distributions(order: Sequence[str], work: Work, found: Sequence[Measured]) -
     """
     # A reference of the paper's features has others of the same names: then humans are those that were read.
     counted = work.reference.variant == "default"
-    of_humans = _buckets(work.humans.buckets, np.flatnonzero(work.humans.usable))
+    of_humans = {} if counted else _buckets(work.humans.buckets, np.flatnonzero(work.humans.usable))
     there = {*work.reference.buckets} if counted else {*of_humans}
     buckets = sorted(there.intersection(order))
     humans: _Side = (
@@ -44,7 +44,7 @@ def distributions(order: Sequence[str], work: Work, found: Sequence[Measured]) -
         if counted
         else _Given(work.side.features, buckets, of_humans)
     )
-    sides = [humans, *(_of_model(one, work, buckets) for one in found)]
+    sides = [humans, *(_of_model(one, buckets) for one in found)]
     most = max(1, _CELLS // max(1, len(buckets) * len(sides)))
     kept = sorted(_telling(work.features, sides)[:most])
     cells = [[side.cells(at, work.features[at]) for at in kept] for side in sides]
@@ -78,11 +78,10 @@ def _buckets(buckets: Sequence[str], rows: Indices) -> dict[str, list[int]]:
     return found
 
 
-def _of_model(one: Measured, work: Work, buckets: Sequence[str]) -> _Given:
+def _of_model(one: Measured, buckets: Sequence[str]) -> _Given:
     """Return the first answers of a model that say something."""
-    first = np.flatnonzero((one.model.turn == 0) & ~one.side.empty)
-    of = [work.humans.buckets[row] for row in one.model.of.tolist()]
-    return _Given(one.side.features, buckets, _buckets(of, first))
+    said = {bucket: np.sort(at[~one.side.empty[at]]).tolist() for bucket, at in one.places.items()}
+    return _Given(one.side.features, buckets, said)
 
 
 def _telling(features: Sequence[Feature], sides: Sequence[_Side]) -> list[int]:

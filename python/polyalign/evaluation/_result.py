@@ -78,8 +78,7 @@ class Number:
 
     def to_dict(self) -> dict[str, float | None]:
         """Return the five as plain data."""
-        values = {"value": self.value, "low": self.low, "high": self.high, "floor": self.floor, "p": self.p}
-        return {name: _plain(value) for name, value in values.items()}
+        return {name: _plain(value) for name, value in vars(self).items()}
 
 
 def _plain(value: float | None) -> float | None:

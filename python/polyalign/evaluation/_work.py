@@ -30,6 +30,7 @@ from polyalign.evaluation._statistics import (
 )
 from polyalign.evaluation._texts import said
 from polyalign.evaluation.metrics import (
+    WithinPrompts,
     aggregate,
     faults,
     language_faults,
@@ -123,6 +124,7 @@ class Work:
             if not isinstance(prompt, str) and any(message["role"] == "assistant" for message in prompt or ())
         }
         self._met: dict[tuple[str, bytes], People] = known._met if known else {}
+        self._varied_people: dict[tuple[str, str, int], WithinPrompts] = {}
         #: What can't be told, by metric, and why.
         self.without: dict[str, str] = {}
 
@@ -343,14 +345,28 @@ class Work:
         found = {name: np.full((2, len(model.of)), np.nan) for name in names[: None if self.encoder else -1]}
         starts = np.flatnonzero(model.turn == 0).tolist()
         for start, end in zip(starts, [*starts[1:], len(model.of)], strict=True):
-            people = self._asked_alike.get(self._asked(int(model.of[start])), [])
-            for side, texts in enumerate((model.texts[start:end], [self.humans.texts[row] for row in people])):
-                if end - start >= k and len(texts) >= k:
-                    vectors = self.embedded(texts) if self.encoder else None
-                    told = within_prompts(texts, [0] * len(texts), languages[start], k=k, embeddings=vectors)
-                    for name, values in found.items():
-                        values[side, start] = getattr(told, name)
+            if end - start < k:
+                continue
+            sides = [self._varied(model.texts[start:end], languages[start], k)]
+            prompt = self._asked(int(model.of[start]))
+            if len(self._asked_alike.get(prompt, [])) >= k:
+                sides.append(self._people_varied(prompt, languages[start], k))
+            for side, told in enumerate(sides):
+                for name, values in found.items():
+                    values[side, start] = getattr(told, name)
         return {f"prompt_{name}": (values[0], values[1]) for name, values in found.items()}
+
+    def _varied(self, texts: Sequence[str], language: str, k: int) -> WithinPrompts:
+        vectors = self.embedded(texts) if self.encoder else None
+        return within_prompts(texts, [0] * len(texts), language, k=k, embeddings=vectors)
+
+    def _people_varied(self, prompt: str, language: str, k: int) -> WithinPrompts:
+        """Return how varied the humans' answers to a prompt are: once, however many rows and models ask it."""
+        key = prompt, language, k
+        if key not in self._varied_people:
+            texts = [self.humans.texts[row] for row in self._asked_alike[prompt]]
+            self._varied_people[key] = self._varied(texts, language, k)
+        return self._varied_people[key]
 
     def _asked(self, row: int) -> str:
         """Return what tells prompts apart."""
