@@ -21,16 +21,17 @@ from typing import Any, NamedTuple
 import counting
 import harness
 import vocabularies
-from counting import Peer
+from counting import REFERENCE, Peer
 from harness import Options, Worker, WorkerError, log, median, number
+from polyalign import TokenCounter
 
-REFERENCE = "tokenizers 0.23"
+_COUNTING = {peer.name: peer for peer in counting.PEERS}
 PEERS = [
-    Peer("tokenizers 0.23", "tokenizers", "tokenizers==0.23.*", "tokenizers_023", "yes"),
-    Peer("tokenizers 1.0.0rc3", "tokenizers", "tokenizers==1.0.0rc3", "tokenizers_1", "yes"),
+    _COUNTING[REFERENCE],
+    _COUNTING[counting.RIVAL],
     Peer("gigatoken 0.10", "gigatoken", "gigatoken==0.10.*", "gigatoken", "yes"),
     Peer("snaptokens 0.2", "snaptokens", "snaptokens==0.2.*", "snaptokens", "yes"),
-    Peer("polyalign", "polyalign", None, "polyalign", "yes"),
+    _COUNTING["polyalign"],
 ]
 DOCUMENT = 10_000
 PARTS = 3
@@ -141,7 +142,6 @@ def measure_family(family: Family, texts: dict[str, Texts], options: Options) ->
     rounds: dict[str, list[dict[str, float]]] = {peer.name: [] for peer in PEERS}
     counts: dict[str, list[int]] = {}
     failed: dict[str, str] = {}
-    engine = ""
     for _ in range(options.rounds):
         able = [peer for peer in PEERS if peer.name not in failed]
         with counting.workers(able, tokenizer) as (ready, refused):
@@ -150,16 +150,16 @@ def measure_family(family: Family, texts: dict[str, Texts], options: Options) ->
                 with taking_down(failed, name):
                     rounds[name].append({kind: speed(worker, of_kind) for kind, of_kind in texts.items()})
                     counts[name] = counts.get(name) or all_counts(worker, texts)
-            engine = engine or ready["polyalign"].ask(do="engine")
     peers = {
         name: {
             "mb_s": {kind: median(of_round[kind] for of_round in rounds[name]) for kind in texts},
-            "wrong": sum(a != b for a, b in zip(counts[name], counts[REFERENCE], strict=True)),
+            "wrong": counting.wrong(counts, name),
         }
         for name in counts
         if name not in failed
     }
-    about = {"models": family.models, "source": source, "engine": engine, "texts": len(counts[REFERENCE])}
+    engine, measured = TokenCounter(tokenizer).engine, len(counts[REFERENCE])
+    about = {"models": family.models, "source": source, "engine": engine, "texts": measured}
     return {**about, "peers": peers, "failed": failed}
 
 

@@ -176,12 +176,10 @@ class State:
     def __init__(self, adapter: str) -> None:
         self.adapter = adapter
         self.count: Count | None = None
-        self.tokenizer = ""
         self.texts: dict[str, Any] = {}
 
     def load(self, tokenizer: str) -> float:
         start = time.perf_counter()
-        self.tokenizer = tokenizer
         self.count = ADAPTERS[self.adapter](tokenizer)
         return time.perf_counter() - start
 
@@ -207,12 +205,6 @@ class State:
         elapsed = now() - start
         gc.enable()
         return elapsed
-
-    def engine(self) -> str:
-        """The path that a tokenizer takes in polyalign, as docs/tokenizers.md names it."""
-        from polyalign import TokenCounter
-
-        return TokenCounter(self.tokenizer).engine
 
     def counts(self, name: str) -> list[int]:
         counts = self.count(self.texts[name])
