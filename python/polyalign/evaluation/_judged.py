@@ -22,7 +22,7 @@ from polyalign.evaluation._result import Measure, Number
 from polyalign.evaluation._summaries import wilson
 from polyalign.evaluation._texts import Said, said
 from polyalign.evaluation._texts import part as part_of
-from polyalign.evaluation.detectors._detect import RATES
+from polyalign.evaluation.detectors._detect import RATES, beyond, needed
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -106,7 +106,7 @@ class Column:
     def least(self, min_count: int) -> int:
         """Return how many judged prompts a number needs."""
         if self.metric.rate:  # one of them at least is beyond
-            return max(min_count, math.ceil(1 / self.metric.rate - 1e-9))
+            return max(min_count, needed(self.metric.rate))
         return min(PEOPLE, min_count) if self.metric.people else min_count
 
 
@@ -370,7 +370,7 @@ def _detector_measure(who: str, rate: float, name: str, *, cut: bool) -> tuple[F
     if not rate:
         told = said(title, who=who), said(formula, who=who)
         return "apart", _measure(name, *told, "source_detect", (0.0, 1.0), main=not cut, better="low")
-    given = {"who": who, "rate": f"{rate:.0%}", "need": math.ceil(1 / rate - 1e-9)}
+    given = {"who": who, "rate": f"{rate:.0%}", "need": needed(rate)}
     told = said("tpr_cut" if cut else "tpr", **given), said("tpr_cut_formula" if cut else "tpr_formula", **given)
     return "beyond", _measure(name, *told, "source_detect", (0.0, 1.0), share=True, better="low")
 
@@ -511,7 +511,7 @@ def _beyond(model: Floats, humans: Floats, groups: Indices, draws: Draws, *, rat
     with np.errstate(invalid="ignore"):
         drawn = ((theirs[:, None] > _thresholds(ours, times, rate)) * times).sum(axis=0) / times.sum(axis=0)
     sides = np.where(swap, theirs[:, None], ours[:, None]), np.where(swap, ours[:, None], theirs[:, None])
-    most = math.floor(rate * len(known) + 1e-9)
+    most = int(beyond(rate, len(known)))
     null = (sides[1] > np.sort(sides[0], axis=0)[len(known) - 1 - most]).mean(axis=0)
     rows = np.full(len(model), np.nan)
     rows[known] = above
@@ -521,8 +521,7 @@ def _beyond(model: Floats, humans: Floats, groups: Indices, draws: Draws, *, rat
 def _thresholds(humans: Floats, times: Floats, rate: float) -> Floats:
     """Return, by sets of humans [humans, sets], the lowest of them that at most a share of the set is above."""
     order = np.argsort(-humans, kind="stable")
-    # Rounding must not make 5% of 100 humans four of them.
-    most = np.floor(rate * times.sum(axis=0) + 1e-9)
+    most = beyond(rate, times.sum(axis=0))
     return np.asarray(humans[order][(np.cumsum(times[order], axis=0) > most).argmax(axis=0)])
 
 

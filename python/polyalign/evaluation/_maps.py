@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from polyalign.evaluation._people import standardised
 from polyalign.evaluation._texts import said
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ _POINTS = 800
 _LEAST = 20
 #: Of the axes of a space, so many at most are what neighbours are found in.
 _AXES = 50
-_FURTHEST = 5.0
 
 
 def as_methods(given: Any) -> tuple[str, ...]:
@@ -73,9 +72,8 @@ def maps(work: Work, found: Sequence[Measured], methods: Sequence[str]) -> tuple
     drawn = _sampled(work, found, sides)
     spaces: list[tuple[str, list[Floats]]] = []
     if len(used) >= 2:
-        scaled = _Scaled.of(work, of_people[:, used], used)
-        told.append(_features(work, scaled.rows(found, sides), used))
-        spaces.append(("features", scaled.rows(found, drawn)))
+        told.append(_features(work, _scaled(work, found, sides, people, used), used))
+        spaces.append(("features", _scaled(work, found, drawn, people, used)))
     if work.encoder is not None:
         spaces.append(("encoder", _vectors(work, found, drawn)))
         told.append({"space": "encoder", **_pca(spaces[-1][1])})
@@ -106,29 +104,15 @@ def _sampled(work: Work, found: Sequence[Measured], sides: Sequence[Indices]) ->
     return drawn
 
 
-@dataclass(frozen=True)
-class _Scaled:
-    """Features about the humans' mean in units of their spread; what is not defined is as the mean."""
-
-    work: Work
-    used: Indices
-    centre: Floats
-    spread: Floats
-
-    @classmethod
-    def of(cls, work: Work, people: Floats, used: Indices) -> _Scaled:
-        spread = np.maximum(np.nanstd(people, axis=0), work.columns.least[used])
-        return cls(work, used, np.nanmean(people, axis=0), spread)
-
-    def rows(self, found: Sequence[Measured], sides: Sequence[Indices]) -> list[Floats]:
-        """Return those of some answers of either side, humans' first."""
-        features = [self.work.side.features, *(one.side.features for one in found)]
-        scaled = []
-        for of, at in zip(features, sides, strict=True):
-            rows = (of[np.ix_(at, self.used)] - self.centre) / self.spread
-            rows[np.isnan(rows)] = 0.0
-            scaled.append(np.clip(rows, -_FURTHEST, _FURTHEST, out=rows))
-        return scaled
+def _scaled(
+    work: Work, found: Sequence[Measured], sides: Sequence[Indices], people: Indices, used: Indices
+) -> list[Floats]:
+    """Return some features of some answers of either side, humans' first, in units of all people's spread."""
+    of_people = work.side.features[np.ix_(people, used)]
+    spread = np.maximum(np.nanstd(of_people, axis=0), work.columns.least[used])
+    features = [work.side.features, *(one.side.features for one in found)]
+    centre = np.nanmean(of_people, axis=0)
+    return [standardised(of[np.ix_(at, used)], centre, spread) for of, at in zip(features, sides, strict=True)]
 
 
 def _vectors(work: Work, found: Sequence[Measured], drawn: Sequence[Indices]) -> list[Floats]:

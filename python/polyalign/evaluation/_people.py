@@ -106,13 +106,19 @@ class Scale:
         return cls(centre, np.maximum(spread, columns.least), used)
 
     def standardised(self, rows: Floats) -> Floats:
-        """Return rows about the centre in units of the spread; what is not defined is as the centre.
+        """Return rows in these units, as `standardised`."""
+        return standardised(rows, self.centre, self.spread)
 
-        What is beyond 5 counts as 5, as in the support distance: a feature that hardly varies among humans must not be
-        all that is seen.
-        """
-        found = (rows - self.centre) / self.spread
-        return np.clip(np.nan_to_num(found, nan=0.0), -_FURTHEST, _FURTHEST)
+
+def standardised(rows: Floats, centre: Floats, spread: Floats) -> Floats:
+    """Return rows about the centre in units of the spread; what is not defined is as the centre.
+
+    What is beyond 5 counts as 5, as in the support distance: a feature that hardly varies among humans must not be all
+    that is seen.
+    """
+    found = (rows - centre) / spread
+    found[np.isnan(found)] = 0.0
+    return np.clip(found, -_FURTHEST, _FURTHEST, out=found)
 
 
 class People:

@@ -100,13 +100,22 @@ def detection(
     }
 
 
+def needed(rate: float) -> int:
+    """Return how many humans there must be for one of them to be beyond the threshold of a rate."""
+    return math.ceil(1 / rate - 1e-9)
+
+
+def beyond(rate: float, count: Floats | int) -> Floats:
+    """Return how many of so many humans may be beyond the threshold of a rate."""
+    # Rounding must not make 5% of 100 humans four of them.
+    return np.asarray(np.floor(rate * count + 1e-9))
+
+
 def _tpr(ours: Floats, theirs: Floats, rate: float, drawn: Sequence[tuple[Floats, Floats]]) -> dict[str, Any]:
     """Return the share of machines beyond all but so many humans, who are sorted."""
-    # Rounding must not make 5% of 100 humans four of them.
-    most = math.floor(rate * len(ours) + 1e-9)
+    most = int(beyond(rate, len(ours)))
     if most < 1:
-        need = math.ceil(1 / rate - 1e-9)
-        return {"value": None, "low": None, "high": None, "reason": not_enough(len(ours), need)}
+        return {"value": None, "low": None, "high": None, "reason": not_enough(len(ours), needed(rate))}
 
     def share(humans: Floats, machines: Floats) -> float:
         return float((machines > humans[len(humans) - 1 - most]).mean())
