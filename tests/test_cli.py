@@ -711,6 +711,9 @@ def test_count_beside_the_library(cli: Cli, corpus: Path, tmp_path: Path, tokeni
     speed = cli("count", corpus, "-t", tokenizer_file, "--bench", "--count", "completion")
     assert "times as fast" in speed.stdout
     assert "same count" not in speed.stdout
+    (tmp_path / "after-a-line.json").write_bytes(b"\n" + tokenizer_file.read_bytes())
+    after = cli("count", "lines.txt", "--lines", "-t", "after-a-line.json", "--validate")
+    assert "same count" in after.stdout, after.stderr
     again = cli("count", "-", "-t", tokenizer_file, "--validate", stdin="x")
     assert again.returncode == 2
     assert "give files, not -" in again.stderr

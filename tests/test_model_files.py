@@ -168,6 +168,8 @@ def test_where_a_file_is_looked_for(tmp_path: Path, load: Callable[[bytes], Toke
     (tmp_path / "ranks.model").write_text("IQ== 0\nIg== 1\n")
     with pytest.raises(ValueError, match=r"whose pattern\? name it before the file"):
         TokenCounter(tmp_path / "ranks.model")
+    with pytest.raises(FileNotFoundError, match=r"none\.model: no such file"):
+        TokenCounter("none.model")
 
 
 def test_command(tmp_path: Path, load: Callable[[bytes], TokenCounter], cli: Cli) -> None:

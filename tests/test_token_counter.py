@@ -628,7 +628,7 @@ def test_ranks_of_tiktoken(tmp_path: Path) -> None:
     assert counter.engine == "byte-level BPE (cl100k)"
     pieces = ["the", " the", " hello", " whole", "\n", "whole", " 你你", "!", "123", "4"]
     assert counter.count("".join(pieces)) == sum(merged(piece.encode(), ranks) for piece in pieces)
-    (tmp_path / "some.model").write_text(lines)
+    (tmp_path / "some.model").write_text("\n" + lines)
     assert TokenCounter(f"qwen:{tmp_path / 'some.model'}").engine == "byte-level BPE (qwen2)"
     (tmp_path / "some.tiktoken").write_text(lines)
     with pytest.raises(ValueError, match="whose pattern"):

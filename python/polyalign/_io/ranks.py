@@ -53,7 +53,7 @@ def from_tiktoken(content: bytes, name: str, origin: str) -> bytes:
     origin : str
         What the file is called in errors.
     """
-    if content.startswith(b"\n"):
+    if _core.is_model_file(content):
         raise ValueError(f"{origin}: a model file of SentencePiece, without ranks: leave out {name}:")
     return _core.tokenizer_of_ranks(content, name, origin)
 

@@ -35,7 +35,7 @@ def tokenizer_json(source: object, revision: str | None = None) -> tuple[bytes, 
             return ranks.from_tiktoken(path.read_bytes(), pattern, str(path)), str(path)
         if path.exists():
             return _read_tokenizer(path), str(path)
-        if isinstance(source, os.PathLike) or source.endswith(".json") or is_path(source):
+        if isinstance(source, os.PathLike) or source.endswith((".json", ".model")) or is_path(source):
             raise FileNotFoundError(
                 f"{path}: no such file or directory; give a tokenizer.json, a tokenizer.model or their folder"
             )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from polyalign import _core
 from polyalign._io.tokenizer_config import without_setting
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def _check(found: Comparison, batch: list[str], ours: list[int], theirs: list[in
 
 def _library(counter: TokenCounter) -> tuple[Any, str]:
     """Return how the installed library counts a list of texts on one thread, and its name."""
-    return _of_model_file(counter) if counter._json.startswith(b"\n") else _of_json(counter)
+    return _of_model_file(counter) if _core.is_model_file(counter._json) else _of_json(counter)
 
 
 def _of_model_file(counter: TokenCounter) -> tuple[Any, str]:

@@ -61,7 +61,7 @@ mod _core {
     #[pymodule_export]
     use responses::answers;
     #[pymodule_export]
-    use tokens::{TokenCounter, tokenizer_of_ranks};
+    use tokens::{TokenCounter, is_model_file, tokenizer_of_ranks};
     #[pymodule_export]
     use words::{in_words, name_flags};
 

@@ -163,6 +163,12 @@ impl TokenCounter {
     }
 }
 
+/// Whether this is the content of a tokenizer.model.
+#[pyfunction]
+pub fn is_model_file(content: &[u8]) -> bool {
+    polyalign::tokens::is_model_file(content)
+}
+
 /// The tokenizer.json of `tiktoken`'s ranks, for the pattern of a name, or, without one, of a tekken.json; `origin` is what
 /// the file is called in errors.
 #[pyfunction]

@@ -98,7 +98,7 @@ impl Ranked {
 }
 
 /// Whether this is the content of a model file rather than JSON.
-pub(super) fn is_model_file(bytes: &[u8]) -> bool {
+pub fn is_model_file(bytes: &[u8]) -> bool {
     let Some((b'\n', rest)) = bytes.split_first() else { return false };
     // A length, then the tag of a piece's text, score or kind.
     let len = rest.iter().take(10).take_while(|&&byte| byte >= 0x80).count() + 1;
