@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import json
 import logging
@@ -15,6 +16,9 @@ _NAMED, _ADDED = "special_tokens_map.json", "added_tokens.json"
 _FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
 # These load a tokenizer.json as it is; other classes may build its parts anew.
 _PLAIN_CLASSES = (None, "PreTrainedTokenizerFast", "TokenizersBackend")
+
+#: Bytes in which a member mostly ends: a tokenizer.json may have tens of millions.
+_WINDOW = 4 << 20
 
 _T = TypeVar("_T")
 
@@ -73,12 +77,14 @@ def _settings(path: Path | None) -> dict[str, Any]:
 def _member(content: bytes, name: str, kind: type[_T]) -> _T | None:
     """Return a member of a tokenizer.json, without reading the megabytes of the others where it comes before them."""
     at = content.find(f'"{name}"'.encode())
-    with contextlib.suppress(ValueError):
-        text = content[at:].decode() if at >= 0 else ""
-        colon = re.match(r'"\w+"\s*:\s*', text)
-        found = json.JSONDecoder().raw_decode(text, colon.end())[0] if colon else None
-        if isinstance(found, kind):
-            return found
+    if at >= 0:
+        for size in (_WINDOW, len(content)):
+            with contextlib.suppress(ValueError):
+                text = codecs.getincrementaldecoder("utf-8")().decode(content[at : at + size])
+                colon = re.match(r'"\w+"\s*:\s*', text)
+                found = json.JSONDecoder().raw_decode(text, colon.end())[0] if colon else None
+                if isinstance(found, kind):
+                    return found
     held = (_parsed(content) or {}).get(name)
     return held if isinstance(held, kind) else None
 

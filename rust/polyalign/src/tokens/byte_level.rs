@@ -28,7 +28,7 @@ pub(super) struct ByteLevel {
 
 impl ByteLevel {
     /// The fast path for a tokenizer, or why it has none.
-    pub(super) fn build(file: File) -> Result<Self, String> {
+    pub(super) fn build(file: &File) -> Result<Self, String> {
         let File { added_tokens, model, rest } = file;
         if rest.get("version").is_some_and(|v| v != "1.0") {
             return Err("an unknown version".into());
@@ -42,12 +42,13 @@ impl ByteLevel {
         let pre_tokenizer = recognise(rest.get("pre_tokenizer"))?;
         check_model(&model.rest)?;
         let flag = |name: &str| model.rest.get(name).and_then(Value::as_bool).unwrap_or(false);
-        let vocab = Vocab::new(&model)?;
-        let tables = Model::build(&model, &vocab, flag("ignore_merges"))?;
+        let vocab = Vocab::new(model)?;
+        let tables = Model::build(model, &vocab, flag("ignore_merges"))?;
         let id_of = |token: &str| vocab.get(token).map(|place| model.vocab[place as usize].1);
         let normalise = |s: &str| normaliser.apply(s).map(Cow::into_owned).map_err(|e| e.to_string());
-        let encode_special = encodes_special_tokens(&rest);
-        let (raw, normalised) = matchers(added_tokens, id_of, vocab.len(), normalise, encode_special)?;
+        let encode_special = encodes_special_tokens(rest);
+        let (raw, normalised) =
+            matchers(added_tokens.clone(), id_of, vocab.len(), normalise, encode_special)?;
         Ok(Self { raw, normalised, normaliser, pre_tokenizer, model: tables })
     }
 

@@ -51,7 +51,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use words::Words;
 
 /// Counts the tokens of texts under one `tokenizer.json`.
@@ -90,6 +90,19 @@ enum CountingPath {
 pub struct TokenScratch {
     serial: u64,
     fast: Option<Box<CountScratch>>,
+}
+
+impl CountingPath {
+    /// Our own code for a file, with its pre-tokenizer's name, or why there is none.
+    fn of(file: &File) -> std::result::Result<(Self, String), String> {
+        if SentencePiece::is_meant(file) {
+            let counter = SentencePiece::build(file)?;
+            return Ok((Self::SentencePiece(Box::new(counter)), "sentencepiece".into()));
+        }
+        let counter = ByteLevel::build(file)?;
+        let name = counter.pre_tokenizer().into();
+        Ok((Self::Fast(Box::new(counter)), name))
+    }
 }
 
 impl TokenScratch {
@@ -134,18 +147,16 @@ impl TokenCounter {
     /// [`Error::Tokenizer`] if what bears on counts can't be used, or if its BPE has dropout, which makes counts
     /// random.
     pub fn from_json(json: &[u8]) -> Result<Self> {
+        Self::shared(json, || Self::load_json(json))
+    }
+
+    fn load_json(json: &[u8]) -> Result<Self> {
         match File::parse(json) {
             Ok(file) => {
                 refuse_dropout(file.model.rest.get("dropout"))?;
-                let sha256 = identity::hash(&file);
-                if SentencePiece::is_meant(&file) {
-                    return match SentencePiece::build(file) {
-                        Ok(counter) => Ok(Self::sentencepiece(counter, sha256)),
-                        Err(reason) => Self::slow(json, reason, sha256),
-                    };
-                }
-                match ByteLevel::build(file) {
-                    Ok(fast) => Ok(Self::fast(fast, sha256)),
+                let (path, sha256) = parallel::both(|| CountingPath::of(&file), || identity::hash(&file));
+                match path {
+                    Ok((path, pre_tokenizer)) => Ok(Self::new(Engine::Fast { pre_tokenizer }, path, sha256)),
                     Err(reason) => Self::slow(json, reason, sha256),
                 }
             }
@@ -158,6 +169,10 @@ impl TokenCounter {
     /// # Errors
     /// [`Error::Tokenizer`] if the file is broken, or a model of words or characters.
     pub fn from_model(bytes: &[u8]) -> Result<Self> {
+        Self::shared(bytes, || Self::load_model(bytes))
+    }
+
+    fn load_model(bytes: &[u8]) -> Result<Self> {
         let model = ModelFile::new(bytes)
             .map_err(|what| Error::Tokenizer(format!("not a usable SentencePiece model: {what}")))?;
         let engine = Engine::Fast { pre_tokenizer: model.kind().into() };
@@ -189,6 +204,26 @@ impl TokenCounter {
         })
     }
 
+    /// What `load` makes of a file, or, while a counter of the same bytes is in use, a clone of that: a command, and each
+    /// process forked from it, asks for its tokenizer again and again.
+    fn shared(bytes: &[u8], load: impl FnOnce() -> Result<Self>) -> Result<Self> {
+        static LOADED: Mutex<Vec<([u8; 32], Weak<Inner>)>> = Mutex::new(Vec::new());
+        let digest = Sha256::digest(bytes).into();
+        // Whoever held the lock when this process was forked doesn't give it back.
+        if let Ok(mut loaded) = LOADED.try_lock() {
+            loaded.retain(|(_, inner)| inner.strong_count() > 0);
+            let found = loaded.iter().find(|(of, _)| *of == digest);
+            if let Some(inner) = found.and_then(|(_, inner)| inner.upgrade()) {
+                return Ok(Self(inner));
+            }
+        }
+        let counter = load()?;
+        if let Ok(mut loaded) = LOADED.try_lock() {
+            loaded.push((digest, Arc::downgrade(&counter.0)));
+        }
+        Ok(counter)
+    }
+
     /// A file without the members of a BPE or WordPiece model, or none of ours: the crate decides.
     fn from_other_json(json: &[u8]) -> Result<Self> {
         let value: Value = serde_json::from_slice(json)
@@ -201,16 +236,6 @@ impl TokenCounter {
             Err(tokenizer) => CountingPath::Tokenizers(tokenizer),
         };
         Ok(Self::new(engine, path, identity::hash_value(&value)))
-    }
-
-    fn fast(fast: ByteLevel, sha256: String) -> Self {
-        let engine = Engine::Fast { pre_tokenizer: fast.pre_tokenizer().into() };
-        Self::new(engine, CountingPath::Fast(Box::new(fast)), sha256)
-    }
-
-    fn sentencepiece(counter: SentencePiece, sha256: String) -> Self {
-        let engine = Engine::Fast { pre_tokenizer: "sentencepiece".into() };
-        Self::new(engine, CountingPath::SentencePiece(Box::new(counter)), sha256)
     }
 
     fn slow(json: &[u8], reason: String, sha256: String) -> Result<Self> {
@@ -353,16 +378,19 @@ impl TokenCounter {
         first: usize,
         stop: &Arc<AtomicBool>,
     ) -> Result<()> {
-        let mut scratch = self.idle().pop().unwrap_or_else(|| self.scratch());
+        let mut scratch = self.idle().and_then(|mut idle| idle.pop()).unwrap_or_else(|| self.scratch());
         scratch.stop_when(Some(Arc::clone(stop)));
         self.count_from(first, texts, counts, &mut scratch, stop)?;
         scratch.stop_when(None);
-        self.idle().push(scratch);
+        if let Some(mut idle) = self.idle() {
+            idle.push(scratch);
+        }
         Ok(())
     }
 
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<TokenScratch>> {
-        self.0.idle.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    /// None while another thread has it: for ever, in a process that was forked meanwhile.
+    fn idle(&self) -> Option<MutexGuard<'_, Vec<TokenScratch>>> {
+        self.0.idle.try_lock().ok()
     }
 }
 
@@ -379,5 +407,25 @@ fn refuse_dropout(dropout: Option<&Value>) -> Result<()> {
             "BPE dropout of {p} makes token counts random; set model.dropout to null in tokenizer.json"
         ))),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_of_the_same_bytes_share_their_tables_while_one_is_in_use() {
+        let json = |token: &str| {
+            let model = format!(r#"{{"type":"WordLevel","vocab":{{"{token}":0}},"unk_token":"{token}"}}"#);
+            format!(r#"{{"version":"1.0","added_tokens":[],"model":{model}}}"#)
+        };
+        let load = |token: &str| TokenCounter::from_bytes(json(token).as_bytes()).expect("a tokenizer");
+        let first = load("shared");
+        assert!(Arc::ptr_eq(&first.0, &load("shared").0));
+        assert!(!Arc::ptr_eq(&first.0, &load("another").0));
+        let serial = first.0.serial;
+        drop(first);
+        assert_ne!(load("shared").0.serial, serial);
     }
 }

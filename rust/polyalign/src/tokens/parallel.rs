@@ -17,3 +17,11 @@ pub(super) fn filter_map<T: Sync, R: Send>(items: &[T], f: impl Fn(&T) -> Option
         parts.into_iter().flat_map(|part| part.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
     })
 }
+
+/// What both make, at the same time.
+pub(super) fn both<A, B: Send>(a: impl FnOnce() -> A, b: impl FnOnce() -> B + Send) -> (A, B) {
+    scope(|scope| {
+        let b = scope.spawn(b);
+        (a(), b.join().unwrap_or_else(|panic| resume_unwind(panic)))
+    })
+}

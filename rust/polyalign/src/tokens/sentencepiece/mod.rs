@@ -45,18 +45,19 @@ impl SentencePiece {
     }
 
     /// The fast path for a tokenizer, or why it has none.
-    pub(super) fn build(file: File) -> Result<Self, String> {
-        let File { mut added_tokens, model, rest } = file;
+    pub(super) fn build(file: &File) -> Result<Self, String> {
+        let File { added_tokens, model, rest } = file;
+        let mut added_tokens = added_tokens.clone();
         if rest.get("version").is_some_and(|v| v != "1.0") {
             return Err("an unknown version".into());
         }
         check_post_processor(rest.get("post_processor"))?;
         let steps = steps_of(rest.get("normalizer"), "normalizers");
         let (forms, others) = Normaliser::split(&steps);
-        let spaces = Spaces::of(others, &rest)?;
+        let spaces = Spaces::of(others, rest)?;
         check_model(&model.rest)?;
-        let vocab = Vocab::new(&model)?;
-        let whole = ignores_merges(&model).then(|| model.vocab.iter().map(|(t, _)| blank(&t.0)).collect());
+        let vocab = Vocab::new(model)?;
+        let whole = ignores_merges(model).then(|| model.vocab.iter().map(|(t, _)| blank(&t.0)).collect());
         if whole.is_some() && spaces.split {
             return Err("ignore_merges with a Metaspace that splits".into());
         }
@@ -65,11 +66,11 @@ impl SentencePiece {
             let s = forms.apply(s).map_err(|e| e.to_string())?;
             Ok(if spaces.replaced && !s.is_empty() { spaces.normalise(&s) } else { s.into_owned() })
         };
-        let encode_special = encodes_special_tokens(&rest);
+        let encode_special = encodes_special_tokens(rest);
         let plain = spaces.prefix == Prefix::Never && whole.is_none() && !encode_special;
         let runs =
             if plain { take_runs(&mut added_tokens, |token| id_of(token).is_some()) } else { Vec::new() };
-        let tables = Tables::new(&model, &vocab, spaces.split, &runs)?;
+        let tables = Tables::new(model, &vocab, spaces.split, &runs)?;
         let (raw, mut normalised) = matchers(added_tokens, id_of, vocab.len(), normalise, encode_special)?;
         if spaces.replaced {
             normalised.keep_blanks();
