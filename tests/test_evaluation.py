@@ -659,7 +659,69 @@ def test_a_baseline_that_this_one_may_not_be_worse_than(files: Path, capsys: pyt
     assert f"mmd of {BUCKETS[1]}" in capsys.readouterr().err
     (files / "baseline.json").write_text("{}")
     assert run(["evaluate", "half.jsonl", *COMMAND, "--fail-if", "worse_than baseline.json"]) == 1
-    assert "baseline.json: not what polyalign evaluate --json prints" in capsys.readouterr().err
+    assert "baseline.json: not what this version of polyalign evaluate --json prints" in capsys.readouterr().err
+
+
+def test_a_bucket_that_only_the_baseline_has_is_no_pass(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["evaluate", "half.jsonl", *COMMAND, "--json"]) == 0
+    (files / "baseline.json").write_text(capsys.readouterr().out)
+    lines = (files / "half.jsonl").read_text("utf-8").splitlines()
+    write_jsonl(files / "part.jsonl", [row for row in map(json.loads, lines) if BUCKETS[0] not in row["id"]])
+    assert run(["evaluate", "part.jsonl", *COMMAND, "--fail-if", "worse_than baseline.json"]) == 5
+    assert capsys.readouterr().err == (
+        "polyalign: failed: part: baseline.json has numbers that can't be told any more: "
+        f"{BUCKETS[0]} (not enough (n=0, need 20)); means over buckets are not compared, as they are of other buckets\n"
+    )
+    # The other way round nothing is lost, and means over more buckets say nothing of those over fewer.
+    assert run(["evaluate", "part.jsonl", *COMMAND, "--json"]) == 0
+    (files / "baseline.json").write_text(capsys.readouterr().out)
+    assert run(["evaluate", "half.jsonl", *COMMAND, "--fail-if", "worse_than baseline.json"]) == 0
+    assert "not worse than baseline.json; means over buckets are not compared" in capsys.readouterr().err
+
+
+def test_a_metric_that_only_the_baseline_has_is_no_pass(half: Evaluation, tmp_path: Path) -> None:
+    told = half.to_dict()
+    told["models"][0]["overall"]["mauve"] = told["models"][0]["overall"]["hcr"]
+    told["humans"][BUCKETS[0]] += 1
+    (tmp_path / "baseline.json").write_text(json.dumps(told))
+    (finding,) = check(half, [Condition.parse(f"worse_than {tmp_path / 'baseline.json'}")])
+    assert finding.failed
+    assert finding.line.endswith("has numbers that can't be told any more: mauve; its humans are others")
+
+
+@pytest.mark.parametrize(
+    ("at", "what"),
+    [
+        (("format",), "polyalign evaluation 9"),
+        (("models",), []),
+        (("models", 0, "overall"), None),
+        (("models", 0, "overall", "mmd"), 3),
+        (("models", 0, "overall", "mmd", "value"), "high"),
+        (("models", 0, "buckets"), [1]),
+        (("humans",), 3),
+    ],
+)
+def test_a_baseline_of_another_form_is_refused_in_a_line(
+    half: Evaluation, tmp_path: Path, at: tuple[Any, ...], what: Any
+) -> None:
+    told = half.to_dict()
+    place = told
+    for key in at[:-1]:
+        place = place[key]
+    place[at[-1]] = what
+    (tmp_path / "baseline.json").write_text(json.dumps(told))
+    with pytest.raises(ValueError, match="not what this version of polyalign evaluate --json prints: make it anew"):
+        check(half, [Condition.parse(f"worse_than {tmp_path / 'baseline.json'}")])
+
+
+def test_a_metric_that_is_none_is_told_before_anything_is_read(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["evaluate", "absent.jsonl", *COMMAND, "--fail-if", "mnd > 1"]) == 1
+    assert "'mnd > 1': no metric 'mnd'; there are f1, " in capsys.readouterr().err
+    # A critic's is known when it was asked; what was found is printed nevertheless.
+    assert run(["evaluate", "half.jsonl", *COMMAND, "--json", "--fail-if", "critic_none > 1"]) == 1
+    told = capsys.readouterr()
+    assert "no metric 'critic_none'" in told.err
+    assert json.loads(told.out)["models"]
 
 
 @pytest.mark.parametrize("option", ["--html", "--markdown", "--junit"])
@@ -693,8 +755,8 @@ def test_what_can_not_be_told_fails_the_gate(humans: pa.Table, half: Evaluation)
     assert "not enough (n=7, need 20)" in finding.line
     with pytest.raises(ValueError, match="no metric 'mnd'; there are f1"):
         check(half, [Condition.parse("mnd > 1")])
-    with pytest.raises(ValueError, match="no bucket 'xx'"):
-        check(half, [Condition.parse("mmd['xx'] > 1")])
+    with pytest.raises(ValueError, match=r"no bucket 'en\|single\|qa\|shrt'; did you mean 'en\|single\|qa\|short'\?"):
+        check(half, [Condition.parse("mmd['en|single|qa|shrt'] > 1")])
     assert b"\\x00" not in junit([finding])
 
 

@@ -154,15 +154,13 @@ def evaluate(
     a table; every number has an interval, and what as many humans get.
     """
     from polyalign.evaluation import Condition, check, evaluate
-    from polyalign.evaluation._gate import baseline
+    from polyalign.evaluation._gate import foresee
 
     started = time.perf_counter()
     wanted = [_condition(text, Condition.parse) for text in conditions]
     if junit is not None and not wanted:
         raise click.UsageError("--junit says what the conditions of --fail-if came to: give one")
-    for condition in wanted:
-        if condition.baseline is not None:  # what is wrong with it is said before the work, not after
-            baseline(condition.baseline)
+    foresee(wanted)
     evaluation = evaluate(
         _named(predictions),
         list(join) if len(join) > 1 else join[0],
@@ -183,12 +181,11 @@ def evaluate(
         evaluation.to_html(html)
     if markdown is not None:
         _write(markdown, evaluation.to_markdown().encode())
-    findings = check(evaluation, wanted)
     if json:
         click.echo(evaluation.to_json())
     else:
         _print(evaluation, html, time.perf_counter() - started)
-    return _exit_code(evaluation, findings, junit, max_rejects)
+    return _exit_code(evaluation, check(evaluation, wanted), junit, max_rejects)
 
 
 def _condition(text: str, parse: Any) -> Any:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import math
 import operator
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
+from polyalign.evaluation._measures import MEASURES
 from polyalign.evaluation._result import FORMAT, MACRO, WEIGHTED
 from polyalign.evaluation._statistics import holm
 
@@ -35,6 +37,8 @@ _NUMBER = re.compile(
 )
 _WORSE = re.compile(r"\s*worse_than\s+(?P<file>.+?)\s*")
 _ALPHA = 0.05
+#: What the names of metrics begin with that depend on what is given.
+_GIVEN = ("critic_", "judge_", "wins_", "detector_", "people_", "joint")
 
 
 @dataclass(frozen=True)
@@ -113,15 +117,38 @@ def check(evaluation: Numbers, conditions: Sequence[Condition]) -> list[Finding]
     return [finding for condition in conditions for finding in _checked(evaluation, condition)]
 
 
+def foresee(conditions: Sequence[Condition]) -> None:
+    """Refuse before the work what would be refused after it: a metric that can't be, a baseline that is none.
+
+    Raises
+    ------
+    ValueError, OSError
+        As of :func:`check`.
+    """
+    names = [measure.name for measure in MEASURES]
+    for condition in conditions:
+        if condition.baseline is not None:
+            baseline(condition.baseline)
+        elif not condition.metric.startswith(_GIVEN):
+            _check_metric(condition, names)
+
+
+def _check_metric(condition: Condition, known: Collection[str]) -> None:
+    if condition.metric not in known:
+        raise ValueError(f"{condition.text!r}: no metric {condition.metric!r}; there are {', '.join(known)}")
+
+
 def _checked(evaluation: Numbers, condition: Condition) -> Iterator[Finding]:
     if condition.baseline is not None:
         yield from _worse(evaluation, condition, condition.baseline)
         return
     known = {measure.name: measure for measure in evaluation.measures}
-    if condition.metric not in known:
-        raise ValueError(f"{condition.text!r}: no metric {condition.metric!r}; there are {', '.join(known)}")
+    _check_metric(condition, known)
     if condition.bucket is not None and condition.bucket not in evaluation.humans:
-        raise ValueError(f"{condition.text!r}: no bucket {condition.bucket!r}")
+        near = difflib.get_close_matches(condition.bucket, evaluation.humans, 1)
+        raise ValueError(
+            f"{condition.text!r}: no bucket {condition.bucket!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+        )
     for model in evaluation.models:
         yield _compared(model, condition, known[condition.metric])
 
@@ -163,52 +190,92 @@ def _number(model: ModelResult, condition: Condition, measure: Measure) -> tuple
 
 def _worse(evaluation: Numbers, condition: Condition, file: str) -> Iterator[Finding]:
     """Compare with an earlier evaluation: what is worse beyond both intervals, corrected for the number of numbers."""
-    earlier = {model["name"]: model for model in baseline(file)}
+    told = baseline(file)
+    earlier = {model["name"]: model for model in told["models"]}
     for model in evaluation.models:
         before = earlier.get(model.name)
         if before is None and len(earlier) == len(evaluation.models) == 1:
             before = next(iter(earlier.values()))
         if before is None:
             raise ValueError(f"{file}: has no model {model.name!r}: it has {', '.join(map(repr, earlier))}")
-        changes = list(_changes(evaluation, model, before))
+        changes, lost = list(_changes(evaluation, model, before)), list(_lost(model, before))
         corrected = holm([p for *_, p in changes])
         worse = [
             f"{name} {measure.say(was)} → {measure.say(now)}"
             for (name, measure, was, now, _), p in zip(changes, corrected, strict=True)
             if p is not None and p < _ALPHA
         ]
+        said = [f"worse than {file}: {'; '.join(worse)}"] if worse else []
+        if lost:  # what can't be told must not pass as if it were good
+            said.append(f"{file} has numbers that can't be told any more: {', '.join(lost)}")
         if not changes:
-            line = f"{model.name}: {condition.text}: the two have no number in common"
-            yield Finding(condition.text, model.name, True, line)
-            continue
-        said = f"worse than {file}: {'; '.join(worse)}" if worse else f"not worse than {file}"
-        yield Finding(condition.text, model.name, bool(worse), f"{model.name}: {said}")
+            said.append(f"no number can be compared with {file}")
+        failed = bool(said)
+        said = said or [f"not worse than {file}"]
+        if not _same_buckets(model, before):
+            said.append("means over buckets are not compared, as they are of other buckets")
+        if any(evaluation.humans.get(bucket, rows) != rows for bucket, rows in told.get("humans", {}).items()):
+            said.append("its humans are others")
+        yield Finding(condition.text, model.name, failed, f"{model.name}: {'; '.join(said)}")
 
 
-def baseline(file: str) -> list[Mapping[str, Any]]:
-    """Return the models of an earlier evaluation's JSON; ValueError: it is none; OSError: it can't be read."""
+def baseline(file: str) -> Mapping[str, Any]:
+    """Return an earlier evaluation's JSON; ValueError: it is none; OSError: it can't be read."""
     try:
         told = json.loads(Path(file).read_text("utf-8"))
-        models = told["models"]
-        if told.get("format", FORMAT) != FORMAT or not all("overall" in model and "name" in model for model in models):
-            raise KeyError("format")
-    except (ValueError, KeyError, TypeError):
-        raise ValueError(f"{file}: not what polyalign evaluate --json prints") from None
-    return list(models)
+        known = told.get("format", FORMAT) == FORMAT and all(map(_is_model, told["models"]))
+        known = known and bool(told["models"]) and isinstance(told.get("humans", {}), dict)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        known = False
+    if not known:
+        raise ValueError(f"{file}: not what this version of polyalign evaluate --json prints: make it anew")
+    return told  # type: ignore[no-any-return]
+
+
+def _is_model(model: Any) -> bool:
+    numbers = [number for of in (model["overall"], *model["buckets"].values()) for number in of.values()]
+    values = [number[part] for number in numbers if number is not None for part in ("value", "low", "high", "floor")]
+    return isinstance(model["name"], str) and all(value is None or isinstance(value, (int, float)) for value in values)
+
+
+def _same_buckets(model: ModelResult, before: Mapping[str, Any]) -> bool:
+    return model.buckets.keys() == before["buckets"].keys()
+
+
+def _lost(model: ModelResult, before: Mapping[str, Any]) -> Iterator[str]:
+    """Give what the earlier evaluation has a number of, and this one has none."""
+    gone = set(_without(model.overall, before["overall"]))
+    yield from sorted(gone)
+    for bucket, numbers in before["buckets"].items():
+        if bucket not in model.buckets:
+            yield f"{bucket} ({model.not_enough.get(bucket, 'no such bucket')})"
+            continue
+        yield from (f"{name} of {bucket}" for name in _without(model.buckets[bucket], numbers) if name not in gone)
+
+
+def _without(now: Mapping[str, Number], before: Mapping[str, Any]) -> Iterator[str]:
+    for name, was in before.items():
+        if was is not None and was["value"] is not None and (name not in now or now[name].value is None):
+            yield name
 
 
 def _changes(
     evaluation: Numbers, model: ModelResult, before: Mapping[str, Any]
 ) -> Iterator[tuple[str, Measure, float, float, float]]:
     """Give the numbers that both have: where, which metric, before, now, and how likely it is no worse."""
-    earlier: dict[str | None, Any] = {None: before["overall"], **before.get("buckets", {})}
-    own: list[tuple[str | None, Mapping[str, Number]]] = [(None, model.overall), *model.buckets.items()]
-    for bucket, numbers in own:
+    pairs: list[tuple[str | None, Mapping[str, Number], Mapping[str, Any]]] = [
+        (bucket, numbers, before["buckets"][bucket])
+        for bucket, numbers in model.buckets.items()
+        if bucket in before["buckets"]
+    ]
+    if _same_buckets(model, before):
+        pairs.insert(0, (None, model.overall, before["overall"]))
+    for bucket, numbers, earlier in pairs:
         for measure in evaluation.measures:
-            now, was = numbers.get(measure.name), (earlier.get(bucket) or {}).get(measure.name)
-            if now is None or now.value is None or not was or was.get("value") is None:
+            now, was = numbers.get(measure.name), earlier.get(measure.name)
+            if now is None or now.value is None or not was or was["value"] is None:
                 continue
-            if now.low is None or was.get("low") is None:  # nothing says how far it may move by chance
+            if now.low is None or was["low"] is None:  # nothing says how far it may move by chance
                 continue
             name = measure.name if bucket is None else f"{measure.name} of {bucket}"
             yield name, measure, was["value"], now.value, _no_worse(measure, now, was)
