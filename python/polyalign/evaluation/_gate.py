@@ -223,8 +223,8 @@ def baseline(file: str) -> Mapping[str, Any]:
     """Return an earlier evaluation's JSON; ValueError: it is none; OSError: it can't be read."""
     try:
         told = json.loads(Path(file).read_text("utf-8"))
-        known = told.get("format", FORMAT) == FORMAT and all(map(_is_model, told["models"]))
-        known = known and bool(told["models"]) and isinstance(told.get("humans", {}), dict)
+        whole = all(map(_is_model, told["models"])) and isinstance(told.get("humans", {}), dict)
+        known = whole and bool(told["models"]) and told.get("format", FORMAT) == FORMAT
     except (ValueError, KeyError, TypeError, AttributeError):
         known = False
     if not known:

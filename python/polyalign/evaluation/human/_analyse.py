@@ -78,6 +78,10 @@ def analyse_files(
         A file is not there, is none of ours, or is of another page; two are of one rater.
     """
     told = _read(key, KEY, "a key that polyalign human-eval build made")
+    if not _is_whole(told):
+        raise ValueError(
+            f"{os.fspath(key)}: the key is not as polyalign human-eval build wrote it: take the one it wrote"
+        )
     found: dict[str, Any] = {}
     for path in ratings:
         given = _read(path, RATINGS, "ratings that the page exported")
@@ -100,6 +104,18 @@ def _read(path: str | os.PathLike[str], kind: str, what: str) -> dict[str, Any]:
     if not isinstance(found, dict) or found.get("format") != kind:
         raise ValueError(f"{os.fspath(path)}: not {what}")
     return found
+
+
+def _is_whole(key: Mapping[str, Any]) -> bool:
+    """Return whether a key has all that is read of it."""
+    try:
+        lists = isinstance(key["models"], list) and isinstance(key["questions"], list) and "page" in key
+        return lists and all(
+            {"record", "bucket", "group"} <= about.keys() and ("source" in about or {"model", "human"} <= about.keys())
+            for about in key["tasks"].values()
+        )
+    except (KeyError, AttributeError):
+        return False
 
 
 @dataclass(frozen=True)
