@@ -239,7 +239,7 @@ def _is_model(model: Any) -> bool:
 
 
 def _same_buckets(model: ModelResult, before: Mapping[str, Any]) -> bool:
-    return model.buckets.keys() == before["buckets"].keys()
+    return set(model.buckets) == set(before["buckets"])
 
 
 def _lost(model: ModelResult, before: Mapping[str, Any]) -> Iterator[str]:

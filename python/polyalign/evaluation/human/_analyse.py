@@ -79,9 +79,7 @@ def analyse_files(
     """
     told = _read(key, KEY, "a key that polyalign human-eval build made")
     if not _is_whole(told):
-        raise ValueError(
-            f"{os.fspath(key)}: the key is not as polyalign human-eval build wrote it: take the one it wrote"
-        )
+        raise ValueError(f"{os.fspath(key)}: the key is not whole: take it as polyalign human-eval build wrote it")
     found: dict[str, Any] = {}
     for path in ratings:
         given = _read(path, RATINGS, "ratings that the page exported")
