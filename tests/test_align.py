@@ -248,6 +248,32 @@ def test_interrupted_it_ends_with_the_same(
         assert Path("out", name).read_bytes() == (made[0] / name).read_bytes()
 
 
+def test_a_stage_that_was_hardly_begun_or_half_removed_is_made(
+    place: Path, made: tuple[Path, Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(made[0], "out")
+    last = Path("out", "evaluation", "test")
+    shutil.rmtree(last)
+    last.mkdir()
+    (last / ".stage.json").write_text('{"format": "poly')
+    assert run()[0] == made[1]
+
+    # Cut off while what was made of other settings is removed: what tells that it is a stage is there until the end.
+    remove = shutil.rmtree
+
+    def cut_off(path: Path, *given: Any, **settings: Any) -> None:
+        if path == last:
+            assert [left.name for left in last.iterdir()] == ["stage.json"]
+            raise Interruption
+        remove(path, *given, **settings)
+
+    monkeypatch.setattr(shutil, "rmtree", cut_off)
+    with pytest.raises(Interruption):
+        run(evaluate={**SETTINGS["evaluate"], "draws": 21})
+    monkeypatch.setattr(shutil, "rmtree", remove)
+    assert run()[0] == made[1]
+
+
 def test_what_models_are_asked(place: Path, made: tuple[Path, Outcome]) -> None:
     for name in STAGES[:7]:
         shutil.copytree(made[0] / name, Path("out", name))

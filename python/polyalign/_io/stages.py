@@ -14,6 +14,8 @@ from polyalign._io import json_text, manifests
 from polyalign._io.json_text import differing
 
 _MANIFEST = "stage.json"
+#: What it is called until all of it is written.
+_WRITTEN = f".{_MANIFEST}"
 _FORMAT = "polyalign stage"
 #: Stands for what comes out of a stage that is not made.
 _UNKNOWN = "unknown until it is made"
@@ -90,7 +92,7 @@ class Stages:
                 f"{folder}: {difference}; give what it was made of, name another folder, or overwrite to make it anew, "
                 "and what follows from it"
             )
-        shutil.rmtree(folder)
+        _clear(folder)
         return None
 
 
@@ -127,7 +129,8 @@ class Planned(Stages):
 
 def _look(folder: Path, inputs: Mapping[str, Any]) -> tuple[dict[str, Any] | None, str | None]:
     """Return what a folder says of an earlier run, and what is otherwise now, if something is."""
-    if not folder.exists() or not any(folder.iterdir()):
+    # An interruption leaves the file that tells of a stage under its other name, and nothing else yet.
+    if not folder.exists() or all(path.name == _WRITTEN for path in folder.iterdir()):
         return None, None
     try:
         told = json.loads((folder / _MANIFEST).read_text("utf-8"))
@@ -147,8 +150,18 @@ def _lost(folder: Path, told: Mapping[str, Any]) -> str | None:
     return None
 
 
+def _clear(folder: Path) -> None:
+    """Remove a stage; last of all what tells that it is one, so that an interrupted removal can go on."""
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path.name != _MANIFEST:
+            path.unlink()
+    shutil.rmtree(folder)
+
+
 def _write(folder: Path, told: Mapping[str, Any]) -> None:
-    made = folder / f".{_MANIFEST}"
+    made = folder / _WRITTEN
     made.write_text(json_text.indented(told) + "\n", "utf-8", newline="\n")
     made.replace(folder / _MANIFEST)
 

@@ -88,7 +88,10 @@ class Rows:
         samples = sum(sample is not None for sample in self.samples)
         for count, what in ((len(self.responses), "human"), (samples, "sample")):
             if count < MIN_COUNT:
-                raise ValueError(f"{counted(count, what)} to train on: {MIN_COUNT} at least are needed of each side")
+                raise ValueError(
+                    f"{counted(count, what)} to train on: {MIN_COUNT} at least are needed of each side, beside "
+                    "those that calibrate: answer more prompts"
+                )
 
 
 class Examples:
