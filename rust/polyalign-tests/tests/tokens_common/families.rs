@@ -40,7 +40,7 @@ pub fn families() -> Vec<(&'static str, &'static str, Value)> {
         ("deepseek", "deepseek", deepseek()),
         ("starcoder", "gpt2-digits", tokenizer(model(), steps(&[digits(true), byte_level_step(true)]))),
         ("qwen3.5", "qwen3.5", tokenizer(model(), splits(&[QWEN35]))),
-        ("kimi", "general", tokenizer(model(), splits(&[&kimi()]))),
+        ("kimi", "kimi", tokenizer(model(), splits(&[&kimi()]))),
         ("bloom", "general", tokenizer(model(), splits(&[r" ?[^(\s|[.,!?…。，、।۔،])]+"]))),
         ("falcon", "general", falcon()),
         ("deepseek-coder", "general", deepseek_coder()),

@@ -166,6 +166,7 @@ impl Counting<'_> {
             Family::Qwen35 => self.run(Family::Qwen35, machine, text, from, scratch),
             Family::O200k => self.run(Family::O200k, machine, text, from, scratch),
             Family::Tekken => self.run(Family::Tekken, machine, text, from, scratch),
+            Family::Kimi => self.run(Family::Kimi, machine, text, from, scratch),
             Family::DeepSeek => self.run(Family::DeepSeek, machine, text, from, scratch),
         }
     }
@@ -435,7 +436,7 @@ mod tests {
     use proptest::test_runner::{Config, TestRunner};
     use serde_json::{Value, json};
 
-    const FAMILIES: [Family; 8] = [
+    const FAMILIES: [Family; 9] = [
         Family::Gpt2,
         Family::Gpt2Digits,
         Family::Cl100k,
@@ -443,6 +444,7 @@ mod tests {
         Family::Qwen35,
         Family::O200k,
         Family::Tekken,
+        Family::Kimi,
         Family::DeepSeek,
     ];
 

@@ -123,7 +123,7 @@ pub enum Engine {
     /// BPE, or Unigram of a model file, counted by our own code.
     Fast {
         /// The pre-tokenizer family: `gpt2`, `gpt2-digits` (StarCoder, SmolLM2, Command R), `cl100k` (also Llama 3),
-        /// `qwen2`, `qwen3.5`, `o200k`, `tekken` or `deepseek`, `general` for others; or `sentencepiece`, which has
+        /// `qwen2`, `qwen3.5`, `o200k`, `tekken`, `kimi` or `deepseek`, `general` for others; or `sentencepiece`, which has
         /// none, and `sentencepiece-unigram` for model files of Unigram.
         pre_tokenizer: String,
     },

@@ -58,7 +58,8 @@ const O200K: &str = concat!(
     cased!(r"\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}", r"\p{Ll}\p{Lm}\p{Lo}\p{M}"),
     r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 );
-const KIMI: &str = concat!(
+/// Han apart, and o200k's words.
+pub(super) const KIMI: &str = concat!(
     r"[\p{Han}]+|",
     cased!(r"\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]", r"\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]"),
     r"|\p{N}{1,3}|",

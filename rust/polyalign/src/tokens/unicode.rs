@@ -25,6 +25,8 @@ pub(super) const LOWER: u8 = 7;
 pub(super) const UNCASED: u8 = 8;
 /// Flag beside the class: may be changed by NFC, or change its neighbours.
 pub(super) const NFC_SUSPECT: u8 = 0x80;
+/// Flag beside the class: `\p{Han}`.
+const HAN: u8 = 0x10;
 const CLASS: u8 = 0x0f;
 
 /// Class and flag of every character.
@@ -45,6 +47,12 @@ impl Table {
     #[inline(always)]
     pub(super) fn class(&self, c: u32) -> u8 {
         self.byte(c) & CLASS
+    }
+
+    /// Whether a code point is `\p{Han}`.
+    #[inline(always)]
+    pub(super) fn is_han(&self, c: u32) -> bool {
+        self.byte(c) & HAN != 0
     }
 }
 
@@ -136,13 +144,16 @@ mod tests {
                 flat[c as usize] = class;
             }
         }
-        let letters = matches(r"\p{L}", &text);
+        let (letters, han) = (matches(r"\p{L}", &text), matches(r"\p{Han}", &text));
         for (at, c) in text.char_indices() {
             assert_eq!(letters[at], is_letter(flat[c as usize]), "{c:?}");
             let inert =
                 is_nfc_quick(std::iter::once(c)) == IsNormalized::Yes && canonical_combining_class(c) == 0;
             if !inert {
                 flat[c as usize] |= NFC_SUSPECT;
+            }
+            if han[at] {
+                flat[c as usize] |= HAN;
             }
         }
         flat

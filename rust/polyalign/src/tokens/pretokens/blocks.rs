@@ -144,7 +144,7 @@ pub(in super::super) fn starts(
         Family::Cl100k => words(family, m, block, seen)? | groups_of_three(m.digit),
         // Marks, in which the two differ, are not for masks.
         Family::Qwen2 | Family::Qwen35 => words(family, m, block, seen)? | m.digit,
-        Family::O200k => words(family, m, block, seen)?,
+        Family::O200k | Family::Kimi => words(family, m, block, seen)?,
         Family::Tekken => words(family, m, block, seen)? | m.digit,
         Family::DeepSeek => words(family, m, block, seen)? | groups_of_three(m.digit),
     };
@@ -229,7 +229,7 @@ fn gpt2(family: Family, m: &Masks, block: &[u8; BLOCK], seen: usize) -> u64 {
 #[inline(always)]
 fn words(family: Family, m: &Masks, block: &[u8; BLOCK], seen: usize) -> Option<u64> {
     let letter = match family {
-        Family::DeepSeek => m.upper | m.lower,
+        Family::DeepSeek | Family::Kimi => m.upper | m.lower,
         _ => m.upper | m.lower | m.han,
     };
     let blank = m.space | m.tab;
@@ -249,12 +249,13 @@ fn words(family: Family, m: &Masks, block: &[u8; BLOCK], seen: usize) -> Option<
         last &= !((m.digit | m.han) >> 1);
     }
     let mut word_start = letter & !(letter << 1) & !((blank | other_start) << 1);
-    if family == Family::DeepSeek {
+    if matches!(family, Family::DeepSeek | Family::Kimi) {
         word_start |= m.han & !(m.han << 1);
     }
-    let cased = matches!(family, Family::O200k | Family::Tekken);
-    if cased {
+    if matches!(family, Family::O200k | Family::Tekken | Family::Kimi) {
         word_start |= m.upper & m.lower << 1;
+    }
+    if matches!(family, Family::O200k | Family::Tekken) {
         let slashes = swallowed << 1 & other;
         if slashes != 0 && any_slash(block, slashes) {
             return None;
@@ -272,7 +273,7 @@ fn words(family: Family, m: &Masks, block: &[u8; BLOCK], seen: usize) -> Option<
                 }
             }
         }
-        Family::O200k => {
+        Family::O200k | Family::Kimi => {
             // Contractions belong to the word before them, one to a word.
             let mut apostrophes = m.apostrophe & letter << 1;
             let (mut done, mut certain) = (0, u64::MAX);

@@ -1,5 +1,6 @@
 //! Which pre-tokenizer a tokenizer.json asks for.
 
+use super::super::ranks::KIMI;
 use super::general::General;
 use super::scan::Family;
 use serde_json::Value;
@@ -123,6 +124,7 @@ fn family_of(pattern: &str) -> Option<Family> {
         QWEN35 => Family::Qwen35,
         O200K => Family::O200k,
         TEKKEN => Family::Tekken,
+        KIMI => Family::Kimi,
         _ => return None,
     })
 }

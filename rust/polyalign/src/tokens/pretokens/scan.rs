@@ -15,6 +15,7 @@ pub(in super::super) enum Family {
     Qwen35,
     O200k,
     Tekken,
+    Kimi,
     DeepSeek,
 }
 
@@ -29,6 +30,7 @@ impl Family {
             Self::Qwen35 => "qwen3.5",
             Self::O200k => "o200k",
             Self::Tekken => "tekken",
+            Self::Kimi => "kimi",
             Self::DeepSeek => "deepseek",
         }
     }
@@ -45,6 +47,7 @@ impl Family {
             Self::Qwen35 => scan.cl100k(at, 1, |class| is_letter(class) || class == MARK),
             Self::O200k => scan.o200k(at, true),
             Self::Tekken => scan.o200k(at, false),
+            Self::Kimi => scan.kimi(at),
             Self::DeepSeek => scan.deepseek(at),
         }
     }
@@ -57,12 +60,13 @@ struct Scan<'a, const FRAGMENT: u8> {
     table: &'a Table,
 }
 
-// The fragments that DeepSeek's first two splits leave, and digits.
+// The fragments that DeepSeek's first two splits leave, and what digits and Han leave.
 const ANY: u8 = 0;
 const NUMBERS: u8 = 1;
 const HAN_KANA: u8 = 2;
 const REST: u8 = 3;
 const NO_DIGITS: u8 = 4;
+const NO_HAN: u8 = 5;
 
 /// Class of no character: the end of the text.
 const END: u8 = 0xff;
@@ -79,6 +83,9 @@ impl<const FRAGMENT: u8> Scan<'_, FRAGMENT> {
         if FRAGMENT == NO_DIGITS {
             return if is_digit(c) { (END, 0) } else { (class, len) };
         }
+        if FRAGMENT == NO_HAN {
+            return if self.table.is_han(c) { (END, 0) } else { (class, len) };
+        }
         if FRAGMENT != ANY && fragment(c, class) != FRAGMENT {
             return (END, 0);
         }
@@ -90,7 +97,11 @@ impl<const FRAGMENT: u8> Scan<'_, FRAGMENT> {
     fn run(&self, mut at: usize, belongs: impl Fn(u8) -> bool) -> usize {
         loop {
             // U+5000 to U+8FFF are all letters without case, and most of Chinese.
-            while FRAGMENT != REST && matches!(self.text.get(at), Some(0xe5..=0xe8)) && belongs(UNCASED) {
+            while FRAGMENT != REST
+                && FRAGMENT != NO_HAN
+                && matches!(self.text.get(at), Some(0xe5..=0xe8))
+                && belongs(UNCASED)
+            {
                 at += 3;
             }
             let (class, len) = self.class(at);
@@ -251,14 +262,7 @@ impl<const FRAGMENT: u8> Scan<'_, FRAGMENT> {
         if class == NUMBER {
             return self.numbers(at, if contractions { 3 } else { 1 });
         }
-        // The optional character before a word: anything but a newline, letter or number.
-        let prefix = if is_letter(class) || class == NEWLINE { 0 } else { len };
-        let word = self
-            .lower_word(at + prefix)
-            .or_else(|| if prefix > 0 { self.lower_word(at) } else { None })
-            .or_else(|| self.upper_word(at + prefix))
-            .or_else(|| if prefix > 0 { self.upper_word(at) } else { None });
-        match word {
+        match self.cased_word(at, class, len) {
             Some(to) if contractions => self.contraction(to, true),
             Some(to) => to,
             None => {
@@ -266,6 +270,51 @@ impl<const FRAGMENT: u8> Scan<'_, FRAGMENT> {
                 self.punctuation_or_blanks(at, class, len, next, true, is_letter)
             }
         }
+    }
+
+    /// Han, then o200k of what is not Han.
+    #[inline(always)]
+    fn kimi(&self, at: usize) -> usize {
+        let (class, len) = self.class(at);
+        let han = self.han(at);
+        if han > at {
+            return han;
+        }
+        if class == NUMBER {
+            return self.numbers(at, 3);
+        }
+        let without_han = Scan::<NO_HAN> { text: self.text, table: self.table };
+        match without_han.cased_word(at, class, len) {
+            Some(to) => self.contraction(to, true),
+            None => {
+                let (next, _) = self.class(at + len);
+                self.punctuation_or_blanks(at, class, len, next, false, is_letter)
+            }
+        }
+    }
+
+    /// `\p{Han}*`.
+    #[inline(always)]
+    fn han(&self, mut at: usize) -> usize {
+        while at < self.text.len() {
+            let (c, len) = decode(self.text, at);
+            if !self.table.is_han(c) {
+                break;
+            }
+            at += len;
+        }
+        at
+    }
+
+    /// A word in o200k's sense, with the one character before it, at a character that is no number.
+    #[inline(always)]
+    fn cased_word(&self, at: usize, class: u8, len: usize) -> Option<usize> {
+        // The optional character before a word: anything but a newline, letter or number.
+        let prefix = if is_letter(class) || class == NEWLINE { 0 } else { len };
+        self.lower_word(at + prefix)
+            .or_else(|| if prefix > 0 { self.lower_word(at) } else { None })
+            .or_else(|| self.upper_word(at + prefix))
+            .or_else(|| if prefix > 0 { self.upper_word(at) } else { None })
     }
 
     /// `[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+`.
