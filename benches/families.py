@@ -223,7 +223,9 @@ def path_of(engine: str) -> str:
     """The name that docs/tokenizers.md has for what `TokenCounter.engine` says."""
     if engine.startswith("byte-level BPE"):
         return f"`{engine[engine.index('(') + 1 : -1]}`"
-    return "`sentencepiece`" if engine.startswith("SentencePiece") else "`tokenizers` crate, a word at a time"
+    if engine.startswith("tokenizers"):
+        return "`tokenizers` crate, a word at a time"
+    return "`sentencepiece`" if engine.startswith("SentencePiece") else f"`{engine.lower()}`"
 
 
 def cell(family: dict[str, Any], name: str) -> str:

@@ -78,7 +78,8 @@ def some_pieces(rng: random.Random, kind: int) -> list[Piece]:
     return [
         (rng.choice(["<unk>", "?"]), 0.0, UNKNOWN),
         ("<s>", 0.0, CONTROL),
-        *map(piece, sorted({*letters, *longer, "c"})),
+        ("c", -3.0, rng.choice([NORMAL, CONTROL, UNUSED])),
+        *map(piece, sorted({*letters, *longer})),
     ]
 
 
@@ -123,7 +124,7 @@ SMALL: list[Piece] = [("<unk>", 0.0, UNKNOWN), ("a", -1.0, NORMAL), ("▁", -2.0
         (model_files.written([*SMALL, ("", 0.0, NORMAL)], BPE), "a piece is empty"),
         (model_files.written([*SMALL, ("x", float("nan"), NORMAL)], BPE), 'the score of "x" is NaN'),
         (model_files.written([*SMALL, ("x" * 5000, 0.0, NORMAL)], BPE), "a piece of 5000 bytes"),
-        (model_files.written([*SMALL, ("x", 0.0, CONTROL)], BPE), 'the control symbol "x"'),
+        (model_files.written([*SMALL, ("x\0", 0.0, UNUSED)], BPE), 'the piece "x\\0" holds a NUL'),
         (model_files.written([*SMALL, *BYTES], BPE), '"<0x00>" is of a byte, without byte_fallback'),
         (model_files.written([*SMALL, *BYTES[1:]], BPE, bytes_too=True), "no piece <0x00>, with byte_fallback"),
         (model_files.written(SMALL, BPE, table=b"nothing"), "the table of its normalizer"),

@@ -104,6 +104,10 @@ impl Case {
         }
         Ok(match ours.engine() {
             Engine::Fast { pre_tokenizer } if pre_tokenizer == "sentencepiece" => Path::SentencePiece,
+            // They give it some words.
+            Engine::Fast { pre_tokenizer } if ["wordpiece", "unigram"].contains(&&**pre_tokenizer) => {
+                Path::Crate
+            }
             Engine::Fast { .. } => Path::ByteLevel,
             Engine::Tokenizers { .. } => Path::Crate,
         })

@@ -18,7 +18,13 @@ __all__ = ["TokenCounter"]
 
 logger = logging.getLogger("polyalign")
 _slow_tokenizers_logged: set[str] = set()
-_SENTENCEPIECE = {"sentencepiece": "SentencePiece BPE", "sentencepiece-unigram": "SentencePiece Unigram"}
+#: Engines that have no pre-tokenizer.
+_WITHOUT = {
+    "sentencepiece": "SentencePiece BPE",
+    "sentencepiece-unigram": "SentencePiece Unigram",
+    "wordpiece": "WordPiece",
+    "unigram": "Unigram",
+}
 
 
 class TokenCounter:
@@ -52,8 +58,8 @@ class TokenCounter:
     is_fast : bool
         Whether polyalign's own code counts.
     engine : str
-        ``"byte-level BPE (qwen2)"`` or the like, ``"SentencePiece BPE"``, ``"SentencePiece Unigram"``, or
-        ``"tokenizers: <why>"``.
+        ``"byte-level BPE (qwen2)"`` or the like, ``"SentencePiece BPE"``, ``"SentencePiece Unigram"``,
+        ``"WordPiece"`` (BERT's), ``"Unigram"``, or ``"tokenizers: <why>"``.
     sha256 : str
         Hash of the tokenizer's canonical JSON: the same for a path, an object and a hub name; of a model file, of its
         bytes.
@@ -136,11 +142,12 @@ class TokenCounter:
     def engine(self) -> str:
         """What counts: ``"byte-level BPE (<family>)"``, ``"SentencePiece BPE"``, or ``"tokenizers: <why>"``.
 
-        A model file of Unigram is counted by ``"SentencePiece Unigram"``.
+        A model file of Unigram is counted by ``"SentencePiece Unigram"``. ``"WordPiece"`` and ``"Unigram"`` give words
+        of unusual characters to the ``tokenizers`` library.
         """
         if self._core.slow_reason is None:
             family = self._core.pre_tokenizer or ""
-            return _SENTENCEPIECE.get(family, f"byte-level BPE ({family})")
+            return _WITHOUT.get(family, f"byte-level BPE ({family})")
         return f"tokenizers: {self._core.slow_reason}"
 
     @property

@@ -113,7 +113,7 @@ fn other_tokenizers_go_through_the_crate() {
         (
             tokenizer(
                 unigram,
-                json!({"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": true}),
+                json!({"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": false}),
             ),
             "model Unigram",
         ),

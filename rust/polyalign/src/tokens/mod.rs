@@ -120,11 +120,11 @@ const MAX_TEXT: usize = 512 << 20;
 /// Which code counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Engine {
-    /// BPE, or Unigram of a model file, counted by our own code.
+    /// Counted by our own code; of WordPiece and Unigram all words but unusual ones.
     Fast {
         /// The pre-tokenizer family: `gpt2`, `gpt2-digits` (StarCoder, SmolLM2, Command R), `cl100k` (also Llama 3),
-        /// `qwen2`, `qwen3.5`, `o200k`, `tekken`, `kimi` or `deepseek`, `general` for others; or `sentencepiece`, which has
-        /// none, and `sentencepiece-unigram` for model files of Unigram.
+        /// `qwen2`, `qwen3.5`, `o200k`, `tekken`, `kimi` or `deepseek`, `general` for others; or, where there is none,
+        /// `sentencepiece`, `wordpiece`, `unigram`, and `sentencepiece-unigram` for model files of Unigram.
         pre_tokenizer: String,
     },
     /// The `tokenizers` crate, and why.
@@ -230,10 +230,13 @@ impl TokenCounter {
             .map_err(|e| Error::Tokenizer(format!("not a usable tokenizer.json: {e}")))?;
         refuse_dropout(value.get("model").and_then(|m| m.get("dropout")))?;
         let kind = value["model"]["type"].as_str().unwrap_or("without a type");
-        let engine = Engine::Tokenizers { reason: format!("model {kind}") };
-        let path = match Words::new(Box::new(fallback::load(json)?), &value) {
-            Ok(words) => CountingPath::Words(Box::new(words)),
-            Err(tokenizer) => CountingPath::Tokenizers(tokenizer),
+        let crates = || Engine::Tokenizers { reason: format!("model {kind}") };
+        let (engine, path) = match Words::new(Box::new(fallback::load(json)?), &value) {
+            Ok(words) => {
+                let engine = words.own().map(|name| Engine::Fast { pre_tokenizer: name.into() });
+                (engine.unwrap_or_else(crates), CountingPath::Words(Box::new(words)))
+            }
+            Err(tokenizer) => (crates(), CountingPath::Tokenizers(tokenizer)),
         };
         Ok(Self::new(engine, path, identity::hash_value(&value)))
     }

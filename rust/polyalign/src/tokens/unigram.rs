@@ -39,15 +39,18 @@ pub(super) struct Node {
 
 /// How exact sums are.
 pub(super) trait Sums {
+    /// Sums beyond it, and below what is as far below zero, are counted from zero again.
+    const MOST: f64;
     fn round(sum: f64) -> f64;
 }
 
 /// As in `tokenizers`.
 pub(super) struct Double;
-/// As in SentencePiece, which compares a sum before it is rounded.
+/// As in SentencePiece since 0.2.2.
 pub(super) struct Single;
 
 impl Sums for Double {
+    const MOST: f64 = f64::INFINITY;
     #[inline(always)]
     fn round(sum: f64) -> f64 {
         sum
@@ -55,6 +58,7 @@ impl Sums for Double {
 }
 
 impl Sums for Single {
+    const MOST: f64 = 1e5;
     #[inline(always)]
     fn round(sum: f64) -> f64 {
         sum as f32 as f64
@@ -103,12 +107,16 @@ impl Unigram {
         let nodes = &mut nodes[..ring];
         let (mut at, mut next_look) = (0, ROUND);
         while at < text.len() {
-            let here = std::mem::take(&mut nodes[at & (ring - 1)]);
+            let mut here = std::mem::take(&mut nodes[at & (ring - 1)]);
+            if here.score.abs() > S::MOST {
+                nodes.iter_mut().for_each(|node| node.score = S::round(node.score - here.score));
+                here.score = 0.0;
+            }
             let rest = &text[at..];
             let len = len_of_char(rest[0]);
             let mut alone = false;
             self.trie.prefixes(rest, |token_len, token| {
-                let sum = self.scores[token as usize] + here.score;
+                let sum = S::round(self.scores[token as usize] + here.score);
                 let node = &mut nodes[(at + token_len) & (ring - 1)];
                 if sum.is_nan() {
                     return;
@@ -117,7 +125,7 @@ impl Unigram {
                 if !node.reached || sum > node.score {
                     let unknown = token == self.unknown;
                     let tokens = here.tokens + !(unknown && here.unknown) as u32;
-                    *node = Node { score: S::round(sum), tokens, reached: true, unknown };
+                    *node = Node { score: sum, tokens, reached: true, unknown };
                 }
             });
             if !alone {

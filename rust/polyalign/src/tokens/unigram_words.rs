@@ -5,8 +5,9 @@
 
 use super::chars::META;
 use super::charsmap::Charsmap;
+use super::normalise::Normaliser;
 use super::steps::{kind, steps};
-use super::unicode::decode;
+use super::unicode::{NFC_SUSPECT, TABLE, decode};
 use super::unigram::{Double, Node, Unigram, Unknown};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -17,9 +18,10 @@ use tokenizers::{ModelWrapper, Tokenizer};
 /// Counts words of plain characters.
 pub(super) struct UnigramWords {
     model: Unigram,
-    charsmap: Option<Charsmap>,
     /// What becomes of a character, by its code.
     fates: Box<[Fate; 1 << 16]>,
+    /// What characters become that are mapped.
+    maps: HashMap<char, Box<str>>,
     scheme: Scheme,
     /// Whether blanks are taken out before a `▁` is put anywhere.
     split: bool,
@@ -48,8 +50,8 @@ enum Scheme {
 /// What normalizers do.
 struct Steps {
     charsmap: Option<Charsmap>,
-    /// Whether there are Unicode's normal forms.
-    forms: bool,
+    /// Unicode's normal forms.
+    forms: Normaliser,
     /// What stands for blanks in a row, if one does.
     blanks: Option<char>,
 }
@@ -59,7 +61,12 @@ impl UnigramWords {
     pub(super) fn of(tokenizer: &Tokenizer, file: &Value) -> Option<Self> {
         let steps = Steps::of(&file["normalizer"])?;
         let (split, scheme) = pre_tokenizer(&file["pre_tokenizer"])?;
-        let mut fates: Vec<Fate> = (0..1 << 16).map(|c| steps.fate(c, split)).collect();
+        let (mut fates, mut maps): (Vec<Fate>, HashMap<char, Box<str>>) = Default::default();
+        for c in 0..1 << 16 {
+            let (fate, map) = steps.fate(c, split);
+            fates.push(fate);
+            maps.extend(char::from_u32(c).zip(map));
+        }
         let (model, unknown) = model(tokenizer, file)?;
         // Where an added token could begin, or the unknown one.
         let mut firsts: Vec<char> = unknown.chars().take(1).collect();
@@ -71,18 +78,16 @@ impl UnigramWords {
             firsts.push(first);
         }
         for (c, fate) in (0..).zip(&mut fates).filter(|(_, fate)| **fate != Fate::Other) {
-            if firsts
-                .iter()
-                .any(|&first| first as u32 == c || steps.mapped(c).is_some_and(|s| s.contains(first)))
-            {
+            let map = char::from_u32(c).and_then(|c| maps.get(&c));
+            if firsts.iter().any(|&first| first as u32 == c || map.is_some_and(|map| map.contains(first))) {
                 *fate = Fate::Other;
             }
         }
         let one = if split { steps.blanks == Some(META) } else { steps.blanks.is_none() };
         Some(Self {
             model,
-            charsmap: steps.charsmap,
             fates: fates.try_into().ok()?,
+            maps,
             scheme,
             split,
             most_blanks: if one { 1 } else { usize::MAX },
@@ -146,7 +151,7 @@ impl UnigramWords {
             }
             out.push_str(&word[done..at]);
             done = at + c.len_utf8();
-            out.extend(self.charsmap.as_ref().and_then(|map| map.shortest(&word.as_bytes()[at..done])));
+            out.push_str(&self.maps[&c]);
         }
         out.push_str(&word[done..]);
     }
@@ -155,17 +160,19 @@ impl UnigramWords {
 impl Steps {
     /// `None` where there are others.
     fn of(normalizer: &Value) -> Option<Self> {
-        let mut found = Self { charsmap: None, forms: false, blanks: None };
+        let (mut charsmap, mut forms, mut blanks) = (None, Vec::new(), None);
         for step in steps(normalizer, "normalizers") {
             match kind(step) {
-                "Precompiled" if found.charsmap.is_none() && found.blanks.is_none() => {
+                "Precompiled" if charsmap.is_none() && blanks.is_none() => {
                     let bytes = BASE64_STANDARD.decode(step["precompiled_charsmap"].as_str()?).ok()?;
-                    found.charsmap = Some(Charsmap::new(&bytes).ok()?);
+                    charsmap = Some(Charsmap::new(&bytes).ok()?);
                 }
-                "NFC" | "NFKC" | "Nmt" => found.forms = true,
+                "NFC" | "NFKC" => forms.push(step),
+                // It changes blanks and controls alone.
+                "Nmt" => {}
                 "Strip" if step["strip_left"] == false => {}
-                "Replace" if step["pattern"]["Regex"] == " {2,}" && found.blanks.is_none() => {
-                    found.blanks = Some(match step["content"].as_str()? {
+                "Replace" if step["pattern"]["Regex"] == " {2,}" && blanks.is_none() => {
+                    blanks = Some(match step["content"].as_str()? {
                         " " => ' ',
                         "▁" => META,
                         _ => return None,
@@ -174,25 +181,37 @@ impl Steps {
                 _ => return None,
             }
         }
-        (found.charsmap.is_none() || !found.forms).then_some(found)
+        let both = charsmap.is_some() && !forms.is_empty();
+        (!both).then(|| Self { charsmap, forms: Normaliser::split(&forms).0, blanks })
     }
 
-    /// What the table has for a character that stands alone.
-    fn mapped(&self, c: u32) -> Option<&str> {
+    /// What a character becomes that stands alone, if that is not itself.
+    fn mapped(&self, c: u32) -> Option<String> {
         let c = char::from_u32(c)?;
-        self.charsmap.as_ref()?.shortest(c.encode_utf8(&mut [0; 4]).as_bytes())
+        let text = c.to_string();
+        let mapped = match &self.charsmap {
+            Some(map) => map.shortest(text.as_bytes())?.to_owned(),
+            None => self.forms.apply(&text).ok()?.into_owned(),
+        };
+        (mapped != text).then_some(mapped)
     }
 
-    fn fate(&self, c: u32, split: bool) -> Fate {
+    /// What becomes of a character, and what it is mapped to.
+    fn fate(&self, c: u32, split: bool) -> (Fate, Option<Box<str>>) {
         let is_blank = |c: char| c.is_whitespace() || c == META;
-        match self.mapped(c) {
-            Some(" ") if c < 128 => Fate::Blank,
-            Some(text) if stands_alone(c) && !text.is_empty() && !text.contains(is_blank) => Fate::Mapped,
+        let is_inert = |c: u32| self.forms.is_none() || stands_alone(c) && is_inert(c);
+        let fate = match self.mapped(c) {
+            Some(text) if text == " " && c < 128 => Fate::Blank,
+            Some(text) if stands_alone(c) && !text.is_empty() && !text.contains(is_blank) => {
+                let inert = text.chars().all(|c| is_inert(c as u32));
+                return if inert { (Fate::Mapped, Some(text.into())) } else { (Fate::Other, None) };
+            }
             Some(_) => Fate::Other,
             None if c == ' ' as u32 || split && matches!(c, 0x09 | 0x0a) => Fate::Blank,
-            None if stands_alone(c) && (!self.forms || is_normal(c)) => Fate::Stays,
+            None if stands_alone(c) && is_inert(c) => Fate::Stays,
             None => Fate::Other,
-        }
+        };
+        (fate, None)
     }
 }
 
@@ -205,9 +224,9 @@ fn stands_alone(c: u32) -> bool {
         | 0xac00..=0xd7a3 | 0xff01..=0xff9d | 0xffe0..=0xffe6)
 }
 
-/// Whether Unicode's normal forms leave a character as it is.
-fn is_normal(c: u32) -> bool {
-    matches!(c, 0x21..=0x7e | 0x3041..=0x3096 | 0x30a1..=0x30fa | 0x4e00..=0x9fff | 0xac00..=0xd7a3)
+/// Whether composing leaves a character as it is, and apart from what is before it.
+fn is_inert(c: u32) -> bool {
+    TABLE.byte(c) & NFC_SUSPECT == 0
 }
 
 /// Whether blanks are taken out first, and where a `▁` is put.

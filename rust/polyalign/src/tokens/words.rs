@@ -46,6 +46,12 @@ impl Words {
         }
     }
 
+    /// The name of what counts most words here, if that is not the crate.
+    pub(super) fn own(&self) -> Option<&'static str> {
+        let of_pieces = self.word_piece.as_ref().map(|_| "wordpiece");
+        of_pieces.or_else(|| self.unigram.as_ref().map(|_| "unigram"))
+    }
+
     /// The number of tokens of a text.
     pub(super) fn count(&self, text: &str, scratch: &mut CountScratch) -> Result<u32> {
         let CountScratch { cache, nodes, .. } = scratch;

@@ -35,6 +35,8 @@ struct Symbol {
     frozen: bool,
 }
 
+/// So often an unused piece is taken apart; what is left then is a token.
+const DEEPEST: u32 = 100;
 /// No symbol.
 const NONE: u32 = u32::MAX;
 
@@ -63,15 +65,12 @@ impl Ord for Pair {
 
 impl ByScore {
     pub(super) fn new(pieces: impl Iterator<Item = (Box<str>, Piece)>) -> Self {
-        // As a number, the zero below zero is no less.
-        Self {
-            pieces: pieces.map(|(text, piece)| (text, Piece { score: piece.score + 0.0, ..piece })).collect(),
-        }
+        Self { pieces: pieces.collect() }
     }
 
-    /// Whether there is such a piece.
+    /// Whether there is such a piece that is a token.
     pub(super) fn has(&self, piece: &str) -> bool {
-        self.pieces.contains_key(piece)
+        self.pieces.get(piece).is_some_and(|piece| !piece.unused)
     }
 
     /// Where the last merge of a piece joins two, if merging alone comes to it.
@@ -103,21 +102,24 @@ impl ByScore {
         let mut waiting = Vec::new();
         while at != NONE {
             let Symbol { start, len, next, .. } = symbols[at as usize];
-            waiting.push(span(text, start, len));
-            while let Some(piece) = waiting.pop() {
+            waiting.push((span(text, start, len), 0));
+            while let Some((piece, depth)) = waiting.pop() {
                 let known = self.pieces.get(piece);
-                if let Some(&split) = splits.get(piece).filter(|_| known.is_some_and(|known| known.unused)) {
+                let unused = depth <= DEEPEST && known.is_some_and(|known| known.unused);
+                let split = if unused { splits.get(piece) } else { None };
+                if let Some(&split) = split {
                     let (left, right) = piece.split_at(split);
-                    waiting.extend([right, left]);
+                    waiting.extend([(right, depth + 1), (left, depth + 1)]);
                     continue;
                 }
-                count += match (known, unknown) {
-                    (Some(_), _) => 1,
-                    (None, Unknown::Bytes(blank)) if piece == " " => blank,
-                    (None, Unknown::Bytes(_)) => piece.len() as u32,
-                    (None, Unknown::Fused) => !after_unknown as u32,
+                let is_token = known.is_some() && !unused;
+                count += match unknown {
+                    _ if is_token => 1,
+                    Unknown::Bytes(blank) if piece == " " => blank,
+                    Unknown::Bytes(_) => piece.len() as u32,
+                    Unknown::Fused => !after_unknown as u32,
                 };
-                after_unknown = known.is_none();
+                after_unknown = !is_token;
             }
             at = next;
         }

@@ -109,7 +109,8 @@ pub fn is_model_file(bytes: &[u8]) -> bool {
 impl ModelFile {
     /// Reads a file, or says why it can't be used.
     pub(super) fn new(bytes: &[u8]) -> std::result::Result<Self, String> {
-        let file = File::read(bytes)?;
+        let mut file = File::read(bytes)?;
+        file.pieces.retain(|piece| piece.text != "\0" || piece.kind != Kind::Unused);
         check(&file)?;
         let normaliser = Normaliser::new(&file)?;
         let model = match file.model_type {
@@ -168,6 +169,9 @@ fn check(file: &File) -> std::result::Result<(), String> {
         if piece.text.len() > LONGEST {
             return Err(format!("a piece of {} bytes, the most are {LONGEST}", piece.text.len()));
         }
+        if piece.text.contains('\0') {
+            return Err(format!("the piece {:?} holds a NUL", piece.text));
+        }
         let set = if piece.kind.is_of_text() { &mut of_text } else { &mut reserved };
         if !set.insert(piece.text) {
             return Err(format!("the piece {:?} is there twice", piece.text));
@@ -213,15 +217,10 @@ fn unknown_of(file: &File) -> Unknown {
 fn unigram(file: &File, normaliser: &Normaliser) -> std::result::Result<Unigram, String> {
     let scores = || file.pieces.iter().filter(|piece| piece.kind == Kind::Normal).map(|piece| piece.score);
     let lowest = scores().fold(f32::MAX, f32::min);
-    // The least number above zero is what the highest score is looked for from.
-    let highest = scores().fold(f32::MIN_POSITIVE, f32::max);
     let mut tokens = Vec::with_capacity(file.pieces.len());
     for piece in file.pieces.iter().filter(|piece| piece.kind.is_of_text()) {
-        if piece.text.contains('\0') {
-            return Err(format!("the piece {:?} holds a NUL", piece.text));
-        }
         let score = match piece.kind {
-            Kind::UserDefined => (piece.text.len() as f32 * highest) as f64 - 0.1,
+            Kind::UserDefined => (0.1 * (piece.text.len() as f64 - 1.0)) as f32 as f64,
             Kind::Unused => f64::NAN,
             _ => piece.score as f64,
         };
@@ -231,10 +230,6 @@ fn unigram(file: &File, normaliser: &Normaliser) -> std::result::Result<Unigram,
 }
 
 fn bpe(file: &File, normaliser: &Normaliser) -> std::result::Result<Model, String> {
-    let control = |piece: &&proto::Piece| piece.kind == Kind::Control && piece.text.chars().count() == 1;
-    if let Some(piece) = file.pieces.iter().find(control) {
-        return Err(format!("the control symbol {:?} is one character of a text", piece.text));
-    }
     let of_text = file.pieces.iter().filter(|piece| piece.kind.is_of_text());
     let pieces = ByScore::new(of_text.filter_map(|piece| {
         let text = normaliser.piece(piece.text)?.into_owned().into_boxed_str();
@@ -278,7 +273,8 @@ fn ranked<'a>(
 ) -> Option<(ModelConfig<'a>, Vec<String>)> {
     let unknown = file.pieces.iter().find(|piece| piece.kind == Kind::Unknown)?.text;
     // What is unknown is counted by the bytes of what stands there, and a character that is no piece is unknown.
-    if !normaliser.escapes() || !pieces.has(" ") || unknown.chars().nth(1).is_none() {
+    let is_character = |piece: &proto::Piece| !piece.kind.is_of_text() && piece.text.chars().nth(1).is_none();
+    if !normaliser.escapes() || !pieces.has(" ") || file.pieces.iter().any(is_character) {
         return None;
     }
     let is_merged = |piece: &proto::Piece| matches!(piece.kind, Kind::Normal | Kind::Unused);
@@ -290,11 +286,13 @@ fn ranked<'a>(
         return None;
     }
     merged.sort_unstable_by(|a, b| b.score.total_cmp(&a.score));
-    let alike = merged.chunk_by(|a, b| a.score == b.score).filter(|alike| alike.len() > 1).flatten();
+    let alike =
+        merged.chunk_by(|a, b| a.score.total_cmp(&b.score).is_eq()).filter(|alike| alike.len() > 1).flatten();
     let alike = shortest(alike.map(|merged| format!("{}{}", merged.left, merged.right).replace(META, " ")));
+    let used = file.pieces.iter().filter(|piece| piece.kind != Kind::Unused);
     let settings = json!({"unk_token": unknown, "fuse_unk": true, "byte_fallback": file.byte_fallback});
     let config = ModelConfig {
-        vocab: file.pieces.iter().zip(0..).map(|(piece, id)| (Text(piece.text.into()), id)).collect(),
+        vocab: used.zip(0..).map(|(piece, id)| (Text(piece.text.into()), id)).collect(),
         merges: merged.iter().map(|merged| (Text(merged.left.into()), Text(merged.right.into()))).collect(),
         rest: settings.as_object().cloned().unwrap_or_default(),
     };
@@ -315,7 +313,7 @@ impl<'a> Merged<'a> {
         let split = pieces.split_of(&text)?;
         let blanks = text[..split].bytes().filter(|&byte| byte == b' ').count();
         let (left, right) = piece.text.split_at(split + (META.len_utf8() - 1) * blanks);
-        Some(Self { score: piece.score + 0.0, left, right, unused: piece.kind == Kind::Unused })
+        Some(Self { score: piece.score, left, right, unused: piece.kind == Kind::Unused })
     }
 }
 
