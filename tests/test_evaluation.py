@@ -28,6 +28,7 @@ from polyalign.evaluation._statistics import Draws, p_value
 from polyalign.evaluation._verdict import difference_lines, lines
 from polyalign.evaluation.metrics._diversity import Ngrams
 from polyalign.evaluation.metrics._weighted import discrepancies, w1
+from polyalign.generation._run import FORMAT, settings_hash
 
 BUCKETS = ("en|single|qa|short", "en|single|dialogue|short", "zh|single|qa|short")
 EN = "we they it you people did not see some of the old town and sea then went home late or stayed for long".split()
@@ -384,9 +385,24 @@ def test_what_does_not_fit_is_counted_and_explained(humans: pa.Table) -> None:
     assert model.per_prompt == {1: 117, 2: 1}
     text = str(found)
     assert "different numbers of answers: 1 (117 prompts), 2 (1 prompt)" in text
-    assert "answers of several settings in one file: a1 (1), b2 (1)" in text
+    assert "answers of several settings in one file: a1 (1), b2 (1), – (120)" in text
     assert "1 of 119 answers (0.8%) are empty" in text
     assert "left out: 1 for unknown_id" in text
+
+
+def test_settings_beside_a_file_that_are_of_none_of_its_answers_are_not_shown(humans: pa.Table, files: Path) -> None:
+    settings = {"sampling": {"temperature": 1.0}}
+    (files / "_half.jsonl.json").write_text(json.dumps({"format": FORMAT, "settings": settings}))
+    rows = answers(humans).to_pylist()
+    write_jsonl(files / "half.jsonl", [{**row, "settings": settings_hash(settings)} for row in rows])
+    (model,) = told("half.jsonl", humans).models
+    assert model.settings == settings and model.notices == []
+    write_jsonl(files / "half.jsonl", [{**row, "settings": "another"} for row in rows])
+    (model,) = told("half.jsonl", humans).models
+    assert model.settings is None
+    assert model.notices == [
+        "the settings that stand beside the file are of none of its answers, and are not shown: the file was replaced"
+    ]
 
 
 def test_few_answers_give_no_number(humans: pa.Table) -> None:

@@ -19,6 +19,7 @@ from polyalign._io import bucketed
 from polyalign.buckets import _ids
 from polyalign.evaluation._texts import joined, said
 from polyalign.generation import settings_of
+from polyalign.generation._run import settings_hash
 from polyalign.pairs._match import Match
 
 if TYPE_CHECKING:
@@ -369,10 +370,10 @@ def _model(
         turn=turn,
         texts=_core.answers([text or "" for text in told]),
         cut=samples.cut[fits],
-        settings=named[1],
+        settings=None if _of_others(named[1], samples) else named[1],
         skips=skips,
         answers=len(samples) + sum(samples.rejected_by_kind.values()),
-        notices=_notices(samples, turn, of),
+        notices=_notices(named[1], samples, turn, of),
         unreadable=tuple(samples.unreadable),
     )
 
@@ -405,11 +406,22 @@ def _prompt_key(prompt: Any) -> bytes | None:
     return bucketed.text_key(*(part for message in prompt for part in (message["role"], message["content"])))
 
 
-def _notices(samples: bucketed.Samples, turn: _Indices, of: _Indices) -> tuple[str, ...]:
+def _of_others(settings: Mapping[str, Any] | None, samples: bucketed.Samples) -> bool:
+    """Return whether the settings that stand beside a file are of none of its answers."""
+    return settings is not None and bool(samples.settings) and settings_hash(dict(settings)) not in samples.settings
+
+
+def _notices(
+    settings: Mapping[str, Any] | None, samples: bucketed.Samples, turn: _Indices, of: _Indices
+) -> tuple[str, ...]:
     """Say what a reader of a model's numbers should know."""
     found: list[str] = []
-    if len(samples.settings) > 1:
-        names = (said("count", name=name, n=count) for name, count in sorted(samples.settings.items()))
+    if _of_others(settings, samples):
+        found.append(said("other_settings"))
+    untold = len(samples) - sum(samples.settings.values())
+    of_settings = {**samples.settings, **({"–": untold} if untold and samples.settings else {})}
+    if len(of_settings) > 1:
+        names = (said("count", name=name, n=count) for name, count in sorted(of_settings.items()))
         found.append(said("several_settings", names=joined(names, _LISTED)))
     counts = Counter(np.bincount(of).tolist()) if len(of) else Counter()
     counts.pop(0, None)

@@ -89,6 +89,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "{method} 分布图需要 {package}：pip install {package}",
     ),
     # --- What a reader of a model's numbers should know.
+    "other_settings": (
+        "the settings that stand beside the file are of none of its answers, and are not shown: the file was replaced",
+        "文件旁的设置不属于其中任何回答，因此不予显示：该文件已被替换",
+    ),
     "several_settings": (
         "answers of several settings in one file: {names}; give each a file of its own",
         "同一文件中有多种设置的回答：{names}；请将其分别放入不同文件",

@@ -185,6 +185,11 @@ def settings_of(samples: str | os.PathLike[str]) -> dict[str, Any] | None:
         raise ValueError(f"{path}: does not say what samples were made with") from None
 
 
+def settings_hash(settings: dict[str, Any]) -> str:
+    """Return what every line of samples says of its settings."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+
+
 def _about(report: Report) -> str:
     """Return what stands beside the samples; it names no time, place or interruption: the same run, the same bytes."""
     from polyalign import __version__
@@ -236,7 +241,7 @@ class _Job:
             raise ValueError(f"no prompt to answer: {self.tally.why_none()}")
         self.engine.check()
         self.settings = self._settings(digest)
-        self.settings_hash = hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()[:16]
+        self.settings_hash = settings_hash(self.settings)
 
     def _prepare(self, progress: bool) -> str:
         """Make the requests; return a hash of what is asked."""
