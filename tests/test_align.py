@@ -310,6 +310,12 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "much": ({"bucket": {"test_share": 0.6, "validation_share": 0.4}}, "nothing is left to train on"),
     "part": ({"bucket": {}, "evaluate": {"split": "validation"}}, "split is validation, and validation_share is 0"),
     "judge": ({"held_out": "support"}, "held_out is 'support', which trains"),
+    "learnt": (
+        {"critic": "ensemble", "held_out": "embedding", "generate": {"samples": 2, "prompts": 79}},
+        "generate.prompts is 79: critic 'ensemble' learns from answers to them, and keeps a quarter to calibrate by, "
+        "20 at least: give 100 or more",
+    ),
+    "looked": ({"evaluate": {"prompts": 19}}, "evaluate.prompts is 19: a bucket needs 20 answered prompts"),
     "single": ({"generate": {"samples": 1}}, "hdpo: select 'furthest' chooses among several answers"),
     "tasks": ({"lm_eval": {"limit": 5}}, "align.yaml: lm_eval names no tasks"),
     "held": (

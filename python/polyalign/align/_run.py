@@ -26,6 +26,7 @@ from polyalign.buckets import Bucketer, BucketSchema, Report
 from polyalign.buckets._schema import axis_names
 from polyalign.cli import _early
 from polyalign.critics import _saved
+from polyalign.critics._calibration import MIN_COUNT as CALIBRATING
 from polyalign.generation import Prompting, Sampling, Selection
 from polyalign.pairs._select import Select
 from polyalign.pairs._select import Selection as PairSelection
@@ -163,6 +164,7 @@ def _check(config: Config) -> _Checked:
     if held_out is not None:
         manifests.Manifest(Path(config.file), schema, None, {}).check_fits(_saved.read(held_out))
     _tasks.check(config.file, config.lm_eval)
+    _check_enough(config)
     sampling = Sampling(**{"samples": 4, **_taken(config.generate, _SAMPLING)})
     Selection(limit=config.generate.get("prompts"), **_taken(config.generate, _SELECTION))
     _evaluated_sampling(config, sampling)
@@ -208,6 +210,23 @@ def _check_held_out(config: Config) -> None:
     made = None if config.bucketed is None else manifests.read(config.bucketed)
     if made is not None and not made.settings.get("test_share"):
         raise ValueError(f"{config.bucketed}: nothing in it is held out; polyalign bucket --test-share does that")
+
+
+def _check_enough(config: Config) -> None:
+    """Refuse so few prompts that surely nothing comes of them."""
+    answered, need = config.generate.get("prompts"), 4 * CALIBRATING  # a quarter of the prompts calibrates
+    if config.prefers and config.critic in rounds.OF_SAMPLES and answered is not None and answered < need:
+        raise ValueError(
+            f"{config.file}: generate.prompts is {answered}: critic {config.critic!r} learns from answers to them, and "
+            f"keeps a quarter to calibrate by, {CALIBRATING} at least: give {need + CALIBRATING} or more, or take "
+            "critic support"
+        )
+    looked_at, least = config.evaluate.get("prompts"), config.evaluate.get("min_count", 20)
+    if looked_at is not None and looked_at < least:
+        raise ValueError(
+            f"{config.file}: evaluate.prompts is {looked_at}: a bucket needs {least} answered prompts to have numbers "
+            "(evaluate.min_count)"
+        )
 
 
 def _check_pairs(config: Config, model: Model, sampling: Sampling) -> None:

@@ -52,7 +52,7 @@ _OURS = (
 MODEL_FILES = ("model/*.safetensors", "model/*.json")
 _IN_ENSEMBLE = ("support", "lexical", "discriminative")
 _OF_ENCODER = ("embedding", "neural")
-_OF_SAMPLES = ("discriminative", "neural", "ensemble")
+OF_SAMPLES = ("discriminative", "neural", "ensemble")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -269,7 +269,7 @@ def check_critics(kinds: tuple[Kind, Kind], critic_samples: str, held_out_critic
     trains, judges = kinds
     if held_out_critic is None and (trains == judges or (trains == "ensemble" and judges in _IN_ENSEMBLE)):
         raise ValueError(f"held_out is {judges!r}, which trains: nothing may train against it; take another kind")
-    if held_out_critic is None and judges in _OF_SAMPLES:
+    if held_out_critic is None and judges in OF_SAMPLES:
         raise ValueError(
             f"held_out is {judges!r}, which learns from samples: give one that exists (held_out_critic), or take "
             "support, lexical or embedding"
@@ -484,7 +484,7 @@ class Work:
             made = train(
                 kind,
                 str(self.plan.records),
-                samples=None if samples is None or kind not in _OF_SAMPLES else str(samples),
+                samples=None if samples is None or kind not in OF_SAMPLES else str(samples),
                 encoder=self.plan.encoder if kind in _OF_ENCODER else None,
                 threads=self.plan.threads,
                 progress=self.progress,
