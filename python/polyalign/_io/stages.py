@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from polyalign import _core
 from polyalign._io import json_text, manifests
 from polyalign._io.json_text import differing
 
@@ -88,10 +89,10 @@ class Stages:
         if told is None or difference is None:
             return told
         if not self.overwrite:
-            raise ValueError(
-                f"{folder}: {difference}; give what it was made of, name another folder, or overwrite to make it anew, "
-                "and what follows from it"
+            refused = (
+                f"{folder}: {difference}; give what it was made of, name another folder, or make it anew, and what "
             )
+            raise ValueError(_core.in_words(f"{refused}follows from it: --overwrite"))
         _clear(folder)
         return None
 

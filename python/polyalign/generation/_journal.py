@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from polyalign import _core
 from polyalign._io import json_text
 from polyalign._io.json_text import differing
 from polyalign.generation._engine import Answer, Key
@@ -53,10 +54,8 @@ class Journal:
             raise FileExistsError(f"{path}: not what an unfinished run leaves: move it away")
         difference = differing(head["settings"], settings)
         if difference and answers and not begin_anew:
-            raise ValueError(
-                f"{path}: begun with other settings: {difference}; give the same to go on with it, or overwrite to "
-                "begin anew"
-            )
+            refused = f"{path}: begun with other settings: {difference}; give the same to go on with it, or begin anew"
+            raise ValueError(_core.in_words(f"{refused}: --overwrite"))
         if difference:
             return 0
         found = (Answer(**{**told, "key": tuple(told["key"])}) for told in answers)
