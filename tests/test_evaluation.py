@@ -422,6 +422,18 @@ def test_few_answers_give_no_number(humans: pa.Table) -> None:
     assert json.loads(alone.to_json())["models"][0]["overall"]["mmd"] is None
 
 
+def test_few_groups_give_no_number(files: Path, humans: pa.Table, capsys: pytest.CaptureFixture[str]) -> None:
+    """Drawn again as wholes, four are no sample: intervals would have no width, and any difference would be sure."""
+    rows = [{**row, "group": str(at % 4)} for at, row in enumerate(humans.to_pylist())]
+    grouped = pa.Table.from_pylist(rows)
+    pq.write_table(grouped, files / "humans.parquet")
+    found = told({"half": answers(humans), "other": answers(humans, seed=5)}, grouped)
+    assert set(found.models[0].not_enough.values()) == {"not enough groups (n=4, need 5)"}
+    assert found.differences == () and found.models[0].buckets == {}
+    assert run(["evaluate", "half.jsonl", *COMMAND]) == 1
+    assert "not enough groups (n=4, need 5); answer prompts of more conversations" in capsys.readouterr().err
+
+
 def test_a_model_that_says_nothing_is_as_far_off_as_can_be(humans: pa.Table) -> None:
     rows = answers(humans).to_pylist()
     every = [{**row, "response": " " if at % 4 == 0 else row["response"]} for at, row in enumerate(rows)]

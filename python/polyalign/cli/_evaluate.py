@@ -259,6 +259,9 @@ def _nothing(evaluation: Evaluation) -> str:
     """Say why there is no number, and what to do."""
     most, bucket = max((count, bucket) for model in evaluation.models for bucket, count in model.prompts.items())
     need = evaluation.settings["min_count"]
+    if most >= need:
+        why = next(model.not_enough[bucket] for model in evaluation.models if bucket in model.not_enough)
+        return f"nothing could be judged: {bucket}: {why}; answer prompts of more conversations or documents"
     return (
         f"nothing could be judged: no bucket has {need} answered prompts (the most: {most} in {bucket}); "
         f"answer more prompts, or lower --min-count (5 at the least)"

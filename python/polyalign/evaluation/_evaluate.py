@@ -29,7 +29,7 @@ from polyalign.evaluation._statistics import (
 )
 from polyalign.evaluation._texts import said
 from polyalign.evaluation._verdict import DECIDING, USEFUL, first_of
-from polyalign.evaluation._work import Measured, Work, as_messages
+from polyalign.evaluation._work import GROUPS, Measured, Work, as_messages
 
 if TYPE_CHECKING:
     from polyalign.critics import Critic
@@ -382,7 +382,7 @@ def _common(work: Work, one: Measured, two: Measured) -> _Sides:
             continue
         of = [side.model.of[side.places[bucket]] for side in (one, two)]
         both = np.intersect1d(of[0], of[1])
-        if len(both) < work.min_count:
+        if len(both) < work.min_count or len(np.unique(work.humans.groups[both])) < GROUPS:
             continue
         for side, rows, kept in zip((one, two), of, found, strict=True):
             if len(both) == len(rows):

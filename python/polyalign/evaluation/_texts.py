@@ -72,6 +72,7 @@ def in_chinese(value: Any) -> Any:
 
 
 TEXTS: dict[str, tuple[str, str]] = {
+    "few_groups": ("not enough groups (n={n}, need {need})", "组数不足（n={n}，需要 {need}）"),
     "not_enough": ("not enough (n={n}, need {need})", "不足（n={n}，需要 {need}）"),
     "count": ("{name} ({n})", "{name}（{n}）"),
     "count_prompts": ("{many} ({n:prompt})", "{many}（{n} 个提示）"),

@@ -52,6 +52,8 @@ if TYPE_CHECKING:
 __all__ = ["Measured", "Work", "as_messages"]
 
 _BATCH = 10_000
+#: Fewer groups are no sample: drawn again as wholes, they say nothing of how sure a number is.
+GROUPS = 5
 
 
 def as_messages(prompt: Any) -> Any:
@@ -248,8 +250,11 @@ class Work:
             found.judged, found.notices = self.judged.of(model, self.humans)
         for bucket, at in places.items():
             found.prompts[bucket] = len(at)
+            groups = len(np.unique(side.groups[at]))
             if len(at) < self.min_count:
                 found.not_enough[bucket] = not_enough(len(at), self.min_count)
+            elif groups < GROUPS:
+                found.not_enough[bucket] = said("few_groups", n=groups, need=GROUPS)
             else:
                 found.cells[bucket] = self.bucket(found, bucket, at)
         for bucket in self.humans.rows:
@@ -477,7 +482,8 @@ class Work:
         if self.judged is not None:
             warnings += self.judged.warnings([one.model for one in found], self.humans)
         warnings += self.without.values()
-        if not any(one.cells for one in found):
+        most = max((count for one in found for count in one.prompts.values()), default=0)
+        if most < self.min_count:
             warnings.append(said("no_numbers", need=self.min_count))
         return warnings
 
