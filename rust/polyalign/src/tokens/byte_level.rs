@@ -3,7 +3,7 @@
 
 use super::added::{Matcher, matchers};
 use super::config::{File, encodes_special_tokens};
-use super::count::{Counting, TOGETHER};
+use super::count::Counting;
 use super::model::Model;
 use super::normalise::Normaliser;
 use super::pieces::CountScratch;
@@ -14,8 +14,9 @@ use serde_json::Value;
 use std::borrow::Cow;
 use std::convert::Infallible;
 
-/// Texts that are counted together at most.
-const AT_MOST: usize = 256;
+/// Bytes of texts that are counted together, about, and of the longest such text.
+const TOGETHER: usize = 16 << 10;
+const LONGEST: usize = 4 << 10;
 
 /// Counts with our own code.
 pub(super) struct ByteLevel {
@@ -69,25 +70,55 @@ impl ByteLevel {
     }
 
     /// Counts the first texts together, where that is faster; returns how many.
+    ///
+    /// # Errors
+    /// As [`Self::count`] of the first text.
     pub(super) fn count_together(
         &self,
         texts: &[&str],
         counts: &mut [u32],
         scratch: &mut CountScratch,
-    ) -> usize {
-        let PreTokenizer::Known(family, false) = self.pre_tokenizer else { return 0 };
-        let plain = texts.iter().take(AT_MOST).take_while(|text| self.is_short_and_plain(text)).count();
+    ) -> crate::Result<usize> {
+        let PreTokenizer::Known(family, false) = self.pre_tokenizer else { return Ok(0) };
+        let mut joined = std::mem::take(&mut scratch.joined);
+        joined.clear();
+        for text in texts.iter().take_while(|text| text.len() <= LONGEST) {
+            joined.push(text);
+            if joined.text.len() >= TOGETHER {
+                break;
+            }
+        }
+        let mut apart = Vec::new();
+        if !self.is_surely_plain(&joined.text) {
+            for (i, place) in joined.places.iter_mut().enumerate().filter(|(i, _)| !self.is_plain(texts[*i]))
+            {
+                // Nothing is counted there.
+                place.1 = place.0;
+                apart.push(i);
+            }
+        }
+        let together = joined.places.len();
         let counter = Counting { family, model: &self.model };
-        counter.count_each(&texts[..plain], &mut counts[..plain], scratch);
-        plain
+        counter.count_each(joined.text.as_bytes(), &joined.places, &mut counts[..together], scratch);
+        scratch.joined = joined;
+        for i in apart {
+            match self.count(texts[i], scratch) {
+                Ok(count) => counts[i] = count,
+                Err(error) if i == 0 => return Err(error),
+                Err(_) => return Ok(i),
+            }
+        }
+        Ok(together)
     }
 
-    /// Whether a text is short, has no added tokens in it and needs no normalising.
-    fn is_short_and_plain(&self, text: &str) -> bool {
-        text.len() <= TOGETHER
-            && self.raw.is_absent(text)
-            && self.normaliser.keeps(text)
-            && self.normalised.is_absent(text)
+    /// Whether a text has no added tokens in it and needs no normalising.
+    fn is_plain(&self, text: &str) -> bool {
+        self.raw.is_absent(text) && self.normaliser.keeps(text) && self.normalised.is_absent(text)
+    }
+
+    /// The same, but for texts of which a glance does not tell.
+    fn is_surely_plain(&self, text: &str) -> bool {
+        self.raw.is_absent(text) && self.normaliser.surely_keeps(text) && self.normalised.is_absent(text)
     }
 
     /// A stretch without raw added tokens, normalised.

@@ -22,14 +22,11 @@
 use super::codes::NO_CODE;
 use super::han::Han;
 use super::model::Model;
-use super::pieces::{CountScratch, Joined, Pieces};
+use super::pieces::{CountScratch, Pieces};
 use super::pretokens::{
     BLOCK, Family, MOST_CODED, Machine, Piece, Portable, WINDOW, Wide, below, starts, stops, with_machine,
 };
 use super::unicode::{TABLE, decode, is_continuation};
-
-/// Bytes of the longest text that is counted with others.
-pub(super) const TOGETHER: usize = 512;
 
 /// What the loop reads.
 #[derive(Clone, Copy)]
@@ -87,44 +84,21 @@ fn may_begin_block<M: Machine>(_: M, text: &[u8]) -> bool {
 impl Counting<'_> {
     /// The number of tokens of a text below 2 GiB that holds no added tokens and needs no normalising.
     pub(super) fn count(self, text: &[u8], scratch: &mut CountScratch) -> u32 {
-        self.find(text, 0, scratch) + self.drain_here(text, scratch)
+        let mut count = 0;
+        self.count_each(text, &[(0, text.len())], std::slice::from_mut(&mut count), scratch);
+        count
     }
 
-    /// The same of texts of at most [`TOGETHER`] bytes. Their pieces are looked up together: those of a short text alone
-    /// would hardly overlap.
-    pub(super) fn count_each(self, texts: &[&str], counts: &mut [u32], scratch: &mut CountScratch) {
-        let mut joined = std::mem::take(&mut scratch.joined);
-        for (i, text) in texts.iter().enumerate() {
-            if !scratch.pieces.have_room_for(TOGETHER) {
-                self.share_out(&mut joined, &mut counts[..i], scratch);
-            }
-            let from = joined.bytes.len();
-            joined.bytes.extend_from_slice(text.as_bytes());
-            counts[i] = self.find(&joined.bytes, from, scratch);
-            joined.ends.push(scratch.pieces.len());
-        }
-        self.share_out(&mut joined, &mut counts[..texts.len()], scratch);
-        scratch.joined = joined;
-    }
-
-    /// Counts the pieces of joined texts, and adds to the last of `counts` what each of the texts has of them.
-    fn share_out(self, joined: &mut Joined, counts: &mut [u32], scratch: &mut CountScratch) {
-        self.drain_here(&joined.bytes, scratch);
-        let (first, mut from) = (counts.len() - joined.ends.len(), 0);
-        for (count, to) in counts[first..].iter_mut().zip(joined.ends.drain(..)) {
-            *count += scratch.pieces.tokens(from..to);
-            from = to;
-        }
-        joined.bytes.clear();
-    }
-
-    /// Finds the pieces from `from` on, where a text begins; the tokens of those counted at once.
-    fn find(self, text: &[u8], from: usize, scratch: &mut CountScratch) -> u32 {
-        with_machine!(machine => self.each_family(machine, text, from, scratch))
-    }
-
-    fn drain_here(self, text: &[u8], scratch: &mut CountScratch) -> u32 {
-        with_machine!(machine => self.drain(machine, text, scratch))
+    /// The same of several, which lie at some places in `text`, in order. Their pieces are looked up together: those of a
+    /// short text alone would hardly overlap. What is read behind a text must be blanks, see [`Joined`](super::pieces::Joined).
+    pub(super) fn count_each(
+        self,
+        text: &[u8],
+        places: &[(usize, usize)],
+        counts: &mut [u32],
+        scratch: &mut CountScratch,
+    ) {
+        with_machine!(machine => self.each_family(machine, text, places, counts, scratch))
     }
 
     /// The number of tokens of a text's pre-tokens, which are known. If `cuts_characters`, they may begin or end within
@@ -157,17 +131,24 @@ impl Counting<'_> {
 
     /// One copy of the loop for each family.
     #[inline(always)]
-    fn each_family(self, machine: impl Machine, text: &[u8], from: usize, scratch: &mut CountScratch) -> u32 {
+    fn each_family(
+        self,
+        machine: impl Machine,
+        text: &[u8],
+        places: &[(usize, usize)],
+        counts: &mut [u32],
+        scratch: &mut CountScratch,
+    ) {
         match self.family {
-            Family::Gpt2 => self.run(Family::Gpt2, machine, text, from, scratch),
-            Family::Gpt2Digits => self.run(Family::Gpt2Digits, machine, text, from, scratch),
-            Family::Cl100k => self.run(Family::Cl100k, machine, text, from, scratch),
-            Family::Qwen2 => self.run(Family::Qwen2, machine, text, from, scratch),
-            Family::Qwen35 => self.run(Family::Qwen35, machine, text, from, scratch),
-            Family::O200k => self.run(Family::O200k, machine, text, from, scratch),
-            Family::Tekken => self.run(Family::Tekken, machine, text, from, scratch),
-            Family::Kimi => self.run(Family::Kimi, machine, text, from, scratch),
-            Family::DeepSeek => self.run(Family::DeepSeek, machine, text, from, scratch),
+            Family::Gpt2 => self.run(Family::Gpt2, machine, text, places, counts, scratch),
+            Family::Gpt2Digits => self.run(Family::Gpt2Digits, machine, text, places, counts, scratch),
+            Family::Cl100k => self.run(Family::Cl100k, machine, text, places, counts, scratch),
+            Family::Qwen2 => self.run(Family::Qwen2, machine, text, places, counts, scratch),
+            Family::Qwen35 => self.run(Family::Qwen35, machine, text, places, counts, scratch),
+            Family::O200k => self.run(Family::O200k, machine, text, places, counts, scratch),
+            Family::Tekken => self.run(Family::Tekken, machine, text, places, counts, scratch),
+            Family::Kimi => self.run(Family::Kimi, machine, text, places, counts, scratch),
+            Family::DeepSeek => self.run(Family::DeepSeek, machine, text, places, counts, scratch),
         }
     }
 
@@ -177,30 +158,54 @@ impl Counting<'_> {
         family: Family,
         machine: impl Machine,
         text: &[u8],
+        places: &[(usize, usize)],
+        counts: &mut [u32],
+        scratch: &mut CountScratch,
+    ) {
+        let Some((last, others)) = counts.split_last_mut() else { return };
+        for (i, &(from, to)) in places.iter().enumerate() {
+            if i > 0 {
+                scratch.end_text(*last);
+            }
+            *last = self.find(family, machine, text, from, to, scratch);
+        }
+        *last += self.drain(machine, text, scratch);
+        scratch.take_ended(others);
+    }
+
+    /// Finds the pieces of a text; the tokens of those that do not wait.
+    #[inline(always)]
+    fn find(
+        self,
+        family: Family,
+        machine: impl Machine,
+        text: &[u8],
         from: usize,
+        to: usize,
         scratch: &mut CountScratch,
     ) -> u32 {
         let table = &*TABLE;
         let (mut count, mut at, mut open) = (0, from, Open::at(from));
-        while at < text.len() {
+        while at < to {
             if scratch.pieces.is_full() {
                 count += self.drain(machine, text, scratch);
             }
-            if may_begin_block(machine, &text[at..])
-                && let Some(step) = self.block(family, machine, text, at, &mut open, &mut scratch.pieces)
+            if may_begin_block(machine, &text[at..to])
+                && let Some(step) = self.block(family, machine, text, at, to, &mut open, &mut scratch.pieces)
             {
                 count += step.tokens;
                 at += step.bytes;
                 continue;
             }
-            let to = family.next(text, table, open.pre_token);
-            count += self.pre_token(machine, text, open, at, to, scratch);
-            (at, open) = (to, Open::at(to));
+            let end = family.next(&text[..to], table, open.pre_token);
+            count += self.pre_token(machine, text, open, at, end, scratch);
+            (at, open) = (end, Open::at(end));
         }
         count
     }
 
-    /// One copy of the look-ups for each machine.
+    /// Counts the pieces that wait; the tokens of those of a text that has not ended. One copy of the look-ups for each
+    /// machine.
     #[inline(never)]
     pub(super) fn drain<M: Machine>(self, machine: M, text: &[u8], scratch: &mut CountScratch) -> u32 {
         machine.run(
@@ -211,24 +216,25 @@ impl Counting<'_> {
 
     /// Finds the pieces that are certain of a block; `None` if no pre-token is.
     #[inline(always)]
+    #[allow(clippy::too_many_arguments)]
     fn block<M: Machine>(
         self,
         family: Family,
         machine: M,
         text: &[u8],
         at: usize,
+        to: usize,
         open: &mut Open,
         pieces: &mut Pieces,
     ) -> Option<Step> {
-        let rest = &text[at..];
         let mut tail = [b' '; WINDOW];
-        let window = rest.first_chunk::<WINDOW>().unwrap_or_else(|| {
-            tail[..rest.len()].copy_from_slice(rest);
+        let window = text[at..].first_chunk::<WINDOW>().unwrap_or_else(|| {
+            tail[..to - at].copy_from_slice(&text[at..to]);
             &tail
         });
         let block = window.first_chunk::<BLOCK>().expect("a window is longer than a block");
         let masks = machine.masks(block);
-        let (len, end) = (rest.len().min(BLOCK), rest.len() <= BLOCK);
+        let (len, end) = ((to - at).min(BLOCK), to - at <= BLOCK);
         if M::WIDE && masks.wide != 0 {
             let wide = machine.wide(&masks, window);
             return self.wide(family, machine, &wide, window, at, len, end, open, pieces);
@@ -427,6 +433,7 @@ pub(super) fn wide_pieces(
 #[cfg(test)]
 mod tests {
     use super::super::config::File;
+    use super::super::pieces::Joined;
     use super::super::vocab::Vocab;
     use super::*;
     #[cfg(target_arch = "x86_64")]
@@ -566,14 +573,15 @@ mod tests {
             let config = Config { cases: 50, failure_persistence: None, ..Config::default() };
             let agree = |texts: Vec<String>| {
                 let [alone, together] = &mut *scratches.borrow_mut();
-                let texts: Vec<&str> =
-                    texts.iter().map(|text| &text[..text.floor_char_boundary(TOGETHER)]).collect();
                 let expected: Vec<u32> =
                     texts.iter().map(|text| plainly(counting, text.as_bytes(), alone)).collect();
+                let mut joined = Joined::default();
+                texts.iter().for_each(|text| joined.push(text));
+                let (bytes, places) = (joined.text.as_bytes(), &joined.places);
                 let mut counts = vec![0; texts.len()];
-                counting.count_each(&texts, &mut counts, together);
+                counting.count_each(bytes, places, &mut counts, together);
                 prop_assert_eq!(&counts, &expected, "{:?}", family);
-                at_most(Level::Portable, || counting.count_each(&texts, &mut counts, together));
+                at_most(Level::Portable, || counting.count_each(bytes, places, &mut counts, together));
                 prop_assert_eq!(&counts, &expected, "{:?}", family);
                 Ok(())
             };
@@ -734,8 +742,15 @@ mod tests {
 
         // 好的 and ， are counted at once; ok, of two tokens, waits.
         let (mut open, mut scratch) = (Open::at(0), CountScratch::default());
-        let step =
-            counting.block(Family::Cl100k, machine, text.as_bytes(), 0, &mut open, &mut scratch.pieces);
+        let step = counting.block(
+            Family::Cl100k,
+            machine,
+            text.as_bytes(),
+            0,
+            text.len(),
+            &mut open,
+            &mut scratch.pieces,
+        );
         assert_eq!(step.map(|step| (step.tokens, step.bytes)), Some((2, len)));
         assert_eq!(scratch.count_pieces(Portable, &model, text.as_bytes()), 2);
     }

@@ -337,7 +337,7 @@ impl TokenCounter {
     fn count_first(&self, texts: &[&str], counts: &mut [u32], scratch: &mut TokenScratch) -> Result<usize> {
         self.own(scratch);
         if let (CountingPath::Fast(fast), Some(scratch)) = (&self.0.path, &mut scratch.fast) {
-            let together = fast.count_together(texts, counts, scratch);
+            let together = fast.count_together(texts, counts, scratch)?;
             if together > 0 {
                 return if scratch.merging.is_stopped() { Err(Error::Interrupted) } else { Ok(together) };
             }

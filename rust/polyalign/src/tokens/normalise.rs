@@ -91,6 +91,14 @@ impl Normaliser {
         }
     }
 
+    /// The same, but for texts that would have to be looked at more closely than once.
+    pub(super) fn surely_keeps(&self, text: &str) -> bool {
+        match &self.kept {
+            None if !self.is_none() => !may_hold_suspects(text.as_bytes()),
+            _ => self.keeps(text),
+        }
+    }
+
     /// The text as the steps leave it.
     ///
     /// # Errors

@@ -4,7 +4,7 @@
 use super::cache::{Cache, Key, MAX_KEY};
 use super::merges::MergeScratch;
 use super::model::Model;
-use super::pretokens::{Cutting, Machine, Portable, ROOM};
+use super::pretokens::{Cutting, Machine, Portable, ROOM, WINDOW};
 use super::unigram::Node;
 use std::ops::Range;
 
@@ -38,18 +38,8 @@ impl Pieces {
         self.n >= GROUP
     }
 
-    /// How many there are.
-    pub(super) fn len(&self) -> usize {
-        self.n
-    }
-
-    /// Whether so many more can be added.
-    pub(super) fn have_room_for(&self, more: usize) -> bool {
-        self.n + more <= GROUP
-    }
-
     /// The tokens of the last pieces counted, in a range of them.
-    pub(super) fn tokens(&self, range: Range<usize>) -> u32 {
+    fn tokens(&self, range: Range<usize>) -> u32 {
         self.counts[range].iter().sum()
     }
 
@@ -91,12 +81,41 @@ fn room(places: &mut [u32; GROUP + ROOM], n: usize) -> &mut [u32; ROOM] {
     places[n..].first_chunk_mut().expect("counted when full")
 }
 
-/// Texts one behind the other.
+/// Texts one behind the other, with blanks after each: a window that begins in it holds nothing of the next.
 #[derive(Default)]
 pub(super) struct Joined {
-    pub(super) bytes: Vec<u8>,
-    /// The number of pieces up to the end of each.
-    pub(super) ends: Vec<usize>,
+    pub(super) text: String,
+    /// Where each begins and ends.
+    pub(super) places: Vec<(usize, usize)>,
+}
+
+impl Joined {
+    pub(super) fn push(&mut self, text: &str) {
+        let from = self.text.len();
+        self.text.push_str(text);
+        self.places.push((from, self.text.len()));
+        self.text.push_str(BETWEEN);
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.text.clear();
+        self.places.clear();
+    }
+}
+
+/// As many blanks as a window has bytes.
+const BETWEEN: &str = match std::str::from_utf8(&[b' '; WINDOW]) {
+    Ok(blanks) => blanks,
+    Err(_) => unreachable!(),
+};
+
+/// Texts that have ended, some of whose pieces may still wait.
+#[derive(Default)]
+struct Ended {
+    /// The tokens of each, as far as they are counted.
+    counts: Vec<u32>,
+    /// The number of pieces up to the end of each of the last: of those that have waited since.
+    pieces: Vec<usize>,
 }
 
 /// Working memory of counting: pieces that wait, and what is known of those before them.
@@ -111,6 +130,7 @@ pub(super) struct CountScratch {
     pub(super) buffer: String,
     /// Texts that are counted together.
     pub(super) joined: Joined,
+    ended: Ended,
     /// What the steps of a pre-tokenizer without an automaton leave.
     pub(super) cutting: Cutting,
 }
@@ -130,7 +150,35 @@ impl CountScratch {
         }
     }
 
-    /// Counts the pieces that wait, and makes room for others.
+    /// Notes that a text has ended of which `count` tokens are counted.
+    #[inline(always)]
+    pub(super) fn end_text(&mut self, count: u32) {
+        self.ended.counts.push(count);
+        self.ended.pieces.push(self.pieces.n);
+    }
+
+    /// The counts of the texts that have ended, of which no piece waits.
+    pub(super) fn take_ended(&mut self, counts: &mut [u32]) {
+        counts.copy_from_slice(&self.ended.counts);
+        self.ended.counts.clear();
+    }
+
+    /// Gives texts that have ended the tokens of their pieces; how many that were.
+    #[inline(always)]
+    fn share_out(&mut self) -> u32 {
+        let Ended { counts, pieces } = &mut self.ended;
+        let first = counts.len() - pieces.len();
+        let (mut from, mut sum) = (0, 0);
+        for (count, to) in counts[first..].iter_mut().zip(pieces.drain(..)) {
+            let tokens = self.pieces.tokens(from..to);
+            *count += tokens;
+            sum += tokens;
+            from = to;
+        }
+        sum
+    }
+
+    /// Counts the pieces that wait, and makes room for others; the tokens of those of a text that has not ended.
     #[inline(always)]
     pub(super) fn count_pieces(&mut self, machine: impl Machine, model: &Model, text: &[u8]) -> u32 {
         let Self { cache, pieces, .. } = self;
@@ -165,7 +213,7 @@ impl CountScratch {
             self.pieces.counts[piece] = tokens;
         }
         self.pieces.n = 0;
-        count
+        count - self.share_out()
     }
 
     /// A piece in neither table.
