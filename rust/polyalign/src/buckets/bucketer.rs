@@ -11,7 +11,7 @@ use super::target::ALL;
 use super::track;
 use super::unassigned::Unassigned;
 use crate::error::{quoted, shown};
-use crate::records::record::{Record, RejectKind};
+use crate::records::record::{Message, Record, RejectKind};
 use crate::records::roles::is_known_role;
 use crate::text;
 use crate::tokens::{self, TokenCounter};
@@ -220,14 +220,12 @@ impl Bucketer {
         record: &Record<'_>,
         scratch: &mut Option<tokens::TokenScratch>,
     ) -> Result<Counts, String> {
-        let completion_tokens = self.tokens(record.response.content, scratch)?;
-        let mut prompt_tokens = None;
-        if self.count_prompt && self.counter.is_some() {
-            let mut sum = 0u32;
-            for message in record.prompt {
-                sum = sum.saturating_add(self.tokens(message.content, scratch)?.unwrap_or(0));
-            }
-            prompt_tokens = Some(sum);
+        let (mut completion_tokens, mut prompt_tokens) = (None, None);
+        if let (Some(counter), Some(scratch)) = (&self.counter, &mut *scratch) {
+            let prompt = if self.count_prompt { record.prompt } else { &[] };
+            let tokens = record_tokens(counter, record.response.content, prompt, scratch)?;
+            completion_tokens = Some(tokens.0);
+            prompt_tokens = self.count_prompt.then_some(tokens.1);
         }
         let length = match (self.rules.unit, completion_tokens) {
             (LengthUnit::Tokens, Some(tokens)) if record.thinking == 0 => tokens,
@@ -253,6 +251,28 @@ impl Bucketer {
             _ => Ok(None),
         }
     }
+}
+
+/// The tokens of a response, and of a prompt's messages. Texts are counted together, which is faster than one by one.
+fn record_tokens(
+    counter: &TokenCounter,
+    response: &str,
+    prompt: &[Message<'_>],
+    scratch: &mut tokens::TokenScratch,
+) -> Result<(u32, u32), String> {
+    if prompt.is_empty() {
+        return Ok((counter.count(response, scratch).map_err(|e| e.to_string())?, 0));
+    }
+    let texts: Vec<&str> =
+        [response].into_iter().chain(prompt.iter().map(|message| message.content)).collect();
+    let mut counts = vec![0; texts.len()];
+    if counter.count_each(&texts, &mut counts, scratch).is_err() {
+        // That error has the text's number in this list, which nobody else knows of.
+        for (count, text) in counts.iter_mut().zip(&texts) {
+            *count = counter.count(text, scratch).map_err(|e| e.to_string())?;
+        }
+    }
+    Ok((counts[0], counts[1..].iter().fold(0, |sum: u32, &count| sum.saturating_add(count))))
 }
 
 impl Rules {
