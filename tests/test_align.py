@@ -18,6 +18,7 @@ from conftest import Cli, write_jsonl
 from polyalign import Bucketer
 from polyalign import cli as command_line
 from polyalign._io import stages
+from polyalign._io.output import alone
 from polyalign.align import Config, Outcome, align, example, plan
 
 pytest.importorskip("trl", reason="trl is not installed: pip install 'polyalign[train]'")
@@ -246,6 +247,14 @@ def test_interrupted_it_ends_with_the_same(
     for file in ("report.html", "report.md", "evaluation.json"):
         name = Path("evaluation", "test", file)
         assert Path("out", name).read_bytes() == (made[0] / name).read_bytes()
+
+
+def test_two_runs_in_one_folder(place: Path, made: tuple[Path, Outcome]) -> None:
+    shutil.copytree(made[0], "out")
+    with alone(Path("out")), pytest.raises(OSError, match=r"^out: another process is writing this output; wait for it"):
+        run()
+    assert run()[0] == made[1]
+    assert not list(Path("out").glob("stages*"))
 
 
 def test_a_stage_that_was_hardly_begun_or_half_removed_is_made(

@@ -38,6 +38,26 @@ def publishing(
         output.release()
 
 
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep other runs out of a folder of stages.
+
+    Raises
+    ------
+    OSError
+        Another run is in it.
+    """
+    lock = os.fspath(folder / "stages")
+    try:
+        output = _core.Output(lock, "file", True)
+    except OSError as error:
+        raise OSError(str(error).replace(lock, os.fspath(folder))) from None
+    try:
+        yield
+    finally:
+        output.release()
+
+
 def check_folder(path: str | os.PathLike[str], what: str = "to write it to") -> None:
     """Refuse an output whose folder is not there, before work starts."""
     folder = Path(path).parent

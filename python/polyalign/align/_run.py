@@ -15,7 +15,7 @@ from typing import Any, get_args
 
 from polyalign._io import manifests
 from polyalign._io.extras import training_module
-from polyalign._io.output import check_run
+from polyalign._io.output import alone, check_run
 from polyalign._io.stages import Planned, Stage, Stages
 from polyalign._text.words import counted
 from polyalign.align import _tasks
@@ -99,14 +99,16 @@ def align(
     Raises
     ------
     OSError, ValueError, ImportError
-        What can't be is said before the first stage; what a stage raises; a stage of other inputs or settings.
+        What can't be is said before the first stage; what a stage raises; a stage of other inputs or settings; another
+        run in the same folder.
     """
     told = _as_config(config, out)
     checked = _check(told)
     check_run(told.out)
     told.out.mkdir(exist_ok=True)
     work = _Align(told, checked, Stages(told.out, overwrite=overwrite, say=say), engine=engine, progress=progress)
-    outcome = work.run()
+    with alone(told.out):
+        outcome = work.run()
     if outcome is None:
         raise AssertionError("stages that are made have an outcome")
     return outcome
