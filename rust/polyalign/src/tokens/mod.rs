@@ -147,7 +147,7 @@ impl TokenCounter {
     /// [`Error::Tokenizer`] if what bears on counts can't be used, or if its BPE has dropout, which makes counts
     /// random.
     pub fn from_json(json: &[u8]) -> Result<Self> {
-        Self::shared(json, || Self::load_json(json))
+        Self::shared(json, |_| Self::load_json(json))
     }
 
     fn load_json(json: &[u8]) -> Result<Self> {
@@ -169,14 +169,14 @@ impl TokenCounter {
     /// # Errors
     /// [`Error::Tokenizer`] if the file is broken, or a model of words or characters.
     pub fn from_model(bytes: &[u8]) -> Result<Self> {
-        Self::shared(bytes, || Self::load_model(bytes))
+        Self::shared(bytes, |sha256| Self::load_model(bytes, sha256))
     }
 
-    fn load_model(bytes: &[u8]) -> Result<Self> {
+    fn load_model(bytes: &[u8], sha256: &[u8]) -> Result<Self> {
         let model = ModelFile::new(bytes)
             .map_err(|what| Error::Tokenizer(format!("not a usable SentencePiece model: {what}")))?;
         let engine = Engine::Fast { pre_tokenizer: model.kind().into() };
-        Ok(Self::new(engine, CountingPath::ModelFile(Box::new(model)), hex(&Sha256::digest(bytes))))
+        Ok(Self::new(engine, CountingPath::ModelFile(Box::new(model)), hex(sha256)))
     }
 
     /// From the bytes of a file that says by itself what it is: a `tokenizer.json`, a `tokenizer.model` of SentencePiece
@@ -204,11 +204,11 @@ impl TokenCounter {
         })
     }
 
-    /// What `load` makes of a file, or, while a counter of the same bytes is in use, a clone of that: a command, and each
+    /// What `load` makes of a file, whose hash it is given, or, while a counter of the same bytes is in use, a clone of that: a command, and each
     /// process forked from it, asks for its tokenizer again and again.
-    fn shared(bytes: &[u8], load: impl FnOnce() -> Result<Self>) -> Result<Self> {
+    fn shared(bytes: &[u8], load: impl FnOnce(&[u8]) -> Result<Self>) -> Result<Self> {
         static LOADED: Mutex<Vec<([u8; 32], Weak<Inner>)>> = Mutex::new(Vec::new());
-        let digest = Sha256::digest(bytes).into();
+        let digest: [u8; 32] = Sha256::digest(bytes).into();
         // Whoever held the lock when this process was forked doesn't give it back.
         if let Ok(mut loaded) = LOADED.try_lock() {
             loaded.retain(|(_, inner)| inner.strong_count() > 0);
@@ -217,7 +217,7 @@ impl TokenCounter {
                 return Ok(Self(inner));
             }
         }
-        let counter = load()?;
+        let counter = load(&digest)?;
         if let Ok(mut loaded) = LOADED.try_lock() {
             loaded.push((digest, Arc::downgrade(&counter.0)));
         }

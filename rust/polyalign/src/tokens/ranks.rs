@@ -52,9 +52,10 @@ macro_rules! rest {
     };
 }
 
-const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
-const CL100K: &str = words!(r"\p{N}{1,3}");
-const O200K: &str = concat!(
+pub(super) const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
+pub(super) const CL100K: &str = words!(r"\p{N}{1,3}");
+pub(super) const QWEN2: &str = words!(r"\p{N}");
+pub(super) const O200K: &str = concat!(
     cased!(r"\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}", r"\p{Ll}\p{Lm}\p{Lo}\p{M}"),
     r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 );
@@ -79,7 +80,7 @@ pub const RANK_PATTERNS: [RankPattern; 9] = [
     plain("llama3", CL100K),
     plain("o200k_base", O200K),
     plain("o200k_harmony", O200K),
-    RankPattern { name: "qwen", pattern: words!(r"\p{N}"), normalized: true },
+    RankPattern { name: "qwen", pattern: QWEN2, normalized: true },
     plain("kimi", KIMI),
 ];
 
